@@ -1,0 +1,1 @@
+"""One raw file (or archive member) to arrays: no TFDS, no JAX."""

@@ -1,0 +1,43 @@
+"""amr_jax: Adaptive Masked Reconstruction and its rivals, in JAX."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="amr_jax",
+    version="0.1.0",
+    description=(
+        "Self-supervised pre-training on human skeleton sequences: Adaptive Masked Reconstruction "
+        "(AMR) in JAX/Flax, for TPU pods and GPUs."
+    ),
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["amr_jax", "amr_jax.*", "tfds_builders", "tfds_builders.*"]),
+    install_requires=[
+        "jax>=0.10,<0.13",
+        "flax>=0.12",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.12",
+        "tensorflow-datasets>=4.9.10",
+        "array_record>=0.8",
+        "importlib_resources",  # array_record through TFDS needs it; TFDS does not declare it
+        "grain>=0.2.18",
+        "numpy>=2.0",
+        "ml-collections>=1.1",
+        "absl-py",
+        "etils[epath]",  # one path type for local folders and object storage
+        "tensorboardX>=2.6",  # TensorBoard event files without TensorFlow
+        "matplotlib>=3.8",  # confusion matrices as PNG
+        "tqdm",  # progress bars of the preparation
+    ],
+    extras_require={
+        "cuda12": ["jax[cuda12]"],
+        "cuda13": ["jax[cuda13]"],
+        "tpu": ["jax[tpu]"],
+        "tf": ["tensorflow", "apache_beam"],  # only for `tfds build` and `tfds.load`
+        "test": ["pytest>=8", "hypothesis>=6", "ruff>=0.14"],
+    },
+)
