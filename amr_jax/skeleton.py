@@ -64,8 +64,8 @@ def _layout(name: str, table: str, parts: dict[str, str], centre: str) -> Layout
     return Layout(name, joints, bones, left_right, members, index[centre])
 
 
-# Kinect v2: NTU RGB+D 60/120 and PKU-MMD I/II. The tip of a hand hangs on the thumb, not on the hand:
-# the data sets' bone list has it so, and bone streams that published numbers rest on use it.
+# Kinect v2: NTU RGB+D 60/120 and PKU-MMD I/II. The tip of a hand hangs on the thumb, not on the
+# hand: the field's bone list has it so, and bone streams that published numbers rest on use it.
 NTU_25 = _layout(
     "ntu_25",
     """
