@@ -1,7 +1,7 @@
 """The data sets that a config can name, e.g. `configs/amr.py:ntu60_xsub`.
 
-One row per data set and protocol: where its records stand, what its skeleton looks like, and how the
-field loads it. Configs read this table; nothing else keeps a list of data sets.
+One row per data set and protocol: where its records stand, what its skeleton looks like, and how
+the field loads it. Configs read this table; nothing else keeps a list of data sets.
 """
 
 import dataclasses
@@ -46,7 +46,7 @@ DATASETS = {
     "pku2_xsub": _pku("pku_mmd/v2_xsub"),
     "pku2_xview": _pku("pku_mmd/v2_xview"),
     "nwucla": Dataset("nw_ucla/xview", skeleton.KINECT_20, centre=True, max_frames=201),
-    # What `python -m amr_jax.synthetic` writes is in the format of NTU RGB+D 60 and is prepared as such.
+    # `python -m amr_jax.synthetic` writes files in the format of NTU RGB+D 60, prepared as such.
     "synthetic": _ntu("ntu_rgbd60/xsub"),
 }
 
@@ -56,3 +56,11 @@ def get(name: str) -> Dataset:
     if name not in DATASETS:
         raise UserError(f"unknown data set {name!r}; expected one of: {', '.join(DATASETS)}.")
     return DATASETS[name]
+
+
+def argument(text: str) -> tuple[str, Dataset, bool]:
+    """A config's argument, `NAME` or `NAME,runlocal` → (name, its row, whether `runlocal`)."""
+    name, _, variant = text.partition(",")
+    if variant not in ("", "runlocal"):
+        raise UserError(f"config argument {text!r}: expected 'NAME' or 'NAME,runlocal'.")
+    return name, get(name), variant == "runlocal"
