@@ -1,0 +1,97 @@
+"""Where a run's numbers go: `metrics.jsonl`, TensorBoard event files, and lines on the terminal."""
+
+import json
+import os
+import time
+
+import jax
+from etils import epath
+
+from amr_jax import workdir as workdirs
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class MetricWriter:
+    """Appends scalars of one run; only process 0 writes.
+
+    Args:
+      workdir: an existing folder.
+      resume_step: lines beyond it, left by a start that died later than its last checkpoint, are
+        taken out, so that every step stands in the file once.
+    """
+
+    def __init__(self, workdir: os.PathLike | str, resume_step: int):
+        self._path = epath.Path(workdir) / METRICS_FILE
+        self._active = jax.process_index() == 0
+        if not self._active:
+            return
+        kept = [line for line in read_metrics(workdir) if line["step"] <= resume_step]
+        workdirs.write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        # Imported late: it takes a second, and only runs that write need it.
+        from tensorboardX import SummaryWriter
+
+        self._events = SummaryWriter(
+            str(epath.Path(workdir) / "tensorboard"), purge_step=resume_step + 1, flush_secs=30
+        )
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """One line of `metrics.jsonl` and one point per scalar in TensorBoard."""
+        if not self._active:
+            return
+        with self._path.open("a") as file:
+            file.write(json.dumps({"step": step, **scalars}) + "\n")
+        for name, value in scalars.items():
+            self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flushes the event file."""
+        if self._active:
+            self._events.close()
+
+
+def read_metrics(workdir: os.PathLike | str) -> list[dict]:
+    """The lines of `metrics.jsonl`; a last line cut short by a kill is left out."""
+    path = epath.Path(workdir) / METRICS_FILE
+    lines = path.read_text().splitlines() if path.exists() else []
+    if lines and not lines[-1].endswith("}"):
+        lines.pop()
+    return [json.loads(line) for line in lines]
+
+
+class Progress:
+    """One line on the terminal every few seconds: where the run is, how fast, how long to go."""
+
+    def __init__(self, total_steps: int, first_step: int, unit: str, every_s: float = 5.0):
+        self._total, self._unit, self._every_s = total_steps, unit, every_s
+        self._step, self._time = first_step, time.monotonic()
+        self._rate: float | None = None
+        self._compiled = False
+
+    def update(self, step: int, units_per_step: int, text: str) -> float | None:
+        """Notes that `step` steps are done; returns units per second, None until known.
+
+        The first interval holds the compilation and is not counted.
+        """
+        now = time.monotonic()
+        last = step >= self._total
+        if self._compiled and now - self._time < self._every_s and not last:
+            return self._rate
+        if self._compiled and step > self._step:
+            self._rate = (step - self._step) * units_per_step / (now - self._time)
+        self._compiled, self._step, self._time = True, step, now
+        if jax.process_index() == 0:
+            speed = left = ""
+            if self._rate:
+                seconds = (self._total - step) * units_per_step / self._rate
+                speed = f"  {self._rate:,.0f} {self._unit}/s"
+                left = f"  {duration(seconds)} left"
+            print(f"step {step:,}/{self._total:,}  {text}{speed}{left}", flush=True)
+        return self._rate
+
+
+def duration(seconds: float) -> str:
+    """3723 → '1:02:03'; 63 → '1:03'."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

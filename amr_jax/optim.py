@@ -1,0 +1,51 @@
+"""AdamW as masked skeleton models train with it: warm-up, cosine, no decay on biases etc."""
+
+import jax
+import optax
+
+# By the last name of a parameter's path. A name that stands in neither set is an error: a new
+# parameter must be put into one of them on purpose.
+DECAYED = {"kernel"}
+NOT_DECAYED = {
+    "bias",
+    "scale",
+    "joint_embedding",
+    "time_embedding",
+    "queries",
+    "mask_token",
+}
+
+
+def decay_mask(params) -> dict:
+    """True where weight decay applies: not on biases, norms, embeddings (methods.md, Training)."""
+
+    def decays(path, _):
+        name = path[-1].key
+        if name not in DECAYED | NOT_DECAYED:
+            raise ValueError(
+                f"parameter {jax.tree_util.keystr(path)}: {name!r} stands in neither "
+                "optim.DECAYED nor optim.NOT_DECAYED; put it into one."
+            )
+        return name in DECAYED
+
+    return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def schedule(lr: float, min_lr: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
+    """Linear from 0 to `lr` over `warmup_steps`, then half a cosine down to `min_lr` at the end."""
+    warmup = optax.linear_schedule(0.0, lr, max(warmup_steps, 1))
+    decay = optax.cosine_decay_schedule(
+        lr, max(total_steps - warmup_steps, 1), alpha=min_lr / lr if lr else 0.0
+    )
+    return optax.join_schedules([warmup, decay], [warmup_steps])
+
+
+def adamw(
+    learning_rate: optax.Schedule, weight_decay: float, b1: float, b2: float, clip_norm: float
+) -> optax.GradientTransformation:
+    """AdamW with the exclusions of `decay_mask`; `clip_norm` 0 leaves gradients as they are."""
+    steps = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
+    steps.append(
+        optax.adamw(learning_rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=decay_mask)
+    )
+    return optax.chain(*steps)

@@ -1,0 +1,129 @@
+"""The training step: augment, method, gradient, update; and many of them in one dispatch."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+from jax.sharding import Mesh
+
+from amr_jax import augment, sharding
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that a step changes.
+
+    Attributes:
+      step: number of updates done, int32.
+      params: of the whole method; `params['encoder']` is what downstream loads.
+      opt_state: optax's.
+      average: exponential moving average of `params['encoder']`; {} if none is kept.
+    """
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+    average: Any
+
+
+def stream_keys(seed: int, step: jax.Array, names: Sequence[str]) -> dict[str, jax.Array]:
+    """One key per named stream, folded with the step: equal on every device, host and restart."""
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    return {name: jax.random.fold_in(key, zlib.crc32(name.encode()) >> 1) for name in names}
+
+
+def init_state(
+    method: nn.Module, optimizer: optax.GradientTransformation, config, mesh: Mesh
+) -> TrainState:
+    """The state before the first step, on every device of `mesh`; a function of the seed."""
+
+    def init():
+        encoder = config.encoder
+        clips = jnp.zeros((1, encoder.num_frames, encoder.num_joints, encoder.channels))
+        names = ("params", *method.streams)
+        params = method.init(stream_keys(config.seed, jnp.int32(0), names), clips)["params"]
+        # A copy: a state is donated, and one buffer cannot be given away twice.
+        average = jax.tree.map(jnp.copy, params["encoder"]) if config.optim.ema_decay else {}
+        return TrainState(jnp.int32(0), params, optimizer.init(params), average)
+
+    return jax.jit(init, out_shardings=sharding.replicated(mesh))()
+
+
+def make_dispatch(
+    method: nn.Module,
+    optimizer: optax.GradientTransformation,
+    batch_clips: Callable,
+    config: ml_collections.ConfigDict,
+    mesh: Mesh,
+) -> Callable:
+    """The jitted function (state, arrays, batches) → (state, metrics of each step).
+
+    Args:
+      method: see `amr_jax.methods`.
+      optimizer: see `amr_jax.optim`.
+      batch_clips: (arrays, batch) → clips (b, L, slots, V, C), lengths (b,); of the input.
+      config: the resolved config of the run.
+      mesh: the devices.
+
+    Returns:
+      A function that runs one step for each leading element of `batches` and donates `state`.
+    """
+    num_micro = config.optim.accumulate
+    view = dict(num_frames=config.encoder.num_frames, **config.augment)
+
+    def views(key, clips, lengths):
+        """Augmented clips, one row a body: (b · slots, T, V, C)."""
+        keys = jax.random.split(key, len(clips))
+        clips = jax.vmap(lambda k, clip, length: augment.train_view(k, clip, length, **view))(
+            keys, clips, lengths
+        )  # (b, T, slots, V, C)
+        clips = clips.swapaxes(1, 2).reshape(-1, *clips.shape[1:2], *clips.shape[3:])
+        return jax.lax.with_sharding_constraint(clips, sharding.over_data(mesh))
+
+    def loss(params, clips, keys):
+        return method.apply({"params": params}, clips, rngs=keys)
+
+    gradient = jax.value_and_grad(loss, has_aux=True)
+
+    def accumulated(params, clips, keys):
+        """Loss, metrics and gradient over the batch, in `num_micro` parts one after the other."""
+        if num_micro == 1:
+            return gradient(params, clips, keys)
+        # Part i takes every num_micro-th row, so that each device splits up what it holds.
+        parts = clips.reshape(-1, num_micro, *clips.shape[1:]).swapaxes(0, 1)
+
+        def add(total, part):
+            i, rows = part
+            part_keys = {name: jax.random.fold_in(key, i) for name, key in keys.items()}
+            return jax.tree.map(jnp.add, total, gradient(params, rows, part_keys)), None
+
+        shapes = jax.eval_shape(gradient, params, parts[0], keys)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_micro), parts))
+        return jax.tree.map(lambda x: x / num_micro, total)
+
+    def step(state: TrainState, clips, lengths):
+        keys = stream_keys(config.seed, state.step, ("augment", *method.streams))
+        clips = views(keys.pop("augment"), clips, lengths)
+        (value, metrics), grads = accumulated(state.params, clips, keys)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = state.average
+        if config.optim.ema_decay:
+            average = optax.incremental_update(
+                params["encoder"], average, 1 - config.optim.ema_decay
+            )
+        metrics = {"loss": value, "grad_norm": optax.global_norm(grads), **metrics}
+        return TrainState(state.step + 1, params, opt_state, average), metrics
+
+    def dispatch(state, arrays, batches):
+        return jax.lax.scan(lambda s, batch: step(s, *batch_clips(arrays, batch)), state, batches)
+
+    everywhere = sharding.replicated(mesh)
+    return jax.jit(dispatch, donate_argnums=0, out_shardings=(everywhere, everywhere))
