@@ -6,14 +6,7 @@ import optax
 # By the last name of a parameter's path. A name that stands in neither set is an error: a new
 # parameter must be put into one of them on purpose.
 DECAYED = {"kernel"}
-NOT_DECAYED = {
-    "bias",
-    "scale",
-    "joint_embedding",
-    "time_embedding",
-    "queries",
-    "mask_token",
-}
+NOT_DECAYED = {"bias", "scale", "joint", "time", "queries", "mask_token"}
 
 
 def decay_mask(params) -> dict:

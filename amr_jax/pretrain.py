@@ -208,7 +208,7 @@ def _banner(config, method, mesh, state, data_text, first_step, total_steps) -> 
         "batch": f"{config.batch_size} a step, {config.steps_per_dispatch} steps a dispatch",
         "method": f"{config.method}, {config.dtype}",
         "patches": f"{num_patches} of {encoder.patch_len} frames of one joint; "
-        f"{method.num_visible_patches} visible, {method.num_predicted} predicted",
+        f"{method.num_kept} visible, {method.num_predicted} predicted",
         "parameters": f"{sum(count.values()):,} (encoder {count['encoder']:,})",
         "steps": f"{total_steps:,} ({config.epochs} epochs)"
         + (f", going on from {first_step:,}" if first_step else ""),

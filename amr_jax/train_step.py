@@ -15,6 +15,10 @@ from jax.sharding import Mesh
 from amr_jax import augment, sharding
 
 
+# Named random streams: `augment` is the loop's, the others a method may draw from.
+STREAMS = ("augment", "mask", "drop_path")
+
+
 @flax.struct.dataclass
 class TrainState:
     """Everything that a step changes.
@@ -46,8 +50,8 @@ def init_state(
     def init():
         encoder = config.encoder
         clips = jnp.zeros((1, encoder.num_frames, encoder.num_joints, encoder.channels))
-        names = ("params", *method.streams)
-        params = method.init(stream_keys(config.seed, jnp.int32(0), names), clips)["params"]
+        keys = stream_keys(config.seed, jnp.int32(0), ("params", *STREAMS))
+        params = method.init(keys, clips)["params"]
         # A copy: a state is donated, and one buffer cannot be given away twice.
         average = jax.tree.map(jnp.copy, params["encoder"]) if config.optim.ema_decay else {}
         return TrainState(jnp.int32(0), params, optimizer.init(params), average)
@@ -109,7 +113,7 @@ def make_dispatch(
         return jax.tree.map(lambda x: x / num_micro, total)
 
     def step(state: TrainState, clips, lengths):
-        keys = stream_keys(config.seed, state.step, ("augment", *method.streams))
+        keys = stream_keys(config.seed, state.step, STREAMS)
         clips = views(keys.pop("augment"), clips, lengths)
         (value, metrics), grads = accumulated(state.params, clips, keys)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

@@ -1,0 +1,49 @@
+"""Schedule and weight decay, against values worked out by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from amr_jax import optim
+
+
+def test_schedule_warms_up_linearly_and_ends_at_its_floor():
+    lr = optim.schedule(lr=1e-3, min_lr=5e-4, warmup_steps=10, total_steps=110)
+    np.testing.assert_allclose(lr(0), 0.0)
+    np.testing.assert_allclose(lr(5), 5e-4)
+    np.testing.assert_allclose(lr(10), 1e-3)
+    np.testing.assert_allclose(lr(60), 7.5e-4)  # half-way down the cosine
+    np.testing.assert_allclose(lr(110), 5e-4)
+
+
+def test_schedule_without_warm_up_starts_at_the_top():
+    lr = optim.schedule(lr=1e-3, min_lr=0.0, warmup_steps=0, total_steps=4)
+    np.testing.assert_allclose(lr(0), 1e-3)
+    np.testing.assert_allclose(lr(2), 5e-4)
+
+
+def test_first_step_is_that_of_adamw():
+    # At the first step Adam moves each weight by lr · sign(gradient); decay adds lr · wd · weight,
+    # on kernels alone.
+    params = {"fc": {"kernel": jnp.array([[2.0]]), "bias": jnp.array([2.0])}, "joint": jnp.ones(1)}
+    grads = jax.tree.map(jnp.ones_like, params)
+    update = optim.adamw(lambda _: 0.1, weight_decay=0.5, b1=0.9, b2=0.95, clip_norm=0.0)
+    moved, _ = update.update(grads, update.init(params), params)
+    np.testing.assert_allclose(moved["fc"]["kernel"], -0.1 - 0.1 * 0.5 * 2, rtol=1e-5)
+    np.testing.assert_allclose(moved["fc"]["bias"], -0.1, rtol=1e-5)
+    np.testing.assert_allclose(moved["joint"], -0.1, rtol=1e-5)
+
+
+def test_clipping_bounds_the_gradient():
+    # Adam divides the gradient's size out, but its first moment shows what came in.
+    params = {"kernel": jnp.zeros((4,))}
+    update = optim.adamw(lambda _: 0.1, weight_decay=0.0, b1=0.9, b2=0.95, clip_norm=1.0)
+    _, state = update.update({"kernel": jnp.full((4,), 50.0)}, update.init(params), params)
+    first_moment = jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "mu"))[0].mu["kernel"]
+    np.testing.assert_allclose(np.linalg.norm(first_moment), 0.1, rtol=1e-5)
+
+
+def test_a_parameter_of_neither_set_is_refused():
+    with pytest.raises(ValueError, match="'gamma' stands in neither"):
+        optim.decay_mask({"layer": {"gamma": jnp.ones(1)}})
