@@ -1,0 +1,140 @@
+"""Views of a sequence: temporal crop and resize, rotation. For one clip; callers vmap.
+
+A clip is (L, V, C) or (L, M, V, C): padded to L frames, of which the first `length` are real. Start
+and length may be traced. Deterministic cores, and `random_*` wrappers with the key first.
+Agrees with the field's published feeders.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from amr_jax.errors import UserError
+
+
+def crop_resize(clip: jax.Array, start, length, num_frames: int) -> jax.Array:
+    """Frames `start` … `start + length − 1`, resampled linearly to `num_frames`.
+
+    Half-pixel centres: output i stands at (i + 1/2)·length/num_frames − 1/2, clamped to the crop.
+    Positions are computed in integers and therefore exact: a crop of `num_frames` frames comes back
+    unchanged, and no frame outside the crop is read.
+
+    Args:
+      clip: (L, ...).
+      start, length: integers, frames; `start + length` at most L.
+
+    Returns:
+      (num_frames, ...), of the clip's dtype.
+    """
+    length = jnp.asarray(length, jnp.int32)
+    steps = 2 * jnp.arange(num_frames, dtype=jnp.int32) + 1
+    numerator = jnp.maximum(steps * length - num_frames, 0)
+    low = numerator // (2 * num_frames)
+    high = jnp.clip(low + 1, 0, jnp.maximum(length - 1, 0))
+    fraction = (numerator % (2 * num_frames)).astype(clip.dtype) / (2 * num_frames)
+    fraction = fraction.reshape(num_frames, *[1] * (clip.ndim - 1))
+    before, after = clip[start + low], clip[start + high]
+    return before + fraction * (after - before)
+
+
+def centre_crop_resize(
+    clip: jax.Array, length, num_frames: int, fraction: float = 0.95
+) -> jax.Array:
+    """The central `fraction` of the real frames, resampled to `num_frames`; for evaluation.
+
+    Drops int((1 − fraction)·length/2) frames at either end.
+    """
+    # Looked up from a table in double precision: in float32 a traced product can land on the other
+    # side of an integer and crop one frame more than published code does.
+    lengths = np.arange(clip.shape[0] + 1)
+    start = jnp.asarray(((1 - fraction) * lengths / 2).astype(np.int32))[length]
+    return crop_resize(clip, start, length - 2 * start, num_frames)
+
+
+def crop_length(length, fraction, min_frames: int = 64) -> jax.Array:
+    """min(max(floor(length·fraction), min_frames), length), in frames."""
+    wanted = jnp.floor(length * fraction).astype(jnp.int32)
+    return jnp.minimum(jnp.maximum(wanted, min_frames), length)
+
+
+def random_crop_resize(
+    key: jax.Array,
+    clip: jax.Array,
+    length,
+    num_frames: int,
+    min_fraction: float = 0.5,
+    max_fraction: float = 1.0,
+    min_frames: int = 64,
+) -> jax.Array:
+    """A crop of random length and start, resampled to `num_frames`; see `crop_length`."""
+    key_fraction, key_start = jax.random.split(key)
+    fraction = jax.random.uniform(key_fraction, minval=min_fraction, maxval=max_fraction)
+    cropped = crop_length(length, fraction, min_frames)
+    start = jax.random.randint(key_start, (), 0, length - cropped + 1)
+    return crop_resize(clip, start, cropped, num_frames)
+
+
+def rotation_matrix(angles: jax.Array) -> jax.Array:
+    """R = Rz·Ry·Rx for angles (3,) about x, y, z in radians -> (3, 3).
+
+    Angles count clockwise seen from the tip of the axis, as in the field's published feeders.
+    """
+    (cx, cy, cz), (sx, sy, sz) = jnp.cos(angles), jnp.sin(angles)
+    one, zero = jnp.ones_like(cx), jnp.zeros_like(cx)
+    rx = jnp.stack([one, zero, zero, zero, cx, sx, zero, -sx, cx]).reshape(3, 3)
+    ry = jnp.stack([cy, zero, -sy, zero, one, zero, sy, zero, cy]).reshape(3, 3)
+    rz = jnp.stack([cz, sz, zero, -sz, cz, zero, zero, zero, one]).reshape(3, 3)
+    exact = jax.lax.Precision.HIGHEST
+    return jnp.matmul(jnp.matmul(rz, ry, precision=exact), rx, precision=exact)
+
+
+def rotate(clip: jax.Array, angles: jax.Array) -> jax.Array:
+    """Rotates every joint (a column vector) about the origin; an absent body stays zero.
+
+    Raises:
+      UserError: the clip does not have 3 channels.
+    """
+    if clip.shape[-1] != 3:
+        raise UserError(
+            f"rotation needs 3 channels (x, y, z); found clips of shape {clip.shape}. "
+            "Set config.augment.max_angle to 0."
+        )
+    # Accelerators would otherwise round the coordinates to 8 or 11 bits before multiplying.
+    return jnp.einsum(
+        "ij,...j->...i", rotation_matrix(angles), clip, precision=jax.lax.Precision.HIGHEST
+    )
+
+
+def random_rotate(key: jax.Array, clip: jax.Array, max_angle: float = 0.3) -> jax.Array:
+    """One rotation for the whole clip, its angles uniform in ±`max_angle` radians."""
+    return rotate(clip, jax.random.uniform(key, (3,), minval=-max_angle, maxval=max_angle))
+
+
+def train_view(
+    key: jax.Array,
+    clip: jax.Array,
+    length,
+    *,
+    num_frames: int,
+    min_fraction: float = 0.5,
+    max_fraction: float = 1.0,
+    min_frames: int = 64,
+    max_angle: float = 0.3,
+) -> jax.Array:
+    """What pre-training sees of a clip: random crop and resize, then one random rotation.
+
+    `max_angle` 0 leaves the rotation out. Returns (num_frames, V, C) or (num_frames, M, V, C).
+    """
+    key_crop, key_rotation = jax.random.split(key)
+    view = random_crop_resize(
+        key_crop, clip, length, num_frames, min_fraction, max_fraction, min_frames
+    )
+    return random_rotate(key_rotation, view, max_angle) if max_angle else view
+
+
+def test_view(clip: jax.Array, length, *, num_frames: int, fraction: float) -> jax.Array:
+    """What evaluation sees of a clip: the centre crop, resized; no rotation."""
+    return centre_crop_resize(clip, length, num_frames, fraction)
+
+
+test_view.__test__ = False  # pytest collects what is called test_*

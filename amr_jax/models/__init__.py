@@ -1,0 +1,1 @@
+"""Encoder, decoders, and what they are made of."""

@@ -1,0 +1,110 @@
+"""The encoder that every method shares, and all that downstream ever loads."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from amr_jax import targets
+from amr_jax.models import layers
+from amr_jax.models.settings import require, require_divides
+
+
+class Encoder(nn.Module):
+    """A transformer over the visible patches of one body.
+
+    Attributes:
+      num_frames: T. num_joints: V. channels: C. patch_len: l, frames of a patch.
+      width: D. depth: blocks. num_heads, mlp_ratio: of every block.
+      drop_path: stochastic depth of the last block; grows linearly from 0 at the first.
+      dtype: compute dtype; parameters are float32.
+    """
+
+    num_frames: int
+    num_joints: int
+    channels: int = 3
+    patch_len: int = 4
+    width: int = 256
+    depth: int = 8
+    num_heads: int = 8
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.0
+    dtype: Any = jnp.float32
+
+    @property
+    def num_times(self) -> int:
+        """T_e = T / l: patches along time."""
+        return self.num_frames // self.patch_len
+
+    @property
+    def num_patches(self) -> int:
+        """N = T_e · V."""
+        return self.num_times * self.num_joints
+
+    def validate(self) -> None:
+        """Raises `UserError`, naming keys and sizes, if the sizes do not fit together."""
+        for name in ("num_frames", "num_joints", "channels", "width", "depth"):
+            value = getattr(self, name)
+            require(value >= 1, f"config.encoder.{name} = {value}; expected at least 1.")
+        require_divides(
+            "config.encoder.patch_len", self.patch_len, "config.encoder.num_frames", self.num_frames
+        )
+        require_divides(
+            "config.encoder.num_heads", self.num_heads, "config.encoder.width", self.width
+        )
+        require(
+            0 <= self.drop_path < 1,
+            f"config.encoder.drop_path = {self.drop_path}; expected 0 or more and below 1.",
+        )
+
+    @nn.compact
+    def __call__(
+        self,
+        clips: jax.Array,
+        ids_keep: jax.Array | None = None,
+        deterministic: bool = True,
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Encodes the visible patches.
+
+        Args:
+          clips: (B, T, V, C).
+          ids_keep: (B, K) int32, visible patches as time · V + joint; None: all N, in that order.
+          deterministic: False in training: needs the stream `drop_path` where that is positive.
+
+        Returns:
+          tokens: (B, K, D) of the compute dtype, after the final LayerNorm.
+          out: the intermediates: `embed`, `block_0` …, `tokens`.
+
+        Raises:
+          ValueError: clips of another shape than the encoder was made for.
+        """
+        expected = (self.num_frames, self.num_joints, self.channels)
+        if clips.ndim != 4 or clips.shape[1:] != expected:
+            raise ValueError(
+                f"clips of shape {clips.shape}; this encoder expects (bodies, T, V, C) = "
+                f"(…, {', '.join(map(str, expected))})."
+            )
+        patches = targets.patchify(clips, self.patch_len)
+        patches = patches.reshape(clips.shape[0], self.num_patches, -1)
+        if ids_keep is not None:
+            # Before the linear layer: the same result, a tenth of the work.
+            patches = jnp.take_along_axis(patches, ids_keep[..., None], axis=1)
+
+        position = layers.GridEmbedding(
+            self.num_times, self.num_joints, self.width, name="position"
+        )(ids_keep)
+        x = layers.dense(self.width, self.dtype, "patch_embed")(patches)
+        x = x + position.astype(self.dtype)
+        out = {"embed": x}
+        for i in range(self.depth):
+            block = layers.Block(
+                self.num_heads,
+                self.mlp_ratio,
+                drop_path=self.drop_path * i / max(self.depth - 1, 1),
+                dtype=self.dtype,
+                name=f"block_{i}",
+            )
+            x = out[f"block_{i}"] = block(x, deterministic=deterministic)
+        x = out["tokens"] = layers.layer_norm(self.dtype, "norm")(x)
+        return x, out

@@ -1,0 +1,95 @@
+"""Motion energy: how much each joint moves in each window of time, and what weight it gets.
+
+Paper, "Focal Reconstruction" and "Multi-scale Temporal Window Fusion".
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+WEIGHTINGS = ("ratio", "power", "exponential", "none")
+ENERGY_THRESHOLDS = ("body", "joint")
+
+
+def window_energy(clips: jax.Array, window: int) -> jax.Array:
+    """e_s: mean squared distance of a joint to its mean position within each window.
+
+    Args:
+      clips: (..., T, V, C) in metres; T must be divisible by `window`.
+      window: n, frames.
+
+    Returns:
+      (..., T/n, V) in square metres. A joint that stands still has exactly 0.
+    """
+    *lead, frames, joints, channels = clips.shape
+    windows = clips.reshape(*lead, frames // window, window, joints, channels)
+    # Relative to the first frame: energy does not depend on the origin, and float32 keeps the
+    # millimetres of a joint that is metres away from it.
+    windows = windows - windows[..., :1, :, :]
+    deviation = windows - windows.mean(-3, keepdims=True)
+    return jnp.square(deviation).sum(-1).mean(-2)
+
+
+def weight(
+    e_s: jax.Array, e_t: jax.Array, kind: str = "ratio", k: float = 0.01, epsilon: float = 1e-8
+) -> jax.Array:
+    """w(e_s): 0 for static, towards 1 for strongly moving.
+
+    Args:
+      e_s: window energies.
+      e_t: adaptive threshold, broadcastable to `e_s`; where it is 0 nothing moves: weight 0.
+      kind: `ratio` 1/(1 + k·e_t/(e_s + ε)); `power` min(1, (e_s/e_t)^k); `exponential`
+        1 − exp(−k·e_s/e_t).
+      k: curvature, positive.
+      epsilon: ε of `ratio`, in square metres.
+
+    Returns:
+      Weights in [0, 1], of the shape of `e_s`.
+
+    Raises:
+      ValueError: unknown kind.
+    """
+    moves = e_t > 0
+    threshold = jnp.where(moves, e_t, 1.0)
+    if kind == "ratio":
+        w = 1 / (1 + k * threshold / (e_s + epsilon))
+    elif kind == "power":
+        w = jnp.minimum(1.0, (e_s / threshold) ** k)
+    elif kind == "exponential":
+        w = -jnp.expm1(-k * e_s / threshold)
+    else:
+        raise ValueError(f"unknown weighting {kind!r}; expected one of: {', '.join(WEIGHTINGS)}.")
+    return jnp.where(moves, w, 0.0)
+
+
+def motion_weights(
+    clips: jax.Array,
+    windows: Sequence[int] = (4, 8, 12),
+    kind: str = "ratio",
+    k: float = 0.01,
+    epsilon: float = 1e-8,
+    energy_threshold: str = "body",
+) -> jax.Array:
+    """W: the weight of every frame of every joint, averaged over window lengths.
+
+    Args:
+      clips: (..., T, V, C) in metres; T must be divisible by every window length.
+      windows: window lengths n, in frames; each scale has its own threshold e_t.
+      kind, k, epsilon: see `weight`; `none` gives 1 everywhere (plain mean squared error).
+      energy_threshold: e_t is the mean of e_s over all windows and joints of the body (`body`), or
+        over the windows of each joint (`joint`).
+
+    Returns:
+      (..., T, V) float32 in [0, 1], without gradient; 0 for a body that does not move at all.
+    """
+    clips = jax.lax.stop_gradient(clips.astype(jnp.float32))
+    if kind == "none":
+        return jnp.ones(clips.shape[:-1], jnp.float32)
+    pooled = (-2, -1) if energy_threshold == "body" else (-2,)
+    total = jnp.zeros(clips.shape[:-1], jnp.float32)
+    for n in windows:
+        e_s = window_energy(clips, n)
+        e_t = e_s.mean(pooled, keepdims=True)
+        total += jnp.repeat(weight(e_s, e_t, kind, k, epsilon), n, axis=-2)
+    return total / len(windows)
