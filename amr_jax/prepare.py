@@ -1,0 +1,296 @@
+"""Command: raw files to records, all protocols of a data set from one parse, without TensorFlow.
+
+    python -m amr_jax.prepare --dataset=nw_ucla --manual_dir=RAW_FILES --data_dir=DIR
+
+Everything is made in a folder of its own inside `data_dir` and moved to its place at the very end:
+until then nothing that stands there is touched, and what was interrupted leaves no records behind.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import io
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+from absl import app, flags
+
+import tfds_builders
+from amr_jax import parsing, record_builder
+from amr_jax.errors import UserError, command
+from amr_jax.record_builder import SPLITS, SkeletonBuilder
+
+DATASETS = tuple(tfds_builders.__all__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of the summary: sequences written of one split, beside the published count."""
+
+    protocol: str
+    split: str
+    sequences: int
+    published: int
+
+
+def prepare(
+    dataset: str,
+    manual_dir: str | Path,
+    data_dir: str | Path,
+    *,
+    on_bad_file: str = "fail",
+    num_workers: int | None = None,
+    overwrite: bool = False,
+    **options: str,
+) -> list[Row]:
+    """Writes the records of all protocols that the raw files allow.
+
+    Args:
+      dataset: one of `DATASETS`.
+      manual_dir: where the raw files or their archives are.
+      data_dir: records go to `data_dir/<dataset>/<protocol>/<version>`, and what was left out to
+        `data_dir/<dataset>/left_out.json`.
+      on_bad_file: 'fail' or 'skip'.
+      num_workers: processes that parse; None: one per processor.
+      overwrite: replace records that are there; they stay until the new ones are complete.
+      **options: of the builder, e.g. `gaps` of NTU RGB+D.
+
+    Returns:
+      The summary; for records that were already there it is read from them.
+
+    Raises:
+      UserError: (BadFile for a raw file) says what was found, expected, and what to do.
+    """
+    cls = _builder_class(dataset, options)
+    home = Path(data_dir).expanduser() / dataset
+    done = {} if overwrite else _already_prepared(cls, Path(data_dir).expanduser(), options)
+    protocols = [config.name for config in cls.BUILDER_CONFIGS if config.name not in done]
+    if protocols:
+        raw = cls.find(Path(manual_dir).expanduser(), **options)
+        for note in raw.notes:
+            print(f"note: {note}")
+        protocols = [protocol for protocol in protocols if protocol in raw.protocols]
+    if protocols:
+        with _full_disk_is_told(home), _staging(home) as staging:
+            (staging / "spool").mkdir()
+            spool = raw.parse(
+                staging / "spool",
+                num_workers=num_workers or record_builder.num_cpus(),
+                on_bad_file=on_bad_file,
+                description=f"parsing {dataset}",
+            )
+            builders = [
+                cls(config=protocol, data_dir=staging / "records", **options)
+                for protocol in protocols
+            ]
+            for builder in builders:
+                builder.source = raw, spool
+                with contextlib.redirect_stdout(io.StringIO()):  # TFDS names the staging folder
+                    builder.download_and_prepare(download_dir=staging / "downloads")
+                _check(builder)
+            record_builder.write_left_out(staging / "left_out.json", spool.left_out)
+            done |= {builder.builder_config.name: builder for builder in builders}
+            rows = _rows(cls, done)
+            _move(staging, home, builders)
+        _report_left_out(home / "left_out.json", len(spool.left_out))
+    else:
+        print(f"{home}: already prepared, nothing to do (--overwrite makes the records anew).")
+        rows = _rows(cls, done)
+    _report(rows)
+    return rows
+
+
+def _builder_class(dataset: str, options: dict[str, str]) -> type[SkeletonBuilder]:
+    if dataset not in DATASETS:
+        raise UserError(f"unknown data set {dataset!r}; expected one of: {', '.join(DATASETS)}.")
+    cls = tfds.builder_cls(dataset)
+    for name in sorted(set(options) - set(cls.OPTIONS)):
+        raise UserError(f"--{name} does not apply to {dataset}: leave it away.")
+    return cls
+
+
+def _already_prepared(
+    cls: type[SkeletonBuilder], data_dir: Path, options: dict[str, str]
+) -> dict[str, SkeletonBuilder]:
+    """The builders, by protocol, whose records stand complete and were made with these options."""
+    done = {}
+    for config in cls.BUILDER_CONFIGS:
+        builder = cls(config=config.name, data_dir=data_dir, **options)
+        folder = Path(builder.data_path)
+        others = sorted(p.name for p in folder.parent.glob("*") if p.name != folder.name)
+        if others:
+            print(f"note: {folder.parent} holds {', '.join(others)} too; it is left as it is.")
+        if not folder.exists():
+            continue
+        if not (folder / "dataset_info.json").exists():
+            raise UserError(
+                f"{folder}: not a complete folder of records; --overwrite makes them anew."
+            )
+        made_with = dict(builder.info.metadata)
+        if made_with != builder.options():
+            raise UserError(
+                f"{folder}: the records there were made with {made_with}, now asked for: "
+                f"{builder.options()}. Choose another --data_dir, or replace them by --overwrite."
+            )
+        done[config.name] = builder
+    return done
+
+
+@contextlib.contextmanager
+def _staging(home: Path) -> Iterator[Path]:
+    """A folder to build in, on the file system of `home`; nothing of it is left afterwards."""
+    folder = home / ".incomplete"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--data_dir: cannot write to {home} ({error.strerror}).") from error
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"{home}: another preparation is writing there; wait for it."
+            ) from error
+        for leftover in folder.iterdir():  # of one that was killed
+            shutil.rmtree(leftover)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+            with contextlib.suppress(OSError):  # not empty: older records are there
+                home.rmdir()
+    finally:
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def _full_disk_is_told(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{home}: the disk is full ({error.strerror}); no records were written. Make room, or "
+            "choose another --data_dir: all protocols together take about as much as the joints do "
+            "as float32 numbers, once more while they are made."
+        ) from error
+
+
+def _check(builder: SkeletonBuilder) -> None:
+    """Reads the ends of every split back: what cannot be read must not be moved into place."""
+    for split, info in builder.info.splits.items():
+        source = builder.as_data_source(split)
+        if len(source) != info.num_examples:
+            raise OSError(errno.ENOSPC, f"{len(source)} of {info.num_examples} records arrived")
+        _ = source[0], source[len(source) - 1]
+
+
+def _move(staging: Path, home: Path, builders: Sequence[SkeletonBuilder]) -> None:
+    """Puts complete records into their places; what stood there goes with the staging folder."""
+    for builder in builders:
+        made = Path(builder.data_path)
+        place = home / made.relative_to(staging / "records" / builder.name)
+        place.parent.mkdir(exist_ok=True)
+        if place.exists():
+            place.rename(staging / f"replaced_{builder.builder_config.name}")
+        made.rename(place)
+    (home / ".config").mkdir(exist_ok=True)
+    for file in (staging / "records" / builders[0].name / ".config").iterdir():
+        file.replace(home / ".config" / file.name)
+    (staging / "left_out.json").replace(home / "left_out.json")
+
+
+def _rows(cls: type[SkeletonBuilder], builders: dict[str, SkeletonBuilder]) -> list[Row]:
+    rows = []
+    for protocol, published in cls.PUBLISHED.items():
+        if protocol in builders:
+            splits = builders[protocol].info.splits
+            for split in SPLITS:
+                sequences = splits[split].num_examples if split in splits else 0
+                rows.append(Row(protocol, split, sequences, published[split]))
+    return rows
+
+
+def _report_left_out(path: Path, count: int) -> None:
+    print(f"left out: {count} samples; names and reasons stand in {path}")
+
+
+def _report(rows: Sequence[Row]) -> None:
+    print(f"{'protocol':10} {'split':6} {'sequences':>10} {'published':>10}")
+    for row in rows:
+        mark = "" if row.sequences == row.published else "  <- differs"
+        line = f"{row.protocol:10} {row.split:6} {row.sequences:10,} {row.published:10,}{mark}"
+        print(line)
+    if any(row.sequences != row.published for row in rows):
+        print(
+            "warning: these are not the published numbers of sequences: expected where the raw "
+            "files are a part of the data set; otherwise look for missing files."
+        )
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """The flags of the command; not at import, where other commands' flags may bear their names."""
+    define = {"flag_values": values}
+    flags.DEFINE_string("dataset", None, f"One of: {', '.join(DATASETS)}.", **define)
+    flags.DEFINE_string("manual_dir", None, "Folder of the raw files or archives.", **define)
+    flags.DEFINE_string("data_dir", None, "Folder that receives the records.", **define)
+    flags.DEFINE_enum(
+        "on_bad_file",
+        "fail",
+        parsing.ON_BAD_FILE,
+        "'skip' leaves bad files out, lists them, and goes on.",
+        **define,
+    )
+    flags.DEFINE_string(
+        "gaps",
+        None,
+        "NTU RGB+D, a body that vanishes and returns: 'contiguous' (default) writes its frames one "
+        "after the other, as published numbers rest on; 'true_time' keeps each at its time.",
+        **define,
+    )
+    flags.DEFINE_integer(
+        "num_workers", None, "Processes that parse; default: one per processor.", 1, **define
+    )
+    flags.DEFINE_bool("overwrite", False, "Make records anew that are already there.", **define)
+
+
+@command
+def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
+    if len(argv) > 1:
+        raise UserError(f"unknown argument {argv[1]!r}; settings are --name=value (see --help).")
+    for name in ("dataset", "manual_dir", "data_dir"):
+        if not values[name].value:
+            raise UserError(f"--{name} is missing: {values[name].help}")
+    # Ended from outside, clean up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    logging.disable(logging.WARNING)  # TFDS's, on folders that are still empty
+    start = time.monotonic()
+    try:
+        prepare(
+            values.dataset,
+            values.manual_dir,
+            values.data_dir,
+            on_bad_file=values.on_bad_file,
+            num_workers=values.num_workers,
+            overwrite=values.overwrite,
+            **({"gaps": values.gaps} if values.gaps else {}),
+        )
+    except KeyboardInterrupt:
+        print("interrupted: no records were written.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    print(f"done in {time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

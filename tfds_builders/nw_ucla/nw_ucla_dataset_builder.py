@@ -1,0 +1,50 @@
+"""TFDS builder of Northwestern-UCLA, cross-view."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import tensorflow_datasets as tfds
+
+from amr_jax import action_names, record_builder
+from amr_jax.readers import files, nw_ucla
+
+TRAIN_VIEWS = (1, 2)  # view 3 is the test
+
+
+def split(protocol: str, fields: dict) -> str:
+    """'train' or 'test' of an example under the only protocol, xview."""
+    return "train" if fields["camera"] in TRAIN_VIEWS else "test"
+
+
+def read(raw: files.RawFile) -> list[dict]:
+    """The example of one raw file, as `parsing.parse` wants it."""
+    example = nw_ucla.read(raw)
+    del example["action"]  # the label says it without gaps
+    return [example]
+
+
+class Builder(record_builder.SkeletonBuilder):
+    """Northwestern-UCLA: 10 actions, 10 subjects, 3 Kinect v1 cameras, one body of 20 joints."""
+
+    BUILDER_CONFIGS: ClassVar = [
+        tfds.core.BuilderConfig(name="xview", description="Train on views 1 and 2, test on 3.")
+    ]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Put nw_ucla_all_sqe.zip, or the folder all_sqe that it unpacks to, into manual_dir."
+    )
+    DESCRIPTION = "Northwestern-UCLA multiview action 3D: skeletons of Kinect v1."
+    HOMEPAGE = "https://wangjiangb.github.io/my_data.html"
+    CITATION = (
+        "Wang, Nie, Xia, Wu, Zhu: Cross-view action modeling, learning and recognition. CVPR 2014."
+    )
+    CLASS_NAMES = action_names.NW_UCLA
+    MAX_BODIES = 1
+    NUM_JOINTS = nw_ucla.NUM_JOINTS
+    INTEGERS = ("subject", "camera", "replication")
+    PUBLISHED: ClassVar = {"xview": {"train": 1020, "test": 464}}
+
+    @classmethod
+    def find(cls, manual_dir: Path) -> record_builder.RawSet:
+        """Every `aAA_sSS_eEE_vVV.json` in folders and zips."""
+        raw = files.find(manual_dir, ".json", what="sequences of NW-UCLA (aAA_sSS_eEE_vVV.json)")
+        return record_builder.RawSet(raw, read, split, ("xview",))
