@@ -75,17 +75,18 @@ class Records:
         self, data_dir: str, name: str, split: str, centre_joint: int | None, max_frames: int
     ):
         builder = _open(data_dir, name)
+        if split not in builder.info.splits:
+            raise UserError(
+                f"{builder.data_path}: found the splits {', '.join(builder.info.splits)}; expected "
+                f"{split!r}. {name} was prepared from a part of the raw files: add those of the "
+                "other split and prepare it again with --overwrite."
+            )
         self._source = builder.as_data_source(split)
         self._centre_joint, self._max_frames = centre_joint, max_frames
         self.class_names = tuple(builder.info.features["label"].names)
         _, self.num_slots, self.num_joints, self.num_channels = builder.info.features[
             "joints"
         ].shape
-        if not len(self._source):
-            raise UserError(
-                f"{builder.data_path}: split {split!r} holds no sequence; was {name} prepared from "
-                "a subset of the raw files? Prepare it again from files that cover both splits."
-            )
 
     def __len__(self) -> int:
         return len(self._source)
