@@ -1,0 +1,49 @@
+"""What a protocol is given and what it hands back."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from amr_jax.protocols.features import Split, View
+
+# Called with the number of the epoch just done (1-based) and its scalars.
+Log = Callable[[int, dict[str, float]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """An encoder to judge, and the data to judge it on.
+
+    Attributes:
+      encoder: the architecture; `encoder.apply({'params': params}, clips)`.
+      params: its parameters, replicated over the mesh. A protocol that trains the encoder trains a
+        copy: these stay as they are.
+      train, test: the splits on the devices, with their labels.
+      train_view, test_view: augmented clip, and centre crop, of one body.
+      num_classes: size of the label set, whether or not every class occurs.
+    """
+
+    encoder: nn.Module
+    params: Any
+    train: Split
+    test: Split
+    train_view: View
+    test_view: View
+    num_classes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a protocol found.
+
+    Attributes:
+      predictions: (S,) int32, the class given to each test sequence, in the order of the split, by
+        what counts as the result (the last epoch, where there are epochs).
+      metrics: scalars for results.json, fractions in [0, 1]; 'top1' at least.
+    """
+
+    predictions: np.ndarray
+    metrics: dict[str, float]
