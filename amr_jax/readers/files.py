@@ -12,7 +12,7 @@ import zlib
 from amr_jax.errors import BadFile, UserError
 
 # No raw file of the data sets comes near: the longest PKU-MMD video has some 10 MB.
-MAX_BYTES = 256 * 2**20
+MAX_BYTES = 64 * 2**20
 
 _PACKED = (".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 # What a damaged, encrypted or exotic member makes `zipfile` raise.
