@@ -22,6 +22,8 @@ from typing import ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
+from tensorflow_datasets.core import writer
+from tensorflow_datasets.proto import tf_example_pb2
 
 from amr_jax import parsing, records
 from amr_jax.errors import UserError
@@ -157,6 +159,9 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             if indices
         }
 
+    def _example_writer(self) -> writer.ExampleWriter:
+        return _SameBytesWriter(file_format=self.info.file_format)
+
     def _as_dataset(self, split, decoders=None, read_config=None, shuffle_files=False):
         """`tfds.load` of array_record, which TFDS itself reads only as a data source."""
         if self.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
@@ -174,6 +179,17 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 self.info.features.get_tensor_info(),
             ),
         )
+
+
+class _SameBytesWriter(writer.ExampleWriter):
+    """Writes what TFDS serialised with the features in one order, not in an arbitrary one."""
+
+    def write(self, path, examples):
+        return super().write(path, ((key, _in_order(example)) for key, example in examples))
+
+
+def _in_order(serialised: bytes) -> bytes:
+    return tf_example_pb2.Example.FromString(serialised).SerializeToString(deterministic=True)
 
 
 def num_cpus() -> int:

@@ -1,5 +1,7 @@
 """TFDS builders; importing this package registers them all."""
 
+from tfds_builders.ntu_rgbd60 import ntu_rgbd60_dataset_builder as ntu_rgbd60
+from tfds_builders.ntu_rgbd120 import ntu_rgbd120_dataset_builder as ntu_rgbd120
 from tfds_builders.nw_ucla import nw_ucla_dataset_builder as nw_ucla
 
-__all__ = ["nw_ucla"]
+__all__ = ["ntu_rgbd60", "ntu_rgbd120", "nw_ucla"]
