@@ -5,18 +5,25 @@ A method is a Linen module with a field `encoder`, so that the encoder's paramet
 "drop_path": …})` returns `(loss, metrics)` for clips (B, T, V, C); `validate()` refuses settings
 that do not fit, before anything compiles; `num_predicted` is the number of patches predicted for a
 body; `momentum_encoder` says whether the loop keeps a moving average of the encoder for it. Masks,
-targets and weights are pure functions elsewhere. A further method is one new file and one line in METHODS.
+targets and weights are pure functions elsewhere. A further method is one new file and one line in
+METHODS.
 """
 
 from collections.abc import Mapping
 
 from amr_jax.errors import UserError
 from amr_jax.methods.amr import AMR
+from amr_jax.methods.mamp import MAMP
 from amr_jax.methods.masked import MaskedReconstruction
+from amr_jax.methods.skeleton_mae import SkeletonMAE
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.settings import compute_dtype, construct
 
-METHODS: dict[str, type[MaskedReconstruction]] = {"amr": AMR}
+METHODS: dict[str, type[MaskedReconstruction]] = {
+    "amr": AMR,
+    "mamp": MAMP,
+    "skeleton_mae": SkeletonMAE,
+}
 
 
 def build(config: Mapping) -> MaskedReconstruction:

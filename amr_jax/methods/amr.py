@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from amr_jax import motion_energy, targets
-from amr_jax.methods.masked import MaskedReconstruction
+from amr_jax.methods.masked import MaskedReconstruction, mean_squared_error
 from amr_jax.models.decoder import QueryDecoder
 from amr_jax.models.settings import require, require_choice, require_divides
 
@@ -28,7 +28,7 @@ def focal_loss(
       A scalar.
     """
     error = weight * jnp.square(prediction.astype(jnp.float32) - target)
-    return error.mean() if mask is None else error.mean(where=mask)
+    return error.mean(where=mask)
 
 
 class AMR(MaskedReconstruction):
@@ -133,5 +133,5 @@ class AMR(MaskedReconstruction):
             mask = large_patches(jnp.repeat(hidden, self.encoder.patch_len, axis=1))
 
         loss = focal_loss(x_p, x_t, w, mask)
-        mse = focal_loss(x_p, x_t, jnp.ones_like(w), mask)
+        mse = mean_squared_error(x_p, x_t, mask)
         return loss, {"loss": loss, "mse": mse, "weight": w.mean()}

@@ -11,6 +11,13 @@ from amr_jax.models.encoder import Encoder
 from amr_jax.models.settings import require, require_choice, require_divides
 
 
+def mean_squared_error(
+    prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None
+) -> jax.Array:
+    """Mean of the squared error in float32, over all elements or those where `mask` is True."""
+    return jnp.square(prediction.astype(jnp.float32) - target).mean(where=mask)
+
+
 class MaskedReconstruction(nn.Module):
     """Base of the methods; `__call__(clips) -> (loss, metrics)` is theirs.
 

@@ -1,0 +1,13 @@
+"""MAMP: masked motion prediction (Masked Motion Predictors are Strong 3D Action Learners)."""
+
+from amr_jax.methods.skeleton_mae import SkeletonMAE
+
+
+class MAMP(SkeletonMAE):
+    """SkeletonMAE that hides what moves and predicts motion.
+
+    Attributes: those of `MaskedReconstruction`.
+    """
+
+    masking: str = "motion_aware"
+    target: str = "motion"
