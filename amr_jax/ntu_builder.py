@@ -44,10 +44,10 @@ class NtuBuilder(record_builder.SkeletonBuilder, skip_registration=True):
 
     @classmethod
     def find(cls, manual_dir: Path, gaps: str = "contiguous") -> record_builder.RawSet:
-        """All `.skeleton` files of the data set's setups, less those that a list in the folder names.
+        """The `.skeleton` files of the data set's setups, but for those that a list names.
 
-        A text file whose name contains 'missing', as the authors publish it, names samples without
-        a usable skeleton.
+        The list: a text file in the folder whose name contains 'missing', as the authors publish
+        it, of samples without a usable skeleton.
         """
         if gaps not in ntu.GAPS:
             raise UserError(f"--gaps is {gaps!r}; expected {' or '.join(ntu.GAPS)}.")
@@ -58,7 +58,7 @@ class NtuBuilder(record_builder.SkeletonBuilder, skip_registration=True):
         wanted = [raw for raw, setup in setups.items() if setup is None or setup in cls.SETUPS]
         if not wanted:
             raise UserError(
-                f"{manual_dir}: none of the {len(setups):,} .skeleton files is of setups {first} to "
+                f"{manual_dir}: none of {len(setups):,} .skeleton files is of setups {first} to "
                 f"{last}, which {cls.name} is made of; expected {' and '.join(_archives(cls))}."
             )
         notes = _absent(cls, set(setups.values()))
@@ -90,10 +90,9 @@ def read(raw: files.RawFile, *, gaps: str, num_actions: int) -> list[dict | Left
         example = ntu.read(raw, gaps=gaps)
     except ntu.NoBody as error:
         return [LeftOut(_stem(raw), str(raw), error.found)]
-    label = example.pop("action") - 1
-    if label >= num_actions:
-        raise BadFile(raw, f"action A{label + 1:03d}", f"A001 to A{num_actions:03d}")
-    return [{**example, "label": label}]
+    if example["action"] > num_actions:
+        raise BadFile(raw, f"action A{example['action']:03d}", f"A001 to A{num_actions:03d}")
+    return [{**example, "label": example["action"] - 1}]
 
 
 def missing_skeletons(manual_dir: Path) -> dict[str, str]:

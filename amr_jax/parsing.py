@@ -28,11 +28,19 @@ _AHEAD = 4  # chunks in flight per worker
 
 @dataclasses.dataclass(frozen=True)
 class LeftOut:
-    """A sample that gets no record: its name, the file it stands in, and why."""
+    """A sample that gets no record.
+
+    Attributes:
+      name: of the sample.
+      file: that it stands in.
+      why: in words.
+      bad: the error, where it is one sample of several in a file that is bad, not the whole file.
+    """
 
     name: str
     file: str
     why: str
+    bad: BadFile | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,11 +171,13 @@ def _parse_chunk(read: Callable, tasks: Sequence, path: str, skip: bool) -> tupl
             except BadFile as error:
                 if not skip:
                     raise
-                left_out.append(LeftOut(_stem(task), str(task), f"bad file: {error}"))
+                left_out.append(LeftOut(_stem(task), error.path, f"bad file: {error}"))
                 continue
             for example in examples:
                 if isinstance(example, LeftOut):
                     left_out.append(example)
+                    if example.bad is not None and not skip:
+                        raise example.bad
                     continue
                 fields = dict(example)
                 joints = np.ascontiguousarray(fields.pop("joints"), np.float32)

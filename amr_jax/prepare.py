@@ -38,7 +38,7 @@ class Row:
     protocol: str
     split: str
     sequences: int
-    published: int
+    published: int | None  # None: no count is published
 
 
 def prepare(
@@ -227,11 +227,12 @@ def _report_left_out(path: Path, count: int) -> None:
 
 def _report(rows: Sequence[Row]) -> None:
     print(f"{'protocol':10} {'split':6} {'sequences':>10} {'published':>10}")
+    differ = [row for row in rows if row.published not in (None, row.sequences)]
     for row in rows:
-        mark = "" if row.sequences == row.published else "  <- differs"
-        line = f"{row.protocol:10} {row.split:6} {row.sequences:10,} {row.published:10,}{mark}"
-        print(line)
-    if any(row.sequences != row.published for row in rows):
+        published = "-" if row.published is None else f"{row.published:,}"
+        mark = "  <- differs" if row in differ else ""
+        print(f"{row.protocol:10} {row.split:6} {row.sequences:10,} {published:>10}{mark}")
+    if differ:
         print(
             "warning: these are not the published numbers of sequences: expected where the raw "
             "files are a part of the data set; otherwise look for missing files."

@@ -154,7 +154,9 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             raise UserError(f"{self.name}/{protocol}: no sequence is left to write.")
         # A user may hold a part of the data; a split without sequences is not written at all.
         return {
-            split: _shards(spool, indices, f"writing {self.name}/{protocol} {split}")
+            split: _shards(
+                spool, indices, tuple(self.info.features), f"writing {self.name}/{protocol} {split}"
+            )
             for split, indices in members.items()
             if indices
         }
@@ -199,12 +201,17 @@ def num_cpus() -> int:
 
 def write_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:
     """Writes the samples without a record as a JSON list of {name, file, why}, sorted by name."""
-    rows = sorted((dataclasses.asdict(sample) for sample in left_out), key=lambda row: row["name"])
+    rows = [
+        {"name": sample.name, "file": sample.file, "why": sample.why}
+        for sample in sorted(left_out, key=lambda sample: (sample.name, sample.file))
+    ]
     Path(path).write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _shards(spool: parsing.Spool, indices: list[int], description: str) -> list[Callable]:
-    """One generator function of (key, example) per shard."""
+def _shards(
+    spool: parsing.Spool, indices: list[int], features: Sequence[str], description: str
+) -> list[Callable]:
+    """One generator function of (key, example) per shard; an example has just the `features`."""
     names = {index: spool.fields(index)["name"] for index in indices}
     indices = sorted(indices, key=lambda index: _hash(names[index]))
     num_shards = -(-len(indices) // _SEQUENCES_PER_SHARD)
@@ -215,7 +222,8 @@ def _shards(spool: parsing.Spool, indices: list[int], description: str) -> list[
         if not bar:
             bar.append(tqdm.tqdm(total=len(indices), desc=description, unit=" sequences"))
         for index in indices[start:stop]:
-            yield names[index], spool.example(index)
+            example = spool.example(index)
+            yield names[index], {feature: example[feature] for feature in features}
             bar[0].update()
         if stop == len(indices):
             bar[0].close()
