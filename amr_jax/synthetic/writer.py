@@ -1,0 +1,160 @@
+"""Writes the folder of `.skeleton` files: all of it, or nothing."""
+
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import tqdm
+
+from amr_jax.errors import UserError
+from amr_jax.synthetic import sensor, skeleton_file
+from amr_jax.synthetic.actions import ACTIONS
+from amr_jax.synthetic.performance import NUM_PERFORMERS, Take, perform
+
+NUM_SETUPS = 17  # as in NTU RGB+D 60
+MAX_TAKES = 2 * NUM_SETUPS
+CAMERAS = (1, 2, 3)
+SETTINGS_FILE = "synthetic.json"
+
+# The first performers come from both sides of the x-sub protocol (train 1, 2, 4, 5, 8, 9; test 3,
+# 6, 7, 10), in turns: the smallest set already has both splits, ten performers are 1 to 10.
+PERFORMERS = (1, 3, 2, 6, 4, 7, 5, 10, 8, 9, *range(11, NUM_PERFORMERS + 1))
+
+
+def plan(performers: int, takes: int, actions: Iterable[int]) -> list[Take]:
+    """The takes of a set: every performer does every action `takes` times.
+
+    Two takes in a row are the two replications of one setup; the next two are in another setup.
+    """
+    return [
+        Take((performer - 1 + 3 * (take // 2)) % NUM_SETUPS + 1, performer, take % 2 + 1, action)
+        for performer in PERFORMERS[:performers]
+        for take in range(takes)
+        for action in actions
+    ]
+
+
+def _write_take(folder: Path, seed: int, cameras: Sequence[int], take: Take) -> None:
+    people = perform(seed, take)
+    for camera in cameras:
+        text = skeleton_file.text(*sensor.record(seed, take, camera, people))
+        (folder / take.file_name(camera)).write_bytes(text)
+
+
+def _settings(seed, performers, takes, actions, cameras) -> dict:
+    """What decides the bytes of a set: the settings, and the sources of this package."""
+    sources = hashlib.sha256()
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        sources.update(module.read_bytes())
+    return {
+        "seed": seed,
+        "performers": performers,
+        "takes": takes,
+        "actions": list(actions),
+        "cameras": list(cameras),
+        "sources": sources.hexdigest()[:16],
+    }
+
+
+def _check(seed: int, performers: int, takes: int, actions, cameras) -> None:
+    if seed < 0:
+        raise UserError(f"seed is {seed}; expected 0 or more.")
+    if not 1 <= performers <= NUM_PERFORMERS:
+        raise UserError(f"performers is {performers}; expected 1 to {NUM_PERFORMERS}.")
+    if not 1 <= takes <= MAX_TAKES:
+        raise UserError(f"takes is {takes}; expected 1 to {MAX_TAKES}.")
+    for name, found, known in (("actions", actions, ACTIONS), ("cameras", cameras, CAMERAS)):
+        if not found or len(set(found)) < len(found) or not set(found) <= set(known):
+            raise UserError(f"{name} are {list(found)}; expected some of {list(known)}, each once.")
+
+
+def _already_there(out: Path, settings: dict) -> bool:
+    """Whether `out` holds this very set; anything else in it is an error."""
+    if not out.exists():
+        return False
+    if not out.is_dir():
+        raise UserError(f"{out} is a file; expected a folder to write, or none yet.")
+    if not any(out.iterdir()):
+        return False
+    try:
+        found = json.loads((out / SETTINGS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(
+            f"{out} holds other files (no {SETTINGS_FILE} of ours among them); expected a new or "
+            "an empty folder. Nothing was written: name another folder."
+        ) from None
+    if found != settings:
+        different = [k for k in settings if found.get(k) != settings[k]]
+        raise UserError(
+            f"{out} holds a synthetic set made with other {' and '.join(different)}. Nothing was "
+            "written: remove that folder, or name another."
+        )
+    return True
+
+
+def write(
+    out: str | os.PathLike,
+    *,
+    seed: int = 0,
+    performers: int = 10,
+    takes: int = 2,
+    actions: Sequence[int] = tuple(ACTIONS),
+    cameras: Sequence[int] = CAMERAS,
+    num_workers: int | None = None,
+) -> bool:
+    """Writes `performers` × `takes` × actions × cameras files into the folder `out`.
+
+    The same settings give the same bytes, whatever the number of workers. The folder appears when
+    it is complete; where this very set is already, nothing is done.
+
+    Args:
+      performers: how many of the 40 subjects of NTU RGB+D 60, from both sides of x-sub (1 is on the
+        training side, 2 on both).
+      takes: how often each of them does each action.
+      actions: ids as in NTU RGB+D 60, of `actions.ACTIONS`.
+      num_workers: processes; default: one per core, and none for a small set. 0 or 1: this one.
+
+    Returns:
+      False where the set was there already.
+
+    Raises:
+      UserError: a setting out of range, `out` holds something else, or it cannot be written.
+    """
+    _check(seed, performers, takes, actions, cameras)
+    out = Path(out)
+    settings = _settings(seed, performers, takes, actions, cameras)
+    if _already_there(out, settings):
+        return False
+    work = plan(performers, takes, actions)
+    if num_workers is None:
+        num_workers = len(os.sched_getaffinity(0)) if len(work) >= 200 else 0
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise UserError(f"cannot write to {out.parent}: {error.strerror}.") from error
+    try:
+        task = functools.partial(_write_take, folder, seed, cameras)
+        bar = functools.partial(tqdm.tqdm, total=len(work), unit="take", disable=None)
+        if num_workers > 1:
+            # Not fork: a caller may hold threads (JAX does).
+            with multiprocessing.get_context("spawn").Pool(num_workers) as pool:
+                for _ in bar(pool.imap_unordered(task, work, chunksize=16)):
+                    pass
+        else:
+            for take in bar(work):
+                task(take)
+        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", "utf-8")
+        folder.chmod(0o755)  # mkdtemp makes it private
+        folder.replace(out)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror}. Nothing is left there.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return True
