@@ -91,7 +91,7 @@ def _bad_line(raw: files.RawFile, data: bytes) -> BadFile:
 
 def _is_finite(value: str) -> bool:
     try:
-        return bool(abs(float(value)) <= np.finfo(np.float32).max)
+        return abs(float(value)) <= float(np.finfo(np.float32).max)
     except ValueError:
         return False
 

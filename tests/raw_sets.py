@@ -1,0 +1,53 @@
+"""Writes tiny raw sets in the formats of the data sets, for the tests of the preparation."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+
+def skeleton_text(joints: np.ndarray, body_id: int = 72057594037931101) -> str:
+    """A `.skeleton` file of one body, (T, 25, 3); T empty frames where `joints` is (T, 0, 3)."""
+    lines = [str(len(joints))]
+    for frame in joints:
+        lines.append("1" if len(frame) else "0")
+        if len(frame):
+            lines += [f"{body_id} 0 1 1 1 1 0 0.1 -0.2 2", "25"]
+            lines += [f"{x:.6f} {y:.6f} {z:.6f} 1 2 3 4 0.1 0.2 0.3 0.4 2" for x, y, z in frame]
+    return "\n".join(lines) + "\n"
+
+
+def body(seed: int, num_frames: int = 3) -> np.ndarray:
+    return np.round(np.random.default_rng(seed).normal(size=(num_frames, 25, 3)), 6)
+
+
+def write_ntu(
+    folder: Path, setups=(1,), cameras=(1, 2, 3), subjects=(1, 3), actions=(1, 60)
+) -> int:
+    """Every combination, one replication; subject 1 trains, 3 tests. Returns how many files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = list(itertools.product(setups, cameras, subjects, actions))
+    for seed, (setup, camera, subject, action) in enumerate(names):
+        name = f"S{setup:03d}C{camera:03d}P{subject:03d}R001A{action:03d}.skeleton"
+        (folder / name).write_text(skeleton_text(body(seed)))
+    return len(names)
+
+
+def write_pku(
+    folder: Path,
+    videos=("0002-L", "0002-M", "0003-L"),
+    train=("0002-L", "0002-M"),
+    labels="1,0,4,2\n51,4,10,2\n",
+    names=("cross-subject.txt", "cross-view.txt"),
+    kinds=("skeleton", "label"),
+) -> None:
+    """Videos of 10 frames with one body, the same labels for each, the same split for both."""
+    for kind in kinds:
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for seed, video in enumerate(videos):
+        frames = np.concatenate([body(seed, 10).reshape(10, -1), np.zeros((10, 75))], axis=1)
+        text = "".join(" ".join(f"{x:.6f}" for x in frame) + "\n" for frame in frames)
+        (folder / kinds[0] / f"{video}.txt").write_text(text)
+        (folder / kinds[1] / f"{video}.txt").write_text(labels)
+    for name in names:
+        (folder / name).write_text(f"Training videos:\n{', '.join(train)}\nValidation videos:\n\n")

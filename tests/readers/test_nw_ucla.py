@@ -1,0 +1,96 @@
+"""Readers of Northwestern-UCLA: what is read, and what is refused with which words."""
+
+import collections
+import json
+
+import numpy as np
+import pytest
+
+from amr_jax.errors import BadFile
+from amr_jax.readers import files, nw_ucla
+
+
+def write(folder, name="a08_s02_e01_v03", num_frames=3, **changes):
+    """A raw file whose joints are 0, 1, 2, ... in reading order; `changes` replace its keys."""
+    joints = np.arange(num_frames * 60, dtype=float).reshape(num_frames, 20, 3)
+    content = {"file_name": name, "skeletons": joints.tolist(), "label": 7} | changes
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    return files.RawFile(str(path))
+
+
+def test_reads_everything_that_file_and_name_say(tmp_path):
+    example = nw_ucla.read(write(tmp_path))
+    joints = example.pop("joints")
+    assert joints.shape == (3, 1, 20, 3)
+    assert joints.dtype == np.float32
+    assert joints[1, 0, 2].tolist() == [66.0, 67.0, 68.0]  # frame 1 starts at 60, joint 2 at + 6
+    assert example == {
+        "name": "a08_s02_e01_v03",
+        "label": 6,
+        "action": 8,
+        "subject": 2,
+        "replication": 1,
+        "camera": 3,
+    }
+
+
+def test_single_frame(tmp_path):
+    assert nw_ucla.read(write(tmp_path, num_frames=1))["joints"].shape == (1, 1, 20, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found", "expected"),
+    [
+        ({"label": 8}, "label 8", "7, which is the label of action code a08"),
+        ({"file_name": "a08_s02_e01_v02"}, "a08_s02_e01_v02", "'a08_s02_e01_v03'"),
+        ({"label": None}, "['file_name', 'skeletons']", "also label"),
+        ({"skeletons": []}, "no frame", "at least one frame"),
+        ({"skeletons": 5}, "no frame", "at least one frame"),
+        (
+            {"skeletons": [[[0, 0, 0]] * 20, [[0, 0, 0]] * 19]},
+            "(19, 3) in skeletons[1]",
+            "20 joint",
+        ),
+        ({"skeletons": [[[0, 0]] * 20]}, "(20, 2) in skeletons[0]", "3 numbers"),
+        ({"skeletons": [[[0, 0, "x"]] * 20]}, "not a table of numbers", "20 joints"),
+        ({"skeletons": [[[0, float("nan"), 0]] * 20]}, "nan at skeletons[0][0][1]", "finite"),
+    ],
+)
+def test_refuses(tmp_path, changes, found, expected):
+    raw = write(tmp_path, **changes)
+    with pytest.raises(BadFile) as caught:
+        nw_ucla.read(raw)
+    assert caught.value.path == str(raw)
+    assert found in caught.value.found
+    assert expected in caught.value.expected
+
+
+@pytest.mark.parametrize("name", ["a07_s01_e00_v01", "a01_s01_e00", "walking"])
+def test_refuses_names(tmp_path, name):
+    with pytest.raises(BadFile, match=name[:3]):
+        nw_ucla.read(write(tmp_path, name=name))
+
+
+@pytest.mark.parametrize(
+    ("content", "line"), [(b'{"label": 1,\n"skel', 2), (b"[1, 2]", None), (b"\xff\xfe\xfa", None)]
+)
+def test_refuses_what_is_no_json_object(tmp_path, content, line):
+    path = tmp_path / "a01_s01_e00_v01.json"
+    path.write_bytes(content)
+    with pytest.raises(BadFile) as caught:
+        nw_ucla.read(files.RawFile(str(path)))
+    assert caught.value.line == line
+
+
+def test_the_real_set(shared_data):
+    raw = files.find(shared_data, ".json", what="NW-UCLA")
+    examples = [nw_ucla.read(file) for file in raw]
+    lengths = [len(example["joints"]) for example in examples]
+    cameras = collections.Counter(example["camera"] for example in examples)
+    assert len(examples) == 1484
+    assert cameras[1] + cameras[2] == 1020
+    assert cameras[3] == 464
+    assert (min(lengths), max(lengths), round(np.mean(lengths))) == (1, 201, 39)
+    assert {example["label"] for example in examples} == set(range(10))
+    assert {example["subject"] for example in examples} == set(range(1, 11))
