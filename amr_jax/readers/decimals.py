@@ -10,8 +10,6 @@ import numpy as np
 # integer that a double holds exactly, so that one division by a power of ten rounds correctly.
 WINDOW = 16
 
-_COLUMN = np.arange(WINDOW, dtype=np.uint8)[:, None]
-_WEIGHT = 10.0 ** np.arange(WINDOW - 1, -1, -1)
 _POWER = 10 ** np.arange(WINDOW, dtype=np.int64)
 
 
@@ -30,14 +28,16 @@ def parse(text: bytes, start: np.ndarray, end: np.ndarray) -> np.ndarray:
       ValueError: one of them is not a number, or is empty.
     """
     windows = np.ndarray((len(text) - WINDOW + 1,), f"V{WINDOW}", buffer=text, strides=(1,))
-    # (WINDOW, n): one row per place, the last row holds the numbers' last characters.
-    chars = windows[end - WINDOW].view(np.uint8).reshape(-1, WINDOW).T.copy()
     length = end - start
-    inside = np.maximum(WINDOW - length, 0).astype(np.uint8) <= _COLUMN
+    width = min(int(length.max(initial=0)), WINDOW)
+    # (width, n): one row per place, the last row holds the numbers' last characters.
+    chars = windows[end - WINDOW].view(np.uint8).reshape(-1, WINDOW)[:, WINDOW - width :].T.copy()
+    column = np.arange(width, dtype=np.uint8)[:, None]
+    inside = np.maximum(width - length, 0).astype(np.uint8) <= column
     digit = chars - ord("0")  # wraps around: whatever is no digit becomes 10 or more
     is_digit = inside & (digit < 10)
     is_point = inside & (chars == ord("."))
-    negative = chars[-np.minimum(length, WINDOW), np.arange(len(start))] == ord("-")
+    negative = np.frombuffer(text, np.uint8)[start] == ord("-")
 
     num_digits = is_digit.sum(axis=0, dtype=np.uint8)
     num_points = is_point.sum(axis=0, dtype=np.uint8)
@@ -45,8 +45,12 @@ def parse(text: bytes, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     plain &= (num_digits > 0) & (num_points <= 1)
 
     # Read as if the point were a digit 0: whole · 10^(places + 1) + fraction. Then close the gap.
-    digits = (_WEIGHT @ (digit * is_digit)).astype(np.int64)
-    places = (is_point * (WINDOW - _COLUMN)).sum(axis=0, dtype=np.uint8) & (WINDOW - 1)
+    digits = np.zeros(len(start))
+    for row in digit * is_digit:  # by hand: a matrix product would wake BLAS threads in each worker
+        digits *= 10
+        digits += row
+    digits = digits.astype(np.int64)
+    places = (is_point * (width - column)).sum(axis=0, dtype=np.uint8) & (WINDOW - 1)
     whole, fraction = np.divmod(digits, _POWER[places])  # places counts the point, 0 without one
     scale = _POWER[np.maximum(places, 1) - 1]
     value = (whole * scale + fraction) / scale

@@ -57,8 +57,9 @@ class RawFile:
 
     def _read_disk(self, max_bytes: int) -> bytes:
         try:
-            with open(self.container, "rb") as file:
-                return file.read(max_bytes + 1)
+            with open(self.container, "rb", buffering=0) as file:
+                # Asked for the maximum, Python would first set as much memory aside.
+                return file.read(min(os.fstat(file.fileno()).st_size, max_bytes) + 1)
         except OSError as error:
             raise BadFile(self, error.strerror or str(error), "a readable file") from error
 
@@ -71,7 +72,7 @@ class RawFile:
             if info.file_size > max_bytes:
                 raise BadFile(self, f"{info.file_size:,} bytes", f"at most {max_bytes:,}")
             with archive.open(info) as file:
-                return file.read(max_bytes + 1)
+                return file.read(info.file_size + 1)
         except BadFile:
             raise
         except _MEMBER_ERRORS as error:

@@ -19,6 +19,26 @@ _BODY_VALUES = 10  # bodyID, clippedEdges, hand states, lean, trackingState
 _JOINT_VALUES = 12  # x y z, depth x y, colour x y, orientation w x y z, trackingState
 _BODY_LINES = 2 + NUM_JOINTS
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+# Kinds of characters, and which of them may follow each other in a text without surprises.
+_NUM_KINDS = 8
+_SPACE, _LINE, _POINT, _DIGIT, _MINUS, _EXPONENT, _RETURN, _OTHER = range(_NUM_KINDS)
+_KIND = bytearray([_OTHER]) * 256
+for _kind, _chars in enumerate((b" ", b"\n", b".", b"0123456789", b"-", b"eE", b"\r")):
+    for _char in _chars:
+        _KIND[_char] = _kind
+_FOLLOWERS = {
+    _SPACE: (_DIGIT, _MINUS, _POINT),
+    _LINE: (_DIGIT, _MINUS, _POINT),
+    _POINT: (_DIGIT,),
+    _DIGIT: (_DIGIT, _POINT, _EXPONENT, _SPACE, _LINE, _RETURN),
+    _MINUS: (_DIGIT, _POINT),
+    _EXPONENT: (_DIGIT, _MINUS),
+    _RETURN: (_LINE,),
+}
+_USUAL_PAIRS = bytes(_NUM_KINDS * a + b for a, after in _FOLLOWERS.items() for b in after)
+
 
 @dataclasses.dataclass(frozen=True)
 class Body:
@@ -58,19 +78,17 @@ def parse(data: bytes, path: str) -> Recording:
 
 def _parse_fast(data: bytes, path: str) -> Recording | None:
     """The recording, or None where the text has anything unusual about it, wrong or not."""
-    text = data.replace(b"\r\n", b"\n").replace(b" \n", b"\n").rstrip()
-    if _has_odd_characters(text):
-        return None
     # A margin in front for `decimals`, whose last line break also opens the first line.
-    text = b"\n" * decimals.WINDOW + text + b"\n"
-    chars = np.frombuffer(text, np.uint8)
-    breaks = np.flatnonzero(chars <= ord(" "))[decimals.WINDOW - 1 :]
+    text = b"\n" * decimals.WINDOW + data.rstrip() + b"\n"
+    kinds = np.frombuffer(text.translate(_KIND), np.uint8)
+    pairs = kinds[decimals.WINDOW - 1 : -1] * np.uint8(_NUM_KINDS) + kinds[decimals.WINDOW :]
+    if pairs.tobytes().translate(None, _USUAL_PAIRS):
+        return None
+    breaks = np.flatnonzero(kinds <= _LINE)[decimals.WINDOW - 1 :]
     start, end = breaks[:-1] + 1, breaks[1:]  # of every value
-    line_break = np.flatnonzero(chars[breaks] == ord("\n"))
+    line_break = np.flatnonzero(kinds[breaks] == _LINE)
     num_values = np.diff(line_break)  # of every line
     first = line_break[:-1]  # number of every line's first value
-    if (start == end).any():
-        return None
     try:
         num_frames, frame, ids, line = _walk(text, start[first].tolist(), end[first].tolist())
     except (IndexError, ValueError):  # ends early; a count that is none
@@ -91,15 +109,6 @@ def _parse_fast(data: bytes, path: str) -> Recording | None:
     return _recording(path, num_frames, frame, ids, xyz)
 
 
-def _has_odd_characters(text: bytes) -> bool:
-    """Whether anything but numbers with single points and signs stands there."""
-    without_digits = text.translate(None, b"0123456789")
-    doubled = (b"..", b".-", b"--", b"ee", b"e.")
-    return bool(without_digits.translate(None, b" .-\neE+")) or any(
-        pair in without_digits for pair in doubled
-    )
-
-
 def _walk(text: bytes, start: list[int], end: list[int]):
     """Follows the counts from line to line; start, end: of the first value of every line.
 
@@ -110,15 +119,15 @@ def _walk(text: bytes, start: list[int], end: list[int]):
     frame, ids, line = [], [], []
     for number in range(num_frames):
         num_bodies, at = int(text[start[at] : end[at]]), at + 1
-        if num_bodies < 0:
-            raise ValueError
         for _ in range(num_bodies):
-            if text[start[at + 1] : end[at + 1]] != b"%d" % NUM_JOINTS:
+            if int(text[start[at + 1] : end[at + 1]]) != NUM_JOINTS:
                 raise ValueError
             frame.append(number)
             ids.append(_body_id(text[start[at] : end[at]]))
             line.append(at)
             at += _BODY_LINES
+        if num_bodies < 0:
+            raise ValueError
     if at != len(start) or num_frames < 0:
         raise ValueError
     return num_frames, np.array(frame, np.int64), ids, np.array(line, np.int64)
@@ -163,7 +172,7 @@ class _Lines:
     def count(self, expected: str) -> int:
         """The next line, a count."""
         (value,) = self.values(1, expected)
-        if not value.isdigit() or len(value) > 9:
+        if not value.isdigit() or len(value) > 12:
             self.fail_at(value, expected)
         return int(value)
 
@@ -217,7 +226,7 @@ def _careful_joint(lines: _Lines, which: str) -> list[float]:
     values = lines.values(_JOINT_VALUES, f"the {_JOINT_VALUES} values of {which}")
     numbers = [_number(lines, value, f"a number for {which}") for value in values]
     for value, number in zip(values[:3], numbers[:3], strict=True):
-        if not abs(number) <= np.finfo(np.float32).max:
+        if not abs(number) <= _LARGEST:
             lines.fail_at(value, f"a finite coordinate, in metres, of {which}")
     return numbers[:3]
 
