@@ -10,6 +10,7 @@ in the package `tfds_builders`, importing it would register every builder a seco
 
 import abc
 import dataclasses
+import errno
 import functools
 import hashlib
 import json
@@ -184,10 +185,20 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
 
 class _SameBytesWriter(writer.ExampleWriter):
-    """Writes what TFDS serialised with the features in one order, not in an arbitrary one."""
+    """Writes what TFDS serialised with the features in one order, not in an arbitrary one.
+
+    Raises:
+      OSError: the disk is full, which ArrayRecord tells as a RuntimeError.
+    """
 
     def write(self, path, examples):
-        return super().write(path, ((key, _in_order(example)) for key, example in examples))
+        try:
+            return super().write(path, ((key, _in_order(example)) for key, example in examples))
+        except RuntimeError as error:
+            for number in (errno.ENOSPC, errno.EDQUOT):
+                if os.strerror(number) in str(error):
+                    raise OSError(number, os.strerror(number), str(path)) from error
+            raise
 
 
 def _in_order(serialised: bytes) -> bytes:

@@ -236,11 +236,23 @@ def test_folder_that_is_no_complete_record(raw, tmp_path):
     assert len(source(tmp_path / "out", "ntu_rgbd60/xsub", "train")) == 6
 
 
-def test_full_disk(raw, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        # What the parsing meets, what ArrayRecord makes of it, and the very last file.
+        ("parsing._parse_chunk", OSError(errno.ENOSPC, "No space left on device")),
+        (
+            "record_builder.writer.ExampleWriter.write",
+            RuntimeError("write() failed: No space left on device; writing x; at byte 5"),
+        ),
+        ("record_builder.write_left_out", OSError(errno.EDQUOT, "Disk quota exceeded")),
+    ],
+)
+def test_full_disk(raw, tmp_path, monkeypatch, place, error):
     def write(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
 
-    monkeypatch.setattr(prepare.record_builder, "write_left_out", write)  # the very last one
+    monkeypatch.setattr(f"amr_jax.{place}", write)
     with pytest.raises(UserError, match=r"disk is full.*no records were written"):
         run(raw, tmp_path / "out")
     assert everything(tmp_path / "out") == {}
