@@ -54,7 +54,7 @@ def parse(text: bytes, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     whole, fraction = np.divmod(digits, _POWER[places])  # places counts the point, 0 without one
     scale = _POWER[np.maximum(places, 1) - 1]
     value = (whole * scale + fraction) / scale
-    np.negative(value, out=value, where=negative)
+    value *= np.where(negative, -1, 1)
 
     for i in np.flatnonzero(~plain):  # exponents, very long numbers
         value[i] = float(text[start[i] : end[i]])

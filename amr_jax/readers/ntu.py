@@ -127,10 +127,11 @@ class _Track:
 
     def clean(self) -> np.ndarray:
         """(n,) bool: the frames whose spread is that of an upright person, not of furniture."""
+        by_joint = np.ascontiguousarray(self.joints[..., :2].transpose(1, 2, 0))  # faster to reduce
         with np.errstate(over="ignore"):
-            extent = self.joints[..., :2].max(axis=1) - self.joints[..., :2].min(axis=1)
+            width, height = by_joint.max(axis=0) - by_joint.min(axis=0)
         # The factor is a double, as it was in NumPy 1, with which the published numbers were made.
-        return extent[:, 0] <= _SPREAD * extent[:, 1].astype(np.float64)
+        return width <= _SPREAD * height.astype(np.float64)
 
 
 def _drop_noise(tracks: list[_Track]) -> list[_Track]:

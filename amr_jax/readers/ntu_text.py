@@ -6,6 +6,7 @@ and says in which line the trouble is.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NoReturn
 
 import numpy as np
@@ -87,50 +88,56 @@ def _parse_fast(data: bytes, path: str) -> Recording | None:
     breaks = np.flatnonzero(kinds <= _LINE)[decimals.WINDOW - 1 :]
     start, end = breaks[:-1] + 1, breaks[1:]  # of every value
     line_break = np.flatnonzero(kinds[breaks] == _LINE)
-    num_values = np.diff(line_break)  # of every line
     first = line_break[:-1]  # number of every line's first value
+
+    def first_values(lines: np.ndarray) -> list[bytes]:
+        value = first[lines]
+        spans = zip(start[value].tolist(), end[value].tolist(), strict=True)
+        return [text[begin:stop] for begin, stop in spans]
+
     try:
-        num_frames, frame, ids, line = _walk(text, start[first].tolist(), end[first].tolist())
-    except (IndexError, ValueError):  # ends early; a count that is none
-        return None
-    joint_lines = line[:, None] + np.arange(2, _BODY_LINES)
-    regular = (
-        len(start) == 1 + num_frames + len(line) * (_BODY_VALUES + 1 + NUM_JOINTS * _JOINT_VALUES)
-        and (num_values[line] == _BODY_VALUES).all()
-        and (num_values[joint_lines] == _JOINT_VALUES).all()
-    )
-    if not regular:
-        return None
-    value = (first[joint_lines][..., None] + np.arange(3)).ravel()
-    try:
+        followed = _follow_counts(np.diff(line_break), first_values)
+        if followed is None:
+            return None
+        num_frames, frame, ids, joint_line = followed
+        value = (first[joint_line][..., None] + np.arange(3)).ravel()
         xyz = decimals.parse(text, start[value], end[value])
-    except ValueError:
+    except (IndexError, ValueError):  # ends early; a count or a number that is none
         return None
     return _recording(path, num_frames, frame, ids, xyz)
 
 
-def _walk(text: bytes, start: list[int], end: list[int]):
-    """Follows the counts from line to line; start, end: of the first value of every line.
+def _follow_counts(num_values: np.ndarray, first_values: Callable) -> tuple | None:
+    """Which line is what, by the numbers of their values, checked against the counts in the text.
+
+    Args:
+      num_values: (lines,) of every line.
+      first_values: gives the first values of the lines it is asked for.
 
     Returns:
-      (number of frames; of every body in every frame: its frame, its id, the number of its line)
+      (number of frames; of every body in every frame its frame (n,), its id, the lines of its
+      joints (n, 25)), or None where the counts tell another story.
     """
-    num_frames, at = int(text[start[0] : end[0]]), 1
-    frame, ids, line = [], [], []
-    for number in range(num_frames):
-        num_bodies, at = int(text[start[at] : end[at]]), at + 1
-        for _ in range(num_bodies):
-            if int(text[start[at + 1] : end[at + 1]]) != NUM_JOINTS:
-                raise ValueError
-            frame.append(number)
-            ids.append(_body_id(text[start[at] : end[at]]))
-            line.append(at)
-            at += _BODY_LINES
-        if num_bodies < 0:
-            raise ValueError
-    if at != len(start) or num_frames < 0:
-        raise ValueError
-    return num_frames, np.array(frame, np.int64), ids, np.array(line, np.int64)
+    body_line = np.flatnonzero(num_values == _BODY_VALUES)
+    joint_line = body_line[:, None] + np.arange(2, _BODY_LINES)
+    is_count = num_values == 1
+    if not (is_count[body_line + 1].all() and (num_values[joint_line] == _JOINT_VALUES).all()):
+        return None
+    if any(int(value) != NUM_JOINTS for value in first_values(body_line + 1)):
+        return None
+    is_count[body_line + 1] = False
+    num_frames, *num_bodies = [int(value) for value in first_values(np.flatnonzero(is_count))]
+    if num_frames != len(num_bodies) or min(num_bodies, default=0) < 0:
+        return None
+    if sum(num_bodies) != len(body_line):
+        return None
+    frame = np.repeat(np.arange(num_frames), num_bodies)
+    # Where the counts say that the bodies stand; every other line is then a count itself.
+    expected = 2 + frame + _BODY_LINES * np.arange(len(frame))
+    num_lines = 1 + num_frames + _BODY_LINES * len(frame)
+    if len(num_values) != num_lines or (body_line != expected).any():
+        return None
+    return num_frames, frame, [_body_id(value) for value in first_values(body_line)], joint_line
 
 
 def _body_id(value: bytes) -> int:

@@ -66,8 +66,10 @@ def test_the_fast_and_the_careful_way_agree_and_usual_files_go_the_fast_way():
     assert same(fast, ntu_text._parse_carefully(text, PATH))
 
 
-def test_a_file_in_which_nobody_is_seen_is_read():
-    assert ntu_text.parse(b"3\n0\n0\n0\n", PATH).bodies == []
+@pytest.mark.parametrize("text", [b"3\n0\n0\n0\n", b"0\n"])
+def test_a_file_in_which_nobody_is_seen_is_read(text):
+    recording = ntu_text.parse(text, PATH)
+    assert (recording.num_frames, recording.bodies) == (int(text[:1]), [])
 
 
 def line(number: int, new: bytes | None):
