@@ -1,0 +1,118 @@
+"""The encoder against a float64 reference, its parameters, dtypes and stochastic depth."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from amr_jax.errors import UserError
+from amr_jax.models.encoder import Encoder
+from tests.models import reference
+
+SIZES = {"num_frames": 12, "num_joints": 5, "patch_len": 3, "width": 16, "depth": 2, "num_heads": 4}
+CLIPS = jax.random.normal(jax.random.key(0), (3, 12, 5, 3))
+IDS = jnp.array([[0, 7, 19], [19, 3, 4], [11, 10, 12]])
+
+
+@pytest.fixture(scope="module")
+def params(noisy_params):
+    return noisy_params(Encoder(**SIZES), CLIPS)
+
+
+def test_tokens_of_visible_patches_follow_the_definition(params):
+    apply = Encoder(**SIZES).apply
+    eager, out = apply({"params": params}, CLIPS, IDS)
+    compiled, _ = jax.jit(apply)({"params": params}, CLIPS, IDS)
+    assert out.keys() == {"embed", "block_0", "block_1", "tokens"}
+    for body in range(3):
+        expected = reference.encoder(CLIPS[body], IDS[body], params, patch_len=3, num_heads=4)
+        np.testing.assert_allclose(eager[body], expected, atol=2e-5)
+        np.testing.assert_allclose(compiled[body], expected, atol=2e-5)
+
+
+def test_tokens_of_all_patches_follow_the_definition(params):
+    tokens, _ = jax.jit(Encoder(**SIZES).apply)({"params": params}, CLIPS)
+    for body in range(3):
+        expected = reference.encoder(CLIPS[body], None, params, patch_len=3, num_heads=4)
+        np.testing.assert_allclose(tokens[body], expected, atol=2e-5)
+
+
+def test_parameters_of_the_default_encoder():
+    encoder = Encoder(num_frames=120, num_joints=25)
+    shapes = jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros((1, 120, 25, 3)))["params"]
+    leaves = jax.tree.leaves(shapes)
+    assert sum(leaf.size for leaf in leaves) == 6_336_000
+    assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
+    assert shapes["block_0"]["attn"]["qkv"]["kernel"].shape == (256, 768)
+    assert shapes["position"]["time"].shape == (30, 256)
+    assert shapes["position"]["joint"].shape == (25, 256)
+
+
+def test_initial_values():
+    encoder = Encoder(num_frames=120, num_joints=25, depth=1)
+    params = jax.jit(encoder.init)(jax.random.key(0), jnp.zeros((1, 120, 25, 3)))["params"]
+    qkv = params["block_0"]["attn"]["qkv"]
+    limit = np.sqrt(6 / (256 + 768))  # Xavier on the fused projection, as published
+    assert 0.99 * limit < np.abs(qkv["kernel"]).max() <= limit
+    assert not qkv["bias"].any()
+    time = np.asarray(params["position"]["time"])
+    assert 0.0195 < time.std() < 0.0205
+    assert np.abs(time).max() > 0.05  # not cut at two standard deviations
+
+
+def test_half_precision_computes_in_bfloat16_and_stays_close(params):
+    encoder = Encoder(**SIZES, dtype=jnp.bfloat16)
+    half, _ = jax.jit(encoder.apply)({"params": params}, CLIPS, IDS)
+    assert half.dtype == jnp.bfloat16
+    exact = reference.encoder(CLIPS[0], IDS[0], params, patch_len=3, num_heads=4)
+    np.testing.assert_allclose(half[0].astype(jnp.float32), exact, atol=0.1)
+    own = jax.eval_shape(encoder.init, jax.random.key(1), CLIPS)
+    assert {leaf.dtype for leaf in jax.tree.leaves(own)} == {jnp.dtype("float32")}
+
+
+def test_gradient_reaches_the_embeddings_of_visible_patches_only(params):
+    def loss(position):
+        tokens, _ = Encoder(**SIZES).apply({"params": params | {"position": position}}, CLIPS, IDS)
+        return (tokens * jnp.arange(16)).sum()
+
+    gradient = jax.jit(jax.grad(loss))(params["position"])
+    times, joints = {0, 1, 3, 2}, {0, 2, 4, 3, 1}  # ids // 5 and ids % 5
+    assert set(np.flatnonzero(np.abs(gradient["time"]).sum(-1))) == times
+    assert set(np.flatnonzero(np.abs(gradient["joint"]).sum(-1))) == joints
+
+
+def test_stochastic_depth_grows_from_none_and_drops_whole_bodies(params):
+    encoder = Encoder(**SIZES, drop_path=0.5)
+    many = jnp.repeat(CLIPS[:1], 64, axis=0)
+
+    def run(deterministic):
+        rngs = {"drop_path": jax.random.key(0)}
+        return encoder.apply({"params": params}, many, None, deterministic, rngs=rngs)[1]
+
+    kept, dropped = jax.jit(lambda: (run(True), run(False)))()
+    np.testing.assert_allclose(dropped["block_0"], kept["block_0"], atol=1e-6)
+    # Either branch of the last block is skipped, or counts double: four outcomes.
+    outcomes = np.unique(np.round(np.asarray(dropped["block_1"]), 4), axis=0)
+    assert len(outcomes) == 4
+    skipped_both = np.abs(outcomes - np.asarray(kept["block_0"])[0]).max((1, 2)) < 1e-3
+    assert skipped_both.sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"patch_len": 7}, r"patch_len = 7 does not divide .*num_frames = 120; choose.* 2, 3, 4"),
+        ({"patch_len": 0}, "patch_len = 0 does not divide"),
+        ({"num_heads": 7}, r"num_heads = 7 does not divide config\.encoder\.width = 256"),
+        ({"depth": 0}, r"config\.encoder\.depth = 0"),
+        ({"drop_path": 1.0}, r"config\.encoder\.drop_path = 1\.0"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_by_name(sizes, message):
+    with pytest.raises(UserError, match=message):
+        Encoder(**{"num_frames": 120, "num_joints": 25} | sizes).validate()
+
+
+def test_clips_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"\(3, 12, 4, 3\).*12, 5, 3"):
+        Encoder(**SIZES).init(jax.random.key(0), CLIPS[:, :, :4])
