@@ -84,7 +84,9 @@ class RawFile:
             ) from error
 
 
-def find(manual_dir: str | os.PathLike, suffix: str, what: str, unique: bool = True):
+def find(
+    manual_dir: str | os.PathLike, suffix: str, what: str, unique: bool = True
+) -> list[RawFile]:
     """All raw files under a folder: in its sub-folders, and inside every zip archive there.
 
     Args:
@@ -95,7 +97,7 @@ def find(manual_dir: str | os.PathLike, suffix: str, what: str, unique: bool = T
         one on disk before the one in an archive, then the first path. False gives all of them.
 
     Returns:
-      list of `RawFile`, in the order of their names, whatever the disk's order is.
+      in the order of their names, whatever the disk's order is.
 
     Raises:
       UserError: nothing there, or an archive that is not whole; says what to do.
@@ -161,7 +163,9 @@ def _is_apple_double(path: str) -> bool:
     return "__MACOSX" in parts or parts[-1].startswith("._")
 
 
-def _nothing(manual_dir, suffix, what, everything, archives) -> str:
+def _nothing(
+    manual_dir: str, suffix: str, what: str, everything: list[RawFile], archives: list[str]
+) -> str:
     """The message of an empty search."""
     message = f"looked for the {what} (*{suffix}) in {manual_dir}, in its sub-folders"
     message += f" and in {len(archives)} zip archive(s) there" if archives else ""
