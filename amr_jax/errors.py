@@ -1,8 +1,10 @@
-"""The two errors that are meant for the reader of a terminal, not for a debugger."""
+"""The two errors that are meant for the reader of a terminal, and how commands end on them."""
 
 import functools
 import sys
 from collections.abc import Callable
+
+from absl import flags, logging
 
 
 class UserError(ValueError):
@@ -44,10 +46,15 @@ class BadFile(UserError):
 
 
 def command(main: Callable) -> Callable:
-    """Wraps a command's `main`: a `UserError` ends it with its message and exit status 2."""
+    """Wraps a command's `main`: a `UserError` ends it with its message and exit status 2.
+
+    What the libraries log at INFO is kept off the terminal, unless --verbosity asks for it.
+    """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
+        if flags.FLAGS["verbosity"].using_default_value:
+            logging.set_verbosity(logging.WARNING)
         try:
             return main(*args, **kwargs)
         except UserError as error:

@@ -8,6 +8,7 @@ The same command with the same workdir goes on where the last start ended.
 import math
 import os
 import time
+from collections.abc import Sequence
 
 import jax
 import ml_collections
@@ -91,14 +92,23 @@ def make_input(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
     return input_pipeline.Streamed(split, slots, order, mesh, max_length), len(slots), text
 
 
-def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> train_step.TrainState:
+def run(
+    config: ml_collections.ConfigDict,
+    folder: os.PathLike | str,
+    devices: Sequence[jax.Device] | None = None,
+) -> train_step.TrainState:
     """Trains to the end, or on to it, and returns the final state.
+
+    Args:
+      config: as a config file makes it.
+      folder: the workdir.
+      devices: to run on; default all.
 
     Raises:
       UserError: wrong settings; a loss that is not finite; a checkpoint that cannot be saved.
     """
     config = resolve(config)
-    mesh = sharding.make_mesh()
+    mesh = sharding.make_mesh(devices)
     sharding.check_batch(mesh, config.batch_size, "batch_size")
     if config.batch_size % (mesh.size * config.optim.accumulate):
         raise UserError(

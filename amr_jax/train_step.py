@@ -123,7 +123,7 @@ def make_dispatch(
             average = optax.incremental_update(
                 params["encoder"], average, 1 - config.optim.ema_decay
             )
-        metrics = {"loss": value, "grad_norm": optax.global_norm(grads), **metrics}
+        metrics = {"loss": value, "grad_norm": optax.tree.norm(grads), **metrics}
         return TrainState(state.step + 1, params, opt_state, average), metrics
 
     def dispatch(state, arrays, batches):

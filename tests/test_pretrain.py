@@ -1,0 +1,137 @@
+"""The loop: resuming, devices, streaming, and what stops it."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from amr_jax import checkpoint, input_pipeline, metrics, pretrain, workdir
+from amr_jax.errors import UserError
+from configs import amr
+
+
+def tiny_config(data_dir, **changes):
+    config = amr.get_config("nwucla,runlocal")
+    config.data_dir = str(data_dir)
+    config.encoder.num_frames = 24
+    config.encoder.width = config.model.decoder_width = 16
+    config.batch_size = 8
+    config.epochs = 2  # of 40 sequences: 10 steps
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def assert_same(one, other):
+    for (path, a), (_, b) in zip(
+        jax.tree_util.tree_leaves_with_path(jax.device_get(one)),
+        jax.tree_util.tree_leaves_with_path(jax.device_get(other)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
+
+
+def assert_same_course(folder, other):
+    """Equal losses and gradients to rounding, all the way.
+
+    Not the parameters: where a gradient is zero but for rounding (the bias of attention's keys),
+    Adam makes full steps of that rounding.
+    """
+    lines = zip(metrics.read_metrics(folder), metrics.read_metrics(other), strict=True)
+    for a, b in lines:
+        np.testing.assert_allclose(a["loss"], b["loss"], rtol=2e-5)
+        np.testing.assert_allclose(a["grad_norm"], b["grad_norm"], rtol=2e-4)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_ucla, tmp_path_factory):
+    """A run on one device from start to end: its folder and its final state."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    config = tiny_config(tiny_ucla, **{"optim.ema_decay": 0.9})
+    return folder, pretrain.run(config, folder, jax.devices()[:1])
+
+
+def test_the_run_leaves_what_it_promises(undisturbed):
+    folder, state = undisturbed
+    assert int(state.step) == 10
+    lines = metrics.read_metrics(folder)
+    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert json.loads((folder / workdir.VERSIONS_FILE).read_text())["amr_jax"]
+    assert workdir.read_config(folder).dtype == "float32"  # 'auto' is resolved
+    encoder, config, step = checkpoint.load_encoder(folder)
+    assert step == 10
+    assert config.encoder.num_frames == 24
+    assert_same(encoder, state.params["encoder"])
+    average, _, _ = checkpoint.load_encoder(folder, average=True)
+    assert_same(average, state.average)
+
+
+def test_a_run_that_died_goes_on_to_the_same_bits(tiny_ucla, undisturbed, tmp_path, monkeypatch):
+    config = tiny_config(tiny_ucla, **{"optim.ema_decay": 0.9})
+    batches = input_pipeline.Resident.batches
+
+    def dies_at_step_8(self, *args):
+        for i, batch in enumerate(batches(self, *args)):
+            if i == 4:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(input_pipeline.Resident, "batches", dies_at_step_8)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.run(config, tmp_path, jax.devices()[:1])
+    monkeypatch.undo()
+    assert metrics.read_metrics(tmp_path)[-1]["step"] == 6  # one dispatch was under way
+    state = pretrain.run(config, tmp_path, jax.devices()[:1])
+    assert_same(state, undisturbed[1])
+    assert [line["step"] for line in metrics.read_metrics(tmp_path)] == [2, 4, 6, 8, 10]
+    # A run that is finished stays as it is.
+    assert_same(pretrain.run(config, tmp_path, jax.devices()[:1]), state)
+
+
+def test_eight_devices_agree_with_one(tiny_ucla, undisturbed, tmp_path):
+    config = tiny_config(tiny_ucla, **{"optim.ema_decay": 0.9})
+    pretrain.run(config, tmp_path, jax.devices()[:8])
+    assert_same_course(tmp_path, undisturbed[0])
+
+
+def test_streamed_data_agree_with_resident(tiny_ucla, undisturbed, tmp_path):
+    config = tiny_config(tiny_ucla, **{"optim.ema_decay": 0.9, "input.mode": "stream"})
+    pretrain.run(config, tmp_path, jax.devices()[:1])
+    assert_same_course(tmp_path, undisturbed[0])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny_ucla, tmp_path):
+    pretrain.run(tiny_config(tiny_ucla, epochs=1), tmp_path, jax.devices()[:1])
+    config = tiny_config(tiny_ucla, **{"optim.lr": 1e38, "optim.min_lr": 1e38})
+    other = tmp_path / "diverges"
+    with pytest.raises(UserError, match=r"the loss of step \d+ is (nan|inf).*nothing .* saved"):
+        pretrain.run(config, other, jax.devices()[:1])
+    assert not list((other / checkpoint.FOLDER).iterdir())
+
+
+def test_wrong_settings_are_named_before_anything_is_written(tiny_ucla, tmp_path):
+    folder = tmp_path / "run"
+    for changes, message in {
+        ("model.r", 4): r"config\.model\.r",
+        ("model.windows", (4, 7)): r"config\.model\.windows",
+        ("encoder.patch_len", 5): r"config\.encoder\.patch_len",
+        ("input.mode", "fast"): r"config\.input\.mode='fast'",
+        ("input.second_body", "repeat"): r"second_body='repeat' needs",
+        ("batch_size", 12): r"config\.batch_size=12: expected a positive multiple of the 8",
+        ("optim.accumulate", 3): r"config\.optim\.accumulate=3",
+        ("dataset", "ntu61"): r"unknown data set 'ntu61'",
+        ("encoder.num_joints", 25): r"num_joints=25.*20 joints",
+        ("data_dir", "/nowhere"): r"/nowhere.*python -m amr_jax\.prepare",
+        ("dtype", "float16"): r"config\.dtype",
+        ("epochs", 0): r"config\.epochs=0",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            pretrain.run(tiny_config(tiny_ucla, **dict([changes])), folder)
+        assert not folder.exists(), changes
+
+
+def test_another_config_in_the_same_workdir_is_refused(tiny_ucla, undisturbed):
+    config = tiny_config(tiny_ucla, **{"optim.ema_decay": 0.9, "model.r": 3})
+    with pytest.raises(UserError, match=r"config\.model\.r: 6 in the workdir, 3 now"):
+        pretrain.run(config, undisturbed[0], jax.devices()[:1])
