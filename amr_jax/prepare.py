@@ -83,7 +83,7 @@ def prepare(
             (staging / "spool").mkdir()
             spool = raw.parse(
                 staging / "spool",
-                num_workers=num_workers or record_builder.num_cpus(),
+                num_workers=num_workers or _num_cpus(),
                 on_bad_file=on_bad_file,
                 description=f"parsing {dataset}",
             )
@@ -208,6 +208,11 @@ def _move(staging: Path, home: Path, builders: Sequence[SkeletonBuilder]) -> Non
     for file in (staging / "records" / builders[0].name / ".config").iterdir():
         file.replace(home / ".config" / file.name)
     (staging / "left_out.json").replace(home / "left_out.json")
+
+
+def _num_cpus() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _rows(cls: type[SkeletonBuilder], builders: dict[str, SkeletonBuilder]) -> list[Row]:

@@ -134,7 +134,8 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         raw = self.find(Path(dl_manager.manual_dir), **self.options())
         # Inside the temporary folder that TFDS writes to: on any error it goes with that.
         with tempfile.TemporaryDirectory(dir=self.data_dir, prefix="spool_") as folder:
-            spool = raw.parse(Path(folder), num_workers=num_cpus(), on_bad_file=self._on_bad_file)
+            # In this process: workers could not import a builder that `tfds build` loads by path.
+            spool = raw.parse(Path(folder), num_workers=1, on_bad_file=self._on_bad_file)
             self.source = raw, spool
             super()._download_and_prepare(dl_manager, download_config)
         write_left_out(self.data_path / "left_out.json", spool.left_out)
@@ -203,11 +204,6 @@ class _SameBytesWriter(writer.ExampleWriter):
 
 def _in_order(serialised: bytes) -> bytes:
     return tf_example_pb2.Example.FromString(serialised).SerializeToString(deterministic=True)
-
-
-def num_cpus() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def write_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:
