@@ -34,7 +34,7 @@ find_python() {
       return
     fi
   done
-  fail "no Python >= 3.11 found (python3 is: $(python3 --version 2>&1 || true))." \
+  fail "no Python >= 3.11 found (python3 is: $(python3 --version 2>/dev/null || echo absent))." \
     "Install one, or name it: AMR_PYTHON=/path/to/python bash $0"
 }
 

@@ -20,6 +20,7 @@ step() {
 }
 
 find_venv
+# shellcheck disable=SC2119 # no extras here
 install_package
 cd "$repository" # config files are named relative to it
 SECONDS=0

@@ -1,4 +1,4 @@
-"""Prints what a quickstart found: `python launch/quickstart_report.py DIR`, after both evaluations."""
+"""Prints what a quickstart found: `python launch/quickstart_report.py DIR`."""
 
 import json
 import sys
@@ -14,8 +14,8 @@ def report(folder: Path) -> str:
     linear = results["linear"]
     last = (folder / "amr" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
     lines = [
-        f"AMR on the built-in data, cross-subject: {linear['train_sequences']:,} sequences to train,"
-        f" {linear['test_sequences']:,} to test, {linear['classes_in_test']} classes",
+        f"AMR on the built-in data, x-sub: {linear['train_sequences']:,} sequences to train, "
+        f"{linear['test_sequences']:,} to test, {linear['classes_in_test']} classes",
         f"pre-trained for {json.loads(last)['epoch']:.0f} epochs"
         f" ({linear['pretraining']['step']:,} steps)",
         "",

@@ -1,4 +1,4 @@
-"""The built-in data: same bytes, sound bodies, every flaw of the real set, learnable, not trivial."""
+"""The built-in data: same bytes, sound bodies, the flaws of real files, classes worth learning."""
 
 import collections
 import subprocess
