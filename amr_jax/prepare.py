@@ -24,7 +24,7 @@ import tensorflow_datasets as tfds
 from absl import app, flags
 
 import tfds_builders
-from amr_jax import parsing, record_builder
+from amr_jax import parsing, record_builder, records
 from amr_jax.errors import UserError, command
 from amr_jax.record_builder import SPLITS, SkeletonBuilder
 
@@ -70,6 +70,11 @@ def prepare(
       UserError: (BadFile for a raw file) says what was found, expected, and what to do.
     """
     cls = _builder_class(dataset, options)
+    if "://" in str(data_dir):
+        raise UserError(
+            f"--data_dir is {data_dir!r}; expected a folder of this machine. Prepare there, "
+            "then copy the finished folder."
+        )
     home = Path(data_dir).expanduser() / dataset
     done = {} if overwrite else _already_prepared(cls, Path(data_dir).expanduser(), options)
     protocols = [config.name for config in cls.BUILDER_CONFIGS if config.name not in done]
@@ -123,17 +128,19 @@ def _already_prepared(
     """The builders, by protocol, whose records stand complete and were made with these options."""
     done = {}
     for config in cls.BUILDER_CONFIGS:
-        builder = cls(config=config.name, data_dir=data_dir, **options)
-        folder = Path(builder.data_path)
+        folder = data_dir / cls.name / config.name / records.VERSION
         others = sorted(p.name for p in folder.parent.glob("*") if p.name != folder.name)
         if others:
             print(f"note: {folder.parent} holds {', '.join(others)} too; it is left as it is.")
         if not folder.exists():
             continue
-        if not (folder / "dataset_info.json").exists():
+        try:
+            builder = cls(config=config.name, data_dir=data_dir, **options)
+            _check(builder)
+        except Exception as error:  # TFDS and ArrayRecord raise what their parsers raise
             raise UserError(
-                f"{folder}: not a complete folder of records; --overwrite makes them anew."
-            )
+                f"{folder}: not a complete folder of records ({error}); --overwrite makes it anew."
+            ) from error
         made_with = dict(builder.info.metadata)
         if made_with != builder.options():
             raise UserError(
@@ -187,7 +194,9 @@ def _full_disk_is_told(home: Path) -> Iterator[None]:
 
 
 def _check(builder: SkeletonBuilder) -> None:
-    """Reads the ends of every split back: what cannot be read must not be moved into place."""
+    """Reads the ends of every split back: what cannot be read is no record."""
+    if not builder.info.splits:
+        raise OSError(errno.ENOENT, "no splits")
     for split, info in builder.info.splits.items():
         source = builder.as_data_source(split)
         if len(source) != info.num_examples:

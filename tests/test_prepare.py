@@ -188,6 +188,8 @@ def test_settings_that_do_not_exist(raw, tmp_path):
         run(raw, tmp_path / "out", gaps="none")
     with pytest.raises(UserError, match="--gaps does not apply to nw_ucla"):
         run(raw, tmp_path / "out", dataset="nw_ucla", gaps="true_time")
+    with pytest.raises(UserError, match="expected a folder of this machine"):
+        run(raw, "gs://bucket/records")
     with pytest.raises(UserError, match="--on_bad_file is 'x'; expected fail or skip"):
         run(raw, tmp_path / "out", on_bad_file="x")
 
@@ -228,8 +230,16 @@ def test_records_of_another_version_are_left_beside(raw, tmp_path, capsys):
     assert len(source(tmp_path / "out", "ntu_rgbd60/xsub", "train")) == 6
 
 
-def test_folder_that_is_no_complete_record(raw, tmp_path):
-    (tmp_path / "out/ntu_rgbd60/xsub/1.0.0").mkdir(parents=True)
+@pytest.mark.parametrize("damage", ["empty folder", "no json", "truncated shard"])
+def test_folder_that_is_no_complete_record(raw, tmp_path, damage):
+    folder = tmp_path / "out/ntu_rgbd60/xsub/1.0.0"
+    if damage == "empty folder":
+        folder.mkdir(parents=True)
+    else:
+        run(raw, tmp_path / "out")
+        shard = folder / "ntu_rgbd60-test.array_record-00000-of-00001"
+        damaged = folder / "dataset_info.json" if damage == "no json" else shard
+        damaged.write_bytes(damaged.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"1\.0\.0: not a complete folder.*--overwrite"):
         run(raw, tmp_path / "out")
     run(raw, tmp_path / "out", overwrite=True)

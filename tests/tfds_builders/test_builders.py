@@ -1,6 +1,9 @@
 """The builders: registered, real TFDS builders; which files they take; what their protocols are."""
 
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +80,41 @@ def test_the_builder_alone_does_what_prepare_does(tmp_path):
     assert (tmp_path / "built" / folder / "left_out.json").read_text() == "[]\n"
     assert list((tmp_path / "built/ntu_rgbd60/xsub").iterdir()) == [tmp_path / "built" / folder]
     assert len(tfds.builder("ntu_rgbd60/xsub", data_dir=tmp_path / "built").as_data_source("test"))
+
+
+def test_tfds_load_with_tensorflow(tmp_path):
+    pytest.importorskip("tensorflow", reason="tfds.load needs the extra `tf`")
+    raw_sets.write_ntu(tmp_path / "raw")
+    prepare.prepare("ntu_rgbd60", tmp_path / "raw", tmp_path, num_workers=1)
+    loaded, info = tfds.load("ntu_rgbd60/xview", data_dir=tmp_path, split="test", with_info=True)
+    examples = list(tfds.as_numpy(loaded))
+    expected = list(tfds.builder("ntu_rgbd60/xview", data_dir=tmp_path).as_data_source("test"))
+    assert len(examples) == len(expected) == info.splits["test"].num_examples == 4
+    for got, wanted in zip(examples, expected, strict=True):
+        for key, value in wanted.items():
+            np.testing.assert_array_equal(got[key], value)
+    pairs = tfds.load("ntu_rgbd60/xsub", data_dir=tmp_path, as_supervised=True, batch_size=5)
+    joints, label = next(iter(pairs["train"]))
+    assert joints.shape == (5, 3, 2, 25, 3)
+    assert label.shape == (5,)
+
+
+@pytest.mark.slow
+def test_tfds_build_with_tensorflow(tmp_path):
+    for module in ("tensorflow", "apache_beam", "mlcroissant"):
+        pytest.importorskip(module, reason="tfds build needs the extra `tf`")
+    raw_sets.write_pku(tmp_path / "raw")
+    tool = Path(sys.executable).with_name("tfds")
+    folders = [f"--data_dir={tmp_path}/built", f"--manual_dir={tmp_path}/raw"]
+    subprocess.run(
+        [tool, "build", "--config=v1_xsub", *folders],
+        cwd=Path(tfds_builders.__file__).parent / "pku_mmd",
+        check=True,
+    )
+    prepare.prepare("pku_mmd", tmp_path / "raw", tmp_path / "prepared", num_workers=1)
+    for path in (tmp_path / "prepared/pku_mmd/v1_xsub/1.0.0").glob("*record-*"):
+        built = tmp_path / "built/pku_mmd/v1_xsub/1.0.0" / path.name
+        assert built.read_bytes() == path.read_bytes()
 
 
 def test_the_builder_leaves_nothing_of_a_failure(tmp_path):
