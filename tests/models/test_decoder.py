@@ -7,6 +7,7 @@ import pytest
 
 from amr_jax.models.decoder import QueryDecoder, SelfAttentionDecoder
 from tests.models import reference
+from tests.models.params import noisy
 
 SIZES = {"num_times": 2, "num_joints": 5, "values": 18, "width": 16, "depth": 1, "num_heads": 4}
 TOKENS = jax.random.normal(jax.random.key(0), (3, 4, 8))
@@ -14,9 +15,9 @@ IDS = jnp.array([[0, 7, 9, 1], [5, 3, 4, 2], [1, 0, 2, 9]])
 
 
 @pytest.mark.parametrize("self_attention", [False, True], ids=["MCA", "MCA+MSA"])
-def test_queries_follow_the_definition(noisy_params, self_attention):
+def test_queries_follow_the_definition(self_attention):
     decoder = QueryDecoder(**SIZES, self_attention=self_attention)
-    params = noisy_params(decoder, TOKENS)
+    params = noisy(decoder, TOKENS)
     assert ("attn" in params["block_0"]) == self_attention
     out = jax.jit(decoder.apply)({"params": params}, TOKENS)
     assert out.shape == (3, 10, 18)
@@ -25,9 +26,9 @@ def test_queries_follow_the_definition(noisy_params, self_attention):
         np.testing.assert_allclose(out[body], expected, atol=2e-5)
 
 
-def test_mask_tokens_follow_the_definition(noisy_params):
+def test_mask_tokens_follow_the_definition():
     decoder = SelfAttentionDecoder(**SIZES)
-    params = noisy_params(decoder, TOKENS, IDS)
+    params = noisy(decoder, TOKENS, IDS)
     out = jax.jit(decoder.apply)({"params": params}, TOKENS, IDS)
     assert out.shape == (3, 10, 18)
     for body in range(3):

@@ -8,6 +8,7 @@ import pytest
 from amr_jax.errors import UserError
 from amr_jax.models.encoder import Encoder
 from tests.models import reference
+from tests.models.params import noisy
 
 SIZES = {"num_frames": 12, "num_joints": 5, "patch_len": 3, "width": 16, "depth": 2, "num_heads": 4}
 CLIPS = jax.random.normal(jax.random.key(0), (3, 12, 5, 3))
@@ -15,8 +16,8 @@ IDS = jnp.array([[0, 7, 19], [19, 3, 4], [11, 10, 12]])
 
 
 @pytest.fixture(scope="module")
-def params(noisy_params):
-    return noisy_params(Encoder(**SIZES), CLIPS)
+def params():
+    return noisy(Encoder(**SIZES), CLIPS)
 
 
 def test_tokens_of_visible_patches_follow_the_definition(params):

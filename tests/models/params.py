@@ -1,0 +1,17 @@
+"""Parameters away from their initial values, so that every one of them shows in the output."""
+
+import jax
+import numpy as np
+
+
+def noisy(module, *inputs):
+    """Parameters of the module's shapes: biases not zero, scales not one. Nothing is compiled."""
+    rngs = {"params": jax.random.key(0), "mask": jax.random.key(0)}
+    shapes = jax.eval_shape(module.init, rngs, *inputs)["params"]
+    rng = np.random.default_rng(7)
+
+    def draw(path, leaf):
+        noise = rng.normal(size=leaf.shape).astype(np.float32)
+        return 0.3 * noise + (path[-1].key == "scale")
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
