@@ -1,6 +1,7 @@
 """Motion energy: how much each joint moves in each window of time, and what weight it gets.
 
-Paper, "Focal Reconstruction" and "Multi-scale Temporal Window Fusion".
+Paper, "Focal Reconstruction" and "Multi-scale Temporal Window Fusion". S is a window of n frames of
+one joint, (n, C); there are T_w = T/n of them.
 """
 
 from collections.abc import Sequence

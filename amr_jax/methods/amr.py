@@ -37,12 +37,14 @@ class AMR(MaskedReconstruction):
     The paper's symbols, and where they are here:
       X: `clips`, (B, T, V, C), B bodies.
       T: `encoder.num_frames`; V: `encoder.num_joints`; C: `encoder.channels`.
-      l: `encoder.patch_len`; T_e = T/l: `encoder.num_times`; N = T_e·V: `encoder.num_patches`.
-      E_v: `out["embed"]`, the N_v (`num_kept`) visible patches, embedded.
-      H_v: `h_v`, the same after the encoder, (B, N_v, `encoder.width`).
+      l: `encoder.patch_len`; T_e = T/l: `encoder.num_times`; X': `targets.patchify` of X.
+      N = T_e·V: `encoder.num_patches`; N_v: `num_kept`; C_e: `encoder.width`.
+      E_v: `out["embed"]` of the encoder, the embedded visible patches, (B, N_v, C_e).
+      H_v: `h_v`, the same after the encoder's blocks.
       r: `r`; N_t = N/r: `num_predicted`; H_q: the decoder's parameter `queries`.
       X_p: `x_p`, predicted large patches, (B, N_t, r·l·C). X_t: `x_t`, their target.
-      S, n, e_s, e_t, k, w: in `motion_energy`; n runs over `windows`. W: `w`, in the shape of X_p.
+      n: one of `windows`; S, T_w, e_s, e_t, w(e_s) and its curvature k: in `motion_energy`.
+      W: `w`, in the shape of X_p.
 
     Attributes, beside those of `MaskedReconstruction`:
       r: how many times larger, in time, a predicted patch is.
