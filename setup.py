@@ -37,7 +37,7 @@ setup(
         "cuda12": ["jax[cuda12]"],
         "cuda13": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
-        "tf": ["tensorflow", "apache_beam"],  # only for `tfds build` and `tfds.load`
+        "tf": ["tensorflow", "apache_beam", "mlcroissant"],  # for `tfds build` and `tfds.load`
         "test": ["pytest>=8", "hypothesis>=6", "ruff>=0.14"],
     },
 )

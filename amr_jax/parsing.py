@@ -20,6 +20,7 @@ import numpy as np
 import tqdm
 
 from amr_jax.errors import BadFile, UserError
+from amr_jax.readers import memory
 
 ON_BAD_FILE = ("fail", "skip")
 _CHUNK = 32  # raw files per message to a worker: about 50 ms of work
@@ -153,6 +154,7 @@ def _run(jobs: Sequence[tuple], num_workers: int) -> Iterator[tuple]:
 def _start_worker() -> None:
     """Ctrl-C is the parent's to handle, and a worker must not outlive a parent that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    memory.keep_freed()
 
     def leave_with_parent():
         multiprocessing.parent_process().join()

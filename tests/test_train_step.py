@@ -1,0 +1,95 @@
+"""One step against the same step written out; streams of random numbers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from amr_jax import augment, methods, pretrain, sharding, train_step
+from configs import amr
+
+
+@pytest.fixture(scope="module")
+def setting():
+    config = amr.get_config("nwucla,runlocal")
+    config.encoder.num_frames = 24
+    config.encoder.width = config.model.decoder_width = 16
+    config = pretrain.resolve(config)
+    rng = np.random.default_rng(0)
+    clips = rng.normal(size=(8, 30, 2, 20, 3)).astype(np.float32)  # two bodies a sequence
+    lengths = rng.integers(1, 31, size=8).astype(np.int32)
+    return config, clips, lengths
+
+
+def run_step(config, clips, lengths, num_devices=1):
+    """One dispatch of one step; returns the states before and after, and the metrics."""
+    mesh = sharding.make_mesh(jax.devices()[:num_devices])
+    method = methods.build(config)
+    optimizer = optax.sgd(0.1)  # linear in the gradient: differences show as they are
+    before = train_step.init_state(method, optimizer, config, mesh)
+    kept = jax.device_get(before)
+    dispatch = train_step.make_dispatch(method, optimizer, lambda _, batch: batch, config, mesh)
+    batch = sharding.put((clips[None], lengths[None]), sharding.over_data(mesh, axis=1))
+    after, metrics = dispatch(before, {}, batch)
+    return method, kept, jax.device_get(after), jax.device_get(metrics)
+
+
+def expected_gradient(method, config, params, clips, lengths):
+    """The mean over `accumulate` parts, each with keys of its own, one body after the other."""
+    parts = config.optim.accumulate
+    keys = train_step.stream_keys(config.seed, jnp.int32(0), train_step.STREAMS)
+    clips, lengths = jnp.asarray(clips), jnp.asarray(lengths)
+    views = [
+        augment.train_view(key, clip, length, num_frames=24, **config.augment)
+        for key, clip, length in zip(
+            jax.random.split(keys.pop("augment"), len(clips)), clips, lengths, strict=True
+        )
+    ]
+    bodies = jnp.concatenate([view.swapaxes(0, 1) for view in views])  # (sequences · 2, T, V, C)
+
+    def loss(params):
+        losses = []
+        for i in range(parts):
+            rngs = keys
+            if parts > 1:
+                rngs = {name: jax.random.fold_in(key, i) for name, key in keys.items()}
+            losses.append(method.apply({"params": params}, bodies[i::parts], rngs=rngs)[0])
+        return sum(losses) / parts
+
+    return jax.value_and_grad(loss)(params)
+
+
+@pytest.mark.parametrize(("accumulate", "num_devices"), [(1, 1), (2, 8)])
+def test_a_step_is_gradient_descent_on_the_augmented_bodies(setting, accumulate, num_devices):
+    config, clips, lengths = setting
+    config = config.copy_and_resolve_references()
+    config.optim.accumulate = accumulate
+    config.optim.ema_decay = 0.9
+    method, before, after, metrics = run_step(config, clips, lengths, num_devices)
+    expected = jax.jit(lambda params: expected_gradient(method, config, params, clips, lengths))
+    value, gradient = expected(before.params)
+    np.testing.assert_allclose(metrics["loss"][0], value, rtol=1e-5)
+    np.testing.assert_allclose(metrics["grad_norm"][0], optax.tree.norm(gradient), rtol=1e-4)
+    for old, new, grad in zip(
+        *map(jax.tree.leaves, (before.params, after.params, gradient)), strict=True
+    ):
+        np.testing.assert_allclose(new, old - 0.1 * grad, rtol=1e-4, atol=1e-6)
+    for old, new, mean in zip(
+        *map(jax.tree.leaves, (before.params["encoder"], after.params["encoder"], after.average)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(mean, 0.9 * old + 0.1 * new, rtol=1e-5, atol=1e-7)
+    assert after.step == 1
+
+
+def test_streams_differ_by_name_step_and_seed():
+    def draw(seed, step, name):
+        keys = train_step.stream_keys(seed, jnp.int32(step), train_step.STREAMS)
+        return float(jax.random.uniform(keys[name]))
+
+    draws = {
+        draw(seed, step, name) for seed in (0, 1) for step in (0, 1) for name in train_step.STREAMS
+    }
+    assert len(draws) == 4 * len(train_step.STREAMS)
+    assert draw(1, 1, "mask") == draw(1, 1, "mask")
