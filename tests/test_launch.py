@@ -90,7 +90,7 @@ def test_an_environment_of_ones_own_is_used_and_never_overwritten(tmp_path):
     (tmp_path / "photos").mkdir()
     done = bash("find_venv", tmp_path, AMR_VENV="photos")
     assert done.returncode == 2
-    assert "AMR_VENV=photos is no virtual environment" in done.stderr
+    assert f"AMR_VENV={tmp_path}/photos is no virtual environment" in done.stderr
     assert list((tmp_path / "photos").iterdir()) == []
 
 
