@@ -26,7 +26,8 @@ cd "$repository" # config files are named relative to it
 SECONDS=0
 
 step "1/5 built-in data: raw files, in the format of NTU RGB+D 60"
-"$venv_python" -m amr_jax.synthetic --out="$out/raw"
+"$venv_python" -m amr_jax.synthetic --out="$out/raw" ||
+  fail "after an update of amr_jax that changes the built-in data, remove $out and start again."
 
 step "2/5 records"
 "$venv_python" -m amr_jax.prepare --dataset=ntu_rgbd60 --manual_dir="$out/raw" \

@@ -292,6 +292,7 @@ def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
         (folder / "first").write_text("x")
 
     monkeypatch.setattr(writer, "_write_take", full_disk)
+    (tmp_path / ".raw.incomplete").mkdir()  # of a run that was killed
     with pytest.raises(UserError, match="No space left on device"):
         write(tmp_path / "raw", performers=1, takes=1, num_workers=0)
     assert written

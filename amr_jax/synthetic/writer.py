@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -127,16 +126,17 @@ def write(
       UserError: a setting out of range, `out` holds something else, or it cannot be written.
     """
     _check(seed, performers, takes, actions, cameras)
-    out = Path(out)
+    out = Path(out).absolute()  # '.' has no name
     settings = _settings(seed, performers, takes, actions, cameras)
     if _already_there(out, settings):
         return False
+    folder = out.with_name(f".{out.name}.incomplete")
     work = plan(performers, takes, actions)
     if num_workers is None:
         num_workers = len(os.sched_getaffinity(0)) if len(work) >= 200 else 0
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
+        folder.mkdir(parents=True)
     except OSError as error:
         raise UserError(f"cannot write to {out.parent}: {error.strerror}.") from error
     try:
@@ -151,7 +151,6 @@ def write(
             for take in bar(work):
                 task(take)
         (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", "utf-8")
-        folder.chmod(0o755)  # mkdtemp makes it private
         folder.replace(out)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror}. Nothing is left there.") from error
