@@ -97,7 +97,7 @@ def rotate(clip: jax.Array, angles: jax.Array) -> jax.Array:
     if clip.shape[-1] != 3:
         raise UserError(
             f"rotation needs 3 channels (x, y, z); found clips of shape {clip.shape}. "
-            "Set config.augment.max_angle to 0."
+            "Set config.augment.max_angles to (0.0, 0.0, 0.0)."
         )
     # Accelerators would otherwise round the coordinates to 8 or 11 bits before multiplying.
     return jnp.einsum(
@@ -105,9 +105,12 @@ def rotate(clip: jax.Array, angles: jax.Array) -> jax.Array:
     )
 
 
-def random_rotate(key: jax.Array, clip: jax.Array, max_angle: float = 0.3) -> jax.Array:
-    """One rotation for the whole clip, its angles uniform in ±`max_angle` radians."""
-    return rotate(clip, jax.random.uniform(key, (3,), minval=-max_angle, maxval=max_angle))
+def random_rotate(
+    key: jax.Array, clip: jax.Array, max_angles: tuple[float, float, float] = (0.3, 0.3, 0.3)
+) -> jax.Array:
+    """One rotation for the whole clip: angles about x, y, z uniform in ± theirs of `max_angles`."""
+    bound = jnp.array(max_angles, jnp.float32)
+    return rotate(clip, jax.random.uniform(key, (3,), minval=-bound, maxval=bound))
 
 
 def train_view(
@@ -119,17 +122,18 @@ def train_view(
     min_fraction: float = 0.5,
     max_fraction: float = 1.0,
     min_frames: int = 64,
-    max_angle: float = 0.3,
+    max_angles: tuple[float, float, float] = (0.3, 0.3, 0.3),
 ) -> jax.Array:
     """What pre-training sees of a clip: random crop and resize, then one random rotation.
 
-    `max_angle` 0 leaves the rotation out. Returns (num_frames, V, C) or (num_frames, M, V, C).
+    `max_angles` of zeros leave the rotation out. Returns (num_frames, V, C) or (num_frames, M, V,
+    C).
     """
     key_crop, key_rotation = jax.random.split(key)
     view = random_crop_resize(
         key_crop, clip, length, num_frames, min_fraction, max_fraction, min_frames
     )
-    return random_rotate(key_rotation, view, max_angle) if max_angle else view
+    return random_rotate(key_rotation, view, max_angles) if any(max_angles) else view
 
 
 def test_view(clip: jax.Array, length, *, num_frames: int, fraction: float) -> jax.Array:

@@ -34,7 +34,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.augment.min_fraction = 0.5
     config.augment.max_fraction = 1.0
     config.augment.min_frames = 64
-    config.augment.max_angle = 0.3  # radians
+    config.augment.max_angles = (0.3, 0.3, 0.3)  # radians about x, y, z
 
     config.encoder = ml_collections.ConfigDict()
     config.encoder.num_frames = 120

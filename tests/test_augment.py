@@ -152,7 +152,7 @@ def test_rotation_keeps_distances_and_zeros():
 
 def test_angles_stay_in_range():
     clip = jnp.eye(3)[None]
-    turned = jax.vmap(lambda key: augment.random_rotate(key, clip, 0.3))(
+    turned = jax.vmap(lambda key: augment.random_rotate(key, clip, (0.3, 0.3, 0.3)))(
         jax.random.split(jax.random.key(1), 500)
     )
     about_y = np.arcsin(np.clip(turned[:, 0, 0, 2], -1, 1))  # the x axis' new z: sin of y angle
@@ -163,7 +163,9 @@ def test_flat_clips_are_not_rotated():
     flat = jnp.zeros((90, 5, 2))
     with pytest.raises(UserError, match=r"3 channels.*\(120, 5, 2\).*max_angle"):
         augment.train_view(jax.random.key(0), flat, 90, num_frames=120)
-    view = augment.train_view(jax.random.key(0), flat, 90, num_frames=120, max_angle=0)
+    view = augment.train_view(
+        jax.random.key(0), flat, 90, num_frames=120, max_angles=(0.0, 0.0, 0.0)
+    )
     assert view.shape == (120, 5, 2)
 
 
@@ -191,3 +193,10 @@ def test_views_agree_eagerly_compiled_and_mapped():
         for i in range(3):
             eager = view(keys[i], clips[i], lengths[i])
             np.testing.assert_allclose(compiled[i], eager, atol=1e-5)
+
+
+def test_each_axis_has_its_own_largest_angle():
+    clip = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5, 3)), jnp.float32)
+    turned = augment.random_rotate(jax.random.key(0), clip, (0.0, 3.0, 0.0))
+    np.testing.assert_allclose(turned[..., 1], clip[..., 1], atol=1e-6)  # heights stay
+    assert float(jnp.abs(turned[..., 0] - clip[..., 0]).max()) > 0.1
