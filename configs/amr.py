@@ -58,8 +58,8 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.model.decoder_heads = 8
     config.model.decoder_mlp_ratio = 4.0
     config.model.decoder_self_attention = False
-    config.model.target = "joint"
-    config.model.normalisation = "none"
+    config.model.target = "motion"
+    config.model.normalisation = "patch"
     config.model.windows = (4, 8, 12)
     config.model.weighting = "ratio"
     config.model.k = 0.01
@@ -82,6 +82,28 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.epochs = 20
     config.checkpoint.keep = 2
+
+    if name == "nwucla":  # 1,020 sequences of 39 frames on average, seen by three cameras
+        config.epochs = 60
+        config.batch_size = 32
+        config.augment.min_frames = 16
+        config.augment.max_angles = (0.3, 3.14, 0.3)
+        config.encoder.num_frames = 48
+        config.encoder.width = config.model.decoder_width = 96
+        config.encoder.depth = 4
+        config.encoder.num_heads = config.model.decoder_heads = 4
+        config.model.decoder_depth = 2
+        config.optim.warmup_epochs = 5
+
+    if name == "synthetic":  # minutes on two cores, for the quickstart
+        config.epochs = 40
+        config.batch_size = 32
+        config.encoder.num_frames = 72
+        config.encoder.width = config.model.decoder_width = 64
+        config.encoder.depth = 3
+        config.encoder.num_heads = config.model.decoder_heads = 4
+        config.model.decoder_depth = 2
+        config.optim.warmup_epochs = 4
 
     if runlocal:
         config.epochs = 2

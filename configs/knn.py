@@ -26,7 +26,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.dtype = "auto"  # 'auto': as in the pre-training run
 
     config.bodies = "packed"  # or 'all': an absent second body's features count too, as published
-    config.encode_batch_size = 256  # bodies; changes memory and speed alone
+    config.encode_batch_size = 64  # bodies; changes memory and speed alone
     config.test_fraction = 0.95  # of the frames: the centre crop, of both splits
 
     config.k = 1

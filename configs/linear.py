@@ -28,7 +28,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.dtype = "auto"  # 'auto': as in the pre-training run
 
     config.bodies = "packed"  # or 'all': an absent second body's features count too, as published
-    config.encode_batch_size = 256  # bodies; changes memory and speed alone
+    config.encode_batch_size = 64  # bodies; changes memory and speed alone
     config.test_fraction = 0.95  # of the frames: the test's centre crop
 
     config.features = "augmented"  # or 'cached'
@@ -36,6 +36,12 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.epochs = 100
     config.batch_size = 256  # sequences
     config.learning_rate = 0.01  # MAMP's configs: 0.1
+
+    if name in ("nwucla", "synthetic"):  # small sets: more steps an epoch, and views encoded once
+        config.features = "cached"
+        config.cached_views = 5
+        config.batch_size = 32
+        config.learning_rate = 0.1
 
     if runlocal:
         config.features = "cached"
