@@ -87,7 +87,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
         config.epochs = 60
         config.batch_size = 32
         config.augment.min_frames = 16
-        config.augment.max_angles = (0.3, 3.14, 0.3)
+        config.augment.max_angles = (0.3, 1.0, 0.3)
         config.encoder.num_frames = 48
         config.encoder.width = config.model.decoder_width = 96
         config.encoder.depth = 4
