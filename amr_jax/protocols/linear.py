@@ -206,7 +206,7 @@ def run(task: Task, config, log: Log) -> Outcome:
     )
     where = sharding.replicated(task.train.mesh)
     train_y, test_y = sharding.put((task.train.label, task.test.label), where)
-    head = init(init_key, test_x.shape[1], task.num_classes)
+    head = sharding.put(init(init_key, test_x.shape[1], task.num_classes), where)
 
     history = []
     for epoch in range(config.epochs):

@@ -21,9 +21,7 @@ TRAIN_VIEW = functools.partial(augment.train_view, num_frames=tiny.FRAMES, min_f
 
 def extract(encoder, real, view, key=KEY, devices=1, batch_size=4, bodies="packed"):
     mesh = tiny.mesh(devices)
-    clips = np.zeros((1, tiny.FRAMES, tiny.JOINTS, 3), np.float32)
-    params = encoder.init(jax.random.key(0), clips)["params"]
-    params = sharding.put(params, sharding.replicated(mesh))
+    params = sharding.put(tiny.init(encoder), sharding.replicated(mesh))
     split = features.Split(real, mesh)
     return np.asarray(
         features.extract(encoder, params, split, view, key, batch_size=batch_size, bodies=bodies)
@@ -62,22 +60,24 @@ def test_counts_are_exact_at_any_batch_size(present, batch_size, devices):
 @pytest.mark.parametrize("pooling", ["packed", "all"])
 def test_against_one_body_after_the_other(pooling):
     bodies = tiny.make_bodies([(True, True), (True, False), (False, True), (False, False)])
-    clips = np.zeros((1, tiny.FRAMES, tiny.JOINTS, 3), np.float32)
-    params = tiny.ENCODER.init(jax.random.key(0), clips)["params"]
+    params = tiny.init(tiny.ENCODER)
+    absent = np.zeros((tiny.FRAMES, tiny.JOINTS, 3), np.float32)
 
     @jax.jit
     def encode(clip):
         tokens, _ = tiny.ENCODER.apply({"params": params}, clip[None])
         return tokens[0].mean(axis=0)
 
+    view = jax.jit(TRAIN_VIEW)
+
     expected = []
     for s, present in enumerate(bodies.present):
         each = []
         for b in np.flatnonzero(bodies.sequence == s):
             frames = bodies.frames[bodies.offset[b] :][: bodies.length[b]]
-            each.append(encode(TRAIN_VIEW(jax.random.fold_in(KEY, s), frames, bodies.length[b])))
+            each.append(encode(view(jax.random.fold_in(KEY, s), frames, bodies.length[b])))
         if pooling == "all" or not each:
-            each += [encode(clips[0])] * (len(present) - len(each))
+            each += [encode(absent)] * (len(present) - len(each))
         expected.append(np.mean(each, axis=0))
     found = extract(tiny.ENCODER, bodies, TRAIN_VIEW, bodies=pooling)
     np.testing.assert_allclose(found, expected, atol=2e-5)

@@ -1,5 +1,7 @@
 """Tiny bodies and encoders for the tests of protocols."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -26,6 +28,13 @@ class Plain(nn.Module):
     def __call__(self, clips):
         scale = self.param("scale", nn.initializers.ones, ())
         return scale * clips.reshape(clips.shape[0], -1, self.channels), {}
+
+
+@functools.cache
+def init(encoder: nn.Module) -> dict:
+    """The encoder's parameters, on the host."""
+    clips = jnp.zeros((1, FRAMES, JOINTS, 3))
+    return jax.device_get(jax.jit(encoder.init)(jax.random.key(0), clips)["params"])
 
 
 def mesh(num_devices: int) -> jax.sharding.Mesh:
@@ -70,12 +79,10 @@ def first_frame(key, clip, length):
 
 def make_task(train: Bodies, test: Bodies, encoder=None, devices=1, view=first_frame) -> Task:
     encoder = encoder or Plain()
-    clips = jnp.zeros((1, FRAMES, JOINTS, 3))
-    params = encoder.init(jax.random.key(0), clips)["params"]
     on = mesh(devices)
     return Task(
         encoder=encoder,
-        params=sharding.put(params, sharding.replicated(on)),
+        params=sharding.put(init(encoder), sharding.replicated(on)),
         train=Split(train, on),
         test=Split(test, on),
         train_view=view,
