@@ -102,9 +102,7 @@ def load_encoder(
     workdir = epath.Path(workdir).expanduser().absolute()
     config = workdirs.read_config(workdir)
     folder = workdir / FOLDER
-    steps = (
-        sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.exists() else []
-    )
+    steps = _steps(folder)
     if not steps or (step is not None and step not in steps):
         found = f"steps {', '.join(map(str, steps))}" if steps else "no complete checkpoint"
         raise UserError(f"{folder}: found {found}; expected {step if step is not None else 'one'}.")
@@ -134,8 +132,8 @@ def load_encoder(
 
 
 def check_same(stored, expected, path: os.PathLike | str) -> None:
-    """Refuses a checkpoint whose arrays differ in name or shape from what the config makes."""
-    stored, expected = _shapes(stored), _shapes(expected)
+    """Refuses a checkpoint whose arrays differ in name, shape or dtype from the config's."""
+    stored, expected = _described(stored), _described(expected)
     differing = [
         f"{name}: {stored.get(name, 'absent')} in the checkpoint, "
         f"{expected.get(name, 'absent')} by the config"
@@ -152,10 +150,12 @@ def check_same(stored, expected, path: os.PathLike | str) -> None:
         )
 
 
-def _shapes(tree) -> dict[str, tuple[int, ...]]:
+def _described(tree) -> dict[str, str]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
-        "/".join(str(getattr(key, "key", key)) for key in path): tuple(leaf.shape)
+        "/".join(str(getattr(key, "key", key)) for key in path): (
+            f"{tuple(leaf.shape)} {np.dtype(leaf.dtype).name}"
+        )
         for path, leaf in leaves
     }
 
@@ -163,15 +163,26 @@ def _shapes(tree) -> dict[str, tuple[int, ...]]:
 def _stored(folder: epath.Path, step: int):
     """Shapes and dtypes of a stored state, by its metadata."""
     try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            return checkpointer.metadata(folder / str(step) / "state").item_metadata.tree
+        return ocp.PyTreeCheckpointHandler().metadata(folder / str(step) / "state").tree
     except Exception as error:  # missing or damaged metadata files
         raise _damaged(folder / str(step), error) from error
 
 
-def _damaged(path: os.PathLike | str, error: Exception) -> UserError:
+def _damaged(path: epath.Path, error: Exception) -> UserError:
     reason = str(error).strip().splitlines()
-    return UserError(
-        f"{path}: this checkpoint is damaged ({reason[0] if reason else repr(error)}). Move it "
-        "away: the same command then goes on from the one before it."
+    older = [step for step in _steps(path.parent) if step < int(path.name)]
+    advice = (
+        f"Move it away to use the one before it, of step {older[-1]}."
+        if older
+        else "There is none before it."
     )
+    return UserError(
+        f"{path}: this checkpoint is damaged ({reason[0] if reason else repr(error)}). {advice}"
+    )
+
+
+def _steps(folder: epath.Path) -> list[int]:
+    """The steps of which there is a complete checkpoint, ascending."""
+    if not folder.exists():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())

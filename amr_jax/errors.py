@@ -1,17 +1,11 @@
-"""The two errors that are meant for the reader of a terminal, and how commands end on them."""
-
-import functools
-import sys
-from collections.abc import Callable
-
-from absl import flags, logging
+"""The two errors that are meant for the reader of a terminal, not for a debugger."""
 
 
 class UserError(ValueError):
     """A wrong folder, setting or combination of settings.
 
     The message says what was found, what was expected and what to do. Commands print it without a
-    traceback (`command`) and exit with status 2.
+    traceback and exit with status 2 (`amr_jax.command`).
     """
 
 
@@ -43,22 +37,3 @@ class BadFile(UserError):
     def __reduce__(self):
         # Worker processes send it home: rebuild from the parts, not from the message.
         return BadFile, (self.path, self.found, self.expected, self.line, self.hint)
-
-
-def command(main: Callable) -> Callable:
-    """Wraps a command's `main`: a `UserError` ends it with its message and exit status 2.
-
-    What the libraries log at INFO is kept off the terminal, unless --verbosity asks for it.
-    """
-
-    @functools.wraps(main)
-    def wrapped(*args, **kwargs):
-        if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)
-        try:
-            return main(*args, **kwargs)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
-
-    return wrapped

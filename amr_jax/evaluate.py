@@ -20,12 +20,11 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from absl import app, flags
 from etils import epath
-from ml_collections import config_flags
 
 from amr_jax import augment, checkpoint, datasets, metrics, records, report, sharding, workdir
-from amr_jax.errors import UserError, command
+from amr_jax.command import run_with_config
+from amr_jax.errors import UserError
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.settings import compute_dtype, construct
 from amr_jax.protocols import PROTOCOLS, Outcome, Task
@@ -51,7 +50,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     Raises:
       UserError: wrong settings, no such pre-training run, no records, joints that do not match.
     """
-    began = time.monotonic()
+    began, folder = time.monotonic(), epath.Path(folder).expanduser().absolute()
     if config.protocol not in PROTOCOLS:
         raise UserError(
             f"config.protocol={config.protocol!r}: expected one of {', '.join(PROTOCOLS)}."
@@ -71,7 +70,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     mesh = sharding.make_mesh()
     train, test = load(config, pretraining)
     _start(folder, config)
-    _say(_banner(config, pretraining, step, mesh, train, test))
+    metrics.say(_banner(config, pretraining, step, mesh, train, test))
     task = functools.partial(
         Task,
         encoder=encoder,
@@ -113,8 +112,8 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     }
     if jax.process_index() == 0:
         write(folder, config, test, outcomes, results)
-    _say("\n" + report.table({name: outcome.metrics for name, outcome in outcomes.items()}))
-    _say(f"\nall numbers, per class and confusion matrices: {folder}")
+    metrics.say("\n" + report.table({name: outcome.metrics for name, outcome in outcomes.items()}))
+    metrics.say(f"\nall numbers, per class and confusion matrices: {folder}")
     return results
 
 
@@ -155,7 +154,7 @@ def load(
         records.Records(
             config.data_dir, dataset.records, split, centre, pretraining.input.max_frames
         ).load()
-        for split in ("train", "test")
+        for split in (config.train_split, config.test_split)
     )
     return train, test
 
@@ -198,24 +197,13 @@ def write(
     for encoder, confusion in confusions.items():
         top1 = 100 * np.trace(confusion) / confusion.sum()
         title = f"{config.protocol} on {config.dataset}, {encoder} encoder: top-1 {top1:.2f} %"
-        workdir.write_text(
-            folder / f"confusion_{encoder}.csv", report.confusion_csv(names, confusion)
+        workdir.write(folder / f"confusion_{encoder}.csv", report.confusion_csv(names, confusion))
+        workdir.write(
+            folder / f"confusion_{encoder}.png", report.confusion_png(names, confusion, title)
         )
-        png = folder / f"confusion_{encoder}.png"
-        _write_bytes(png, report.confusion_png(names, confusion, title))
-    workdir.write_text(folder / "per_class.csv", report.per_class_csv(names, confusions))
+    workdir.write(folder / "per_class.csv", report.per_class_csv(names, confusions))
     # Strict JSON has no NaN; no metric should be one.
-    workdir.write_text(folder / RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
-
-
-def _write_bytes(path: epath.Path, content: bytes) -> None:
-    """As `workdir.write_text`: whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: could not be written ({error}).") from error
+    workdir.write(folder / RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
 
 
 def _start(folder: os.PathLike | str, config: ml_collections.ConfigDict) -> None:
@@ -223,7 +211,7 @@ def _start(folder: os.PathLike | str, config: ml_collections.ConfigDict) -> None
     workdir.start(folder, config, FREE_KEYS)
     earlier = epath.Path(folder) / RESULTS_FILE
     if earlier.exists():
-        _say(f"{folder} holds a finished evaluation with this config: it is done again.")
+        metrics.say(f"{folder} holds a finished evaluation with this config: it is done again.")
         if jax.process_index() == 0:
             earlier.unlink()
 
@@ -237,7 +225,7 @@ def _log(writer: metrics.MetricWriter, encoder: str) -> Callable[[int, dict[str,
         writer.write(epoch, {f"{encoder}/{name}": value for name, value in scalars.items()})
         if time.monotonic() - shown > 5:
             shown = time.monotonic()
-            _say(
+            metrics.say(
                 f"{encoder}  epoch {epoch}  {'  '.join(f'{k} {v:.4f}' for k, v in scalars.items())}"
             )
 
@@ -248,7 +236,7 @@ def _banner(config, pretraining, step, mesh, train, test) -> str:
     """What is evaluated, and where."""
     counts = ", ".join(
         f"{name} {len(split.label):,} sequences with {len(split.offset):,} bodies"
-        for name, split in (("train", train), ("test", test))
+        for name, split in ((config.train_split, train), (config.test_split, test))
     )
     lines = {
         "devices": f"{mesh.size} × {jax.devices()[0].device_kind}, "
@@ -258,26 +246,8 @@ def _banner(config, pretraining, step, mesh, train, test) -> str:
         "data": f"{config.dataset}: {counts}; {len(test.class_names)} classes",
         "protocol": config.protocol,
     }
-    return "\n".join(f"{name:<11}{text}" for name, text in lines.items())
-
-
-def _say(text: str) -> None:
-    if jax.process_index() == 0:
-        print(text, flush=True)
-
-
-@command
-def main(argv: list[str]) -> None:
-    """Entry of the command."""
-    if len(argv) > 1:
-        raise UserError(f"unexpected arguments: {' '.join(argv[1:])}.")
-    run(_CONFIG.value, _WORKDIR.value)
+    return metrics.aligned(lines)
 
 
 if __name__ == "__main__":
-    _CONFIG = config_flags.DEFINE_config_file(
-        "config", None, "config file and its argument", lock_config=True
-    )
-    _WORKDIR = flags.DEFINE_string("workdir", None, "folder for the results")
-    flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    run_with_config(run, workdir="folder for the results")

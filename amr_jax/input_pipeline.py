@@ -32,7 +32,7 @@ def unit_slots(present: np.ndarray, bodies: str, second_body: str = "zeros") -> 
 
     Returns:
       (U, M') int32 slot numbers s·M + m into the flattened `present`, −1 for zeros; M' is 1 for
-      'packed', M for 'all'.
+      'packed', M for 'all'. A sequence without any body (all of it behind `max_frames`) is no unit.
     """
     num_sequences, num_slots = present.shape
     if bodies == "packed":
@@ -40,7 +40,7 @@ def unit_slots(present: np.ndarray, bodies: str, second_body: str = "zeros") -> 
     slots = np.arange(num_sequences * num_slots, dtype=np.int32).reshape(present.shape)
     first = slots[np.arange(num_sequences), present.argmax(axis=1)]
     absent = first[:, None] if second_body == "repeat" else np.int32(-1)
-    return np.where(present, slots, absent)
+    return np.where(present, slots, absent)[present.any(axis=1)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import jax
 from etils import epath
 
 from amr_jax import workdir as workdirs
+from amr_jax.errors import UserError
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -27,7 +28,7 @@ class MetricWriter:
         if not self._active:
             return
         kept = [line for line in read_metrics(workdir) if line["step"] <= resume_step]
-        workdirs.write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        workdirs.write(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         # Imported late: it takes a second, and only runs that write need it.
         from tensorboardX import SummaryWriter
 
@@ -39,8 +40,11 @@ class MetricWriter:
         """One line of `metrics.jsonl` and one point per scalar in TensorBoard."""
         if not self._active:
             return
-        with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, **scalars}) + "\n")
+        try:
+            with self._path.open("a") as file:
+                file.write(json.dumps({"step": step, **scalars}) + "\n")
+        except OSError as error:
+            raise UserError(f"{self._path}: could not be written ({error}).") from error
         for name, value in scalars.items():
             self._events.add_scalar(name, value, step)
 
@@ -62,14 +66,16 @@ def read_metrics(workdir: os.PathLike | str) -> list[dict]:
 class Progress:
     """One line on the terminal every few seconds: where the run is, how fast, how long to go."""
 
-    def __init__(self, total_steps: int, first_step: int, unit: str, every_s: float = 5.0):
-        self._total, self._unit, self._every_s = total_steps, unit, every_s
+    def __init__(
+        self, total_steps: int, first_step: int, sequences_per_step: float, every_s: float = 5.0
+    ):
+        self._total, self._per_step, self._every_s = total_steps, sequences_per_step, every_s
         self._step, self._time = first_step, time.monotonic()
         self._rate: float | None = None
         self._compiled = False
 
-    def update(self, step: int, units_per_step: int, text: str) -> float | None:
-        """Notes that `step` steps are done; returns units per second, None until known.
+    def update(self, step: int, text: str) -> float | None:
+        """Notes that `step` steps are done; returns sequences per second, None until known.
 
         The first interval holds the compilation and is not counted.
         """
@@ -78,16 +84,26 @@ class Progress:
         if self._compiled and now - self._time < self._every_s and not last:
             return self._rate
         if self._compiled and step > self._step:
-            self._rate = (step - self._step) * units_per_step / (now - self._time)
+            self._rate = (step - self._step) * self._per_step / (now - self._time)
         self._compiled, self._step, self._time = True, step, now
-        if jax.process_index() == 0:
-            speed = left = ""
-            if self._rate:
-                seconds = (self._total - step) * units_per_step / self._rate
-                speed = f"  {self._rate:,.0f} {self._unit}/s"
-                left = f"  {duration(seconds)} left"
-            print(f"step {step:,}/{self._total:,}  {text}{speed}{left}", flush=True)
+        speed = left = ""
+        if self._rate:
+            seconds = (self._total - step) * self._per_step / self._rate
+            speed = f"  {self._rate:,.0f} sequences/s"
+            left = f"  {duration(seconds)} left"
+        say(f"step {step:,}/{self._total:,}  {text}{speed}{left}")
         return self._rate
+
+
+def say(text: str) -> None:
+    """One text on the terminal, from process 0."""
+    if jax.process_index() == 0:
+        print(text, flush=True)
+
+
+def aligned(lines: dict[str, str]) -> str:
+    """Names and their texts, one a line, in two columns."""
+    return "\n".join(f"{name:<11}{text}" for name, text in lines.items())
 
 
 def duration(seconds: float) -> str:

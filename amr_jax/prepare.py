@@ -25,7 +25,8 @@ from absl import app, flags
 
 import tfds_builders
 from amr_jax import parsing, record_builder, records
-from amr_jax.errors import UserError, command
+from amr_jax.command import command
+from amr_jax.errors import UserError
 from amr_jax.record_builder import SPLITS, SkeletonBuilder
 
 DATASETS = tuple(tfds_builders.__all__)

@@ -5,16 +5,17 @@
 The same command with the same workdir goes on where the last start ended.
 """
 
+import contextlib
 import math
 import os
 import time
+import zlib
 from collections.abc import Sequence
 
 import jax
 import ml_collections
 import numpy as np
-from absl import app, flags
-from ml_collections import config_flags
+from etils import epath
 
 from amr_jax import (
     checkpoint,
@@ -28,9 +29,10 @@ from amr_jax import (
     train_step,
     workdir,
 )
-from amr_jax.errors import UserError, command
+from amr_jax.command import run_with_config
+from amr_jax.errors import UserError
 
-# What may differ between two starts of one run: none of it changes a number.
+# What may differ between two starts of one run: none of it changes more than rounding.
 FREE_KEYS = {"data_dir", "checkpoint", "input.mode"}
 
 
@@ -45,27 +47,39 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         "input.bodies": ("packed", "all"),
         "input.second_body": ("zeros", "repeat"),
     }.items():
-        value = config
-        for part in key.split("."):
-            value = value[part]
-        if value not in choices:
-            raise UserError(f"config.{key}={value!r}: expected one of {', '.join(choices)}.")
+        if config[key] not in choices:
+            raise UserError(f"config.{key}={config[key]!r}: expected one of {', '.join(choices)}.")
     if config.input.second_body == "repeat" and config.input.bodies != "all":
         raise UserError("config.input.second_body='repeat' needs config.input.bodies='all'.")
-    for key in ("epochs", "steps_per_dispatch", "optim.accumulate"):
-        value = config.optim.accumulate if key == "optim.accumulate" else config[key]
-        if value < 1:
-            raise UserError(f"config.{key}={value}: expected at least 1.")
+    for key, lowest, highest in (
+        ("epochs", 1, math.inf),
+        ("steps_per_dispatch", 1, math.inf),
+        ("checkpoint.epochs", 1, math.inf),
+        ("checkpoint.keep", 1, math.inf),
+        ("input.max_frames", 1, math.inf),
+        ("augment.min_frames", 1, math.inf),
+        ("augment.min_fraction", 0, config.augment.max_fraction),
+        ("augment.max_fraction", 0, 1),
+        ("optim.accumulate", 1, math.inf),
+        ("optim.clip_norm", 0, math.inf),
+        ("optim.ema_decay", 0, 1 - 1e-9),
+        ("optim.warmup_epochs", 0, config.epochs - 1),
+        ("optim.min_lr", 0, config.optim.lr),
+    ):
+        value = config[key]
+        if not lowest <= value <= highest:
+            bounds = f"{lowest} to {highest}" if highest < math.inf else f"at least {lowest}"
+            raise UserError(f"config.{key}={value}: expected {bounds}.")
     return config
 
 
 def make_input(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
-    """The training split as the config asks for it: (input, number of units, description)."""
+    """The training split as the config asks for it: (input, units, sequences, fingerprint)."""
     dataset = datasets.get(config.dataset)
     split = records.Records(
         config.data_dir,
         dataset.records,
-        "train",
+        config.input.split,
         dataset.layout.centre if config.input.centre else None,
         config.input.max_frames,
     )
@@ -78,18 +92,20 @@ def make_input(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
             f"channels={config.encoder.channels}: the records of {config.dataset} have "
             f"{split.num_joints} joints with {split.num_channels} channels."
         )
-    resident = config.input.mode == "resident"
-    bodies = split.load() if resident else None
-    present, max_length = (bodies.present, int(bodies.length.max())) if bodies else split.scan()
+    if config.input.mode == "resident":
+        bodies = split.load()
+        present, names = bodies.present, bodies.names
+    else:
+        present, lengths, names = split.scan()
     slots = input_pipeline.unit_slots(present, config.input.bodies, config.input.second_body)
     order = input_pipeline.Order(len(slots), config.batch_size, config.seed)
-    text = (
-        f"{config.dataset} train: {len(present):,} sequences, {int(present.sum()):,} bodies; "
-        f"{config.input.mode}, {config.input.bodies}"
-    )
-    if resident:
-        return input_pipeline.Resident(bodies, slots, order, mesh), len(slots), text
-    return input_pipeline.Streamed(split, slots, order, mesh, max_length), len(slots), text
+    if config.input.mode == "resident":
+        data = input_pipeline.Resident(bodies, slots, order, mesh)
+    else:
+        data = input_pipeline.Streamed(split, slots, order, mesh, int(lengths.max()))
+    checksum = zlib.crc32("\n".join(names).encode() + present.tobytes())
+    found = f"{len(present):,} sequences, {int(present.sum()):,} bodies (crc32 {checksum:08x})"
+    return data, len(slots), len(present), found
 
 
 def run(
@@ -107,7 +123,7 @@ def run(
     Raises:
       UserError: wrong settings; a loss that is not finite; a checkpoint that cannot be saved.
     """
-    config = resolve(config)
+    config, folder = resolve(config), epath.Path(folder).expanduser().absolute()
     mesh = sharding.make_mesh(devices)
     sharding.check_batch(mesh, config.batch_size, "batch_size")
     if config.batch_size % (mesh.size * config.optim.accumulate):
@@ -116,7 +132,10 @@ def run(
             f"{config.batch_size} does not split into that many parts over {mesh.size} devices."
         )
     method = methods.build(config)
-    data, num_units, data_text = make_input(config, mesh)
+    data, num_units, num_sequences, found = make_input(config, mesh)
+    with config.unlocked():
+        # Into the workdir with it: a run must not go on with other records than it began with.
+        config.input.found = found
     workdir.start(folder, config, FREE_KEYS)
 
     per_epoch = num_units / config.batch_size
@@ -140,71 +159,80 @@ def run(
         if checkpoints.latest_step() is not None:
             state = checkpoints.restore(state)
             first_step = int(state.step)
-        _say(_banner(config, method, mesh, state, data_text, first_step, total_steps))
+        metrics.say(_banner(config, method, mesh, state, first_step, total_steps))
         if first_step < total_steps:
-            loop = Loop(config, folder, mesh, per_epoch, total_steps)
+            loop = Loop(config, folder, num_units, num_sequences, total_steps)
             dispatch = train_step.make_dispatch(method, optimizer, data.clips, config, mesh)
             state = loop.run(state, first_step, data, dispatch, checkpoints)
         checkpoints.wait()
     finally:
         checkpoints.close()
-    _say(f"done: {total_steps:,} steps; checkpoint in {folder}")
+    metrics.say(f"done: {total_steps:,} steps; checkpoint in {folder}")
     return state
 
 
 class Loop:
     """Dispatches, reports and saves; holds what these three share."""
 
-    def __init__(self, config, folder, mesh, per_epoch: float, total_steps: int):
-        self._config, self._folder, self._mesh = config, folder, mesh
-        self._per_epoch, self._total_steps = per_epoch, total_steps
+    def __init__(self, config, folder, num_units: int, num_sequences: int, total_steps: int):
+        self._config, self._folder, self._total_steps = config, folder, total_steps
+        self._per_epoch = num_units / config.batch_size
+        self._sequences_per_step = num_sequences / self._per_epoch
         # Saved where dispatches end, so that a resumed run cuts its dispatches at the same steps.
         dispatch = config.steps_per_dispatch
-        every = max(1, math.ceil(config.checkpoint.epochs * per_epoch / dispatch))
+        every = max(1, math.ceil(config.checkpoint.epochs * self._per_epoch / dispatch))
         self._save_every = every * dispatch
 
     def run(self, state, first_step, data, dispatch, checkpoints):
         """From `first_step` to the end; returns the last state."""
         k = self._config.steps_per_dispatch
         writer = metrics.MetricWriter(self._folder, first_step)
-        unit = "bodies" if self._config.input.bodies == "packed" else "sequences"
-        progress = metrics.Progress(self._total_steps, first_step, unit)
+        progress = metrics.Progress(self._total_steps, first_step, self._sequences_per_step)
         pending = None
         batches = data.batches(first_step, self._total_steps, k)
-        for steps in input_pipeline.dispatches(first_step, self._total_steps, k):
-            state, measured = dispatch(state, data.arrays, next(batches))
-            # The device is busy with this dispatch while the one before it is reported.
-            if pending:
-                self._report(writer, progress, *pending)
-            pending = (steps, measured)
-            if steps.stop % self._save_every == 0 or steps.stop == self._total_steps:
-                self._report(writer, progress, *pending)
-                pending = None
-                checkpoints.save(steps.stop, state)
-        writer.close()
+        with contextlib.closing(writer):
+            for steps in input_pipeline.dispatches(first_step, self._total_steps, k):
+                state, measured = dispatch(state, data.arrays, next(batches))
+                # The device is busy with this dispatch while the one before it is reported.
+                if pending:
+                    self._report(writer, progress, *pending)
+                pending = (steps, measured)
+                if steps.stop % self._save_every == 0 or steps.stop == self._total_steps:
+                    self._report(writer, progress, *pending)
+                    pending = None
+                    checkpoints.save(steps.stop, state)
         return state
 
     def _report(self, writer, progress, steps: range, measured) -> None:
         """Writes the means over a dispatch; stops the run at a loss that is not finite."""
         measured = jax.device_get(measured)
-        bad = np.flatnonzero(~np.isfinite(measured["loss"]))
-        if len(bad):
-            raise UserError(
-                f"the loss of step {steps[bad[0]]:,} is {measured['loss'][bad[0]]}, not a finite "
-                f"number; nothing of it was saved. The last checkpoint in {self._folder} is from "
-                "before. Try a lower config.optim.lr, config.optim.clip_norm=1.0 or "
-                "config.dtype=float32, in a new workdir."
-            )
+        stop_unless_finite(measured, steps, self._folder)
         means = {name: float(np.mean(values)) for name, values in measured.items()}
         epoch = steps.stop / self._per_epoch
         text = f"epoch {epoch:.1f}/{self._config.epochs}  loss {means['loss']:.4f}"
-        rate = progress.update(steps.stop, self._config.batch_size, text)
+        rate = progress.update(steps.stop, text)
         if rate is not None:
-            means["units_per_s"] = rate
+            means["sequences_per_s"] = rate
         writer.write(steps.stop, {**means, "epoch": epoch, "time": time.time()})
 
 
-def _banner(config, method, mesh, state, data_text, first_step, total_steps) -> str:
+def stop_unless_finite(
+    measured: dict[str, np.ndarray], steps: range, folder: os.PathLike | str
+) -> None:
+    """Raises `UserError` at the first of `steps` at which anything measured is not finite."""
+    finite = np.all([np.isfinite(values) for values in measured.values()], axis=0)
+    if finite.all():
+        return
+    first = int(np.argmin(finite))
+    name = next(name for name, values in measured.items() if not np.isfinite(values[first]))
+    raise UserError(
+        f"the {name} of step {steps[first]:,} is {measured[name][first]}, not a finite number; "
+        f"nothing of it was saved. The last checkpoint in {folder} is from before. Try a lower "
+        "config.optim.lr, config.optim.clip_norm=1.0 or config.dtype=float32, in a new workdir."
+    )
+
+
+def _banner(config, method, mesh, state, first_step, total_steps) -> str:
     """What runs where."""
     count = {
         name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in state.params.items()
@@ -214,7 +242,8 @@ def _banner(config, method, mesh, state, data_text, first_step, total_steps) -> 
     lines = {
         "devices": f"{mesh.size} × {jax.devices()[0].device_kind}, "
         f"{jax.process_count()} process(es)",
-        "data": data_text,
+        "data": f"{config.dataset} {config.input.split}: {config.input.found}; "
+        f"{config.input.mode}, {config.input.bodies}",
         "batch": f"{config.batch_size} a step, {config.steps_per_dispatch} steps a dispatch",
         "method": f"{config.method}, {config.dtype}",
         "patches": f"{num_patches} of {encoder.patch_len} frames of one joint; "
@@ -223,26 +252,8 @@ def _banner(config, method, mesh, state, data_text, first_step, total_steps) -> 
         "steps": f"{total_steps:,} ({config.epochs} epochs)"
         + (f", going on from {first_step:,}" if first_step else ""),
     }
-    return "\n".join(f"{name:<11}{text}" for name, text in lines.items())
-
-
-def _say(text: str) -> None:
-    if jax.process_index() == 0:
-        print(text, flush=True)
-
-
-@command
-def main(argv: list[str]) -> None:
-    """Entry of the command."""
-    if len(argv) > 1:
-        raise UserError(f"unexpected arguments: {' '.join(argv[1:])}.")
-    run(_CONFIG.value, _WORKDIR.value)
+    return metrics.aligned(lines)
 
 
 if __name__ == "__main__":
-    _CONFIG = config_flags.DEFINE_config_file(
-        "config", None, "config file and its argument", lock_config=True
-    )
-    _WORKDIR = flags.DEFINE_string("workdir", None, "the run's folder; the same one resumes it")
-    flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    run_with_config(run, workdir="the run's folder; the same one resumes it")

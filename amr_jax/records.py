@@ -63,7 +63,7 @@ class Records:
     Args:
       data_dir: where `prepare` wrote to.
       name: builder and config, e.g. 'ntu_rgbd60/xsub'.
-      split: 'train' or 'test'.
+      split: 'train' or 'test', or a part of one as TFDS writes it: 'train[:64]'.
       centre_joint: see `centre`; None leaves coordinates as captured.
       max_frames: sequences are cut at this many frames.
 
@@ -75,13 +75,16 @@ class Records:
         self, data_dir: str, name: str, split: str, centre_joint: int | None, max_frames: int
     ):
         builder = _open(data_dir, name)
-        if split not in builder.info.splits:
+        if split.partition("[")[0] not in builder.info.splits:
             raise UserError(
                 f"{builder.data_path}: found the splits {', '.join(builder.info.splits)}; expected "
                 f"{split!r}. {name} was prepared from a part of the raw files: add those of the "
                 "other split and prepare it again with --overwrite."
             )
-        self._source = builder.as_data_source(split)
+        try:
+            self._source = builder.as_data_source(split)
+        except ValueError as error:  # a slice that TFDS cannot read, or beyond the end
+            raise UserError(f"{builder.data_path}: split {split!r}: {error}") from error
         self._centre_joint, self._max_frames = centre_joint, max_frames
         self.class_names = tuple(builder.info.features["label"].names)
         _, self.num_slots, self.num_joints, self.num_channels = builder.info.features[
@@ -106,13 +109,14 @@ class Records:
             for example in self._source.__getitems__(list(indices)):
                 yield {**example, "joints": self._loaded(example["joints"])}
 
-    def scan(self) -> tuple[np.ndarray, int]:
-        """Reads all once: which slots hold a body, (S, M) bool, and the longest length."""
-        present, longest = [], 0
+    def scan(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Reads all once, keeps no joints: `present`, lengths (S,) and `names`; see `Bodies`."""
+        present, lengths, names = [], [], []
         for example in self.examples():
             present.append(example["joints"].any(axis=(0, 2, 3)))
-            longest = max(longest, len(example["joints"]))
-        return np.stack(present), longest
+            lengths.append(len(example["joints"]))
+            names.append(_text(example["name"]))
+        return np.stack(present), np.array(lengths, np.int32), np.array(names)
 
     def load(self) -> Bodies:
         """The whole split in memory."""

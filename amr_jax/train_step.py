@@ -14,7 +14,6 @@ from jax.sharding import Mesh
 
 from amr_jax import augment, sharding
 
-
 # Named random streams: `augment` is the loop's, the others a method may draw from.
 STREAMS = ("augment", "mask", "drop_path")
 
@@ -123,7 +122,13 @@ def make_dispatch(
             average = optax.incremental_update(
                 params["encoder"], average, 1 - config.optim.ema_decay
             )
-        metrics = {"loss": value, "grad_norm": optax.tree.norm(grads), **metrics}
+        metrics = {
+            "loss": value,
+            "grad_norm": optax.tree.norm(grads),
+            # Of what comes out: a step can spoil parameters though its own loss was finite.
+            "param_norm": optax.tree.norm(params),
+            **metrics,
+        }
         return TrainState(state.step + 1, params, opt_state, average), metrics
 
     def dispatch(state, arrays, batches):

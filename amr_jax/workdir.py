@@ -18,14 +18,15 @@ VERSIONS_FILE = "versions.json"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
-def write_text(path: os.PathLike | str, text: str) -> None:
+def write(path: os.PathLike | str, content: str | bytes) -> None:
     """Writes a whole file or nothing: a temporary file beside it, renamed when complete."""
     path = epath.Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text)
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: could not be written ({error}).") from error
 
 
@@ -68,8 +69,8 @@ def start(workdir: os.PathLike | str, config: ml_collections.ConfigDict, free: s
                 + "\nUse a new --workdir, or the config of the run to resume it."
             )
     if jax.process_index() == 0:
-        write_text(path, config.to_json_best_effort(indent=2, sort_keys=True) + "\n")
-        write_text(workdir / VERSIONS_FILE, json.dumps(versions(), indent=2) + "\n")
+        write(path, config.to_json_best_effort(indent=2, sort_keys=True) + "\n")
+        write(workdir / VERSIONS_FILE, json.dumps(versions(), indent=2) + "\n")
 
 
 def read_config(workdir: os.PathLike | str) -> ml_collections.ConfigDict:

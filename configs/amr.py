@@ -24,7 +24,8 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.batch_size = 128  # units: bodies if input.bodies is 'packed', else sequences
 
     config.input = ml_collections.ConfigDict()
-    config.input.mode = "resident"  # or 'stream'
+    config.input.split = "train"  # or a part of it: 'train[:10%]'
+    config.input.mode = "resident"  # or 'stream': the clips of a dispatch are in memory at once
     config.input.bodies = "packed"  # or 'all': absent second bodies are encoded too, as published
     config.input.second_body = "zeros"  # with 'all': or 'repeat', as MAMP does on NTU-120
     config.input.centre = dataset.centre
@@ -106,6 +107,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
         config.optim.warmup_epochs = 4
 
     if runlocal:
+        config.input.split = "train[:64]"
         config.epochs = 2
         config.batch_size = 16
         config.encoder.width = 32

@@ -25,6 +25,8 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.seed = 0
     config.dtype = "auto"  # 'auto': as in the pre-training run
 
+    config.train_split = "train"  # or a part of it: 'train[:10%]'
+    config.test_split = "test"
     config.bodies = "packed"  # or 'all': an absent second body's features count too, as published
     config.encode_batch_size = 64  # bodies; changes memory and speed alone
     config.test_fraction = 0.95  # of the frames: the centre crop, of both splits
@@ -32,5 +34,6 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.k = 1
 
     if runlocal:
+        config.train_split, config.test_split = "train[:64]", "test[:64]"
         config.encode_batch_size = 32
     return config

@@ -27,6 +27,8 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.seed = 0
     config.dtype = "auto"  # 'auto': as in the pre-training run
 
+    config.train_split = "train"  # or a part of it: 'train[:10%]'
+    config.test_split = "test"
     config.bodies = "packed"  # or 'all': an absent second body's features count too, as published
     config.encode_batch_size = 64  # bodies; changes memory and speed alone
     config.test_fraction = 0.95  # of the frames: the test's centre crop
@@ -44,6 +46,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
         config.learning_rate = 0.1
 
     if runlocal:
+        config.train_split, config.test_split = "train[:64]", "test[:64]"
         config.features = "cached"
         config.epochs = 20
         config.batch_size = 32

@@ -8,7 +8,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from amr_jax import datasets, methods, pretrain, records
+from amr_jax import datasets, evaluate, methods, pretrain, records, workdir
 from amr_jax.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -38,7 +38,8 @@ class TwelveSequences:
     """Stands in for `records.Records`: twelve random sequences with the joints of a layout."""
 
     def __init__(self, data_dir, name, split, centre_joint, max_frames):
-        assert (data_dir, split) == ("somewhere", "train")
+        assert data_dir == "somewhere"
+        assert split in ("train[:64]", "test[:64]")
         layouts = {row.records: row.layout for row in datasets.DATASETS.values()}
         self.num_joints, self.num_channels = layouts[name].num_joints, 3
 
@@ -57,8 +58,8 @@ class TwelveSequences:
         )
 
 
-def unread_keys(config, folder, monkeypatch) -> list[str]:
-    """Trains as the config says and returns the keys that nothing looked at."""
+def unread_keys(config, run, monkeypatch) -> list[str]:
+    """Calls `run(config)` and returns the keys that nothing looked at."""
     read = set()
     getitem = ml_collections.ConfigDict.__getitem__
 
@@ -66,14 +67,22 @@ def unread_keys(config, folder, monkeypatch) -> list[str]:
         read.add((id(self), key))
         return getitem(self, key)
 
-    config = pretrain.resolve(config)
     names = leaves(config)
     monkeypatch.setattr(records, "Records", TwelveSequences)
-    monkeypatch.setattr(pretrain, "resolve", lambda given: given)
     monkeypatch.setattr(ml_collections.ConfigDict, "__getitem__", noting)
-    pretrain.run(config, folder, jax.devices()[:1])
+    run(config)
     monkeypatch.undo()
     return sorted(name for key, name in names.items() if key not in read)
+
+
+def trained_unread(config, folder, monkeypatch) -> list[str]:
+    """The keys of a pre-training config that nothing looks at during an epoch of one step."""
+    config.data_dir = "somewhere"
+    config.batch_size = 12
+    config.epochs = 1
+    config = pretrain.resolve(config)
+    monkeypatch.setattr(pretrain, "resolve", lambda given: given)
+    return unread_keys(config, lambda c: pretrain.run(c, folder, jax.devices()[:1]), monkeypatch)
 
 
 @pytest.mark.parametrize("dataset", datasets.DATASETS)
@@ -87,19 +96,31 @@ def test_config_of_a_method(method, dataset, tmp_path, monkeypatch):
 
     local = get_config(method, f"{dataset},runlocal")
     assert sorted(leaves(local).values()) == sorted(leaves(full).values())
-    local.data_dir = "somewhere"
-    local.batch_size = 12
-    local.epochs = 1
-    assert unread_keys(local, tmp_path, monkeypatch) == []
+    assert trained_unread(local, tmp_path, monkeypatch) == []
 
 
 def test_a_key_that_nothing_reads_is_found(tmp_path, monkeypatch):
     config = get_config("amr", "nwucla,runlocal")
-    config.data_dir = "somewhere"
-    config.batch_size = 12
-    config.epochs = 1
     config.optim.nesterov = True
-    assert unread_keys(config, tmp_path, monkeypatch) == ["optim.nesterov"]
+    assert trained_unread(config, tmp_path, monkeypatch) == ["optim.nesterov"]
+
+
+@pytest.mark.parametrize("dataset", datasets.DATASETS)
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_config_of_a_protocol(protocol, dataset):
+    full, local = get_config(protocol, dataset), get_config(protocol, f"{dataset},runlocal")
+    assert full.dataset == local.dataset == dataset
+    assert sorted(leaves(local).values()) == sorted(leaves(full).values())
+
+
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_a_protocol_reads_every_key(protocol, tmp_path, monkeypatch):
+    trained_unread(get_config("amr", "nwucla,runlocal"), tmp_path / "run", monkeypatch)
+    config = get_config(protocol, "nwucla,runlocal")
+    config.pretrained = str(tmp_path / "run")
+    config = evaluate.resolve(config, workdir.read_config(tmp_path / "run"))
+    monkeypatch.setattr(evaluate, "resolve", lambda given, _: given)
+    assert unread_keys(config, lambda c: evaluate.run(c, tmp_path / "results"), monkeypatch) == []
 
 
 @pytest.mark.parametrize("name", METHODS + sorted(PROTOCOLS))

@@ -25,6 +25,7 @@ def start(data_dir, folder) -> subprocess.Popen:
         "config.data_dir": data_dir,
         "config.encoder.num_frames": 24,
         "config.batch_size": 8,
+        "config.input.split": "train",
         "config.epochs": 12,  # of 40 sequences: 60 steps
         "config.checkpoint.epochs": 1,
         "config.optim.ema_decay": 0.9,

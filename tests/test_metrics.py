@@ -36,7 +36,7 @@ def test_durations():
 def test_progress_leaves_the_first_interval_out_of_the_rate(monkeypatch, capsys):
     now = iter([0.0, 100.0, 110.0])
     monkeypatch.setattr(metrics.time, "monotonic", lambda: next(now))
-    progress = metrics.Progress(total_steps=40, first_step=0, unit="bodies")
-    assert progress.update(10, 8, "loss 1") is None  # 100 s, compilation in them
-    assert progress.update(20, 8, "loss 1") == 8.0  # 10 steps of 8 in 10 s
-    assert "step 20/40  loss 1  8 bodies/s  0:20 left" in capsys.readouterr().out
+    progress = metrics.Progress(total_steps=40, first_step=0, sequences_per_step=8)
+    assert progress.update(10, "loss 1") is None  # 100 s, compilation in them
+    assert progress.update(20, "loss 1") == 8.0  # 10 steps of 8 in 10 s
+    assert "step 20/40  loss 1  8 sequences/s  0:20 left" in capsys.readouterr().out

@@ -11,12 +11,13 @@ from amr_jax.errors import UserError
 from configs import amr
 
 
-def tiny_config(data_dir, **changes):
+def tiny_config(folder, **changes):
     config = amr.get_config("nwucla,runlocal")
-    config.data_dir = str(data_dir)
+    config.data_dir = str(folder)
     config.encoder.num_frames = 24
     config.encoder.width = config.model.decoder_width = 16
     config.batch_size = 8
+    config.input.split = "train"
     config.epochs = 2  # of 40 sequences: 10 steps
     config.update_from_flattened_dict(changes)
     return config
@@ -105,9 +106,29 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_ucla, tmp_path):
     pretrain.run(tiny_config(tiny_ucla, epochs=1), tmp_path, jax.devices()[:1])
     config = tiny_config(tiny_ucla, **{"optim.lr": 1e38, "optim.min_lr": 1e38})
     other = tmp_path / "diverges"
-    with pytest.raises(UserError, match=r"the loss of step \d+ is (nan|inf).*nothing .* saved"):
+    with pytest.raises(UserError, match=r"the \w+ of step \d+ is (nan|inf).*nothing .* saved"):
         pretrain.run(config, other, jax.devices()[:1])
     assert not list((other / checkpoint.FOLDER).iterdir())
+
+
+def test_any_number_that_is_not_finite_is_told_before_it_can_be_saved(tmp_path):
+    # The loss is computed before the update: it may be finite when the parameters no longer are.
+    measured = {"loss": np.ones(3), "param_norm": np.array([1.0, np.nan, np.inf])}
+    with pytest.raises(UserError, match="the param_norm of step 11 is nan"):
+        pretrain.stop_unless_finite(measured, range(10, 13), tmp_path)
+    pretrain.stop_unless_finite({"loss": np.ones(3)}, range(10, 13), tmp_path)
+
+
+def test_other_records_in_the_same_workdir_are_refused(tiny_ucla, undisturbed):
+    config = tiny_config(tiny_ucla, **{"optim.ema_decay": 0.9})
+    folder = undisturbed[0]
+    text = (folder / workdir.CONFIG_FILE).read_text()
+    (folder / workdir.CONFIG_FILE).write_text(text.replace("40 sequences", "41 sequences"))
+    try:
+        with pytest.raises(UserError, match=r"config\.input\.found: 41 sequences.*40 sequences"):
+            pretrain.run(config, folder, jax.devices()[:1])
+    finally:
+        (folder / workdir.CONFIG_FILE).write_text(text)
 
 
 def test_wrong_settings_are_named_before_anything_is_written(tiny_ucla, tmp_path):
@@ -125,6 +146,12 @@ def test_wrong_settings_are_named_before_anything_is_written(tiny_ucla, tmp_path
         ("data_dir", "/nowhere"): r"/nowhere.*python -m amr_jax\.prepare",
         ("dtype", "float16"): r"config\.dtype",
         ("epochs", 0): r"config\.epochs=0",
+        ("optim.min_lr", 0.1): r"config\.optim\.min_lr=0\.1: expected 0 to 0\.001",
+        ("optim.warmup_epochs", 2): r"config\.optim\.warmup_epochs=2: expected 0 to 1",
+        ("optim.clip_norm", -1.0): r"config\.optim\.clip_norm=-1\.0: expected at least 0",
+        ("augment.min_frames", 0): r"config\.augment\.min_frames=0: expected at least 1",
+        ("input.split", "train[:99]"): r"train\[:99\].*40 examples",
+        ("input.split", "validation"): r"splits test, train; expected 'validation'",
     }.items():
         with pytest.raises(UserError, match=message):
             pretrain.run(tiny_config(tiny_ucla, **dict([changes])), folder)

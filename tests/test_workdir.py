@@ -49,14 +49,14 @@ def test_a_workdir_that_is_a_file_is_refused(tmp_path):
         workdir.start(tmp_path / "file", config(), set())
 
 
-def test_write_text_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
+def test_write_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
     path = tmp_path / "results.json"
-    workdir.write_text(path, "old")
+    workdir.write(path, "old")
 
-    def full(self, text):
+    def full(self, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(workdir.epath.Path(path)), "write_text", full)
+    monkeypatch.setattr(type(workdir.epath.Path(path)), "write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
-        workdir.write_text(path, "new")
+        workdir.write(path, "new")
     assert path.read_text() == "old"

@@ -3,10 +3,9 @@
 A method is a Linen module with a field `encoder`, so that the encoder's parameters are the sub-tree
 `params["encoder"]`, all that downstream loads. `method.apply({"params": …}, clips, rngs={"mask": …,
 "drop_path": …})` returns `(loss, metrics)` for clips (B, T, V, C); `validate()` refuses settings
-that do not fit, before anything compiles; `num_predicted` is the number of patches predicted for a
-body; `momentum_encoder` says whether the loop keeps a moving average of the encoder for it. Masks,
-targets and weights are pure functions elsewhere. A further method is one new file and one line in
-METHODS.
+that do not fit, before anything compiles; `num_kept` and `num_predicted` are the numbers of patches
+of a body that stay visible and that are predicted. Masks, targets and weights are pure functions
+elsewhere. A further method is one new file and one line in METHODS.
 """
 
 from collections.abc import Mapping

@@ -44,8 +44,6 @@ class MaskedReconstruction(nn.Module):
     normalisation: str = "none"
     dtype: Any = jnp.float32
 
-    momentum_encoder = False  # whether the training loop keeps a moving average for the method
-
     @property
     def num_kept(self) -> int:
         """Patches of a body that stay visible."""

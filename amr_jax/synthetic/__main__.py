@@ -10,12 +10,12 @@ import argparse
 import time
 from pathlib import Path
 
-from amr_jax import errors
+from amr_jax.command import command
 from amr_jax.synthetic.actions import ACTIONS
 from amr_jax.synthetic.writer import CAMERAS, MAX_TAKES, write
 
 
-@errors.command
+@command
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m amr_jax.synthetic",

@@ -16,7 +16,6 @@ CLIPS = small.clips()
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_every_method_keeps_the_contract(name):
     method = methods.build(small.config(name))
-    assert method.momentum_encoder in (False, True)
     params = noisy(method, CLIPS)
     alone = jax.eval_shape(method.encoder.init, jax.random.key(0), CLIPS)["params"]
     assert jax.tree.map(jnp.shape, params["encoder"]) == jax.tree.map(jnp.shape, alone)

@@ -1,0 +1,91 @@
+"""How the commands start, and how they end on an error that is the user's to mend."""
+
+import functools
+import re
+import sys
+from collections.abc import Callable
+
+import ml_collections
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from amr_jax.errors import UserError
+
+
+def command(main: Callable) -> Callable:
+    """Wraps a command's `main`: a `UserError` ends it with its message and exit status 2.
+
+    What the libraries log at INFO is kept off the terminal, unless --verbosity asks for it.
+    """
+
+    @functools.wraps(main)
+    def wrapped(*args, **kwargs):
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)
+        try:
+            return main(*args, **kwargs)
+        except UserError as error:
+            _end(error)
+
+    return wrapped
+
+
+def run_with_config(run: Callable[[ml_collections.ConfigDict, str], object], workdir: str) -> None:
+    """A command with the flags --config, --config.KEY and --workdir, both required.
+
+    Args:
+      run: called with the locked config and the workdir.
+      workdir: what --workdir is for.
+    """
+    config = config_flags.DEFINE_config_file(
+        "config", None, "config file and its argument: configs/amr.py:nwucla", lock_config=True
+    )
+    folder = flags.DEFINE_string("workdir", None, workdir)
+    flags.mark_flags_as_required(["config", "workdir"])
+
+    @command
+    def main(argv: list[str]) -> None:
+        if len(argv) > 1:
+            raise UserError(f"unexpected arguments: {' '.join(argv[1:])}.")
+        run(config.value, folder.value)
+
+    app.run(main, flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Parses the flags; what is wrong with one ends the command with one message."""
+    try:
+        rest = flags.FLAGS(argv)
+        # A config file that is not there shows when a value is asked for.
+        if flags.FLAGS["config"].value is not None:
+            flags.FLAGS["config"].value.keys()
+        return rest
+    except (flags.Error, AttributeError, KeyError, OSError) as error:
+        _end(_explained(error, argv))
+
+
+def _explained(error: Exception, argv: list[str]) -> UserError:
+    """What absl and ml_collections raise for wrong flags, for the reader of a terminal."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, (AttributeError, KeyError)):
+        key = re.search(r"\w+", lines[0])
+        flag = next(
+            (arg for arg in argv if key and re.match(rf"--config\..*\b{key[0]}\b", arg)), lines[0]
+        )
+        hint = re.search(r'Did you mean "\w+"', str(error))
+        return UserError(
+            f"{flag}: the config has no such key. {hint[0] + '?' if hint else ''}".rstrip()
+        )
+    if isinstance(error, OSError):
+        return UserError(
+            f"the config file could not be read: {lines[-1]}. Paths are relative to the current "
+            "folder; the project's own stand in configs/ of the repository."
+        )
+    # An error inside a config file comes as a traceback in the message: its end says what it is.
+    own = [line for line in lines if line.startswith("amr_jax.errors.UserError: ")]
+    return UserError(own[-1].partition(": ")[2] if own else " ".join(lines))
+
+
+def _end(error: UserError) -> None:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,99 @@
+"""The command as a whole: files, honesty, and what it refuses."""
+
+import json
+
+import jax
+import matplotlib.image
+import numpy as np
+import pytest
+
+from amr_jax import checkpoint, evaluate, metrics, pretrain, workdir
+from amr_jax.errors import UserError
+from configs import amr, knn, linear
+
+
+@pytest.fixture(scope="module")
+def pretrained(tiny_ucla, tmp_path_factory):
+    """The workdir of a short pre-training run."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    config = amr.get_config("nwucla,runlocal")
+    config.data_dir = str(tiny_ucla)
+    config.input.split = "train"
+    config.epochs = 1
+    pretrain.run(config, folder, jax.devices()[:1])
+    return folder
+
+
+def configured(module, folder, **changes):
+    config = module.get_config("nwucla,runlocal")
+    config.pretrained = str(folder)
+    config.train_split, config.test_split = "train", "test"
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def test_linear_leaves_its_files_and_the_encoder_as_it_was(pretrained, tmp_path):
+    before, _, _ = checkpoint.load_encoder(pretrained)
+    results = evaluate.run(configured(linear, pretrained, epochs=3), tmp_path)
+    after, _, _ = checkpoint.load_encoder(pretrained)
+    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert (results["train_sequences"], results["test_sequences"]) == (40, 20)
+    for encoder in ("pretrained", "random"):
+        numbers = results["encoders"][encoder]
+        assert numbers["best_epoch_top1"] >= numbers["top1"]
+        confusion = np.genfromtxt(tmp_path / f"confusion_{encoder}.csv", delimiter=",")[1:, 1:]
+        assert confusion.sum() == 20
+        np.testing.assert_allclose(np.trace(confusion) / 20, numbers["top1"])
+        assert matplotlib.image.imread(tmp_path / f"confusion_{encoder}.png").size
+        epochs = [line for line in metrics.read_metrics(tmp_path) if f"{encoder}/top1" in line]
+        assert [line["step"] for line in epochs] == [1, 2, 3]
+        assert epochs[-1][f"{encoder}/top1"] == numbers["top1"]
+    assert "pretrained_accuracy" in (tmp_path / "per_class.csv").read_text()
+    assert workdir.read_config(tmp_path).dtype == "float32"
+
+
+def test_knn_again_in_the_same_folder_gives_the_same(pretrained, tmp_path, capsys):
+    config = configured(knn, pretrained)
+    first = evaluate.run(config, tmp_path)["encoders"]
+    again = evaluate.run(config, tmp_path)["encoders"]
+    assert "it is done again" in capsys.readouterr().out
+    for encoder in ("pretrained", "random"):
+        assert first[encoder]["top1"] == again[encoder]["top1"]
+
+
+def test_wrong_settings_are_named_before_anything_is_written(pretrained, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    folder = tmp_path / "results"
+    for changes, message in {
+        ("pretrained", ""): r"--config\.pretrained=DIR",
+        ("pretrained", str(empty)): r"config\.json: not found; expected the workdir",
+        ("pretrained", str(tmp_path / "absent")): r"absent/config\.json: not found",
+        ("step", 999): r"found steps? .*expected 999",
+        ("average", True): r"kept no average",
+        ("dataset", "ntu60_xsub"): r"25 joints.*was trained on nwucla, with 20",
+        ("dataset", "ntu61"): r"unknown data set 'ntu61'",
+        ("data_dir", "/nowhere"): r"/nowhere.*python -m amr_jax\.prepare",
+        ("protocol", "magic"): r"config\.protocol='magic'",
+        ("test_fraction", 1.5): r"config\.test_fraction=1\.5",
+        ("dtype", "float16"): r"config\.dtype",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            evaluate.run(configured(knn, pretrained, **dict([changes])), folder)
+        assert not folder.exists(), changes
+
+
+def test_an_encoder_of_another_architecture_is_refused(pretrained, tmp_path):
+    config_file = pretrained / workdir.CONFIG_FILE
+    text = config_file.read_text()
+    config = json.loads(text)
+    config["encoder"]["width"] = 64
+    config_file.write_text(json.dumps(config))
+    try:
+        with pytest.raises(UserError, match=r"(?s)another architecture.*\(12, 32\).*\(12, 64\)"):
+            evaluate.run(configured(knn, pretrained), tmp_path)
+    finally:
+        config_file.write_text(text)
