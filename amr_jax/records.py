@@ -78,8 +78,8 @@ class Records:
         if split.partition("[")[0] not in builder.info.splits:
             raise UserError(
                 f"{builder.data_path}: found the splits {', '.join(builder.info.splits)}; expected "
-                f"{split!r}. {name} was prepared from a part of the raw files: add those of the "
-                "other split and prepare it again with --overwrite."
+                f"{split!r}. If one of train and test is missing, {name} was prepared from a part "
+                "of the raw files: add the others and prepare it again with --overwrite."
             )
         try:
             self._source = builder.as_data_source(split)

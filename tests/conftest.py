@@ -58,3 +58,15 @@ def tiny_ucla(tmp_path_factory) -> Path:
                 (raw / f"{name}.json").write_text(json.dumps(content))
     prepare.prepare("nw_ucla", raw, data_dir, num_workers=1)
     return data_dir
+
+
+@pytest.fixture(scope="session")
+def tiny_ntu(tmp_path_factory) -> Path:
+    """Records of 12 sequences of the built-in data, most of two persons; returns their data_dir."""
+    from amr_jax import prepare
+    from amr_jax.synthetic.writer import write
+
+    raw, data_dir = tmp_path_factory.mktemp("raw_ntu") / "raw", tmp_path_factory.mktemp("data_ntu")
+    write(raw, performers=2, takes=1, actions=(10, 50), num_workers=0)
+    prepare.prepare("ntu_rgbd60", raw, data_dir, num_workers=1)
+    return data_dir

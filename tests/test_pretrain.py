@@ -151,7 +151,7 @@ def test_wrong_settings_are_named_before_anything_is_written(tiny_ucla, tmp_path
         ("optim.clip_norm", -1.0): r"config\.optim\.clip_norm=-1\.0: expected at least 0",
         ("augment.min_frames", 0): r"config\.augment\.min_frames=0: expected at least 1",
         ("input.split", "train[:99]"): r"train\[:99\].*40 examples",
-        ("input.split", "validation"): r"splits test, train; expected 'validation'",
+        ("input.split", "validation"): r"splits train, test; expected 'validation'",
     }.items():
         with pytest.raises(UserError, match=message):
             pretrain.run(tiny_config(tiny_ucla, **dict([changes])), folder)
@@ -162,3 +162,22 @@ def test_another_config_in_the_same_workdir_is_refused(tiny_ucla, undisturbed):
     config = tiny_config(tiny_ucla, **{"optim.ema_decay": 0.9, "model.r": 3})
     with pytest.raises(UserError, match=r"config\.model\.r: 6 in the workdir, 3 now"):
         pretrain.run(config, undisturbed[0], jax.devices()[:1])
+
+
+def test_two_bodies_as_published_streamed_on_eight_devices(tiny_ntu, tmp_path):
+    # Absent second bodies are zeros in both, real ones share crop and rotation with the first.
+    config = amr.get_config("ntu60_xsub,runlocal")
+    config.data_dir = str(tiny_ntu)
+    config.input.split = "train"
+    config.input.bodies = "all"
+    config.encoder.num_frames = 24
+    config.encoder.width = config.model.decoder_width = 16
+    config.batch_size = 8
+    config.epochs = 4  # of 6 sequences: 3 steps
+    pretrain.run(config, tmp_path / "resident", jax.devices()[:1])
+    config.input.mode = "stream"
+    pretrain.run(config, tmp_path / "streamed", jax.devices()[:8])
+    assert workdir.read_config(tmp_path / "resident").input.found.startswith(
+        "6 sequences, 9 bodies"
+    )
+    assert_same_course(tmp_path / "streamed", tmp_path / "resident")

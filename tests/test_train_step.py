@@ -6,7 +6,16 @@ import numpy as np
 import optax
 import pytest
 
-from amr_jax import augment, methods, pretrain, sharding, train_step
+from amr_jax import (
+    augment,
+    input_pipeline,
+    methods,
+    optim,
+    pretrain,
+    records,
+    sharding,
+    train_step,
+)
 from configs import amr
 
 
@@ -93,3 +102,35 @@ def test_streams_differ_by_name_step_and_seed():
     }
     assert len(draws) == 4 * len(train_step.STREAMS)
     assert draw(1, 1, "mask") == draw(1, 1, "mask")
+
+
+def test_the_full_size_step_exports_for_tpu_and_gpu():
+    # It lowers for both; that it runs and how fast, only they can say.
+    config = amr.get_config("ntu60_xsub")
+    config.dtype = "bfloat16"
+    config = pretrain.resolve(config)
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    method = methods.build(config)
+    optimizer = optim.adamw(optim.schedule(1e-3, 5e-4, 10, 100), 0.05, 0.9, 0.95, 0.0)
+    bodies = records.Bodies(
+        frames=np.zeros((300, 25, 3), np.float32),
+        offset=np.zeros(1, np.int32),
+        length=np.full(1, 300, np.int32),
+        sequence=np.zeros(1, np.int32),
+        present=np.ones((1, 1), bool),
+        label=np.zeros(1, np.int32),
+        names=np.array(["one"]),
+        class_names=("one",),
+    )
+    order = input_pipeline.Order(1, config.batch_size, 0)
+    slots = input_pipeline.unit_slots(bodies.present, "packed")
+    data = input_pipeline.Resident(bodies, slots, order, mesh)
+    dispatch = train_step.make_dispatch(method, optimizer, data.clips, config, mesh)
+    state = jax.eval_shape(lambda: train_step.init_state(method, optimizer, config, mesh))
+    batch = next(data.batches(0, 2, 2))
+    exported = jax.export.export(dispatch, platforms=("tpu", "cuda"))(state, data.arrays, batch)
+    assert exported.platforms == ("tpu", "cuda")
+    # The attention of the 75 visible patches runs in bfloat16, the loss in float32.
+    text = exported.mlir_module()
+    assert "128x75x768xbf16" in text
+    assert all(aval.dtype == jnp.float32 for aval in exported.out_avals[-4:])
