@@ -14,6 +14,8 @@ case $out in '' | /*) ;; *) out=$PWD/$out ;; esac
 # shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 out=${out:-$repository/runs/quickstart}
+mkdir -p "$out" || fail "cannot make the folder $out."
+out=$(cd "$out" && pwd)
 
 step() {
   printf '\n[%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"
