@@ -277,7 +277,9 @@ def test_two_at_a_time(raw, tmp_path):
 
 
 INTERRUPTED = """
-import os, sys
+import os, signal, sys
+# A shell that started the tests in the background has Ctrl-C ignored, and so would this process.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from absl import app
 from amr_jax import ntu_builder, prepare
 read, reads = ntu_builder.read, []
