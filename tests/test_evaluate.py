@@ -97,3 +97,9 @@ def test_an_encoder_of_another_architecture_is_refused(pretrained, tmp_path):
             evaluate.run(configured(knn, pretrained), tmp_path)
     finally:
         config_file.write_text(text)
+
+
+def test_a_workdir_that_cannot_be_made_is_named(pretrained, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"--workdir=.*/file/results: cannot make this folder"):
+        evaluate.run(configured(knn, pretrained), tmp_path / "file" / "results")
