@@ -122,7 +122,9 @@ def extract(
     counted = np.full_like(real, num_slots) if bodies == "all" else np.maximum(real, 1)
     absent = sharding.put((counted - real).astype(np.float32), sharding.replicated(mesh))
     counted = sharding.put(counted.astype(np.float32), sharding.replicated(mesh))
-    return (sums + absent[:, None] * blank) / counted[:, None]
+    # Simulated devices of one CPU share their threads: two extractions under way at once can each
+    # hold the threads that the other's collectives wait for.
+    return jax.block_until_ready((sums + absent[:, None] * blank) / counted[:, None])
 
 
 def _pool(encoder: nn.Module, params: Any, clips: jax.Array) -> jax.Array:
