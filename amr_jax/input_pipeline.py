@@ -92,14 +92,8 @@ class Resident:
         body_of_slot = np.full(bodies.present.size + 1, -1, np.int32)
         body_of_slot[np.flatnonzero(bodies.present)] = np.arange(len(bodies.offset))
         self._units = body_of_slot[slots]
-        frames = bodies.frames
-        shortfall = -len(frames) % mesh.size
-        if shortfall:
-            frames = np.concatenate(
-                [frames, np.zeros((shortfall, *frames.shape[1:]), frames.dtype)]
-            )
         self.arrays = {
-            "frames": sharding.put(frames, sharding.over_data(mesh)),
+            "frames": put_frames(bodies.frames, mesh),
             "offset": sharding.put(bodies.offset, sharding.replicated(mesh)),
             "length": sharding.put(bodies.length, sharding.replicated(mesh)),
         }
@@ -120,6 +114,12 @@ class Resident:
         clips = clips.reshape(*bodies.shape, *clips.shape[1:]).swapaxes(1, 2)
         # Slots of one sequence are equally long; an absent one counts as 0.
         return clips, length.reshape(bodies.shape).max(axis=1)
+
+
+def put_frames(frames: np.ndarray, mesh: Mesh) -> jax.Array:
+    """(F, V, C) on the host to the devices, F filled up with zeros and split over the mesh."""
+    padding = np.zeros((-len(frames) % mesh.size, *frames.shape[1:]), frames.dtype)
+    return sharding.put(np.concatenate([frames, padding]), sharding.over_data(mesh))
 
 
 def gather_clips(

@@ -34,10 +34,7 @@ class Split:
         self.mesh, self.label = mesh, np.asarray(bodies.label, np.int32)
         self.sequence, self.present = bodies.sequence, bodies.present
         self.max_length = int(bodies.length.max())
-        frames = np.asarray(bodies.frames, np.float32)
-        shortfall = -len(frames) % mesh.size
-        frames = np.pad(frames, ((0, shortfall), (0, 0), (0, 0)))
-        self.frames = sharding.put(frames, sharding.over_data(mesh))
+        self.frames = input_pipeline.put_frames(bodies.frames, mesh)
         self.offset = sharding.put(bodies.offset, sharding.replicated(mesh))
         self.length = sharding.put(bodies.length, sharding.replicated(mesh))
 
