@@ -113,6 +113,28 @@ def random_rotate(
     return rotate(clip, jax.random.uniform(key, (3,), minval=-bound, maxval=bound))
 
 
+def random_shift(key: jax.Array, clip: jax.Array, max_shift: float) -> jax.Array:
+    """One translation for the whole clip: along each axis uniform in ± `max_shift` metres."""
+    shape = (clip.shape[-1],)
+    return clip + jax.random.uniform(key, shape, clip.dtype, minval=-max_shift, maxval=max_shift)
+
+
+def mirror(clip: jax.Array, mirrored: tuple[int, ...]) -> jax.Array:
+    """Left and right exchanged: x (channel 0) negated, every joint in its opposite's place.
+
+    Args:
+      clip: (..., V, C).
+      mirrored: the joint on the other side for every joint, as `Layout.mirrored`.
+    """
+    sign = jnp.ones(clip.shape[-1], clip.dtype).at[0].set(-1)
+    return clip[..., jnp.array(mirrored), :] * sign
+
+
+def random_mirror(key: jax.Array, clip: jax.Array, mirrored: tuple[int, ...]) -> jax.Array:
+    """`mirror`, or the clip as it is, with equal probability."""
+    return jnp.where(jax.random.bernoulli(key), mirror(clip, mirrored), clip)
+
+
 def train_view(
     key: jax.Array,
     clip: jax.Array,

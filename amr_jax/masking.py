@@ -1,6 +1,6 @@
 """Which patches stay visible.
 
-`draw` is for a batch; everything else is for one body. Ids number the patches of a body as
+`draw` and `draw_hidden` are for a batch; everything else is for one body. Ids number the patches of a body as
 time · V + joint.
 """
 
@@ -38,6 +38,17 @@ def draw(
         return jax.vmap(lambda k, p: motion_aware_mask(k, p, num_visible, tau))(keys, patches)
     num_patches = patches.shape[1] * patches.shape[2]
     return jax.vmap(lambda k: random_mask(k, num_patches, num_visible))(keys)
+
+
+def draw_hidden(key: jax.Array, ids_keep: jax.Array, num_patches: int, num_drawn: int) -> jax.Array:
+    """Some of the hidden patches, uniformly: visible ids (B, K) -> (B, num_drawn) int32."""
+
+    def one(key, ids):
+        noise = jax.random.uniform(key, (num_patches,))
+        # Noise lies in [0, 1): a visible patch is never among the smallest.
+        return _smallest(jnp.where(is_masked(ids, num_patches), noise, 2.0), num_drawn)
+
+    return jax.vmap(one)(jax.random.split(key, len(ids_keep)), ids_keep)
 
 
 def random_mask(key: jax.Array, num_patches: int, num_visible: int) -> jax.Array:

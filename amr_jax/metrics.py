@@ -95,6 +95,32 @@ class Progress:
         return self._rate
 
 
+class TrainingClock:
+    """How long a run has trained, over all its starts: compilation and standstills do not count.
+
+    Args:
+      lines: of `metrics.jsonl`, up to where the run goes on from.
+    """
+
+    def __init__(self, lines: list[dict]):
+        last = lines[-1] if lines else {}
+        self._seconds, self._steps = last.get("timed_seconds", 0.0), last.get("timed_steps", 0)
+        self._since: float | None = None
+
+    def update(self, steps: range) -> dict[str, float]:
+        """Notes that `steps` are just done; the first dispatch of a start, which compiles, is free.
+
+        Returns:
+          `timed_seconds`, and `timed_steps`, how many steps they held.
+        """
+        now = time.monotonic()
+        if self._since is not None:
+            self._seconds += now - self._since
+            self._steps += len(steps)
+        self._since = now
+        return {"timed_seconds": round(self._seconds, 3), "timed_steps": self._steps}
+
+
 def say(text: str) -> None:
     """One text on the terminal, from process 0."""
     if jax.process_index() == 0:

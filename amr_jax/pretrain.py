@@ -132,6 +132,11 @@ def run(
             f"{config.batch_size} does not split into that many parts over {mesh.size} devices."
         )
     method = methods.build(config)
+    if method.momentum_encoder and config.optim.ema_decay:
+        raise UserError(
+            f"config.optim.ema_decay={config.optim.ema_decay}: {config.method} keeps an average of "
+            "its encoder by a rule of its own; expected 0."
+        )
     data, num_units, num_sequences, found = make_input(config, mesh)
     with config.unlocked():
         # Into the workdir with it: a run must not go on with other records than it began with.
@@ -162,7 +167,9 @@ def run(
         metrics.say(_banner(config, method, mesh, state, first_step, total_steps))
         if first_step < total_steps:
             loop = Loop(config, folder, num_units, num_sequences, total_steps)
-            dispatch = train_step.make_dispatch(method, optimizer, data.clips, config, mesh)
+            dispatch = train_step.make_dispatch(
+                method, optimizer, data.clips, config, total_steps, mesh
+            )
             state = loop.run(state, first_step, data, dispatch, checkpoints)
         checkpoints.wait()
     finally:
@@ -187,6 +194,7 @@ class Loop:
         """From `first_step` to the end; returns the last state."""
         k = self._config.steps_per_dispatch
         writer = metrics.MetricWriter(self._folder, first_step)
+        self._clock = metrics.TrainingClock(metrics.read_metrics(self._folder))
         progress = metrics.Progress(self._total_steps, first_step, self._sequences_per_step)
         pending = None
         batches = data.batches(first_step, self._total_steps, k)
@@ -213,6 +221,7 @@ class Loop:
         rate = progress.update(steps.stop, text)
         if rate is not None:
             means["sequences_per_s"] = rate
+        means |= self._clock.update(steps)
         writer.write(steps.stop, {**means, "epoch": epoch, "time": time.time()})
 
 

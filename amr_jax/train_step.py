@@ -14,8 +14,8 @@ from jax.sharding import Mesh
 
 from amr_jax import augment, sharding
 
-# Named random streams: `augment` is the loop's, the others a method may draw from.
-STREAMS = ("augment", "mask", "drop_path")
+# The loop's own named random stream; the others are the method's.
+AUGMENT = "augment"
 
 
 @flax.struct.dataclass
@@ -27,18 +27,38 @@ class TrainState:
       params: of the whole method; `params['encoder']` is what downstream loads.
       opt_state: optax's.
       average: exponential moving average of `params['encoder']`; {} if none is kept.
+      variables: what the method keeps beside parameters (collections by name); {} for most.
     """
 
     step: jax.Array
     params: Any
     opt_state: Any
     average: Any
+    variables: Any
 
 
 def stream_keys(seed: int, step: jax.Array, names: Sequence[str]) -> dict[str, jax.Array]:
     """One key per named stream, folded with the step: equal on every device, host and restart."""
     key = jax.random.fold_in(jax.random.key(seed), step)
     return {name: jax.random.fold_in(key, zlib.crc32(name.encode()) >> 1) for name in names}
+
+
+def keeps_average(method: nn.Module, config: ml_collections.ConfigDict) -> bool:
+    """Whether a moving average of the encoder is kept, for the method or for its own sake."""
+    return method.momentum_encoder or config.optim.ema_decay > 0
+
+
+def method_loss(method: nn.Module) -> Callable:
+    """The function (params, variables, average, clips, keys) → loss, (metrics, new variables)."""
+
+    def loss(params, variables, average, clips, keys):
+        given = {"params": params, **variables}
+        if method.momentum_encoder:
+            given["average"] = {"encoder": average}
+        (value, metrics), changed = method.apply(given, clips, rngs=keys, mutable=list(variables))
+        return value, (metrics, changed)
+
+    return loss
 
 
 def init_state(
@@ -49,11 +69,12 @@ def init_state(
     def init():
         encoder = config.encoder
         clips = jnp.zeros((1, encoder.num_frames, encoder.num_joints, encoder.channels))
-        keys = stream_keys(config.seed, jnp.int32(0), ("params", *STREAMS))
-        params = method.init(keys, clips)["params"]
+        keys = stream_keys(config.seed, jnp.int32(0), ("params", *method.streams))
+        variables = method.init(keys, clips)
+        params = variables.pop("params")
         # A copy: a state is donated, and one buffer cannot be given away twice.
-        average = jax.tree.map(jnp.copy, params["encoder"]) if config.optim.ema_decay else {}
-        return TrainState(jnp.int32(0), params, optimizer.init(params), average)
+        average = jax.tree.map(jnp.copy, params["encoder"]) if keeps_average(method, config) else {}
+        return TrainState(jnp.int32(0), params, optimizer.init(params), average, variables)
 
     return jax.jit(init, out_shardings=sharding.replicated(mesh))()
 
@@ -63,6 +84,7 @@ def make_dispatch(
     optimizer: optax.GradientTransformation,
     batch_clips: Callable,
     config: ml_collections.ConfigDict,
+    total_steps: int,
     mesh: Mesh,
 ) -> Callable:
     """The jitted function (state, arrays, batches) → (state, metrics of each step).
@@ -72,6 +94,7 @@ def make_dispatch(
       optimizer: see `amr_jax.optim`.
       batch_clips: (arrays, batch) → clips (b, L, slots, V, C), lengths (b,); of the input.
       config: the resolved config of the run.
+      total_steps: of the whole run; a momentum encoder's share follows from it.
       mesh: the devices.
 
     Returns:
@@ -89,39 +112,38 @@ def make_dispatch(
         clips = clips.swapaxes(1, 2).reshape(-1, *clips.shape[1:2], *clips.shape[3:])
         return jax.lax.with_sharding_constraint(clips, sharding.over_data(mesh))
 
-    def loss(params, clips, keys):
-        return method.apply({"params": params}, clips, rngs=keys)
+    gradient = jax.value_and_grad(method_loss(method), has_aux=True)
 
-    gradient = jax.value_and_grad(loss, has_aux=True)
-
-    def accumulated(params, clips, keys):
+    def accumulated(state, clips, keys):
         """Loss, metrics and gradient over the batch, in `num_micro` parts one after the other."""
+        given = (state.params, state.variables, state.average)
         if num_micro == 1:
-            return gradient(params, clips, keys)
+            return gradient(*given, clips, keys)
         # Part i takes every num_micro-th row, so that each device splits up what it holds.
         parts = clips.reshape(-1, num_micro, *clips.shape[1:]).swapaxes(0, 1)
 
         def add(total, part):
             i, rows = part
             part_keys = {name: jax.random.fold_in(key, i) for name, key in keys.items()}
-            return jax.tree.map(jnp.add, total, gradient(params, rows, part_keys)), None
+            return jax.tree.map(jnp.add, total, gradient(*given, rows, part_keys)), None
 
-        shapes = jax.eval_shape(gradient, params, parts[0], keys)
+        shapes = jax.eval_shape(gradient, *given, parts[0], keys)
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_micro), parts))
         return jax.tree.map(lambda x: x / num_micro, total)
 
     def step(state: TrainState, clips, lengths):
-        keys = stream_keys(config.seed, state.step, STREAMS)
-        clips = views(keys.pop("augment"), clips, lengths)
-        (value, metrics), grads = accumulated(state.params, clips, keys)
+        keys = stream_keys(config.seed, state.step, (AUGMENT, *method.streams))
+        clips = views(keys.pop(AUGMENT), clips, lengths)
+        (value, (metrics, variables)), grads = accumulated(state, clips, keys)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         average = state.average
-        if config.optim.ema_decay:
-            average = optax.incremental_update(
-                params["encoder"], average, 1 - config.optim.ema_decay
-            )
+        if keeps_average(method, config):
+            keep = config.optim.ema_decay
+            if method.momentum_encoder:
+                keep = method.momentum((state.step + 1) / total_steps)
+            average = optax.incremental_update(params["encoder"], average, 1 - keep)
         metrics = {
             "loss": value,
             "grad_norm": optax.tree.norm(grads),
@@ -129,7 +151,7 @@ def make_dispatch(
             "param_norm": optax.tree.norm(params),
             **metrics,
         }
-        return TrainState(state.step + 1, params, opt_state, average), metrics
+        return TrainState(state.step + 1, params, opt_state, average, variables), metrics
 
     def dispatch(state, arrays, batches):
         return jax.lax.scan(lambda s, batch: step(s, *batch_clips(arrays, batch)), state, batches)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from amr_jax import motion_energy, targets
+from amr_jax import motion_energy
 from amr_jax.methods.masked import MaskedReconstruction, mean_squared_error
 from amr_jax.models.decoder import QueryDecoder
 from amr_jax.models.settings import require, require_choice, require_divides
@@ -70,9 +70,7 @@ class AMR(MaskedReconstruction):
     def validate(self) -> None:
         """Raises `UserError`, naming keys and sizes, before anything compiles."""
         super().validate()
-        frames = self.encoder.num_frames
-        times = f"config.encoder.num_frames / patch_len = {frames} / {self.encoder.patch_len}"
-        require_divides("config.model.r", self.r, times, self.encoder.num_times)
+        self.require_pooling("r", self.r)
         require_choice("config.model.weighting", self.weighting, motion_energy.WEIGHTINGS)
         require_choice(
             "config.model.energy_threshold",
@@ -84,7 +82,12 @@ class AMR(MaskedReconstruction):
         require(self.epsilon > 0, f"config.model.epsilon = {self.epsilon}; expected more than 0.")
         require(len(self.windows) > 0, "config.model.windows is empty; expected e.g. (4, 8, 12).")
         for n in self.windows:
-            require_divides("config.model.windows: n", n, "config.encoder.num_frames", frames)
+            require_divides(
+                "config.model.windows: n",
+                n,
+                "config.encoder.num_frames",
+                self.encoder.num_frames,
+            )
 
     @nn.compact
     def __call__(
@@ -103,36 +106,17 @@ class AMR(MaskedReconstruction):
         ids_keep = self.draw_mask(clips)
         h_v, _ = self.encoder(clips, ids_keep, deterministic)
 
-        large_len = self.r * self.encoder.patch_len
-        x_p = QueryDecoder(
-            num_times=self.encoder.num_times // self.r,
-            num_joints=self.encoder.num_joints,
-            values=large_len * self.encoder.channels,
-            width=self.decoder_width,
-            depth=self.decoder_depth,
-            num_heads=self.decoder_heads,
-            mlp_ratio=self.decoder_mlp_ratio,
-            self_attention=self.decoder_self_attention,
-            dtype=self.dtype,
-            name="decoder",
-        )(h_v)
+        large = {**self.decoder_settings(self.r), "num_times": self.encoder.num_times // self.r}
+        x_p = QueryDecoder(self_attention=self.decoder_self_attention, **large)(h_v)
 
-        def large_patches(of_frames: jax.Array) -> jax.Array:
-            """(B, T, V), one value for every frame of a joint -> the shape of X_p."""
-            spread = jnp.broadcast_to(of_frames[..., None], clips.shape)
-            return targets.patchify(spread, large_len).reshape(x_p.shape)
-
-        x_t = targets.reconstruction_target(clips, large_len, self.target, self.normalisation)
-        x_t = x_t.reshape(x_p.shape)
-        w = large_patches(
+        x_t = self.target_patches(clips, self.r)
+        w = self.large_patches(
             motion_energy.motion_weights(
                 clips, self.windows, self.weighting, self.k, self.epsilon, self.energy_threshold
-            )
+            ),
+            self.r,
         )
-        mask = None
-        if self.loss_on == "masked":
-            hidden = self.hidden_patches(ids_keep)  # (B, T_e, V)
-            mask = large_patches(jnp.repeat(hidden, self.encoder.patch_len, axis=1))
+        mask = self.hidden_elements(ids_keep, self.r) if self.loss_on == "masked" else None
 
         loss = focal_loss(x_p, x_t, w, mask)
         mse = mean_squared_error(x_p, x_t, mask)

@@ -1,4 +1,4 @@
-"""What methods that hide patches and reconstruct them share: settings, checks, the mask."""
+"""What all methods share: the encoder, the mask, the decoder's sizes, and their checks."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from amr_jax import masking, targets
+from amr_jax.models.attention import KERNELS
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.settings import require, require_choice, require_divides
 
@@ -18,7 +19,7 @@ def mean_squared_error(
     return jnp.square(prediction.astype(jnp.float32) - target).mean(where=mask)
 
 
-class MaskedReconstruction(nn.Module):
+class MaskedMethod(nn.Module):
     """Base of the methods; `__call__(clips) -> (loss, metrics)` is theirs.
 
     Attributes:
@@ -27,8 +28,8 @@ class MaskedReconstruction(nn.Module):
       num_visible: exact number of visible patches instead; None or 0: by the ratio.
       masking: `random`, or `motion_aware` with temperature `tau`.
       decoder_depth, decoder_width, decoder_heads, decoder_mlp_ratio: of the decoder's blocks.
-      target, normalisation: see `targets.reconstruction_target`.
       dtype: compute dtype of the decoder.
+      attention_kernel: see `models.attention`.
     """
 
     encoder: Encoder
@@ -40,9 +41,12 @@ class MaskedReconstruction(nn.Module):
     decoder_width: int = 256
     decoder_heads: int = 8
     decoder_mlp_ratio: float = 4.0
-    target: str = "joint"
-    normalisation: str = "none"
     dtype: Any = jnp.float32
+    attention_kernel: str = "xla"
+
+    # Parts of the contract (methods/__init__.py) that few methods change; no settings.
+    streams = ("mask", "drop_path")
+    momentum_encoder = False
 
     @property
     def num_kept(self) -> int:
@@ -85,8 +89,36 @@ class MaskedReconstruction(nn.Module):
             "config.model.decoder_width",
             self.decoder_width,
         )
-        require_choice("config.model.target", self.target, targets.TARGETS)
-        require_choice("config.model.normalisation", self.normalisation, targets.NORMALISATIONS)
+        require_choice("config.attention_kernel", self.attention_kernel, KERNELS)
+        require(
+            self.attention_kernel != "cudnn" or self.dtype == jnp.bfloat16,
+            "config.attention_kernel = 'cudnn' needs config.dtype = 'bfloat16'.",
+        )
+
+    def require_pooling(self, key: str, times: int) -> None:
+        """Raises `UserError`, naming config.model.`key`, unless `times` divides T_e."""
+        frames = f"{self.encoder.num_frames} / {self.encoder.patch_len}"
+        require_divides(
+            f"config.model.{key}",
+            times,
+            f"config.encoder.num_frames / patch_len = {frames}",
+            self.encoder.num_times,
+        )
+
+    def decoder_settings(self, r: int = 1) -> dict[str, Any]:
+        """The fields of a decoder that predicts patches `r` times as long as the encoder's."""
+        return {
+            "num_times": self.encoder.num_times,
+            "num_joints": self.encoder.num_joints,
+            "values": r * self.encoder.patch_len * self.encoder.channels,
+            "width": self.decoder_width,
+            "depth": self.decoder_depth,
+            "num_heads": self.decoder_heads,
+            "mlp_ratio": self.decoder_mlp_ratio,
+            "dtype": self.dtype,
+            "attention_kernel": self.attention_kernel,
+            "name": "decoder",
+        }
 
     def draw_mask(self, clips: jax.Array) -> jax.Array:
         """Ids of the visible patches, (B, num_kept), from the random stream `mask`."""
@@ -98,3 +130,49 @@ class MaskedReconstruction(nn.Module):
         num_patches = self.encoder.num_patches
         hidden = jax.vmap(lambda ids: masking.is_masked(ids, num_patches))(ids_keep)
         return hidden.reshape(-1, self.encoder.num_times, self.encoder.num_joints)
+
+    def large_patches(self, of_frames: jax.Array, r: int) -> jax.Array:
+        """(B, T, V), one value for every frame of a joint -> (B, N/r, r·l·C), one per element."""
+        spread = jnp.broadcast_to(of_frames[..., None], (*of_frames.shape, self.encoder.channels))
+        patches = targets.patchify(spread, r * self.encoder.patch_len)
+        return patches.reshape(len(patches), -1, patches.shape[-1])
+
+    def hidden_elements(self, ids_keep: jax.Array, r: int) -> jax.Array:
+        """(B, N/r, r·l·C) bool, True where a coordinate of a large patch was hidden."""
+        hidden = self.hidden_patches(ids_keep)
+        return self.large_patches(jnp.repeat(hidden, self.encoder.patch_len, axis=1), r)
+
+    def momentum_tokens(self, clips: jax.Array) -> jax.Array:
+        """What the momentum copy of the encoder makes of whole clips, (B, N, D); no gradient."""
+        # Before there is a copy, it is equal to the encoder.
+        params = (
+            self.encoder.variables["params"]
+            if self.is_initializing()
+            else self.variables["average"]["encoder"]
+        )
+        copy = self.encoder.clone(parent=None, name=None)
+        tokens, _ = copy.apply({"params": params}, clips)
+        return jax.lax.stop_gradient(tokens)
+
+
+class MaskedReconstruction(MaskedMethod):
+    """Base of the methods that predict what was hidden as joints or their motion.
+
+    Attributes, beside those of `MaskedMethod`:
+      target, normalisation: see `targets.reconstruction_target`.
+    """
+
+    target: str = "joint"
+    normalisation: str = "none"
+
+    def validate(self) -> None:
+        """Raises `UserError`, naming keys and sizes, before anything compiles."""
+        super().validate()
+        require_choice("config.model.target", self.target, targets.TARGETS)
+        require_choice("config.model.normalisation", self.normalisation, targets.NORMALISATIONS)
+
+    def target_patches(self, clips: jax.Array, r: int = 1) -> jax.Array:
+        """What is to be predicted: (B, N/r, r·l·C) float32, no gradient."""
+        patch_len = r * self.encoder.patch_len
+        values = targets.reconstruction_target(clips, patch_len, self.target, self.normalisation)
+        return values.reshape(len(values), -1, values.shape[-1])

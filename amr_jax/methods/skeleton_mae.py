@@ -4,24 +4,54 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from amr_jax import targets
+from amr_jax import masking
 from amr_jax.methods.masked import MaskedReconstruction, mean_squared_error
 from amr_jax.models.decoder import SelfAttentionDecoder
+from amr_jax.models.settings import require
 
 
 class SkeletonMAE(MaskedReconstruction):
     """Predicts every patch; the loss runs over the hidden ones.
 
-    Attributes: those of `MaskedReconstruction`.
+    The AMR paper's baselines are settings of it: `num_decoded` (Baseline 1, decoder masking) and
+    `pool` (Baseline 2, downsampling).
+
+    Attributes, beside those of `MaskedReconstruction`:
+      num_decoded: hidden patches, drawn uniformly, that alone are decoded and predicted; 0: all.
+      pool: the decoder averages its tokens over so many patches in time, and predicts patches so
+        many times larger; 1: it does not.
     """
 
     normalisation: str = "patch"
+    num_decoded: int = 0
+    pool: int = 1
+
+    @property
+    def num_predicted(self) -> int:
+        """Patches of a body that are predicted."""
+        return self.num_decoded or self.encoder.num_patches // self.pool
+
+    def validate(self) -> None:
+        """Raises `UserError`, naming keys and sizes, before anything compiles."""
+        super().validate()
+        self.require_pooling("pool", self.pool)
+        num_hidden = self.encoder.num_patches - self.num_kept
+        require(
+            0 <= self.num_decoded <= num_hidden,
+            f"config.model.num_decoded = {self.num_decoded}; expected at most the {num_hidden} "
+            "hidden patches, or 0 for all.",
+        )
+        require(
+            not self.num_decoded or self.pool == 1,
+            f"config.model.num_decoded = {self.num_decoded} and pool = {self.pool}: patches that "
+            "are left out cannot be averaged over; set one of them.",
+        )
 
     @nn.compact
     def __call__(
         self, clips: jax.Array, deterministic: bool = False
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The loss of a batch of bodies, (B, T, V, C) float32 in metres.
+        """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
@@ -32,20 +62,26 @@ class SkeletonMAE(MaskedReconstruction):
         """
         ids_keep = self.draw_mask(clips)
         tokens, _ = self.encoder(clips, ids_keep, deterministic)
-        prediction = SelfAttentionDecoder(
-            num_times=self.encoder.num_times,
-            num_joints=self.encoder.num_joints,
-            values=self.encoder.patch_len * self.encoder.channels,
-            width=self.decoder_width,
-            depth=self.decoder_depth,
-            num_heads=self.decoder_heads,
-            mlp_ratio=self.decoder_mlp_ratio,
-            dtype=self.dtype,
-            name="decoder",
-        )(tokens, ids_keep)
-        target = targets.reconstruction_target(
-            clips, self.encoder.patch_len, self.target, self.normalisation
-        ).reshape(prediction.shape)
-        hidden = self.hidden_patches(ids_keep).reshape(*prediction.shape[:2], 1)
-        loss = mean_squared_error(prediction, target, jnp.broadcast_to(hidden, target.shape))
+        loss = self.reconstruction_loss(clips, tokens, ids_keep)
         return loss, {"loss": loss}
+
+    def reconstruction_loss(
+        self, clips: jax.Array, tokens: jax.Array, ids_keep: jax.Array
+    ) -> jax.Array:
+        """Mean squared error of the hidden coordinates; makes the decoder.
+
+        Args:
+          clips: (B, T, V, C). tokens: (B, K, D), encoded. ids_keep: (B, K), the visible patches.
+        """
+        decoder = SelfAttentionDecoder(pool=self.pool, **self.decoder_settings(self.pool))
+        target = self.target_patches(clips, self.pool)
+        if not self.num_decoded:
+            prediction = decoder(tokens, ids_keep)
+            hidden = self.hidden_elements(ids_keep, self.pool)
+            return mean_squared_error(prediction, target, hidden)
+        ids_decode = masking.draw_hidden(
+            self.make_rng("mask"), ids_keep, self.encoder.num_patches, self.num_decoded
+        )
+        prediction = decoder(tokens, ids_keep, ids_decode)
+        target = jnp.take_along_axis(target, ids_decode[..., None], axis=1)
+        return mean_squared_error(prediction, target)

@@ -19,6 +19,7 @@ class Encoder(nn.Module):
       width: D. depth: blocks. num_heads, mlp_ratio: of every block.
       drop_path: stochastic depth of the last block; grows linearly from 0 at the first.
       dtype: compute dtype; parameters are float32.
+      attention_kernel: see `attention.attend`.
     """
 
     num_frames: int
@@ -31,6 +32,7 @@ class Encoder(nn.Module):
     mlp_ratio: float = 4.0
     drop_path: float = 0.0
     dtype: Any = jnp.float32
+    attention_kernel: str = "xla"
 
     @property
     def num_times(self) -> int:
@@ -103,6 +105,7 @@ class Encoder(nn.Module):
                 self.mlp_ratio,
                 drop_path=self.drop_path * i / max(self.depth - 1, 1),
                 dtype=self.dtype,
+                attention_kernel=self.attention_kernel,
                 name=f"block_{i}",
             )
             x = out[f"block_{i}"] = block(x, deterministic=deterministic)

@@ -11,22 +11,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from amr_jax.models.attention import attend
+
 # Published code calls it truncated, but cuts at ±2, a hundred standard deviations away: a plain
 # normal. (jax's truncated_normal would cut at two standard deviations, and rescale.)
 embedding_init = nn.initializers.normal(0.02)
-
-
-def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Scaled dot-product attention; the one place where a backend would be chosen.
-
-    Args:
-      query: (B, Q, heads, width of a head).
-      key, value: (B, K, heads, width of a head).
-
-    Returns:
-      (B, Q, heads, width of a head).
-    """
-    return jax.nn.dot_product_attention(query, key, value)
 
 
 def dense(features: int, dtype: Any, name: str) -> nn.Dense:
@@ -69,13 +58,16 @@ class SelfAttention(nn.Module):
 
     num_heads: int
     dtype: Any = jnp.float32
+    attention_kernel: str = "xla"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         width = x.shape[-1]
         qkv = dense(3 * width, self.dtype, "qkv")(x)
         qkv = qkv.reshape(*x.shape[:-1], 3, self.num_heads, width // self.num_heads)
-        mixed = attend(qkv[..., 0, :, :], qkv[..., 1, :, :], qkv[..., 2, :, :])
+        mixed = attend(
+            qkv[..., 0, :, :], qkv[..., 1, :, :], qkv[..., 2, :, :], self.attention_kernel
+        )
         return dense(width, self.dtype, "proj")(mixed.reshape(x.shape))
 
 
@@ -84,6 +76,7 @@ class CrossAttention(nn.Module):
 
     num_heads: int
     dtype: Any = jnp.float32
+    attention_kernel: str = "xla"
 
     @nn.compact
     def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
@@ -92,7 +85,7 @@ class CrossAttention(nn.Module):
         q = dense(width, self.dtype, "q")(x).reshape(*x.shape[:-1], *heads)
         kv = dense(2 * width, self.dtype, "kv")(context)
         kv = kv.reshape(*context.shape[:-1], 2, *heads)
-        mixed = attend(q, kv[..., 0, :, :], kv[..., 1, :, :])
+        mixed = attend(q, kv[..., 0, :, :], kv[..., 1, :, :], self.attention_kernel)
         return dense(width, self.dtype, "proj")(mixed.reshape(x.shape))
 
 
@@ -115,6 +108,7 @@ class Block(nn.Module):
       num_heads, mlp_ratio: as named.
       attention: `self`; `cross` (to `context`); `cross+self`: the former, then the latter.
       drop_path: probability with which a body skips a branch in training (stochastic depth).
+      attention_kernel: see `attention.attend`.
     """
 
     num_heads: int
@@ -122,6 +116,7 @@ class Block(nn.Module):
     attention: str = "self"
     drop_path: float = 0.0
     dtype: Any = jnp.float32
+    attention_kernel: str = "xla"
 
     @nn.compact
     def __call__(
@@ -134,10 +129,11 @@ class Block(nn.Module):
         def norm(name):
             return layer_norm(self.dtype, name)(x)
 
+        how = (self.num_heads, self.dtype, self.attention_kernel)
         if "cross" in self.attention:
-            cross = CrossAttention(self.num_heads, self.dtype, name="cross_attn")
+            cross = CrossAttention(*how, name="cross_attn")
             x = residual(x, cross(norm("norm_cross"), context))
         if "self" in self.attention:
-            x = residual(x, SelfAttention(self.num_heads, self.dtype, name="attn")(norm("norm1")))
+            x = residual(x, SelfAttention(*how, name="attn")(norm("norm1")))
         hidden = int(x.shape[-1] * self.mlp_ratio)
         return residual(x, Mlp(hidden, self.dtype, name="mlp")(norm("norm2")))

@@ -3,6 +3,18 @@
 import functools
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+
+from amr_jax import train_step
+from tests.models.params import noisy
+
+# What a method needs on top at this size.
+OWN = {
+    "amr": {"r": 2, "windows": (2, 6)},
+    "gfp": {"levels": (2, 4), "feature_width": 6, "hidden": 8, "global_hidden": 10},
+    "sjepa": {"view_mirror": (0, 2, 1, 4, 3)},
+}
 
 
 def config(method="amr", encoder=None, **model):
@@ -10,6 +22,7 @@ def config(method="amr", encoder=None, **model):
     return {
         "method": method,
         "dtype": "float32",
+        "attention_kernel": "xla",
         "encoder": {
             "num_frames": 12,
             "num_joints": 5,
@@ -20,8 +33,19 @@ def config(method="amr", encoder=None, **model):
         }
         | (encoder or {}),
         "model": {"num_visible": 6, "decoder_width": 12, "decoder_depth": 1, "decoder_heads": 3}
-        | ({"r": 2, "windows": (2, 6)} if method == "amr" else {})
+        | OWN.get(method, {})
         | model,
+    }
+
+
+def full_size(method, **model):
+    """The config of the published size: T 120, V 25, 8 blocks of width 256."""
+    return {
+        "method": method,
+        "dtype": "float32",
+        "attention_kernel": "xla",
+        "encoder": {"num_frames": 120, "num_joints": 25},
+        "model": model,
     }
 
 
@@ -31,11 +55,31 @@ def clips(bodies=3, frames=12, joints=5):
     return 0.1 * steps.cumsum(1)
 
 
+def keys(module, seed=0):
+    """One key for each of the method's random streams."""
+    return {
+        name: jax.random.fold_in(jax.random.key(seed), i) for i, name in enumerate(module.streams)
+    }
+
+
+def variables(module, inputs):
+    """What the method keeps beside parameters, not at its initial values; nothing is compiled."""
+    shapes = jax.eval_shape(module.init, {"params": jax.random.key(0), **keys(module)}, inputs)
+    rng = np.random.default_rng(3)
+    shapes.pop("params")
+    return jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
+
+
+def average(module):
+    """Parameters of a momentum encoder; {} where the method has none."""
+    if not module.momentum_encoder:
+        return {}
+    encoder = module.encoder
+    shape = (1, encoder.num_frames, encoder.num_joints, encoder.channels)
+    return jax.tree.map(lambda x: 0.9 * x, noisy(encoder, jnp.zeros(shape)))
+
+
 @functools.cache  # compiled once for all the tests of a method
 def loss_and_gradient(module):
-    """Compiled (params, clips, mask key) -> ((loss, metrics), gradient)."""
-
-    def loss(params, clips, key):
-        return module.apply({"params": params}, clips, rngs={"mask": key})
-
-    return jax.jit(jax.value_and_grad(loss, has_aux=True))
+    """Compiled (params, variables, average, clips, keys) -> `method_loss` and its gradient."""
+    return jax.jit(jax.value_and_grad(train_step.method_loss(module), has_aux=True))

@@ -20,7 +20,13 @@ def test_every_method_keeps_the_contract(name):
     alone = jax.eval_shape(method.encoder.init, jax.random.key(0), CLIPS)["params"]
     assert jax.tree.map(jnp.shape, params["encoder"]) == jax.tree.map(jnp.shape, alone)
 
-    (loss, metrics), gradient = small.loss_and_gradient(method)(params, CLIPS, jax.random.key(2))
+    kept = small.variables(method, CLIPS)
+    (loss, (metrics, changed)), gradient = small.loss_and_gradient(method)(
+        params, kept, small.average(method), CLIPS, small.keys(method, 2)
+    )
+    assert jax.tree.map(jnp.shape, changed) == jax.tree.map(jnp.shape, kept)
+    assert 0 < method.num_kept < method.encoder.num_patches
+    assert method.num_predicted > 0
     assert loss.shape == ()
     assert loss.dtype == jnp.float32
     assert jnp.isfinite(loss)
@@ -47,14 +53,7 @@ def test_a_config_dict_with_placeholders_builds():
 
 
 def test_the_default_model_is_the_papers():
-    method = methods.build(
-        {
-            "method": "amr",
-            "dtype": "float32",
-            "encoder": {"num_frames": 120, "num_joints": 25},
-            "model": {},
-        }
-    )
+    method = methods.build(small.full_size("amr"))
     assert (method.encoder.num_patches, method.num_kept, method.num_predicted) == (750, 75, 125)
 
 
@@ -88,6 +87,30 @@ def test_the_default_model_is_the_papers():
         (small.config(weighting="linear"), r"weighting = 'linear'"),
         (small.config(energy_threshold="clip"), r"energy_threshold = 'clip'"),
         (small.config(loss_on="visible"), r"loss_on = 'visible'; expected one of: all, masked"),
+        (small.config() | {"attention_kernel": "flash"}, r"attention_kernel = 'flash'; expected"),
+        (
+            small.config() | {"attention_kernel": "cudnn"},
+            r"'cudnn' needs config\.dtype = 'bfloat16'",
+        ),
+        (small.config("mamp", pool=3), r"config\.model\.pool = 3 does not divide .*= 4"),
+        (small.config("mamp", num_decoded=15), r"num_decoded = 15; .* the 14 hidden patches"),
+        (small.config("mamp", num_decoded=5, pool=2), r"num_decoded = 5 and pool = 2"),
+        (small.config("nat", contrast=-0.1), r"contrast = -0\.1"),
+        (small.config("nat", temperature=0.0), r"config\.model\.temperature = 0\.0"),
+        (small.config("nat", momentum_start=1.1), r"momentum_start = 1\.1; expected 0 to 1"),
+        (small.config("sjepa", momentum_end=-1.0), r"momentum_end = -1\.0"),
+        (small.config("sjepa", target_temperature=0.0), r"target_temperature = 0\.0"),
+        (small.config("sjepa", centre_momentum=1.0), r"centre_momentum = 1\.0"),
+        (small.config("sjepa", view_mirror=(1, 0)), r"view_mirror = \(1, 0\); .* 5 joints once"),
+        (small.config("sjepa", target="joint"), r"unknown key config\.model\.target;"),
+        (small.config("gfp", levels=()), r"config\.model\.levels is empty"),
+        (small.config("gfp", levels=(3,)), r"config\.model\.levels = 3 does not divide"),
+        (
+            small.config("gfp", levels=(4, 2)),
+            r"config\.model\.levels: = 4 does not divide the next, = 2",
+        ),
+        (small.config("gfp", hidden=0), r"config\.model\.hidden = 0"),
+        (small.config("gfp", variance_weight=-1.0), r"variance_weight = -1\.0"),
         (small.config(k=0.0), r"config\.model\.k = 0\.0"),
         (small.config(epsilon=0.0), r"config\.model\.epsilon = 0\.0"),
     ],

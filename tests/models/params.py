@@ -6,7 +6,8 @@ import numpy as np
 
 def noisy(module, *inputs):
     """Parameters of the module's shapes: biases not zero, scales not one. Nothing is compiled."""
-    rngs = {"params": jax.random.key(0), "mask": jax.random.key(0)}
+    streams = ("params", *getattr(module, "streams", ("mask",)))
+    rngs = {name: jax.random.key(0) for name in streams}
     shapes = jax.eval_shape(module.init, rngs, *inputs)["params"]
     rng = np.random.default_rng(7)
 

@@ -1,0 +1,128 @@
+"""What the pre-training configs of all methods share; configs/<method>.py adds what is its own.
+
+The data, the encoder, the mask's size, the decoder's sizes and the optimiser stand here once, so that
+methods differ in nothing else. Imports no JAX.
+"""
+
+import ml_collections
+
+from amr_jax import datasets
+
+
+def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
+    """The shared part of a pre-training config, for a data set `NAME` or `NAME,runlocal`.
+
+    `runlocal` is a small model and batch: seconds on two cores.
+    """
+    name, dataset, runlocal = datasets.argument(argument)
+    config = ml_collections.ConfigDict()
+    config.method = method
+    config.dataset = name
+    config.data_dir = "~/tensorflow_datasets"
+    config.seed = 0
+    config.dtype = "auto"  # bfloat16 on TPU and GPU, float32 on CPU
+    config.attention_kernel = "xla"  # or 'cudnn', on NVIDIA GPUs in bfloat16
+    config.epochs = 400
+    config.batch_size = 128  # units: bodies if input.bodies is 'packed', else sequences
+
+    config.input = ml_collections.ConfigDict()
+    config.input.split = "train"  # or a part of it: 'train[:10%]'
+    config.input.mode = "resident"  # or 'stream': the clips of a dispatch are in memory at once
+    config.input.bodies = "packed"  # or 'all': absent second bodies are encoded too, as published
+    config.input.second_body = "zeros"  # with 'all': or 'repeat', as MAMP does on NTU-120
+    config.input.centre = dataset.centre
+    config.input.max_frames = dataset.max_frames
+
+    config.augment = ml_collections.ConfigDict()
+    config.augment.min_fraction = 0.5
+    config.augment.max_fraction = 1.0
+    config.augment.min_frames = 64
+    config.augment.max_angles = (0.3, 0.3, 0.3)  # radians about x, y, z
+
+    config.encoder = ml_collections.ConfigDict()
+    config.encoder.num_frames = 120
+    config.encoder.num_joints = dataset.layout.num_joints
+    config.encoder.channels = 3
+    config.encoder.patch_len = 4
+    config.encoder.width = 256
+    config.encoder.depth = 8
+    config.encoder.num_heads = 8
+    config.encoder.mlp_ratio = 4.0
+    config.encoder.drop_path = 0.0
+
+    config.model = ml_collections.ConfigDict()
+    config.model.mask_ratio = 0.9
+    config.model.num_visible = 0  # 0: round(N · (1 − mask_ratio))
+    config.model.masking = "random"
+    config.model.tau = 0.8  # temperature of masking='motion_aware'
+    config.model.decoder_width = 256
+    config.model.decoder_depth = 5
+    config.model.decoder_heads = 8
+    config.model.decoder_mlp_ratio = 4.0
+
+    config.optim = ml_collections.ConfigDict()
+    config.optim.lr = 1e-3
+    config.optim.min_lr = 5e-4
+    config.optim.warmup_epochs = 20
+    config.optim.weight_decay = 0.05
+    config.optim.b1 = 0.9
+    config.optim.b2 = 0.95
+    config.optim.clip_norm = 0.0  # 0: off
+    config.optim.accumulate = 1  # parts that a batch is computed in
+    config.optim.ema_decay = 0.0  # 0: off
+
+    config.steps_per_dispatch = 50
+    config.checkpoint = ml_collections.ConfigDict()
+    config.checkpoint.epochs = 20
+    config.checkpoint.keep = 2
+
+    if name in SMALL:
+        SMALL[name](config)
+    if runlocal:
+        _runlocal(config)
+    return config
+
+
+def _nwucla(config: ml_collections.ConfigDict) -> None:
+    """1,020 sequences of 39 frames on average, seen by three cameras: minutes on two cores."""
+    config.epochs = 60
+    config.batch_size = 32
+    config.augment.min_frames = 16
+    config.augment.max_angles = (0.3, 1.0, 0.3)
+    config.encoder.num_frames = 48
+    config.encoder.width = config.model.decoder_width = 96
+    config.encoder.depth = 4
+    config.encoder.num_heads = config.model.decoder_heads = 4
+    config.model.decoder_depth = 2
+    config.optim.warmup_epochs = 5
+
+
+def _synthetic(config: ml_collections.ConfigDict) -> None:
+    """The quickstart: minutes on two cores."""
+    config.epochs = 40
+    config.batch_size = 32
+    config.encoder.num_frames = 72
+    config.encoder.width = config.model.decoder_width = 64
+    config.encoder.depth = 3
+    config.encoder.num_heads = config.model.decoder_heads = 4
+    config.model.decoder_depth = 2
+    config.optim.warmup_epochs = 4
+
+
+# Data sets with a small model of their own.
+SMALL = {"nwucla": _nwucla, "synthetic": _synthetic}
+
+
+def _runlocal(config: ml_collections.ConfigDict) -> None:
+    config.input.split = "train[:64]"
+    config.epochs = 2
+    config.batch_size = 16
+    config.encoder.width = 32
+    config.encoder.depth = 2
+    config.encoder.num_heads = 2
+    config.model.decoder_width = 32
+    config.model.decoder_depth = 1
+    config.model.decoder_heads = 2
+    config.optim.warmup_epochs = 0
+    config.steps_per_dispatch = 2
+    config.checkpoint.epochs = 1

@@ -1,0 +1,147 @@
+"""GFP: general feature prediction, few targets that a small network makes of the motion (2025)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from amr_jax import targets
+from amr_jax.methods.masked import MaskedMethod, mean_squared_error
+from amr_jax.models import layers
+from amr_jax.models.decoder import PoolingDecoder
+from amr_jax.models.settings import require, require_divides
+
+
+def variance_loss(features: jax.Array, gamma: float = 1.0) -> jax.Array:
+    """Hinge on the standard deviation of each feature: mean of max(0, γ − std); (n, D) -> ()."""
+    std = jnp.sqrt(features.var(0) + 1e-4)
+    return jnp.maximum(0.0, gamma - std).mean()
+
+
+def covariance_loss(features: jax.Array) -> jax.Array:
+    """Sum of the squared covariances of different features, over D; (n, D) -> ()."""
+    n, width = features.shape
+    centred = features - features.mean(0)
+    covariance = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST) / max(n - 1, 1)
+    squares = jnp.square(covariance)
+    return (squares.sum() - jnp.trace(squares)) / width
+
+
+class TargetMlp(nn.Module):
+    """Three linear layers with GELU between, (…, values) -> (…, D): one level's targets."""
+
+    hidden: int
+    width: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for name in ("fc1", "fc2"):
+            x = nn.gelu(layers.dense(self.hidden, self.dtype, name)(x), approximate=False)
+        return layers.dense(self.width, self.dtype, "fc3")(x)
+
+
+class GFP(MaskedMethod):
+    """Predicts features of motion at several scales; encoder and targets learn together.
+
+    Every level cuts the body's motion into cells of `levels` patches of one joint; the last level
+    is the whole body. A small network turns each cell into a feature, the decoder predicts it.
+    Variance and covariance keep the features apart. Not stated, and chosen here: two blocks a level
+    (with them the linear layers cost the 4.1 GFLOPs that the paper reports), GELU in the target
+    networks, motion divided by the body's root mean square before them, and that the prediction's
+    gradient reaches both sides.
+
+    Attributes, beside those of `MaskedMethod`:
+      decoder_depth: blocks of each level.
+      levels: patches of a cell in time.
+      feature_width: of the targets.
+      hidden, global_hidden: width of the target networks.
+      prediction_weight, covariance_weight, variance_weight: of the three terms.
+    """
+
+    masking: str = "motion_aware"
+    tau: float = 0.8
+    decoder_depth: int = 2
+    levels: tuple[int, ...] = (5, 10, 30)
+    feature_width: int = 256
+    hidden: int = 512
+    global_hidden: int = 2048
+    prediction_weight: float = 5.0
+    covariance_weight: float = 5.0
+    variance_weight: float = 1.0
+
+    @property
+    def num_predicted(self) -> int:
+        """Predictions for a body, over all levels."""
+        return sum(self.encoder.num_patches // level for level in self.levels) + 1
+
+    def validate(self) -> None:
+        """Raises `UserError`, naming keys and sizes, before anything compiles."""
+        super().validate()
+        require(len(self.levels) > 0, "config.model.levels is empty; expected e.g. (5, 10, 30).")
+        for level in self.levels:
+            self.require_pooling("levels", level)
+        for finer, coarser in zip(self.levels, self.levels[1:], strict=False):
+            require_divides("config.model.levels:", finer, "the next,", coarser)
+        for name in ("feature_width", "hidden", "global_hidden"):
+            value = getattr(self, name)
+            require(value >= 1, f"config.model.{name} = {value}; expected at least 1.")
+        for name in ("prediction_weight", "covariance_weight", "variance_weight"):
+            value = getattr(self, name)
+            require(value >= 0, f"config.model.{name} = {value}; expected 0 or more.")
+
+    def level_targets(self, clips: jax.Array) -> list[jax.Array]:
+        """Of each level (B, N / level, feature_width), then (B, 1, …), float32."""
+        motion = targets.motion(clips)
+        scale = jnp.sqrt(jnp.square(motion).mean((1, 2, 3), keepdims=True) + 1e-8)
+        motion = motion / scale
+        features = []
+        for i, level in enumerate(self.levels):
+            cells = targets.patchify(motion, level * self.encoder.patch_len)
+            cells = cells.reshape(len(clips), -1, cells.shape[-1])
+            network = TargetMlp(self.hidden, self.feature_width, self.dtype, name=f"target_{i}")
+            features.append(network(cells))
+        network = TargetMlp(
+            self.global_hidden, self.feature_width, self.dtype, name=f"target_{len(self.levels)}"
+        )
+        features.append(network(motion.reshape(len(clips), 1, -1)))
+        return [feature.astype(jnp.float32) for feature in features]
+
+    @nn.compact
+    def __call__(
+        self, clips: jax.Array, deterministic: bool = False
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The loss of a batch of bodies.
+
+        Args:
+          clips: (B, T, V, C) float32, metres.
+          deterministic: True switches stochastic depth off; the mask stays random.
+
+        Returns:
+          The loss, and metrics: `loss`, its terms `prediction`, `covariance`, `variance` (means
+          over levels), `target_std`. Random streams as in `AMR`.
+        """
+        ids_keep = self.draw_mask(clips)
+        tokens, _ = self.encoder(clips, ids_keep, deterministic)
+        settings = {**self.decoder_settings(), "values": self.feature_width}
+        predictions = PoolingDecoder(levels=self.levels, **settings)(tokens, ids_keep)
+        features = self.level_targets(clips)
+
+        flat = [feature.reshape(-1, self.feature_width) for feature in features]
+        metrics = {
+            "prediction": _mean(map(mean_squared_error, predictions, features)),
+            "covariance": _mean(map(covariance_loss, flat)),
+            "variance": _mean(map(variance_loss, flat)),
+            "target_std": _mean(feature.std(0).mean() for feature in flat),
+        }
+        loss = (
+            self.prediction_weight * metrics["prediction"]
+            + self.covariance_weight * metrics["covariance"]
+            + self.variance_weight * metrics["variance"]
+        )
+        return loss, {"loss": loss, **metrics}
+
+
+def _mean(values) -> jax.Array:
+    return jnp.stack(list(values)).mean()

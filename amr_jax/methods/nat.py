@@ -1,0 +1,97 @@
+"""NAT: joints normalised among timestamps, with or without a contrastive term."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from amr_jax.methods import momentum
+from amr_jax.methods.skeleton_mae import SkeletonMAE
+from amr_jax.models.settings import require
+
+
+def info_nce(features: jax.Array, targets: jax.Array, temperature: float) -> jax.Array:
+    """Cross-entropy of finding each row's own target among all rows' by cosine similarity.
+
+    Args:
+      features, targets: (B, D), any scale; row i of one belongs to row i of the other.
+      temperature: of the softmax.
+
+    Returns:
+      A scalar, float32.
+    """
+    features, targets = (x.astype(jnp.float32) for x in (features, targets))
+    features, targets = (
+        x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12) for x in (features, targets)
+    )
+    similarity = jnp.matmul(features, targets.T, precision=jax.lax.Precision.HIGHEST)
+    labels = jnp.arange(len(features))
+    return optax.softmax_cross_entropy_with_integer_labels(similarity / temperature, labels).mean()
+
+
+class NAT(SkeletonMAE):
+    """SkeletonMAE whose target keeps what is slow: each axis of each joint normalised over time.
+
+    With `contrast` ("w/ Con") the mean of the visible tokens is also to be recognised, among the
+    batch's, by what a momentum copy of the encoder makes of the whole sequence. The method's text
+    leaves the temperature, the weight and the momentum open, and whether heads project the
+    features (here: none do).
+
+    Attributes, beside those of `SkeletonMAE`:
+      normalisation: `timestamps` (over all T frames), or `patch_timestamps` (the patch's frames).
+      contrast: weight of the contrastive term; 0: none.
+      temperature: of that term.
+      momentum_start, momentum_end: see `momentum.cosine`.
+    """
+
+    normalisation: str = "timestamps"
+    contrast: float = 0.0
+    temperature: float = 0.2
+    momentum_start: float = 0.996
+    momentum_end: float = 1.0
+
+    @property
+    def momentum_encoder(self) -> bool:
+        """Whether the loop keeps a momentum copy of the encoder."""
+        return self.contrast > 0
+
+    def momentum(self, progress: jax.Array) -> jax.Array:
+        """Share that the copy keeps of itself at an update."""
+        return momentum.cosine(self.momentum_start, self.momentum_end, progress)
+
+    def validate(self) -> None:
+        """Raises `UserError`, naming keys and sizes, before anything compiles."""
+        super().validate()
+        momentum.validate(self)
+        require(self.contrast >= 0, f"config.model.contrast = {self.contrast}; expected 0 or more.")
+        require(
+            self.temperature > 0,
+            f"config.model.temperature = {self.temperature}; expected more than 0.",
+        )
+
+    @nn.compact
+    def __call__(
+        self, clips: jax.Array, deterministic: bool = False
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The loss of a batch of bodies.
+
+        Args:
+          clips: (B, T, V, C) float32, metres.
+          deterministic: True switches stochastic depth off; the mask stays random.
+
+        Returns:
+          The loss, and metrics: `loss`, `reconstruction`; with contrast `contrast` and
+          `target_std`. Random streams as in `AMR`.
+        """
+        ids_keep = self.draw_mask(clips)
+        tokens, _ = self.encoder(clips, ids_keep, deterministic)
+        reconstruction = self.reconstruction_loss(clips, tokens, ids_keep)
+        metrics = {"reconstruction": reconstruction}
+        loss = reconstruction
+        if self.momentum_encoder:
+            pooled = self.momentum_tokens(clips).astype(jnp.float32).mean(1)
+            visible = tokens.astype(jnp.float32).mean(1)
+            contrast = info_nce(visible, pooled, self.temperature)
+            loss = reconstruction + self.contrast * contrast
+            metrics |= {"contrast": contrast, "target_std": pooled.std(0).mean()}
+        return loss, {"loss": loss, **metrics}

@@ -1,0 +1,48 @@
+"""Scaled dot-product attention: the one place where an implementation is chosen.
+
+`xla` runs everywhere. `cudnn` is NVIDIA's fused kernel: it stores no attention matrix, and takes
+16-bit inputs on a GPU only.
+"""
+
+import jax
+import jax.numpy as jnp
+
+KERNELS = ("xla", "cudnn")
+# cuDNN refuses to train on lengths that are not a multiple of this.
+_CUDNN_MULTIPLE = 8
+
+
+def attend(query: jax.Array, key: jax.Array, value: jax.Array, kernel: str = "xla") -> jax.Array:
+    """softmax(query · keyᵀ / √width) · value, the softmax in float32.
+
+    Args:
+      query: (B, Q, heads, width of a head).
+      key, value: (B, K, heads, width of a head).
+      kernel: one of `KERNELS`.
+
+    Returns:
+      (B, Q, heads, width of a head).
+    """
+    if kernel == "cudnn":
+        return attend_padded(query, key, value, _CUDNN_MULTIPLE, kernel)
+    return jax.nn.dot_product_attention(query, key, value, implementation=kernel)
+
+
+def attend_padded(
+    query: jax.Array, key: jax.Array, value: jax.Array, multiple: int, kernel: str
+) -> jax.Array:
+    """`attend` on lengths filled up to `multiple`; what fills them up is masked out."""
+    bodies, num_queries, num_keys = query.shape[0], query.shape[1], key.shape[1]
+
+    def pad(x):
+        return jnp.pad(x, ((0, 0), (0, -x.shape[1] % multiple), (0, 0), (0, 0)))
+
+    out = jax.nn.dot_product_attention(
+        pad(query),
+        pad(key),
+        pad(value),
+        query_seq_lengths=jnp.full(bodies, num_queries, jnp.int32),
+        key_value_seq_lengths=jnp.full(bodies, num_keys, jnp.int32),
+        implementation=kernel,
+    )
+    return out[:, :num_queries]
