@@ -1,7 +1,7 @@
 """What the pre-training configs of all methods share; configs/<method>.py adds what is its own.
 
-The data, the encoder, the mask's size, the decoder's sizes and the optimiser stand here once, so that
-methods differ in nothing else. Imports no JAX.
+The data, the encoder, the mask's size, the decoder's sizes and the optimiser stand here once, so
+that methods differ in nothing else. Imports no JAX.
 """
 
 import ml_collections

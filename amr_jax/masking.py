@@ -1,7 +1,7 @@
 """Which patches stay visible.
 
-`draw` and `draw_hidden` are for a batch; everything else is for one body. Ids number the patches of a body as
-time · V + joint.
+`draw` and `draw_hidden` are for a batch; everything else is for one body. Ids number the patches of
+a body as time · V + joint.
 """
 
 import jax

@@ -131,9 +131,9 @@ class SelfAttentionDecoder(Decoder):
         if ids_decode is None:
             x = pooled(self.mask_tokens_inserted(tokens, ids_keep), self.num_joints, self.pool)
         else:
-            hidden = self.mask_token() + self.position(ids_decode)
-            visible = self.embed(tokens) + self.position(ids_keep)
-            x = jnp.concatenate([hidden, visible], axis=1)
+            hidden = jnp.broadcast_to(self.mask_token(), (*ids_decode.shape, self.width))
+            x = jnp.concatenate([hidden, self.embed(tokens)], axis=1)
+            x = x + self.position(jnp.concatenate([ids_decode, ids_keep], axis=1))
         for i in range(self.depth):
             x = self.block(i)(x)
         if ids_decode is not None:

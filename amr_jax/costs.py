@@ -1,0 +1,147 @@
+"""What a method costs: counted as papers count, and by the compiler.
+
+Papers count the multiplications and additions of the linear layers in a forward pass of one
+sequence (two bodies on NTU), masks drawn, nothing else: that is `linear_flops`. The compiler counts
+what it emits, attention and loss included: `forward_flops`.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from flax import linen as nn
+
+from amr_jax import methods, optim, sharding, train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """Of one method at one size.
+
+    Attributes:
+      num_patches, num_predicted: of a body.
+      parameters: trained ones. encoder_parameters: those of them that are kept.
+      linear_gflops: forward pass of a sequence, linear layers alone.
+      compiler_gflops: the same by the compiler, everything counted.
+      step_bytes: memory that one training step needs at its peak, the compiler's figure:
+        parameters, optimizer, batch, and whatever is kept for the gradient.
+    """
+
+    num_patches: int
+    num_predicted: int
+    parameters: int
+    encoder_parameters: int
+    linear_gflops: float
+    compiler_gflops: float
+    step_bytes: int
+
+
+def of_config(config: ml_collections.ConfigDict, bodies: int) -> Costs:
+    """The costs of a resolved pre-training config.
+
+    Args:
+      config: see `pretrain.resolve`; `batch_size` is that of the step.
+      bodies: of a sequence.
+
+    Raises:
+      UserError: the config's settings do not fit.
+    """
+    method = methods.build(config)
+    shapes = abstract_variables(method, bodies)
+
+    def size(tree) -> int:
+        return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+    dispatch, state, batch = training_step(config)
+    memory = dispatch.lower(state, {}, batch).compile().memory_analysis()
+    return Costs(
+        num_patches=method.encoder.num_patches,
+        num_predicted=method.num_predicted,
+        parameters=size(shapes["params"]),
+        encoder_parameters=size(shapes["params"]["encoder"]),
+        linear_gflops=linear_flops(method, bodies) / 1e9,
+        compiler_gflops=forward_flops(method, bodies) / 1e9,
+        step_bytes=peak_bytes(memory),
+    )
+
+
+def clips_of(method: nn.Module, bodies: int) -> jax.ShapeDtypeStruct:
+    """The shape of `bodies` clips: (bodies, T, V, C)."""
+    encoder = method.encoder
+    return jax.ShapeDtypeStruct(
+        (bodies, encoder.num_frames, encoder.num_joints, encoder.channels), jnp.float32
+    )
+
+
+def abstract_variables(method: nn.Module, bodies: int) -> dict:
+    """Shapes of everything that `method.init` makes; nothing is computed."""
+    keys = {name: jax.random.key(0) for name in ("params", *method.streams)}
+    return jax.eval_shape(method.init, keys, clips_of(method, bodies))
+
+
+def linear_flops(method: nn.Module, bodies: int) -> int:
+    """2 · inputs · outputs of every linear layer, summed over a forward pass of `bodies` bodies."""
+    total = 0
+
+    def count(layer, args, kwargs, context):
+        nonlocal total
+        out = layer(*args, **kwargs)
+        if isinstance(context.module, nn.Dense):
+            total += 2 * args[0].size * out.shape[-1]
+        return out
+
+    with nn.intercept_methods(count):
+        abstract_variables(method, bodies)
+    return total
+
+
+def forward_flops(method: nn.Module, bodies: int) -> float:
+    """What the compiler of this backend counts for the loss of `bodies` bodies."""
+    loss = train_step.method_loss(method)
+    variables = abstract_variables(method, bodies)
+    params = variables.pop("params")
+    average = params["encoder"] if method.momentum_encoder else {}
+    keys = {name: jax.random.key(0) for name in method.streams}
+    lowered = jax.jit(loss).lower(params, variables, average, clips_of(method, bodies), keys)
+    return lowered.compile().cost_analysis()["flops"]
+
+
+def training_step(config: ml_collections.ConfigDict) -> tuple:
+    """The loop's own dispatch of one step, on random clips of one body in device memory.
+
+    Args:
+      config: resolved.
+
+    Returns:
+      The jitted dispatch, which donates the state; a state before the first step; and a batch, as
+      `dispatch(state, {}, batch)` takes it. On one device.
+    """
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    method = methods.build(config)
+    settings = config.optim
+    schedule = optim.schedule(settings.lr, settings.min_lr, 1, 1000)
+    optimizer = optim.adamw(
+        schedule, settings.weight_decay, settings.b1, settings.b2, settings.clip_norm
+    )
+    state = train_step.init_state(method, optimizer, config, mesh)
+    dispatch = train_step.make_dispatch(
+        method, optimizer, lambda _, batch: batch, config, 1000, mesh
+    )
+    encoder = config.encoder
+    shape = (1, config.batch_size, encoder.num_frames, 1, encoder.num_joints, encoder.channels)
+    steps = np.random.default_rng(0).normal(scale=0.01, size=shape).astype(np.float32)
+    lengths = np.full(shape[:2], encoder.num_frames, np.int32)
+    batch = sharding.put((steps.cumsum(2), lengths), sharding.replicated(mesh))
+    return dispatch, state, batch
+
+
+def peak_bytes(memory) -> int:
+    """Arguments, results and temporaries of a compiled program, buffers that alias counted once."""
+    return (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    )
