@@ -100,7 +100,8 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         if code:
             found, hint = f"a pickle that wants to run {code[1]}", _CONVERT
         else:
-            found, hint = f"a damaged file, or none of PyTorch's ({type(error).__name__})", None
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            found, hint = f"a damaged file, or none of PyTorch's ({reason})", None
         raise BadFile(path, found, _EXPECTED, hint=hint) from error
     while name := next((name for name in _WRAPPERS if _is_mapping(content, name)), None):
         content = content[name]
@@ -111,8 +112,8 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
 
 _EXPECTED = "a state dict, {name: tensor}"
 _CONVERT = (
-    "Nothing of it was run. If you trust the file, save its model.state_dict() alone where its code "
-    "is installed."
+    "Nothing of it was run. If you trust the file: where its code is installed, load it and save "
+    "model.state_dict() alone."
 )
 
 
