@@ -38,6 +38,7 @@ setup(
         "cuda13": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "tf": ["tensorflow", "apache_beam", "mlcroissant"],  # for `tfds build` and `tfds.load`
+        "torch": ["torch>=2.6"],  # for published weights in .pth files (amr_jax.interop)
         "test": ["pytest>=8", "hypothesis>=6", "ruff>=0.14"],
     },
 )

@@ -99,6 +99,37 @@ def load_encoder(
     Raises:
       UserError: no such run, no complete checkpoint, or damaged files.
     """
+    folder, config, step = _find(workdir, step)
+    stored = _stored(folder, step)
+    if not average:
+        tree = {"params": {"encoder": stored["params"]["encoder"]}}
+        return _read(folder, step, tree)["params"]["encoder"], config, step
+    if not stored["average"]:
+        raise UserError(
+            f"{folder.parent}: this run kept no average of its encoder (its config has "
+            "optim.ema_decay=0); evaluate the encoder itself."
+        )
+    return _read(folder, step, {"average": stored["average"]})["average"], config, step
+
+
+def load_params(
+    workdir: os.PathLike | str, step: int | None = None
+) -> tuple[dict, ml_collections.ConfigDict, int]:
+    """All parameters of a pre-training run; arguments, returns and errors as `load_encoder`."""
+    folder, config, step = _find(workdir, step)
+    tree = {"params": _stored(folder, step)["params"]}
+    return _read(folder, step, tree)["params"], config, step
+
+
+def has_one(workdir: os.PathLike | str) -> bool:
+    """Whether there is a complete checkpoint in `workdir`; a folder that is not there has none."""
+    return bool(_steps(epath.Path(workdir).expanduser() / FOLDER))
+
+
+def _find(
+    workdir: os.PathLike | str, step: int | None
+) -> tuple[epath.Path, ml_collections.ConfigDict, int]:
+    """The folder of checkpoints, the run's config, and the step: that one, or the newest."""
     workdir = epath.Path(workdir).expanduser().absolute()
     config = workdirs.read_config(workdir)
     folder = workdir / FOLDER
@@ -106,18 +137,11 @@ def load_encoder(
     if not steps or (step is not None and step not in steps):
         found = f"steps {', '.join(map(str, steps))}" if steps else "no complete checkpoint"
         raise UserError(f"{folder}: found {found}; expected {step if step is not None else 'one'}.")
-    step = steps[-1] if step is None else step
-    stored = _stored(folder, step)
-    tree = (
-        {"average": stored["average"]}
-        if average
-        else {"params": {"encoder": stored["params"]["encoder"]}}
-    )
-    if average and not tree["average"]:
-        raise UserError(
-            f"{workdir}: this run kept no average of its encoder (its config has "
-            "optim.ema_decay=0); evaluate the encoder itself."
-        )
+    return folder, config, steps[-1] if step is None else step
+
+
+def _read(folder: epath.Path, step: int, tree: dict) -> dict:
+    """The part of a checkpoint that `tree`, of its metadata, names; as numpy arrays."""
     restore = ocp.args.PyTreeRestore(
         item=jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree),
         restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree),
@@ -125,10 +149,9 @@ def load_encoder(
     )
     try:
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            restored = checkpointer.restore(folder / str(step) / "state", restore)
+            return checkpointer.restore(folder / str(step) / "state", restore)
     except Exception as error:  # whatever Orbax and tensorstore make of damaged files
         raise _damaged(folder / str(step), error) from error
-    return (restored["average"] if average else restored["params"]["encoder"]), config, step
 
 
 def check_same(stored, expected, path: os.PathLike | str) -> None:

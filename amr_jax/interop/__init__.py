@@ -1,0 +1,1 @@
+"""Weights of other people's code, into amr_jax and back."""
