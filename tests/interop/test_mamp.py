@@ -20,9 +20,8 @@ def build(state, method="mamp"):
     """The method that a state dict describes, six patches visible."""
     sections = mamp.sizes(state).settings(published.HEADS)
     model = {**sections["model"], "num_visible": 6}
-    return methods.build(
-        {"method": method, "dtype": "float32", "encoder": sections["encoder"], "model": model}
-    )
+    config = {"method": method, "dtype": "float32", "attention_kernel": "xla"}
+    return methods.build({**config, "encoder": sections["encoder"], "model": model})
 
 
 @pytest.mark.parametrize("name", ["mamp", "skeleton_mae"])
