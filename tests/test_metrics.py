@@ -40,3 +40,17 @@ def test_progress_leaves_the_first_interval_out_of_the_rate(monkeypatch, capsys)
     assert progress.update(10, "loss 1") is None  # 100 s, compilation in them
     assert progress.update(20, "loss 1") == 8.0  # 10 steps of 8 in 10 s
     assert "step 20/40  loss 1  8 sequences/s  0:20 left" in capsys.readouterr().out
+
+
+def test_the_clock_leaves_compilation_and_standstills_out(monkeypatch):
+    now = iter([100.0, 104.0, 107.0, 1000.0, 1002.0])
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: next(now))
+    clock = metrics.TrainingClock([])
+    assert clock.update(range(0, 10)) == {"timed_seconds": 0.0, "timed_steps": 0}
+    assert clock.update(range(10, 20)) == {"timed_seconds": 4.0, "timed_steps": 10}
+    last = {"step": 25, **clock.update(range(20, 25))}
+    assert (last["timed_seconds"], last["timed_steps"]) == (7.0, 15)
+    # Started again: goes on from there.
+    clock = metrics.TrainingClock([last])
+    assert clock.update(range(25, 30)) == {"timed_seconds": 7.0, "timed_steps": 15}
+    assert clock.update(range(30, 40)) == {"timed_seconds": 9.0, "timed_steps": 25}
