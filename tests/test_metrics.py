@@ -40,3 +40,14 @@ def test_progress_leaves_the_first_interval_out_of_the_rate(monkeypatch, capsys)
     assert progress.update(10, "loss 1") is None  # 100 s, compilation in them
     assert progress.update(20, "loss 1") == 8.0  # 10 steps of 8 in 10 s
     assert "step 20/40  loss 1  8 sequences/s  0:20 left" in capsys.readouterr().out
+
+
+def test_the_clock_leaves_out_every_dispatch_that_compiles(monkeypatch):
+    now = iter([0.0, 100.0, 110.0, 120.0, 170.0])
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: next(now))
+    clock = metrics.TrainingClock([{"timed_seconds": 5.0, "timed_steps": 5}])  # an earlier start
+    assert clock.update(range(5, 15)) == {"timed_seconds": 5.0, "timed_steps": 5}
+    assert clock.update(range(15, 25)) == {"timed_seconds": 15.0, "timed_steps": 15}
+    assert clock.update(range(25, 35)) == {"timed_seconds": 25.0, "timed_steps": 25}
+    # The last dispatch is shorter, and so another program.
+    assert clock.update(range(35, 38)) == {"timed_seconds": 25.0, "timed_steps": 25}
