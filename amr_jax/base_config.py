@@ -1,8 +1,10 @@
 """What the pre-training configs of all methods share; configs/<method>.py adds what is its own.
 
 The data, the encoder, the mask's size, the decoder's sizes and the optimiser stand here once, so
-that methods differ in nothing else. Imports no JAX.
+that methods differ in nothing else. So does what comparisons of methods share. Imports no JAX.
 """
+
+from collections.abc import Iterable
 
 import ml_collections
 
@@ -126,3 +128,41 @@ def _runlocal(config: ml_collections.ConfigDict) -> None:
     config.optim.warmup_epochs = 0
     config.steps_per_dispatch = 2
     config.checkpoint.epochs = 1
+
+
+def comparison(argument: str, configs: str) -> ml_collections.ConfigDict:
+    """The shared part of configs/compare.py and configs/ablation.py, which add rows and tables.
+
+    Args:
+      argument: `NAME`, or `NAME,runlocal`: every row in its `runlocal` variant.
+      configs: the folder of the config files that rows and protocols name.
+    """
+    name, _, runlocal = datasets.argument(argument)
+    config = ml_collections.ConfigDict()
+    config.dataset = name
+    config.runlocal = runlocal
+    config.data_dir = "~/tensorflow_datasets"
+    config.seed = 0  # of pre-training and evaluation
+    config.budget = "epochs"  # the same for every row; or 'seconds', of training
+    config.epochs = 0  # 0: as many as the rows' config files say
+    config.seconds = 3600.0  # with budget='seconds'
+    config.overrides = ()  # of every row's config: ('batch_size=64', 'model.mask_ratio=0.8')
+    config.protocols = ("linear", "knn")
+    config.protocol_overrides = ()  # of theirs: ('linear.epochs=50',)
+    config.only = ""  # rows to train now: 'amr,mamp'; '': all
+    config.configs = configs
+    config.reference = ""  # the row that speed-ups are against
+    config.ours = ""  # the row that the notes compare with all others
+    config.rows = ml_collections.ConfigDict()
+    config.tables = ml_collections.ConfigDict(sort_keys=False)  # rows run in the tables' order
+    return config
+
+
+def row(title: str, config: str, *overrides: str) -> ml_collections.ConfigDict:
+    """A row of a comparison: `overrides` of the file `config`.py, as 'model.contrast=0.1'."""
+    return ml_collections.ConfigDict({"title": title, "config": config, "overrides": overrides})
+
+
+def table(title: str, rows: Iterable[str], plot: str = "time") -> ml_collections.ConfigDict:
+    """A table of a comparison: rows by name; `plot` accuracy over training 'time' or over 'r'."""
+    return ml_collections.ConfigDict({"title": title, "rows": tuple(rows), "plot": plot})

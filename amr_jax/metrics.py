@@ -105,18 +105,23 @@ class TrainingClock:
     def __init__(self, lines: list[dict]):
         last = lines[-1] if lines else {}
         self._seconds, self._steps = last.get("timed_seconds", 0.0), last.get("timed_steps", 0)
-        self._since: float | None = None
+        self._since = time.monotonic()
+        self._lengths: set[int] = set()
 
     def update(self, steps: range) -> dict[str, float]:
-        """Notes that `steps` are just done; the first dispatch of a start, which compiles, is free.
+        """Notes that `steps` are just done.
+
+        The first dispatch of a start is not counted, nor the first of another length, as the last
+        of a run often is: they compile.
 
         Returns:
           `timed_seconds`, and `timed_steps`, how many steps they held.
         """
         now = time.monotonic()
-        if self._since is not None:
+        if len(steps) in self._lengths:
             self._seconds += now - self._since
             self._steps += len(steps)
+        self._lengths.add(len(steps))
         self._since = now
         return {"timed_seconds": round(self._seconds, 3), "timed_steps": self._steps}
 

@@ -200,6 +200,10 @@ class Loop:
         batches = data.batches(first_step, self._total_steps, k)
         with contextlib.closing(writer):
             for steps in input_pipeline.dispatches(first_step, self._total_steps, k):
+                if pending and len(steps) != len(pending[0]):
+                    # This one compiles, which is not to count as time of the one before it.
+                    self._report(writer, progress, *pending)
+                    pending = None
                 state, measured = dispatch(state, data.arrays, next(batches))
                 # The device is busy with this dispatch while the one before it is reported.
                 if pending:

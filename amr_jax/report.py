@@ -45,16 +45,17 @@ def per_class_csv(class_names: Sequence[str], confusions: dict[str, np.ndarray])
             accuracy = per_class_accuracy(confusion)[k]
             row += [confusion[k, k], "absent" if np.isnan(accuracy) else f"{accuracy:.4f}"]
         rows.append(row)
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def confusion_csv(class_names: Sequence[str], confusion: np.ndarray) -> str:
     """The counts, with the true classes' names in the first column, the predicted in the head."""
     head = ["true \\ predicted", *class_names]
-    return _csv([head, *([n, *row] for n, row in zip(class_names, confusion, strict=True))])
+    return csv_text([head, *([n, *row] for n, row in zip(class_names, confusion, strict=True))])
 
 
-def _csv(rows: Sequence[Sequence]) -> str:
+def csv_text(rows: Sequence[Sequence]) -> str:
+    """Rows of cells as comma-separated lines."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
@@ -91,9 +92,14 @@ def confusion_png(class_names: Sequence[str], confusion: np.ndarray, title: str)
             axes.text(
                 j, i, f"{share[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=8
             )
-    png = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(png)
-    return png.getvalue()
+    return png(figure)
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the content of a .png file."""
+    content = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(content)
+    return content.getvalue()
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:

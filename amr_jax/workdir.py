@@ -61,16 +61,28 @@ def start(workdir: os.PathLike | str, config: ml_collections.ConfigDict, free: s
         raise UserError(f"--workdir={workdir}: cannot make this folder ({error}).") from error
     path = workdir / CONFIG_FILE
     if path.exists():
-        changed = differences(read_config(workdir), config, free)
-        if changed:
-            raise UserError(
-                f"{path}: this workdir belongs to a run with another config:\n  "
-                + "\n  ".join(changed)
-                + "\nUse a new --workdir, or the config of the run to resume it."
-            )
+        refuse_another(workdir, config, free)
     if jax.process_index() == 0:
         write(path, config.to_json_best_effort(indent=2, sort_keys=True) + "\n")
         write(workdir / VERSIONS_FILE, json.dumps(versions(), indent=2) + "\n")
+
+
+def refuse_another(
+    workdir: os.PathLike | str, config: ml_collections.ConfigDict, free: set[str]
+) -> None:
+    """Raises `UserError`, naming keys, unless the run in `workdir` has this config.
+
+    Args:
+      workdir, config, free: see `start`.
+    """
+    changed = differences(read_config(workdir), config, free)
+    if changed:
+        raise UserError(
+            f"{epath.Path(workdir) / CONFIG_FILE}: this workdir belongs to a run with another "
+            "config:\n  "
+            + "\n  ".join(changed)
+            + "\nUse a new --workdir, or the config of the run to resume it."
+        )
 
 
 def read_config(workdir: os.PathLike | str) -> ml_collections.ConfigDict:

@@ -8,12 +8,15 @@ import ml_collections
 import numpy as np
 import pytest
 
-from amr_jax import datasets, evaluate, methods, pretrain, records, workdir
+from amr_jax import compare, datasets, evaluate, methods, pretrain, records, workdir
+from amr_jax.comparison import rows
 from amr_jax.errors import UserError
+from tests.comparison import handmade
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 PROTOCOLS = {"linear", "knn"}
-METHODS = sorted({path.stem for path in CONFIGS.glob("*.py")} - PROTOCOLS)
+COMPARISONS = {"compare", "ablation"}
+METHODS = sorted({path.stem for path in CONFIGS.glob("*.py")} - PROTOCOLS - COMPARISONS)
 
 
 def get_config(name: str, argument: str) -> ml_collections.ConfigDict:
@@ -138,7 +141,47 @@ def test_a_protocol_reads_every_key(protocol, tmp_path, monkeypatch):
     assert unread_keys(config, lambda c: evaluate.run(c, tmp_path / "results"), monkeypatch) == []
 
 
-@pytest.mark.parametrize("name", METHODS + sorted(PROTOCOLS))
+@pytest.mark.parametrize("dataset", datasets.DATASETS)
+@pytest.mark.parametrize("comparison", sorted(COMPARISONS))
+def test_every_row_of_a_comparison_is_a_method(comparison, dataset):
+    full, local = get_config(comparison, dataset), get_config(comparison, f"{dataset},runlocal")
+    assert full.dataset == local.dataset == dataset
+    assert sorted(leaves(local).values()) == sorted(leaves(full).values())
+    for config in (full, local):
+        for name in rows.in_order(config):
+            made = pretrain.resolve(rows.pretraining(config, name))
+            assert made.dataset == dataset
+            methods.build(made)
+        for name in config.protocols:
+            assert rows.protocol(config, name).protocol == name
+
+
+@pytest.mark.parametrize("dataset", datasets.DATASETS)
+def test_the_baselines_predict_as_many_patches_as_the_full_method(dataset):
+    config = get_config("ablation", dataset)
+    predicted = {
+        name: methods.build(pretrain.resolve(rows.pretraining(config, name))).num_predicted
+        for name in config.rows
+    }
+    alike = {predicted[name] for name in ("baseline1", "baseline2", "dd", "full")}
+    assert alike == {{"nwucla": 40, "synthetic": 75}.get(dataset, 125)}
+    by_r = [predicted[name] for name in config.tables.r.rows]
+    assert by_r == sorted(by_r, reverse=True)
+    assert by_r[-1] == datasets.get(dataset).layout.num_joints  # one for each joint
+
+
+@pytest.mark.parametrize("comparison", sorted(COMPARISONS))
+def test_a_comparison_reads_every_key(comparison, tmp_path, monkeypatch):
+    def untrained(config, name, training, protocols, folder):
+        return handmade.row(name, linear=0.5, title=config.rows[name].title)
+
+    monkeypatch.setattr(compare, "run_row", untrained)
+    monkeypatch.setattr(compare.tables.pictures, "comparison", lambda *_, plot, **__: b"")
+    config = get_config(comparison, "nwucla,runlocal")
+    assert unread_keys(config, lambda c: compare.run(c, tmp_path), monkeypatch) == []
+
+
+@pytest.mark.parametrize("name", METHODS + sorted(PROTOCOLS | COMPARISONS))
 def test_a_wrong_argument_names_the_choices(name):
     with pytest.raises(UserError, match=r"unknown data set 'ntu61'; expected one of: ntu60_xsub"):
         get_config(name, "ntu61")

@@ -42,15 +42,12 @@ def test_progress_leaves_the_first_interval_out_of_the_rate(monkeypatch, capsys)
     assert "step 20/40  loss 1  8 sequences/s  0:20 left" in capsys.readouterr().out
 
 
-def test_the_clock_leaves_compilation_and_standstills_out(monkeypatch):
-    now = iter([100.0, 104.0, 107.0, 1000.0, 1002.0])
+def test_the_clock_leaves_out_every_dispatch_that_compiles(monkeypatch):
+    now = iter([0.0, 100.0, 110.0, 120.0, 170.0])
     monkeypatch.setattr(metrics.time, "monotonic", lambda: next(now))
-    clock = metrics.TrainingClock([])
-    assert clock.update(range(0, 10)) == {"timed_seconds": 0.0, "timed_steps": 0}
-    assert clock.update(range(10, 20)) == {"timed_seconds": 4.0, "timed_steps": 10}
-    last = {"step": 25, **clock.update(range(20, 25))}
-    assert (last["timed_seconds"], last["timed_steps"]) == (7.0, 15)
-    # Started again: goes on from there.
-    clock = metrics.TrainingClock([last])
-    assert clock.update(range(25, 30)) == {"timed_seconds": 7.0, "timed_steps": 15}
-    assert clock.update(range(30, 40)) == {"timed_seconds": 9.0, "timed_steps": 25}
+    clock = metrics.TrainingClock([{"timed_seconds": 5.0, "timed_steps": 5}])  # an earlier start
+    assert clock.update(range(5, 15)) == {"timed_seconds": 5.0, "timed_steps": 5}
+    assert clock.update(range(15, 25)) == {"timed_seconds": 15.0, "timed_steps": 15}
+    assert clock.update(range(25, 35)) == {"timed_seconds": 25.0, "timed_steps": 25}
+    # The last dispatch is shorter, and so another program.
+    assert clock.update(range(35, 38)) == {"timed_seconds": 25.0, "timed_steps": 25}

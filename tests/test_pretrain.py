@@ -181,3 +181,27 @@ def test_two_bodies_as_published_streamed_on_eight_devices(tiny_ntu, tmp_path):
         "6 sequences, 9 bodies"
     )
     assert_same_course(tmp_path / "streamed", tmp_path / "resident")
+
+
+def test_a_dispatch_is_reported_before_one_of_another_length_compiles(tmp_path):
+    config = tiny_config("nowhere", **{"steps_per_dispatch": 4, "checkpoint.epochs": 100})
+    reported = {}
+
+    class Data:
+        arrays = None
+
+        def batches(self, start, stop, k):
+            return iter([4, 4, 4, 2])
+
+    def dispatch(state, arrays, length):
+        reported[state] = [line["step"] for line in metrics.read_metrics(tmp_path)]
+        return state + length, {"loss": np.zeros(length)}
+
+    class Checkpoints:
+        def save(self, step, state):
+            assert step == state == 14
+
+    loop = pretrain.Loop(config, tmp_path, num_units=40, num_sequences=40, total_steps=14)
+    loop.run(0, 0, Data(), dispatch, Checkpoints())
+    assert reported == {0: [], 4: [], 8: [4], 12: [4, 8, 12]}
+    assert metrics.read_metrics(tmp_path)[-1]["timed_steps"] == 8

@@ -42,7 +42,7 @@ class Outcome:
     Attributes:
       predictions: (S,) int32, the class given to each test sequence, in the order of the split, by
         what counts as the result (the last epoch, where there are epochs).
-      metrics: scalars for results.json, fractions in [0, 1]; 'top1' at least.
+      metrics: scalars for results.json; 'top1' at least, accuracies as fractions in [0, 1].
     """
 
     predictions: np.ndarray

@@ -75,7 +75,10 @@ def test_protocol():
 
     expected = brute_force(first_frames(queries), first_frames(bank), bank.label, 1)
     np.testing.assert_array_equal(outcome.predictions, expected)
-    assert outcome.metrics == {"top1": np.mean(expected == queries.label)} == lines[0]
+    assert outcome.metrics == lines[0]
+    assert outcome.metrics["top1"] == np.mean(expected == queries.label)
+    spread = first_frames(queries).std(axis=0).mean()
+    np.testing.assert_allclose(outcome.metrics["feature_std"], spread, rtol=1e-5)
 
 
 def test_every_training_sequence_finds_itself():

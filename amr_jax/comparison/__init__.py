@@ -1,0 +1,1 @@
+"""What `python -m amr_jax.compare` consists of: rows' configs, budget, tables, pictures."""

@@ -1,0 +1,38 @@
+r"""AMR beside its rivals: cost, training time and accuracy of each, in one table.
+
+  python -m amr_jax.compare --config=configs/compare.py:ntu60_xsub --config.data_dir=DATA \
+      --workdir=DIR
+
+The argument is a data set of `amr_jax/datasets.py`, or `NAME,runlocal` for small models and
+batches: a minute a row on two cores. All rows see the same data for the same number of epochs, or,
+with `--config.budget=seconds --config.seconds=36000`, train equally long. `--config.only=amr,mamp`
+runs these rows now; what an earlier start in the same workdir finished stays in the table. Results:
+the README's tables.
+"""
+
+from pathlib import Path
+
+import ml_collections
+
+from amr_jax import base_config
+from amr_jax.base_config import row, table
+
+
+def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
+    """The config for `NAME` or `NAME,runlocal`."""
+    config = base_config.comparison(argument, configs=str(Path(__file__).resolve().parent))
+    config.reference = "mamp"
+    config.ours = "amr"
+    rows = {
+        "skeleton_mae": row("SkeletonMAE", "skeleton_mae"),
+        "mamp": row("MAMP", "mamp"),
+        "sjepa": row("S-JEPA", "sjepa"),
+        "gfp": row("GFP", "gfp"),
+        "nat": row("NAT", "nat"),
+        # The weight is not published (amr_jax/methods/nat.py).
+        "nat_con": row("NAT w/ Con", "nat", "model.contrast=0.1"),
+        "amr": row("AMR", "amr"),
+    }
+    config.rows.update(rows)
+    config.tables.comparison = table("Methods", rows)
+    return config

@@ -1,0 +1,183 @@
+"""The command: two rows end to end, interrupted and resumed; what it refuses; equal time."""
+
+import json
+
+import jax
+import pytest
+
+from amr_jax import compare, evaluate, metrics, pretrain, sharding, workdir
+from amr_jax.errors import UserError
+from configs import compare as methods_config
+
+
+def configured(data_dir, **changes):
+    """Two rows at a size that compiles in seconds."""
+    config = methods_config.get_config("nwucla,runlocal")
+    config.data_dir = str(data_dir)
+    config.only = "mamp,amr"
+    config.overrides = (
+        "input.split=train",
+        "steps_per_dispatch=1",  # all are equally long: one program to compile
+        "encoder.num_frames=24",
+        "encoder.width=16",
+        "encoder.depth=1",
+        "model.decoder_width=16",
+    )
+    config.protocols = ("knn",)
+    config.protocol_overrides = ("knn.train_split=train", "knn.test_split=test")
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def one_device(monkeypatch):
+    """Everything on the first of the eight simulated devices: half the time."""
+    make_mesh = sharding.make_mesh
+    monkeypatch.setattr(sharding, "make_mesh", lambda devices=None: make_mesh(jax.devices()[:1]))
+
+
+def watched(monkeypatch):
+    """The folders, from now on, that are trained and judged in."""
+    seen = []
+    for module in (pretrain, evaluate):
+        run = module.run
+
+        def noting(config, folder, run=run):
+            seen.append(f"{folder.parent.name}/{folder.name}")
+            return run(config, folder)
+
+        monkeypatch.setattr(module, "run", noting)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_ucla, tmp_path_factory):
+    """A comparison of two rows, killed before the last evaluation and started again."""
+    folder = tmp_path_factory.mktemp("comparisons") / "two"
+    with pytest.MonkeyPatch.context() as patch:
+        one_device(patch)
+        run = evaluate.run
+
+        def dies(config, where):
+            if where.parent.name == "amr" and where.name == "knn":
+                raise KeyboardInterrupt
+            return run(config, where)
+
+        patch.setattr(evaluate, "run", dies)
+        with pytest.raises(KeyboardInterrupt):
+            compare.run(configured(tiny_ucla), folder)
+    assert (folder / "mamp" / compare.ROW_FILE).exists()
+    assert not (folder / "amr" / compare.ROW_FILE).exists()
+    before = (folder / "comparison.md").read_text()
+    assert "| MAMP |" in before
+    assert "| AMR |" not in before
+    with pytest.MonkeyPatch.context() as patch:
+        one_device(patch)
+        seen = watched(patch)
+        rows = compare.run(configured(tiny_ucla), folder, command="python -m it")
+    # Of a row that is trained, the run goes on from its last checkpoint: nothing is left of it.
+    assert seen == ["two/amr", "amr/knn"]
+    return folder, rows
+
+
+def test_two_rows_leave_what_they_promise(finished):
+    folder, rows = finished
+    assert list(rows) == ["mamp", "amr"]
+    for name, row in rows.items():
+        assert json.loads((folder / name / compare.ROW_FILE).read_text()) == row
+        assert row["steps"] == metrics.read_metrics(folder / name)[-1]["step"] == 5
+        assert row["training_seconds"] > 0
+        assert (row["train_sequences"], row["test_sequences"], row["bodies"]) == (40, 20, 1)
+        results = json.loads((folder / name / "knn" / "results.json").read_text())
+        assert row["protocols"] == {"knn": results["encoders"]}
+        assert row["protocols"]["knn"]["pretrained"]["feature_std"] > 0
+        # The same encoder, and the same one to hold it against.
+        assert row["protocols"]["knn"]["random"]["top1"] == pytest.approx(
+            rows["mamp"]["protocols"]["knn"]["random"]["top1"]
+        )
+    assert rows["mamp"]["costs"]["num_predicted"] == 6 * rows["amr"]["costs"]["num_predicted"]
+    assert rows["mamp"]["costs"]["linear_gflops"] > rows["amr"]["costs"]["linear_gflops"] > 0
+    text = (folder / "comparison.md").read_text()
+    assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")] == [
+        "| method",
+        "| ---",
+        "| MAMP",
+        "| AMR",
+        "| random encoder",
+    ]
+    assert "Command: `python -m it`" in text
+
+
+def test_finished_rows_are_neither_trained_nor_judged_nor_counted_again(
+    finished, monkeypatch, tmp_path, capsys
+):
+    folder, rows = finished
+    seen = watched(monkeypatch)
+    monkeypatch.setattr(compare.costs, "of_config", lambda *_: pytest.fail("counted again"))
+    (folder / "comparison.md").unlink()
+    # Nor are the records looked at.
+    assert compare.run(configured("/nowhere"), folder, command="python -m it") == rows
+    assert seen == []
+    assert "| AMR |" in (folder / "comparison.md").read_text()
+    assert "| AMR |" in capsys.readouterr().out
+    # What was not asked for now stays in the table.
+    assert list(compare.run(configured("/nowhere", only="mamp"), folder)) == ["mamp", "amr"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 3}, r"another config.*config\.epochs: 0 in the workdir, 3 now"),
+        ({"overrides": ()}, r"config\.overrides: \[.*now"),
+        ({"protocol_overrides": ()}, r"config\.protocol_overrides: \["),
+        ({"rows.amr.overrides": ("model.k=0.1",)}, r"row 'amr': .*model\.k: 0\.01 .*, 0\.1 now"),
+        ({"rows.amr.overrides": ("model.q=1",)}, r"row 'amr': .*no key 'model\.q'"),
+        ({"only": "gfp"}, r"row 'gfp': config\.model\.levels = 12 does not divide .* = 6"),
+    ],
+)
+def test_another_config_is_refused_by_row_and_key(finished, tiny_ucla, changes, message):
+    folder, _ = finished
+    with pytest.raises(UserError, match="(?s)" + message):
+        compare.run(configured(tiny_ucla, **changes), folder)
+    assert workdir.read_config(folder).epochs == 0
+
+
+def test_a_protocol_of_another_config_is_refused(finished, tiny_ucla, monkeypatch):
+    folder, _ = finished
+    real = compare.rows.protocol
+
+    def edited(config, name):
+        made = real(config, name)
+        made.seed = 5
+        return made
+
+    monkeypatch.setattr(compare.rows, "protocol", edited)
+    with pytest.raises(UserError, match=r"(?s)row 'mamp': .*mamp/knn.*config\.seed: 0 .*, 5 now"):
+        compare.run(configured(tiny_ucla), folder)
+
+
+def test_an_error_in_a_row_comes_with_its_name(tiny_ucla, tmp_path):
+    config = configured("/nowhere")
+    with pytest.raises(UserError, match=r"row 'mamp': /nowhere.*python -m amr_jax\.prepare"):
+        compare.run(config, tmp_path)
+
+
+def test_equal_time_is_measured_once_and_kept(tiny_ucla, tmp_path, monkeypatch):
+    trained = []
+
+    def fake(config, folder):
+        if folder.name == "mamp":
+            trained.append((config.epochs, config.optim.warmup_epochs))
+            raise KeyboardInterrupt
+        # The short run: 4 steps a second, 2.5 steps an epoch.
+        line = {"step": 10, "epoch": 4.0, "timed_steps": 8, "timed_seconds": 2.0}
+        workdir.start(folder, config, set())
+        workdir.write(folder / metrics.METRICS_FILE, json.dumps(line) + "\n")
+
+    monkeypatch.setattr(pretrain, "run", fake)
+    config = configured(tiny_ucla, budget="seconds", seconds=5.0)
+    config.overrides = (*config.overrides, "optim.warmup_epochs=1")
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            compare.run(config, tmp_path)
+        monkeypatch.setattr(compare.budget, "measure", lambda *_: pytest.fail("measured again"))
+    assert trained == [(8.0, 4.0)] * 2  # of 2 epochs, 1 was warm-up
