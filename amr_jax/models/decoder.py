@@ -33,16 +33,16 @@ class Decoder(nn.Module):
     dtype: Any = jnp.float32
     attention_kernel: str = "xla"
 
-    def embed(self, tokens: jax.Array) -> jax.Array:
+    def embedded(self, tokens: jax.Array) -> jax.Array:
         """Encoded tokens (B, K, D) at the decoder's width."""
         return layers.dense(self.width, self.dtype, "embed")(tokens)
 
-    def position(self, ids: jax.Array | None = None) -> jax.Array:
+    def positions(self, ids: jax.Array | None = None) -> jax.Array:
         """Positions of the grid, (N, width), or of `ids`, (B, K, width)."""
         grid = layers.GridEmbedding(self.num_times, self.num_joints, self.width, name="position")
         return grid(ids).astype(self.dtype)
 
-    def mask_token(self) -> jax.Array:
+    def hidden_token(self) -> jax.Array:
         """(width,), what stands in the place of a hidden patch."""
         token = self.param("mask_token", layers.embedding_init, (self.width,))
         return token.astype(self.dtype)
@@ -52,14 +52,14 @@ class Decoder(nn.Module):
 
         A visible patch is its embedded token, a hidden one the mask token.
         """
-        visible = self.embed(tokens)
+        visible = self.embedded(tokens)
         num_patches = self.num_times * self.num_joints
-        hidden = jnp.broadcast_to(self.mask_token(), (num_patches, self.width))
+        hidden = jnp.broadcast_to(self.hidden_token(), (num_patches, self.width))
 
         def insert(visible, ids):
             return hidden.at[ids].set(visible, unique_indices=True)
 
-        return jax.vmap(insert)(visible, ids_keep) + self.position()
+        return jax.vmap(insert)(visible, ids_keep) + self.positions()
 
     def block(self, i: int, attention: str = "self") -> layers.Block:
         """Block number `i`."""
@@ -95,9 +95,9 @@ class QueryDecoder(Decoder):
         """Visible tokens (B, K, D) -> predictions (B, num_times · num_joints, values)."""
         num_queries = self.num_times * self.num_joints
         queries = self.param("queries", layers.embedding_init, (num_queries, self.width))
-        x = queries.astype(self.dtype) + self.position()
+        x = queries.astype(self.dtype) + self.positions()
         x = jnp.broadcast_to(x, (tokens.shape[0], *x.shape))
-        context = self.embed(tokens)
+        context = self.embedded(tokens)
         for i in range(self.depth):
             x = self.block(i, "cross+self" if self.self_attention else "cross")(x, context)
         return self.predict(x)
@@ -131,9 +131,9 @@ class SelfAttentionDecoder(Decoder):
         if ids_decode is None:
             x = pooled(self.mask_tokens_inserted(tokens, ids_keep), self.num_joints, self.pool)
         else:
-            hidden = jnp.broadcast_to(self.mask_token(), (*ids_decode.shape, self.width))
-            x = jnp.concatenate([hidden, self.embed(tokens)], axis=1)
-            x = x + self.position(jnp.concatenate([ids_decode, ids_keep], axis=1))
+            hidden = jnp.broadcast_to(self.hidden_token(), (*ids_decode.shape, self.width))
+            x = jnp.concatenate([hidden, self.embedded(tokens)], axis=1)
+            x = x + self.positions(jnp.concatenate([ids_decode, ids_keep], axis=1))
         for i in range(self.depth):
             x = self.block(i)(x)
         if ids_decode is not None:
