@@ -1,7 +1,8 @@
 """The same wall-clock time of training for every row: how many epochs that is, by a short run.
 
-A row's short run is pre-training as it will be, data, reports and checkpoints included; as everywhere, what compiles does not count (`metrics.TrainingClock`). What it found is
-written down, so that a row that is started again trains for as many epochs as it began with.
+A row's short run is pre-training as it will be, data, reports and checkpoints included; as
+everywhere, what compiles does not count (`metrics.TrainingClock`). What it found is written down,
+so that a row that is started again trains for as many epochs as it began with.
 """
 
 import json
