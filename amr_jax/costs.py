@@ -6,6 +6,7 @@ what it emits, attention and loss included: `forward_flops`.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -81,30 +82,44 @@ def abstract_variables(method: nn.Module, bodies: int) -> dict:
     return jax.eval_shape(method.init, keys, clips_of(method, bodies))
 
 
+def loss_arguments(method: nn.Module, bodies: int) -> tuple:
+    """Shapes of what `train_step.method_loss(method)` takes for `bodies` bodies."""
+    variables = abstract_variables(method, bodies)
+    params = variables.pop("params")
+    average = params["encoder"] if method.momentum_encoder else {}
+    keys = {name: jax.random.key(0) for name in method.streams}
+    return params, variables, average, clips_of(method, bodies), keys
+
+
 def linear_flops(method: nn.Module, bodies: int) -> int:
-    """2 · inputs · outputs of every linear layer, summed over a forward pass of `bodies` bodies."""
+    """2 · inputs · outputs of every `nn.Dense`, summed over a forward pass of `bodies` bodies.
+
+    A momentum encoder's pass is one of them: interceptors reach into a nested `apply`. A layer that
+    is called under `vmap` or `scan` would count for one element only; no method has one.
+    """
     total = 0
 
     def count(layer, args, kwargs, context):
         nonlocal total
         out = layer(*args, **kwargs)
-        if isinstance(context.module, nn.Dense):
+        if isinstance(context.module, nn.Dense) and context.method_name == "__call__":
             total += 2 * args[0].size * out.shape[-1]
         return out
 
+    arguments = loss_arguments(method, bodies)
+    # `method_loss` makes a new function each time: of one that JAX has traced before, it would
+    # take the shapes from its cache, and nothing would be counted.
     with nn.intercept_methods(count):
-        abstract_variables(method, bodies)
+        jax.eval_shape(train_step.method_loss(method), *arguments)
     return total
 
 
 def forward_flops(method: nn.Module, bodies: int) -> float:
-    """What the compiler of this backend counts for the loss of `bodies` bodies."""
-    loss = train_step.method_loss(method)
-    variables = abstract_variables(method, bodies)
-    params = variables.pop("params")
-    average = params["encoder"] if method.momentum_encoder else {}
-    keys = {name: jax.random.key(0) for name in method.streams}
-    lowered = jax.jit(loss).lower(params, variables, average, clips_of(method, bodies), keys)
+    """What the compiler of this backend counts for the loss of `bodies` bodies.
+
+    It knows nothing of the inside of cuDNN's attention: ask with the kernel `xla`.
+    """
+    lowered = jax.jit(train_step.method_loss(method)).lower(*loss_arguments(method, bodies))
     return lowered.compile().cost_analysis()["flops"]
 
 
@@ -137,8 +152,15 @@ def training_step(config: ml_collections.ConfigDict) -> tuple:
     return dispatch, state, batch
 
 
-def peak_bytes(memory) -> int:
-    """Arguments, results and temporaries of a compiled program, buffers that alias counted once."""
+def peak_bytes(memory: Any) -> int:
+    """Arguments, results and temporaries of a compiled program, buffers that alias counted once.
+
+    A donated argument and the result that takes its place are one buffer. (The compiler's own
+    `peak_memory_in_bytes` is no substitute: on CPU it leaves the temporaries out.)
+
+    Args:
+      memory: a compiled program's `memory_analysis()`.
+    """
     return (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes

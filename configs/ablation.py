@@ -1,4 +1,4 @@
-r"""The paper's ablations of AMR, and one of the weighting: a table for each.
+r"""The paper's ablations of AMR, of the weighting and of the target: a table for each.
 
   python -m amr_jax.compare --config=configs/ablation.py:ntu60_xsub --config.data_dir=DATA \
       --workdir=DIR
@@ -54,6 +54,25 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
             "exponential", "amr", "model.weighting=exponential", f"model.k={EXPONENTIAL_K}"
         ),
     }
+    # What the paper leaves open; 'full' is motion, patch, and 'dd' the same unweighted.
+    targets = {
+        f"{target}_{normalisation}": row(
+            f"{target}, {normalisation}",
+            "amr",
+            f"model.target={target}",
+            f"model.normalisation={normalisation}",
+        )
+        for target in ("motion", "joint")
+        for normalisation in ("patch", "timestamps", "none")
+        if (target, normalisation) != ("motion", "patch")
+    }
+    targets["joint_none_mse"] = row(
+        "joint, none, plain MSE",
+        "amr",
+        "model.target=joint",
+        "model.normalisation=none",
+        "model.weighting=none",
+    )
     windows = {f"window_{n}": row(f"n = {n}", "amr", f"model.windows=({n},)") for n in (4, 8, 12)}
     # By r; 'full' is the row with AMR's own.
     by_r = {
@@ -62,7 +81,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
         if num_times % r == 0
     }
     rows_of_r = [f"r_{r}" if r != R else "full" for r in by_r]
-    config.rows.update(rows | windows | {f"r_{r}": by_r[r] for r in by_r if r != R})
+    config.rows.update(rows | targets | windows | {f"r_{r}": by_r[r] for r in by_r if r != R})
 
     config.tables.components = table("Components", ("baseline1", "baseline2", "dd", "full"))
     config.tables.decoder = table("Attention of the decoder (full AMR: MCA)", ("full", "mca_msa"))
@@ -73,5 +92,8 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.tables.weighting = table(
         "Weighting by motion energy (full AMR: ratio, k = 0.01)",
         ("ratio_low", "full", "ratio_high", "power", "exponential", "dd"),
+    )
+    config.tables.targets = table(
+        "Targets and their normalisation (full AMR: motion, patch)", ("full", "dd", *targets)
     )
     return config

@@ -15,19 +15,17 @@ from amr_jax import base_config
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
     config = base_config.pretraining("gfp", argument)
+    width = config.model.decoder_width
     config.model.masking = "motion_aware"
     config.model.decoder_depth = min(2, config.model.decoder_depth)  # blocks of each level
     config.model.levels = (5, 10, 30)  # patches of a cell in time
-    config.model.feature_width = 256
-    config.model.hidden = 512
-    config.model.global_hidden = 2048
+    config.model.feature_width = width
+    config.model.hidden = 2 * width  # 512 at full size
+    config.model.global_hidden = 8 * width  # 2048 at full size
     config.model.prediction_weight = 5.0
     config.model.covariance_weight = 5.0
     config.model.variance_weight = 1.0
     if config.dataset in base_config.SMALL:  # 12 and 18 patches in time
         config.model.levels = (3, 6, config.encoder.num_frames // config.encoder.patch_len)
-        config.model.feature_width = config.model.decoder_width
         config.model.decoder_depth = 1
-        config.model.hidden = 2 * config.model.decoder_width
-        config.model.global_hidden = 8 * config.model.decoder_width
     return config

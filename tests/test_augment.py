@@ -200,3 +200,27 @@ def test_each_axis_has_its_own_largest_angle():
     turned = augment.random_rotate(jax.random.key(0), clip, (0.0, 3.0, 0.0))
     np.testing.assert_allclose(turned[..., 1], clip[..., 1], atol=1e-6)  # heights stay
     assert float(jnp.abs(turned[..., 0] - clip[..., 0]).max()) > 0.1
+
+
+def test_a_mirror_swaps_the_sides_and_is_its_own_inverse():
+    clip = jnp.asarray(WALK)  # two joints
+    out = augment.mirror(clip, (1, 0))
+    np.testing.assert_array_equal(out[:, 0], WALK[:, 1] * [-1, 1, 1])
+    np.testing.assert_array_equal(augment.mirror(out, (1, 0)), clip)
+    np.testing.assert_array_equal(augment.mirror(clip, (0, 1))[..., 1:], clip[..., 1:])
+    draw = jax.jit(jax.vmap(lambda key: augment.random_mirror(key, clip, (1, 0))))
+    views = draw(jax.random.split(jax.random.key(0), 200))
+    flipped = (views == out).all((1, 2, 3))
+    assert ((views == clip).all((1, 2, 3)) | flipped).all()
+    assert 70 < flipped.sum() < 130
+
+
+def test_a_shift_moves_the_whole_clip_by_one_vector_within_its_bound():
+    clip = jnp.asarray(WALK)
+    shift = jax.jit(jax.vmap(lambda key: augment.random_shift(key, clip, 0.2)))
+    moved = shift(jax.random.split(jax.random.key(0), 300)) - clip
+    np.testing.assert_allclose(moved, jnp.broadcast_to(moved[:, :1, :1], moved.shape), atol=2e-6)
+    vectors = np.asarray(moved[:, 0, 0])
+    assert abs(vectors).max() < 0.2 + 1e-5
+    assert (vectors.max(0) > 0.19).all()
+    assert (vectors.min(0) < -0.19).all()

@@ -78,6 +78,21 @@ def unread_keys(config, run, monkeypatch) -> list[str]:
     return sorted(name for key, name in names.items() if key not in read)
 
 
+# Data sets of one layout have configs that differ in nothing which the stand-in for records heeds:
+# each such config is trained once.
+_trained: dict[str, list[str]] = {}
+
+
+def trained_once_unread(config, folder, monkeypatch) -> list[str]:
+    """`trained_unread`, or what it found for a config equal but for the data set's name."""
+    content = config.to_dict()
+    del content["dataset"], content["input"]["centre"]
+    content = repr(content)
+    if content not in _trained:
+        _trained[content] = trained_unread(config, folder, monkeypatch)
+    return _trained[content]
+
+
 def trained_unread(config, folder, monkeypatch) -> list[str]:
     """The keys of a pre-training config that nothing looks at during an epoch of one step."""
     config.data_dir = "somewhere"
@@ -99,7 +114,7 @@ def test_config_of_a_method(method, dataset, tmp_path, monkeypatch):
 
     local = get_config(method, f"{dataset},runlocal")
     assert sorted(leaves(local).values()) == sorted(leaves(full).values())
-    assert trained_unread(local, tmp_path, monkeypatch) == []
+    assert trained_once_unread(local, tmp_path, monkeypatch) == []
 
 
 def test_a_key_that_nothing_reads_is_found(tmp_path, monkeypatch):

@@ -106,3 +106,19 @@ def test_one_body_eagerly_compiled_and_mapped():
     eager = mask(key, patches)
     np.testing.assert_array_equal(jax.jit(mask)(key, patches), eager)
     np.testing.assert_array_equal(jax.vmap(mask)(key[None], patches[None])[0], eager)
+
+
+def test_hidden_patches_are_drawn_uniformly_and_never_a_visible_one():
+    keep = jnp.array([[1, 4, 7], [0, 2, 9]])
+    draw = jax.jit(lambda key: masking.draw_hidden(key, keep, 10, 3))
+    drawn = np.stack([draw(jax.random.key(seed)) for seed in range(400)])
+    for body in range(2):
+        ids = drawn[:, body]
+        assert all(len(set(row)) == 3 for row in ids)
+        counts = np.bincount(ids.ravel(), minlength=10)
+        assert (counts[np.asarray(keep[body])] == 0).all()
+        hidden = np.delete(counts, np.asarray(keep[body]))
+        assert abs(hidden - 400 * 3 / 7).max() < 5 * np.sqrt(400 * 3 / 7 * 4 / 7)
+    assert (np.sort(draw(jax.random.key(0))[0]) == np.sort(drawn[0, 0])).all()
+    everything = masking.draw_hidden(jax.random.key(0), keep, 10, 7)
+    assert set(np.asarray(everything[0])) == set(range(10)) - {1, 4, 7}

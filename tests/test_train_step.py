@@ -16,7 +16,7 @@ from amr_jax import (
     sharding,
     train_step,
 )
-from configs import amr
+from configs import amr, sjepa
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,37 @@ def test_a_step_is_gradient_descent_on_the_augmented_bodies(setting, accumulate,
     ):
         np.testing.assert_allclose(mean, 0.9 * old + 0.1 * new, rtol=1e-5, atol=1e-7)
     assert after.step == 1
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_momentum_encoder_and_a_methods_own_variables_are_kept(setting, accumulate):
+    _, clips, lengths = setting
+    config = sjepa.get_config("nwucla,runlocal")
+    config.encoder.num_frames = 24
+    config.encoder.width = config.model.decoder_width = 16
+    config.optim.accumulate = accumulate
+    config.model.momentum_start = 0.8
+    method, before, after, metrics = run_step(pretrain.resolve(config), clips, lengths)
+    assert (before.variables["state"]["centre"] == 0).all()
+    # At the start the target encoder is the encoder: what it makes of the clips as they came.
+    key = train_step.stream_keys(config.seed, jnp.int32(0), ("augment",))["augment"]
+    views = [
+        augment.train_view(k, clip, length, num_frames=24, **config.augment)
+        for k, clip, length in zip(jax.random.split(key, 8), clips, lengths, strict=True)
+    ]
+    bodies = jnp.concatenate([view.swapaxes(0, 1) for view in views])
+    tokens, _ = jax.jit(method.encoder.apply)({"params": before.params["encoder"]}, bodies)
+    np.testing.assert_allclose(
+        after.variables["state"]["centre"], 0.1 * tokens.mean((0, 1)), atol=2e-6
+    )
+    keep = method.momentum(0.1)  # the first of ten steps is done
+    assert 0.8 < keep < 0.81
+    for old, new, mean in zip(
+        *map(jax.tree.leaves, (before.params["encoder"], after.params["encoder"], after.average)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(mean, keep * old + (1 - keep) * new, rtol=1e-5, atol=1e-7)
+    assert metrics["target_std"] > 0
 
 
 def test_streams_differ_by_name_step_and_seed():

@@ -53,6 +53,8 @@ class AMR(MaskedReconstruction):
       loss_on: `all` predicted elements, or only those of `masked` patches.
     """
 
+    target: str = "motion"
+    normalisation: str = "patch"
     r: int = 6
     decoder_self_attention: bool = False
     windows: tuple[int, ...] = (4, 8, 12)

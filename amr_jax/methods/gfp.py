@@ -61,7 +61,6 @@ class GFP(MaskedMethod):
     """
 
     masking: str = "motion_aware"
-    tau: float = 0.8
     decoder_depth: int = 2
     levels: tuple[int, ...] = (5, 10, 30)
     feature_width: int = 256

@@ -25,7 +25,7 @@ class MaskedMethod(nn.Module):
     Attributes:
       encoder: the shared encoder; it does not depend on anything below.
       mask_ratio: share of patches hidden.
-      num_visible: exact number of visible patches instead; None or 0: by the ratio.
+      num_visible: exact number of visible patches instead; 0 or None: by the ratio.
       masking: `random`, or `motion_aware` with temperature `tau`.
       decoder_depth, decoder_width, decoder_heads, decoder_mlp_ratio: of the decoder's blocks.
       dtype: compute dtype of the decoder.
@@ -34,9 +34,9 @@ class MaskedMethod(nn.Module):
 
     encoder: Encoder
     mask_ratio: float = 0.9
-    num_visible: int | None = None
+    num_visible: int | None = 0
     masking: str = "random"
-    tau: float = 0.75
+    tau: float = 0.8
     decoder_depth: int = 5
     decoder_width: int = 256
     decoder_heads: int = 8

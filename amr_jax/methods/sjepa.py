@@ -55,7 +55,6 @@ class SJEPA(MaskedMethod):
     """
 
     masking: str = "motion_aware"
-    tau: float = 0.8
     view_angles: tuple[float, float, float] = (0.3, 0.3, 0.3)
     view_shift: float = 0.1
     view_mirror: tuple[int, ...] = ()

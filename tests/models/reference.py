@@ -27,9 +27,12 @@ def attention(q, k, v, num_heads):
     return np.concatenate(out, -1)
 
 
+def gelu(x):
+    return x * 0.5 * (1 + _erf(x / math.sqrt(2)))
+
+
 def mlp(x, p):
-    hidden = linear(x, p["fc1"])
-    return linear(hidden * 0.5 * (1 + _erf(hidden / math.sqrt(2))), p["fc2"])
+    return linear(gelu(linear(x, p["fc1"])), p["fc2"])
 
 
 def block(x, p, num_heads, context=None):
@@ -80,7 +83,40 @@ def query_decoder(tokens, p, num_heads):
     return linear(blocks(x, p, num_heads, context=linear(tokens, p["embed"])), p["pred"])
 
 
-def self_attention_decoder(tokens, ids, p, num_heads):
+def mask_tokens_inserted(tokens, ids, p):
     x = np.array([p["mask_token"]] * len(position(p["position"])), np.float64)
     x[ids] = linear(tokens, p["embed"])
-    return linear(blocks(x + position(p["position"]), p, num_heads), p["pred"])
+    return x + position(p["position"])
+
+
+def pooled(x, num_joints, times):
+    """Means over `times` tokens of the same joint that follow each other in time."""
+    rows = x.reshape(-1, num_joints, x.shape[-1])
+    return np.concatenate(
+        [rows[start : start + times].mean(0) for start in range(0, len(rows), times)]
+    )
+
+
+def self_attention_decoder(tokens, ids, p, num_heads, pool=1):
+    num_joints = len(p["position"]["joint"])
+    x = pooled(mask_tokens_inserted(tokens, ids, p), num_joints, pool)
+    return linear(blocks(x, p, num_heads), p["pred"])
+
+
+def decoder_masking(tokens, ids, ids_decode, p, num_heads):
+    everything = mask_tokens_inserted(tokens, ids, p)
+    x = everything[np.concatenate([ids, ids_decode])]  # the order does not matter to attention
+    return linear(blocks(x, p, num_heads), p["pred"])[len(ids) :]
+
+
+def pooling_decoder(tokens, ids, p, num_heads, levels, depth):
+    num_joints, cell, number, out = len(p["position"]["joint"]), 1, 0, []
+    x = mask_tokens_inserted(tokens, ids, p)
+    for i, level in enumerate([*levels, None]):
+        x = x.mean(0, keepdims=True) if level is None else pooled(x, num_joints, level // cell)
+        cell = level
+        for _ in range(depth):
+            x = block(x, p[f"block_{number}"], num_heads)
+            number += 1
+        out.append(linear(layer_norm(x, p[f"norm_{i}"]), p[f"pred_{i}"]))
+    return out

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from amr_jax.models.decoder import QueryDecoder, SelfAttentionDecoder
+from amr_jax.models.decoder import PoolingDecoder, QueryDecoder, SelfAttentionDecoder
 from tests.models import reference
 from tests.models.params import noisy
 
@@ -26,11 +26,41 @@ def test_queries_follow_the_definition(self_attention):
         np.testing.assert_allclose(out[body], expected, atol=2e-5)
 
 
-def test_mask_tokens_follow_the_definition():
-    decoder = SelfAttentionDecoder(**SIZES)
+@pytest.mark.parametrize("pool", [1, 2], ids=["all patches", "downsampling"])
+def test_mask_tokens_follow_the_definition(pool):
+    decoder = SelfAttentionDecoder(**SIZES, pool=pool)
     params = noisy(decoder, TOKENS, IDS)
     out = jax.jit(decoder.apply)({"params": params}, TOKENS, IDS)
-    assert out.shape == (3, 10, 18)
+    assert out.shape == (3, 10 // pool, 18)
     for body in range(3):
-        expected = reference.self_attention_decoder(TOKENS[body], IDS[body], params, num_heads=4)
+        expected = reference.self_attention_decoder(
+            TOKENS[body], IDS[body], params, num_heads=4, pool=pool
+        )
         np.testing.assert_allclose(out[body], expected, atol=2e-5)
+
+
+def test_decoder_masking_decodes_the_drawn_patches_alone():
+    decoder = SelfAttentionDecoder(**SIZES)
+    drawn = jnp.array([[2, 3, 8], [0, 1, 9], [4, 8, 6]])
+    params = noisy(decoder, TOKENS, IDS, drawn)
+    out = jax.jit(decoder.apply)({"params": params}, TOKENS, IDS, drawn)
+    assert out.shape == (3, 3, 18)
+    for body in range(3):
+        expected = reference.decoder_masking(
+            TOKENS[body], IDS[body], drawn[body], params, num_heads=4
+        )
+        np.testing.assert_allclose(out[body], expected, atol=2e-5)
+
+
+def test_pooling_goes_from_fine_to_coarse():
+    sizes = SIZES | {"num_times": 4, "depth": 2}
+    decoder = PoolingDecoder(**sizes, levels=(2, 4))
+    params = noisy(decoder, TOKENS, IDS)
+    out = jax.jit(decoder.apply)({"params": params}, TOKENS, IDS)
+    assert [level.shape for level in out] == [(3, 10, 18), (3, 5, 18), (3, 1, 18)]
+    for body in range(3):
+        expected = reference.pooling_decoder(
+            TOKENS[body], IDS[body], params, num_heads=4, levels=(2, 4), depth=2
+        )
+        for level, values in zip(out, expected, strict=True):
+            np.testing.assert_allclose(level[body], values, atol=5e-5)

@@ -1,0 +1,81 @@
+"""GFP: its constraints by hand, its targets against their definition, and against collapse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from amr_jax import methods
+from amr_jax.methods.gfp import covariance_loss, variance_loss
+from tests.methods import small
+from tests.models import reference
+from tests.models.params import noisy
+
+CLIPS = small.clips()
+
+
+def test_variance_loss_by_hand_eagerly_compiled_and_mapped():
+    features = jnp.array([[0.0, 3.0, 1.0], [1.0, -3.0, 1.0]])  # std 1/2, 3, 0
+    expected = (1 - np.sqrt(0.25 + 1e-4) + 0 + 1 - 0.01) / 3
+    for f in (variance_loss, jax.jit(variance_loss)):
+        np.testing.assert_allclose(f(features), expected, rtol=1e-5)
+    mapped = jax.vmap(variance_loss)(jnp.stack([features, 10 * features]))
+    np.testing.assert_allclose(mapped, [expected, 0.99 / 3], rtol=1e-5)
+    # Collapsed features have a gradient that is finite, so that training can leave them.
+    assert jnp.isfinite(jax.grad(variance_loss)(jnp.ones((4, 3)))).all()
+
+
+def test_covariance_loss_by_hand_eagerly_compiled_and_mapped():
+    features = jnp.array([[1.0, 2.0], [-1.0, -2.0], [0.0, 0.0]])  # covariance 4/2 = 2, twice
+    for f in (covariance_loss, jax.jit(covariance_loss)):
+        np.testing.assert_allclose(f(features), 2 * 2**2 / 2, rtol=1e-6)
+    apart = jnp.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    np.testing.assert_allclose(jax.vmap(covariance_loss)(apart[None]), [0.0], atol=1e-7)
+
+
+def test_the_loss_follows_the_definition():
+    method = methods.build(small.config("gfp"))
+    params, keys = noisy(method, CLIPS), small.keys(method)
+    ids = jax.jit(lambda: method.apply({"params": params}, CLIPS, rngs=keys, method="draw_mask"))()
+    levels = [[], [], []]
+    errors = [[], [], []]
+    for clip, visible in zip(np.asarray(CLIPS, np.float64), np.asarray(ids), strict=True):
+        tokens = reference.encoder(clip, visible, params["encoder"], 3, 2)
+        predicted = reference.pooling_decoder(tokens, visible, params["decoder"], 3, (2, 4), 1)
+        motion = np.append(np.diff(clip, axis=0), np.zeros_like(clip[:1]), 0)
+        motion /= np.sqrt((motion**2).mean() + 1e-8)
+        cells = [reference.patches(motion, 6), reference.patches(motion, 12), motion.reshape(1, -1)]
+        for i, cell in enumerate(cells):
+            p = params[f"target_{i}"]
+            x = reference.gelu(reference.linear(cell, p["fc1"]))
+            x = reference.linear(reference.gelu(reference.linear(x, p["fc2"])), p["fc3"])
+            levels[i].append(x)
+            errors[i].append((predicted[i] - x) ** 2)
+    features = [np.concatenate(level) for level in levels]
+    covariance = []
+    for z in features:
+        c = np.cov(z.T)
+        covariance.append(((c - np.diag(np.diag(c))) ** 2).sum() / 6)
+    terms = {
+        "prediction": np.mean([np.concatenate(e).mean() for e in errors]),
+        "covariance": np.mean(covariance),
+        "variance": np.mean([np.maximum(0, 1 - np.sqrt(z.var(0) + 1e-4)).mean() for z in features]),
+        "target_std": np.mean([z.std(0).mean() for z in features]),
+    }
+    (loss, (metrics, _)), _ = small.loss_and_gradient(method)(params, {}, {}, CLIPS, keys)
+    for name, value in terms.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-4, err_msg=name)
+    expected = 5 * terms["prediction"] + 5 * terms["covariance"] + terms["variance"]
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+
+
+def test_bodies_that_do_not_move_are_finite():
+    method = methods.build(small.config("gfp"))
+    params = noisy(method, CLIPS)
+    still = jnp.zeros_like(CLIPS)
+    (loss, _), gradient = small.loss_and_gradient(method)(params, {}, {}, still, small.keys(method))
+    assert jnp.isfinite(loss)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_number_of_predictions_at_full_size():
+    assert methods.build(small.full_size("gfp")).num_predicted == 251
