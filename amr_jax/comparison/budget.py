@@ -1,6 +1,6 @@
 """The same wall-clock time of training for every row: how many epochs that is, by a short run.
 
-A row's short run is pre-training as it will be, data and reports included, for a few dispatches; as
+A row's short run is pre-training as it will be, data, reports and checkpoints included; as
 everywhere, what compiles does not count (`metrics.TrainingClock`). What it found is written down,
 so that a row that is started again trains for as many epochs as it began with.
 """
@@ -19,6 +19,7 @@ from amr_jax.errors import UserError
 FILE = "calibration.json"
 _FOLDER = "calibration"
 _DISPATCHES = 6  # of which the first one or two compile
+_ENOUGH_SECONDS = 20.0  # timed; of a small budget, a tenth is enough
 
 
 def epochs_for(seconds: float, steps_per_s: float, steps_per_epoch: float) -> float:
@@ -51,25 +52,27 @@ def stored(folder: os.PathLike | str) -> float | None:
 
 
 def measure(config: ml_collections.ConfigDict, seconds: float, folder: os.PathLike | str) -> float:
-    """Runs the short run and writes down, in the row's `folder`, how many epochs `seconds` are.
+    """Finds by short runs how many epochs `seconds` are, and writes it down.
 
     Args:
       config: the row's pre-training config.
       seconds: of training.
-      folder: the row's; the short run's own folder in it is taken away at the end.
+      folder: the row's. It gets the file; the short runs' folder in it is taken away at the end.
 
     Returns:
       The epochs.
     """
-    short, trial = _short(config), epath.Path(folder) / _FOLDER
-    metrics.say(f"calibration: {short.epochs} epochs, to see how many are {seconds:,.0f} s")
-    pretrain.run(short, trial)
-    last = metrics.read_metrics(trial)[-1]
-    if not last["timed_steps"]:
-        raise UserError(
-            f"{trial}: nothing was timed; expected several dispatches in {short.epochs} epochs. "
-            "Choose a smaller steps_per_dispatch: config.overrides=('steps_per_dispatch=10',)."
-        )
+    trials = epath.Path(folder) / _FOLDER
+    enough = min(_ENOUGH_SECONDS, seconds / 10)
+    epochs, last = _first_epochs(config), {"timed_seconds": 0.0}
+    while last["timed_seconds"] < enough:
+        metrics.say(f"calibration: {epochs} epochs, to see how many are {seconds:,.0f} s")
+        short = ml_collections.ConfigDict(config.copy_and_resolve_references())
+        rows.set_epochs(short, epochs)
+        pretrain.run(short, trials / str(epochs))
+        last = metrics.read_metrics(trials / str(epochs))[-1]
+        # Should that have been too short: by half longer than what it took seems to ask for.
+        epochs = math.ceil(1.5 * epochs * enough / max(last["timed_seconds"], enough / 20))
     found = {
         "seconds": seconds,
         "timed_seconds": last["timed_seconds"],
@@ -79,7 +82,7 @@ def measure(config: ml_collections.ConfigDict, seconds: float, folder: os.PathLi
     rate = last["timed_steps"] / last["timed_seconds"]
     found["epochs"] = epochs_for(seconds, rate, found["steps_per_epoch"])
     workdir.write(epath.Path(folder) / FILE, json.dumps(found, indent=2) + "\n")
-    trial.rmtree()
+    trials.rmtree()
     return found["epochs"]
 
 
@@ -94,11 +97,8 @@ def training_records(config: ml_collections.ConfigDict) -> records.Records:
     )
 
 
-def _short(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """The row's config for about `_DISPATCHES` dispatches, at least an epoch; saved at the end."""
-    short = ml_collections.ConfigDict(config.copy_and_resolve_references())
+def _first_epochs(config: ml_collections.ConfigDict) -> int:
+    """Whole epochs that hold `_DISPATCHES` dispatches."""
     # A sequence has at least one body: there are no fewer units than sequences.
     sequences = _DISPATCHES * config.steps_per_dispatch * config.batch_size
-    rows.set_epochs(short, math.ceil(sequences / len(training_records(config))))
-    short.checkpoint.epochs = short.epochs
-    return short
+    return math.ceil(sequences / len(training_records(config)))

@@ -176,7 +176,12 @@ def write(
     """
     texts = []
     for name, table in config.tables.items():
-        rows = [finished[row] for row in table.rows if row in finished]
+        # Titles may change after a row is finished.
+        rows = [
+            finished[row] | {"title": config.rows[row].title}
+            for row in table.rows
+            if row in finished
+        ]
         if not rows:
             continue
         accuracies_on = published.accuracies_on(table.rows, config.dataset)

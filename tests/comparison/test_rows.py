@@ -73,7 +73,14 @@ def test_rows_come_in_the_order_of_the_tables_each_once():
     names = rows.in_order(config)
     assert names[:5] == ["baseline1", "baseline2", "dd", "full", "mca_msa"]
     assert sorted(names) == sorted(config.rows)
-    assert list(config.tables) == ["components", "decoder", "r", "windows", "weighting"]
+    assert list(config.tables) == [
+        "components",
+        "decoder",
+        "r",
+        "windows",
+        "weighting",
+        "targets",
+    ]
     assert config.tables.r.rows == ("r_1", "r_2", "r_3", "r_4", "full", "r_12")
     full = ablation.get_config("ntu60_xsub").tables.r.rows
     assert full == ("r_1", "r_2", "r_3", "r_5", "full", "r_10", "r_15", "r_30")
