@@ -38,7 +38,9 @@ def test_features_predictions_and_loss_are_the_published_ones(name):
             {"params": params},
             CLIPS,
             rngs={"mask": KEY},
-            capture_intermediates=lambda module, _: module.name in ("encoder", "decoder"),
+            capture_intermediates=lambda module, called: (
+                module.name in ("encoder", "decoder") and called == "__call__"
+            ),
             mutable="intermediates",
         )
         return ids, loss, inside["intermediates"]
