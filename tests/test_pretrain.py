@@ -32,6 +32,22 @@ def assert_same(one, other):
         np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
 
 
+def run_that_dies_at_step_8(config, folder, monkeypatch):
+    """Interrupts a run on one device, of two steps a dispatch, when it asks for the fifth batch."""
+    batches = input_pipeline.Resident.batches
+
+    def dies(self, *args):
+        for i, batch in enumerate(batches(self, *args)):
+            if i == 4:
+                raise KeyboardInterrupt
+            yield batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(input_pipeline.Resident, "batches", dies)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain.run(config, folder, jax.devices()[:1])
+
+
 def assert_same_course(folder, other):
     """Equal losses and gradients to rounding, all the way.
 
@@ -70,18 +86,7 @@ def test_the_run_leaves_what_it_promises(undisturbed):
 
 def test_a_run_that_died_goes_on_to_the_same_bits(tiny_ucla, undisturbed, tmp_path, monkeypatch):
     config = tiny_config(tiny_ucla, **{"optim.ema_decay": 0.9})
-    batches = input_pipeline.Resident.batches
-
-    def dies_at_step_8(self, *args):
-        for i, batch in enumerate(batches(self, *args)):
-            if i == 4:
-                raise KeyboardInterrupt
-            yield batch
-
-    monkeypatch.setattr(input_pipeline.Resident, "batches", dies_at_step_8)
-    with pytest.raises(KeyboardInterrupt):
-        pretrain.run(config, tmp_path, jax.devices()[:1])
-    monkeypatch.undo()
+    run_that_dies_at_step_8(config, tmp_path, monkeypatch)
     assert metrics.read_metrics(tmp_path)[-1]["step"] == 6  # one dispatch was under way
     state = pretrain.run(config, tmp_path, jax.devices()[:1])
     assert_same(state, undisturbed[1])

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from amr_jax import input_pipeline, methods, metrics, pretrain
+from amr_jax import methods, metrics, pretrain
 from amr_jax.errors import UserError
-from tests.test_pretrain import assert_same, assert_same_course
+from tests.test_pretrain import assert_same, assert_same_course, run_that_dies_at_step_8
 
 VARIANTS = {name: (name, {}) for name in sorted(methods.METHODS)}
 VARIANTS["nat_con"] = ("nat", {"model.contrast": 0.5})
@@ -57,18 +57,7 @@ def test_sjepa_dies_and_goes_on_to_the_same_bits(tiny_ucla, tmp_path, monkeypatc
     # Its target encoder and its centre come back, too.
     config = tiny_config(tiny_ucla, "sjepa")
     undisturbed = pretrain.run(config, tmp_path / "undisturbed", jax.devices()[:1])
-    batches = input_pipeline.Resident.batches
-
-    def dies_at_step_8(self, *args):
-        for i, batch in enumerate(batches(self, *args)):
-            if i == 4:
-                raise KeyboardInterrupt
-            yield batch
-
-    monkeypatch.setattr(input_pipeline.Resident, "batches", dies_at_step_8)
-    with pytest.raises(KeyboardInterrupt):
-        pretrain.run(config, tmp_path / "killed", jax.devices()[:1])
-    monkeypatch.undo()
+    run_that_dies_at_step_8(config, tmp_path / "killed", monkeypatch)
     state = pretrain.run(config, tmp_path / "killed", jax.devices()[:1])
     assert_same(state, undisturbed)
     assert np.abs(state.variables["state"]["centre"]).max() > 0
