@@ -75,6 +75,11 @@ def run(
             continue
         metrics.say(f"\n=== {name}: {config.rows[name].title}")
         with _named(name):
+            for key, protocol in protocols.items():
+                # It is the same for all rows.
+                protocol.random_encoder = not any(
+                    "random" in row["protocols"][key] for row in finished.values()
+                )
             finished[name] = run_row(config, name, runs[name], protocols, folder / name)
         finished = {name: finished[name] for name in names if name in finished}
         tables.write(folder, config, finished, command)

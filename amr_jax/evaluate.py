@@ -5,7 +5,7 @@ r"""Evaluation: what a pre-trained encoder is worth, beside one that learned not
 
 Architecture, layout, centring and augmentation are those of the pre-training run. The protocol
 (amr_jax/protocols) runs twice: on the run's encoder, and on a randomly initialised one of the same
-architecture. Started again in the same workdir with the same config, it does its work again and
+architecture (unless `config.random_encoder` is False: a comparison needs that only once). Started again in the same workdir with the same config, it does its work again and
 replaces the results; `results.json` is written last, and taken away first.
 """
 
@@ -33,7 +33,7 @@ from amr_jax.protocols.features import Split
 RESULTS_FILE = "results.json"
 
 # What may differ between two starts in one workdir: none of it changes a number.
-FREE_KEYS = {"data_dir", "encode_batch_size"}
+FREE_KEYS = {"data_dir", "encode_batch_size", "random_encoder"}
 
 
 def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
@@ -82,7 +82,8 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
 
     writer = metrics.MetricWriter(folder, resume_step=0)
     outcomes, seconds = {}, {}
-    for name, params in {"pretrained": learned, "random": untrained}.items():
+    judged = {"pretrained": learned} | ({"random": untrained} if config.random_encoder else {})
+    for name, params in judged.items():
         start = time.monotonic()
         params = sharding.put(params, sharding.replicated(mesh))
         outcomes[name] = PROTOCOLS[config.protocol](task(params=params), config, _log(writer, name))

@@ -19,6 +19,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.protocol = "knn"
     config.pretrained = ""  # workdir of the pre-training run
     config.step = 0  # of which checkpoint; 0: the newest
+    config.random_encoder = True  # judge one that learned nothing, too
     config.average = False  # the moving average of the encoder, where the run kept one
     config.dataset = name
     config.data_dir = ""  # '': where the pre-training run read its records

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import ml_collections
@@ -55,13 +55,16 @@ def columns(reference: str, accuracies_on: str) -> list[Column]:
     ]
 
 
-def records(rows: Sequence[dict], reference: dict | None, accuracies_on: str) -> list[Record]:
+def records(
+    rows: Sequence[dict], reference: dict | None, accuracies_on: str, finished: Iterable[dict]
+) -> list[Record]:
     """The lines of a table, raw; last the encoder that learned nothing.
 
     Args:
       rows: what row.json of each holds; one at least.
       reference: of the row that speed-ups are against; None if it is not finished.
       accuracies_on: data set of the published accuracies.
+      finished: these and all other rows; the random encoder was judged with one of them.
     """
     lines = []
     for row in rows:
@@ -91,7 +94,7 @@ def records(rows: Sequence[dict], reference: dict | None, accuracies_on: str) ->
         )
     nothing = dict.fromkeys(lines[0])
     named = {"row": "random", "method": "random encoder"}
-    return [*lines, nothing | named | _accuracies(rows[0], "random")]
+    return [*lines, nothing | named | _random(finished)]
 
 
 def cells(lines: Sequence[Record], shown: Sequence[Column]) -> list[list[str]]:
@@ -185,7 +188,7 @@ def write(
         if not rows:
             continue
         accuracies_on = published.accuracies_on(table.rows, config.dataset)
-        lines = records(rows, finished.get(config.reference), accuracies_on)
+        lines = records(rows, finished.get(config.reference), accuracies_on, finished.values())
         shown = columns(config.rows[config.reference].title, accuracies_on)
         num_test = rows[0]["test_sequences"]
         missing = [row for row in table.rows if row not in finished]
@@ -271,8 +274,17 @@ def _epoch_seconds(row: dict) -> float | None:
     return row["training_seconds"] and row["training_seconds"] / row["epochs"]
 
 
+def _random(finished: Iterable[dict]) -> Record:
+    """The accuracies of the random encoder, from the row with which it was judged."""
+    for row in finished:
+        found = _accuracies(row, "random")
+        if any(value is not None for value in found.values()):
+            return found
+    return found
+
+
 def _accuracies(row: dict, encoder: str) -> Record:
-    found = {key: encoders[encoder] for key, encoders in row["protocols"].items()}
+    found = {key: encoders.get(encoder, {}) for key, encoders in row["protocols"].items()}
     return {
         "linear_top1": found.get("linear", {}).get("top1"),
         "knn_top1": found.get("knn", {}).get("top1"),

@@ -19,7 +19,7 @@ SHOWN = tables.columns("MAMP", "ntu60_xsub")
 
 
 def lines_of(rows=ROWS, reference=ROWS[0]):
-    return tables.records(rows, reference, "ntu60_xsub")
+    return tables.records(rows, reference, "ntu60_xsub", rows)
 
 
 def test_markdown():
