@@ -5,8 +5,9 @@ r"""Evaluation: what a pre-trained encoder is worth, beside one that learned not
 
 Architecture, layout, centring and augmentation are those of the pre-training run. The protocol
 (amr_jax/protocols) runs twice: on the run's encoder, and on a randomly initialised one of the same
-architecture (unless `config.random_encoder` is False: a comparison needs that only once). Started again in the same workdir with the same config, it does its work again and
-replaces the results; `results.json` is written last, and taken away first.
+architecture (unless `config.random_encoder` is False: a comparison needs that only once). Started
+again in the same workdir with the same config, it does its work again and replaces the results;
+`results.json` is written last, and taken away first.
 """
 
 import datetime
