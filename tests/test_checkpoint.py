@@ -20,6 +20,7 @@ def make_state(width: int = 4, value: float = 0.0, average: bool = False):
         params={"encoder": encoder, "decoder": {"bias": np.zeros(2, np.float32)}},
         opt_state=(np.zeros(2, np.float32),),
         average=encoder if average else {},
+        variables={},
     )
     return sharding.put(state, sharding.replicated(mesh))
 
