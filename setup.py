@@ -39,6 +39,6 @@ setup(
         "tpu": ["jax[tpu]"],
         "tf": ["tensorflow", "apache_beam", "mlcroissant"],  # for `tfds build` and `tfds.load`
         "torch": ["torch>=2.6"],  # for published weights in .pth files (amr_jax.interop)
-        "test": ["pytest>=8", "hypothesis>=6", "ruff>=0.14"],
+        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff>=0.14"],
     },
 )

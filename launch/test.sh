@@ -5,7 +5,8 @@
 #
 # Makes the environment and installs amr_jax[test] if need be (launch/environment.sh says how to change
 # where); then `ruff check`, `ruff format --check`, and pytest. Under 10 minutes on two cores, install
-# included. Works from any folder, and again.
+# included. Works from any folder, and again. Two processes share the test files (AMR_TEST_PROCESSES=1:
+# one, as a debugger needs it).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -16,4 +17,4 @@ cd "$repository"
 export JAX_PLATFORMS=cpu
 "$venv_python" -m ruff check .
 "$venv_python" -m ruff format --check .
-exec "$venv_python" -m pytest "$@"
+exec "$venv_python" -m pytest --numprocesses="${AMR_TEST_PROCESSES:-2}" --dist=loadfile "$@"

@@ -34,7 +34,8 @@ def test_filling_lengths_up_changes_nothing():
     def padded(*inputs):
         return attend_padded(*inputs, multiple=8, kernel="xla")
 
-    np.testing.assert_allclose(jax.jit(padded)(Q, K, V), attend(Q, K, V), atol=1e-6)
+    # Logits reach 30 here, whose rounding moves a weight by a few millionths.
+    np.testing.assert_allclose(jax.jit(padded)(Q, K, V), attend(Q, K, V), atol=1e-5)
     gradient, expected = (
         jax.grad(lambda inputs, f=f: jnp.square(f(*inputs)).sum())((Q, K, V))
         for f in (padded, attend)
