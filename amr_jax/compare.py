@@ -17,7 +17,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import ml_collections
 from etils import epath
@@ -55,7 +55,7 @@ def run(
     chosen = rows.chosen(config, names)
     # All that is wrong with a setting is told before the first row trains.
     protocols = {name: rows.protocol(config, name) for name in config.protocols}
-    done = [name for name in names if (folder / name / ROW_FILE).exists()]
+    done = [name for name in names if is_finished(folder / name, protocols)]
     runs = {}
     for name in dict.fromkeys((*done, *chosen)):
         with _named(name):
@@ -77,9 +77,8 @@ def run(
         with _named(name):
             for key, protocol in protocols.items():
                 # It is the same for all rows.
-                protocol.random_encoder = not any(
-                    "random" in row["protocols"][key] for row in finished.values()
-                )
+                if any("random" in row["protocols"][key] for row in finished.values()):
+                    protocol.random_encoder = False
             finished[name] = run_row(config, name, runs[name], protocols, folder / name)
         finished = {name: finished[name] for name in names if name in finished}
         tables.write(folder, config, finished, command)
@@ -127,6 +126,12 @@ def run_row(
     return row
 
 
+def is_finished(folder: epath.Path, protocols: Iterable[str]) -> bool:
+    """Whether a row's folder holds all that its row.json was made of, and that."""
+    results = (folder / name / evaluate.RESULTS_FILE for name in protocols)
+    return all(path.exists() for path in (folder / ROW_FILE, *results))
+
+
 def trained(folder: epath.Path) -> dict:
     """What a finished pre-training run tells of itself.
 
@@ -139,6 +144,8 @@ def trained(folder: epath.Path) -> dict:
         "method": config.method,
         "encoder": {key: config.encoder[key] for key in ("num_frames", "width", "depth")},
         "dtype": config.dtype,
+        "attention_kernel": config.attention_kernel,
+        "records": config.input.found,
         "batch_size": config.batch_size,
         "epochs": config.epochs,
         "steps": last["step"],
@@ -175,7 +182,7 @@ def read_row(
     free |= {"dtype"} if training.dtype == "auto" else set()
     workdir.refuse_another(folder, pretrain.resolve(training), free)
     for protocol in protocols.values():
-        judged(folder, protocol)
+        judged(folder, protocol)  # the results are there: this holds their config against ours
     try:
         return json.loads((folder / ROW_FILE).read_text())
     except ValueError as error:

@@ -3,25 +3,14 @@
 import jax
 import optax
 
-# By the last name of a parameter's path. A name that stands in neither set is an error: a new
-# parameter must be put into one of them on purpose.
-DECAYED = {"kernel"}
-NOT_DECAYED = {"bias", "scale", "joint", "time", "queries", "mask_token"}
+# The matrices of linear layers, by the last name of a parameter's path. Whatever is called
+# otherwise (biases, norms' scales, embeddings, tokens, queries) does not decay.
+DECAYED = "kernel"
 
 
 def decay_mask(params) -> dict:
     """True where weight decay applies: not on biases, norms, embeddings (methods.md, Training)."""
-
-    def decays(path, _):
-        name = path[-1].key
-        if name not in DECAYED | NOT_DECAYED:
-            raise ValueError(
-                f"parameter {jax.tree_util.keystr(path)}: {name!r} stands in neither "
-                "optim.DECAYED nor optim.NOT_DECAYED; put it into one."
-            )
-        return name in DECAYED
-
-    return jax.tree_util.tree_map_with_path(decays, params)
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == DECAYED, params)
 
 
 def schedule(lr: float, min_lr: float, warmup_steps: int, total_steps: int) -> optax.Schedule:

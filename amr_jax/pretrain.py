@@ -132,6 +132,12 @@ def run(
             f"{config.batch_size} does not split into that many parts over {mesh.size} devices."
         )
     method = methods.build(config)
+    if method.across_bodies and config.optim.accumulate > 1:
+        raise UserError(
+            f"config.optim.accumulate={config.optim.accumulate}: the loss of {config.method}, as "
+            "configured, compares the bodies of a batch with each other, and parts would be "
+            "smaller batches; expected 1."
+        )
     if method.momentum_encoder and config.optim.ema_decay:
         raise UserError(
             f"config.optim.ema_decay={config.optim.ema_decay}: {config.method} keeps an average of "

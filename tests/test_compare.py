@@ -1,6 +1,7 @@
 """The command: two rows end to end, interrupted and resumed; what it refuses; equal time."""
 
 import json
+import shutil
 
 import jax
 import pytest
@@ -122,6 +123,23 @@ def test_finished_rows_are_neither_trained_nor_judged_nor_counted_again(
     assert "| AMR |" in capsys.readouterr().out
     # What was not asked for now stays in the table.
     assert list(compare.run(configured("/nowhere", only="mamp"), folder)) == ["mamp", "amr"]
+
+
+def test_a_row_whose_results_are_gone_is_judged_again(finished, monkeypatch, tmp_path, tiny_ucla):
+    folder, rows = finished
+    copy = tmp_path / "two"
+    shutil.copytree(folder, copy)
+    (copy / "mamp" / "knn" / "results.json").unlink()
+    one_device(monkeypatch)
+    seen = watched(monkeypatch)
+    # Not while another row is asked for.
+    assert list(compare.run(configured(tiny_ucla, only="amr"), copy)) == ["amr"]
+    assert seen == []
+    again = compare.run(configured(tiny_ucla), copy)
+    assert seen == ["two/mamp", "mamp/knn"]
+    assert list(again) == ["mamp", "amr"]
+    for encoder, judged in again["mamp"]["protocols"]["knn"].items():
+        assert judged["top1"] == rows["mamp"]["protocols"]["knn"][encoder]["top1"]
 
 
 @pytest.mark.parametrize(

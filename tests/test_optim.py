@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from amr_jax import optim
 
@@ -44,6 +43,7 @@ def test_clipping_bounds_the_gradient():
     np.testing.assert_allclose(np.linalg.norm(first_moment), 0.1, rtol=1e-5)
 
 
-def test_a_parameter_of_neither_set_is_refused():
-    with pytest.raises(ValueError, match="'gamma' stands in neither"):
-        optim.decay_mask({"layer": {"gamma": jnp.ones(1)}})
+def test_kernels_decay_and_nothing_else_does():
+    params = {"layer": dict.fromkeys(("kernel", "bias", "scale", "prototypes"), jnp.ones((2, 2)))}
+    decayed = {"kernel": True, "bias": False, "scale": False, "prototypes": False}
+    assert optim.decay_mask(params) == {"layer": decayed}

@@ -8,7 +8,7 @@ import pytest
 
 from amr_jax import checkpoint, input_pipeline, metrics, pretrain, workdir
 from amr_jax.errors import UserError
-from configs import amr
+from configs import amr, gfp, nat
 
 
 def tiny_config(folder, **changes):
@@ -134,6 +134,16 @@ def test_other_records_in_the_same_workdir_are_refused(tiny_ucla, undisturbed):
             pretrain.run(config, folder, jax.devices()[:1])
     finally:
         (folder / workdir.CONFIG_FILE).write_text(text)
+
+
+@pytest.mark.parametrize(("method", "model"), [("gfp", {}), ("nat", {"contrast": 0.1})])
+def test_a_loss_across_bodies_is_not_computed_in_parts(method, model, tiny_ucla, tmp_path):
+    config = {"gfp": gfp, "nat": nat}[method].get_config("nwucla,runlocal")
+    config.data_dir, config.optim.accumulate = str(tiny_ucla), 2
+    config.model.update(model)
+    with pytest.raises(UserError, match=rf"accumulate=2: the loss of {method}.*expected 1"):
+        pretrain.run(config, tmp_path / "run", jax.devices()[:1])
+    assert not (tmp_path / "run").exists()
 
 
 def test_wrong_settings_are_named_before_anything_is_written(tiny_ucla, tmp_path):

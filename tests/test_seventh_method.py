@@ -1,7 +1,7 @@
 """A further method: one file (here: this class) and one line in METHODS, and everything knows it.
 
 Trained, resumed, evaluated and priced without a change anywhere else. It uses all that the contract
-offers: a random stream of its own, a momentum encoder, a variable that it keeps.
+offers: a random stream of its own, a momentum encoder, a parameter and a variable that it keeps.
 """
 
 import jax
@@ -33,6 +33,7 @@ class Toy(MaskedMethod):
     def __call__(self, clips, deterministic=False):
         tokens, _ = self.encoder(clips, self.draw_mask(clips), deterministic)
         prediction = layers.dense(3, self.dtype, "mean")(tokens.mean(1))
+        prediction += self.param("anchor", nn.initializers.zeros, (3,))
         target = clips.mean((1, 2))
         target += self.noise * jax.random.normal(self.make_rng("noise"), target.shape)
         calls = self.variable("state", "calls", jnp.zeros, ())

@@ -45,9 +45,11 @@ def comparison(
     key = next((k for k in _ACCURACIES if lines[0][k] is not None), None)
     if key is not None:
         (_over_r if plot == "r" else _over_time)(above, lines, key, ours, error)
-        above.axhline(100 * lines[-1][key], color="0.6", linestyle="--", label="random encoder")
         above.set_ylabel(_ACCURACIES[key])
-        above.legend(loc="lower right")
+        if lines[-1][key] is not None:  # the row that it was judged with may be gone
+            height = 100 * lines[-1][key]
+            above.axhline(height, color="0.6", linestyle="--", label="random encoder")
+            above.legend(loc="lower right")
     above.set_title(title)
     _draw_table(below, head, cells, widths)
     return report.png(figure)

@@ -120,7 +120,8 @@ def csv(lines: Sequence[Record], shown: Sequence[Column]) -> str:
 def verdict(lines: Sequence[Record], ours: str, num_test: int) -> str:
     """Which rows are ahead of row `ours`, and where: told whatever it says.
 
-    An accuracy is ahead beyond the noise if it is so by more than twice the standard error of ours.
+    An accuracy is ahead beyond the noise of the test set if it is so by more than twice the
+    standard error of the difference; what another seed would change is not in that.
     """
     by_row = {line["row"]: line for line in lines}
     if ours not in by_row:
@@ -132,11 +133,13 @@ def verdict(lines: Sequence[Record], ours: str, num_test: int) -> str:
             if own[key] is None or line[key] is None or line[key] <= own[key]:
                 continue
             lead = line[key] - own[key]
-            beyond = lead > 2 * standard_error(own[key], num_test)
+            errors = [standard_error(accuracy, num_test) for accuracy in (own[key], line[key])]
+            beyond = lead > 2 * math.hypot(*errors)
             (clearly if beyond else barely).append(f"{line['method']} ({name}, +{100 * lead:.1f})")
     sentences = [
-        f"Ahead of {own['method']} by more than twice the standard error: {_listed(clearly)}.",
-        f"Ahead within the noise: {_listed(barely)}.",
+        f"Ahead of {own['method']} by more than twice the standard error of the difference: "
+        f"{_listed(clearly)}.",
+        f"Ahead within that noise: {_listed(barely)}.",
     ]
     for key, what in (
         ("speed_up", "Faster to train"),
@@ -254,10 +257,12 @@ def notes(
         f"{config.dataset}: {rows[0]['train_sequences']:,} training and {num_test:,} test "
         f"sequences. One seed ({config.seed}); the standard error of an accuracy on so many test "
         f"sequences is {100 * standard_error(best, num_test):.1f} points at {_percent(best)} %.",
-        f"Budget: {budget}. Encoder: {each(encoder)}; {each(lambda r: r['dtype'])}; batch "
-        f"{each(lambda r: str(r['batch_size']))}.",
+        f"Budget: {budget}. Encoder: {each(encoder)}; {each(lambda r: r['dtype'])}; "
+        f"attention by {each(lambda r: r['attention_kernel'])}; batch "
+        f"{each(lambda r: str(r['batch_size']))}. Trained on "
+        f"{each(lambda r: r['records'])}.",
         "Training time: of all steps, at the rate of those that were timed, compilation left out; "
-        "the speed-up is that of an epoch.",
+        "the speed-up is that of an epoch. What else ran on the machine meanwhile shows in it.",
         f"GFLOPs: forward, of one sequence (bodies: {each(lambda r: str(r['bodies']))}); peak "
         "memory of a training step, on one device, by the compiler.",
         "feature std: of each feature over the test sequences, averaged; near 0, the encoder has "

@@ -96,7 +96,8 @@ def export_run(
     """
     params, config, step = checkpoint.load_params(folder, step)
     decoder, patch = params.get("decoder", {}), params["encoder"]["patch_embed"]["kernel"]
-    has_decoder = "mask_token" in decoder and decoder["pred"]["bias"].shape == patch.shape[:1]
+    predicted = decoder["pred"]["bias"].shape if "pred" in decoder else None
+    has_decoder = "mask_token" in decoder and predicted == patch.shape[:1]
     parts = ("encoder", "decoder") if has_decoder else ("encoder",)
     state = mamp.to_state_dict(
         {name: params[name] for name in parts}, channels=config.encoder.channels

@@ -7,6 +7,8 @@ returns `(loss, metrics)` for clips (B, T, V, C). The loop relies on nothing els
 - `validate()` refuses settings that do not fit, before anything compiles;
 - `num_kept`, `num_predicted`: patches of a body that stay visible, and that are predicted;
 - `streams`: the names of the random streams that it draws from (`make_rng`);
+- `across_bodies`: True if the loss compares bodies of a batch with each other, so that a batch
+  cannot be computed in parts (`optim.accumulate`);
 - `momentum_encoder`: True if it needs a moving average of its encoder. The loop keeps one, hands it
   in as the collection `average` ({"encoder": …}), and updates it after every step by the share
   `momentum(progress)`;
@@ -14,7 +16,8 @@ returns `(loss, metrics)` for clips (B, T, V, C). The loop relies on nothing els
   centre). Where a batch is computed in parts, each starts from the same values and the results are
   averaged: right for what is linear in the batch's means.
 
-Masks, targets and weights are pure functions elsewhere. A further method is one new file and one
+Parameters called `kernel` have weight decay, all others have none (`optim.decay_mask`). Masks,
+targets and weights are pure functions elsewhere. A further method is one new file and one
 line in METHODS.
 """
 

@@ -70,6 +70,8 @@ class GFP(MaskedMethod):
     covariance_weight: float = 5.0
     variance_weight: float = 1.0
 
+    across_bodies = True  # variance and covariance are those of the batch
+
     @property
     def num_predicted(self) -> int:
         """Predictions for a body, over all levels."""

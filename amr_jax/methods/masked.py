@@ -46,6 +46,7 @@ class MaskedMethod(nn.Module):
 
     # Parts of the contract (methods/__init__.py) that few methods change; no settings.
     streams = ("mask", "drop_path")
+    across_bodies = False
     momentum_encoder = False
 
     @property
@@ -174,5 +175,10 @@ class MaskedReconstruction(MaskedMethod):
     def target_patches(self, clips: jax.Array, r: int = 1) -> jax.Array:
         """What is to be predicted: (B, N/r, r·l·C) float32, no gradient."""
         patch_len = r * self.encoder.patch_len
+        require(
+            patch_len >= 2 or self.normalisation != "patch_timestamps",
+            "config.model.normalisation = 'patch_timestamps' normalises over the frames of a "
+            "predicted patch, which has one here; expected at least 2 (config.encoder.patch_len).",
+        )
         values = targets.reconstruction_target(clips, patch_len, self.target, self.normalisation)
         return values.reshape(len(values), -1, values.shape[-1])

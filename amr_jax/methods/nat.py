@@ -35,7 +35,8 @@ class NAT(SkeletonMAE):
     With `contrast` ("w/ Con") the mean of the visible tokens is also to be recognised, among the
     batch's, by what a momentum copy of the encoder makes of the whole sequence. The method's text
     leaves the temperature, the weight and the momentum open, and whether heads project the
-    features (here: none do).
+    features (here: none do). With `config.input.bodies='all'` absent bodies, all alike, are each
+    other's negatives: the term is meant for 'packed'.
 
     Attributes, beside those of `SkeletonMAE`:
       normalisation: `timestamps` (over all T frames), or `patch_timestamps` (the patch's frames).
@@ -49,6 +50,11 @@ class NAT(SkeletonMAE):
     temperature: float = 0.2
     momentum_start: float = 0.996
     momentum_end: float = 1.0
+
+    @property
+    def across_bodies(self) -> bool:
+        """Whether bodies are compared with each other."""
+        return self.contrast > 0
 
     @property
     def momentum_encoder(self) -> bool:

@@ -18,10 +18,10 @@ from amr_jax.models.attention import attend
 embedding_init = nn.initializers.normal(0.02)
 
 
-def dense(features: int, dtype: Any, name: str) -> nn.Dense:
-    """A linear layer: Xavier-uniform kernel, zero bias."""
+def dense(features: int, dtype: Any, name: str, precision: Any = None) -> nn.Dense:
+    """A linear layer: Xavier-uniform kernel, zero bias; `precision` as in `jax.lax.dot`."""
     kernel_init = nn.initializers.xavier_uniform()
-    return nn.Dense(features, dtype=dtype, kernel_init=kernel_init, name=name)
+    return nn.Dense(features, dtype=dtype, kernel_init=kernel_init, precision=precision, name=name)
 
 
 def layer_norm(dtype: Any, name: str) -> nn.LayerNorm:

@@ -73,8 +73,8 @@ def test_the_sentence_tells_who_is_ahead_and_by_how_much():
     # 0.68 of 100 sequences: a standard error of 4.7 points.
     assert tables.standard_error(0.68, 100) == pytest.approx(0.04665, abs=1e-5)
     assert tables.verdict(lines_of(), "amr", 100) == (
-        "Ahead of AMR by more than twice the standard error: NAT (linear, +22.0). "
-        "Ahead within the noise: MAMP (linear, +2.0). "
+        "Ahead of AMR by more than twice the standard error of the difference: "
+        "NAT (linear, +22.0). Ahead within that noise: MAMP (linear, +2.0). "
         "Faster to train: none. Fewer GFLOPs (linear layers): none. "
         "Fewer GFLOPs (compiler): none. Less memory: none."
     )
@@ -86,11 +86,20 @@ def test_the_sentence_does_not_spare_its_own():
     said = tables.verdict(lines_of([best, collapsed], best), "amr", 10000)
     # The random encoder of the first row has no 1-NN.
     assert said.startswith(
-        "Ahead of AMR by more than twice the standard error: MAMP (linear, +40.0), "
-        "random encoder (linear, +20.0). Ahead within the noise: none. Faster to train: MAMP."
+        "Ahead of AMR by more than twice the standard error of the difference: "
+        "MAMP (linear, +40.0), random encoder (linear, +20.0). Ahead within that noise: none. "
+        "Faster to train: MAMP."
     )
     assert said.endswith("Less memory: MAMP.")
     assert "amr is not finished" in tables.verdict(lines_of([best], best), "amr", 100)
+
+
+def test_a_lead_is_held_against_the_noise_of_both_accuracies():
+    # 0.50 and 0.63 of 100: 5.0 and 4.8 points, 6.9 together; ours alone would make 13 points clear.
+    close = [row("amr", linear=0.5, title="AMR"), row("mamp", linear=0.63, title="MAMP")]
+    said = tables.verdict(lines_of(close), "amr", 100)
+    assert "difference: none. Ahead within that noise: MAMP (linear, +13.0)" in said
+    assert "difference: MAMP (linear, +13.0)" in tables.verdict(lines_of(close), "amr", 120)
 
 
 def test_files_of_a_comparison(tmp_path):
@@ -102,7 +111,8 @@ def test_files_of_a_comparison(tmp_path):
         "Not finished yet: skeleton_mae, sjepa, gfp, nat_con.",
         "nwucla: 1,020 training and 100 test sequences. One seed (0)",
         "is 3.0 points at 90.0 %",
-        "T = 48, width 96, depth 4; float32; batch 32.",
+        "T = 48, width 96, depth 4; float32; attention by xla; batch 32. "
+        "Trained on 1,020 sequences (crc32 00000000).",
         "Device: 1 × cpu. amr_jax 0.1, jax 1.0, jaxlib 1.1, flax 1.2.",
         "Last row finished: 2026-11-23T10:00:00+00:00. Command: `python -m some command`",
     ):
@@ -130,5 +140,6 @@ def test_a_row_that_was_not_timed_or_judged_by_linear_is_drawn_too(tmp_path):
     rows = {name: row(name, linear=0.5, knn=0.4, training_seconds=None) for name in ("mamp", "amr")}
     for each in rows.values():
         each["protocols"].pop("linear")
+        each["protocols"]["knn"].pop("random")
     tables.write(tmp_path, compare.get_config("nwucla"), rows, "")
     assert matplotlib.image.imread(tmp_path / "comparison.png").size

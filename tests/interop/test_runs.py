@@ -82,6 +82,15 @@ def saved(folder, config):
     return params
 
 
+@pytest.mark.parametrize("method", methods.METHODS)
+def test_the_encoder_of_any_method_is_exported(method, tmp_path):
+    params = saved(tmp_path / "run", small.config(method, {"channels": 3}))
+    state = runs.export_run(tmp_path / "run", tmp_path / "out.npz")
+    back, _ = mamp.from_state_dict(state)
+    jax.tree.map(np.testing.assert_array_equal, back["encoder"], params["encoder"])
+    assert ("decoder" in back) == (method in ("mamp", "skeleton_mae", "nat"))
+
+
 def test_a_query_decoder_stays_behind_and_is_named(tmp_path, capsys):
     config = small.config("amr", {"channels": 3})
     params = saved(tmp_path / "run", config)
