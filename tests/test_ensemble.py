@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from absl import flags
 
 from amr_jax import ensemble, scores
 from amr_jax.errors import BadFile, UserError
@@ -105,3 +106,26 @@ def test_a_file_of_another_kind(tmp_path):
     np.savez(one / scores.FILE, names=NAMES, labels=LABELS, class_names=["x"], pretrained=ONE)
     with pytest.raises(BadFile, match=r"pretrained of shape \(3, 2\) for 3 names.*1 classes"):
         scores.read(one)
+
+
+def main(*arguments):
+    values = flags.FlagValues()
+    ensemble.define_flags(values)
+    ensemble.main(values(["ensemble", *map(str, arguments)]), values)
+
+
+def test_command(tmp_path, capsys):
+    members = [made(tmp_path / str(i), p) for i, p in enumerate((ONE, TWO))]
+    main(*members, f"--workdir={tmp_path / 'out'}")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [member["weight"] for member in results["members"]] == [1.0, 1.0]
+    main(*members, "--weights=1,2", f"--workdir={tmp_path / 'out'}")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [member["weight"] for member in results["members"]] == [1.0, 2.0]
+    capsys.readouterr()
+    for wrong, message in ((["--weights=1,x"], "--weights=1,x: expected numbers"), ([], "missing")):
+        given = wrong and [f"--workdir={tmp_path / 'out'}"]
+        with pytest.raises(SystemExit) as ended:
+            main(*members, *wrong, *given)
+        assert ended.value.code == 2
+        assert message in capsys.readouterr().err
