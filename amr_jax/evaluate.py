@@ -7,7 +7,8 @@ Architecture, layout, centring and augmentation are those of the pre-training ru
 (amr_jax/protocols) runs twice: on the run's encoder, and on a randomly initialised one of the same
 architecture (unless `config.random_encoder` is False: a comparison needs that only once). Started
 again in the same workdir with the same config, it does its work again and replaces the results;
-`results.json` is written last, and taken away first.
+`results.json` is written last, and taken away first. Where the protocol trains a classifier, that on
+the run's encoder is kept as `model.safetensors`, for `amr_jax.predict` and `amr_jax.export`.
 """
 
 import datetime
@@ -23,9 +24,21 @@ import ml_collections
 import numpy as np
 from etils import epath
 
-from amr_jax import augment, checkpoint, datasets, metrics, records, report, sharding, workdir
+from amr_jax import (
+    augment,
+    checkpoint,
+    datasets,
+    metrics,
+    model_file,
+    records,
+    report,
+    sharding,
+    trained,
+    workdir,
+)
 from amr_jax.command import run_with_config
 from amr_jax.errors import UserError
+from amr_jax.inference import Model
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.settings import compute_dtype, construct
 from amr_jax.protocols import PROTOCOLS, Outcome, Task
@@ -43,7 +56,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     Args:
       config: of configs/linear.py, configs/knn.py, …
       folder: for config.json, results.json, metrics.jsonl, per_class.csv, and a confusion matrix of
-        each encoder as .csv (counts) and .png.
+        each encoder as .csv (counts) and .png, and model.safetensors.
 
     Returns:
       What results.json holds.
@@ -112,8 +125,11 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         "seconds": round(time.monotonic() - began, 2),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+    model = None
+    if classifier := outcomes["pretrained"].classifier:
+        model = trained.of_evaluation(classifier, encoder, config, pretraining, test, results)
     if jax.process_index() == 0:
-        write(folder, config, test, outcomes, results)
+        write(folder, config, test, outcomes, model, results)
     metrics.say("\n" + report.table({name: outcome.metrics for name, outcome in outcomes.items()}))
     metrics.say(f"\nall numbers, per class and confusion matrices: {folder}")
     return results
@@ -188,6 +204,7 @@ def write(
     config: ml_collections.ConfigDict,
     test: records.Bodies,
     outcomes: dict[str, Outcome],
+    model: Model | None,
     results: dict,
 ) -> None:
     """The files of a finished evaluation, results.json last."""
@@ -204,6 +221,8 @@ def write(
             folder / f"confusion_{encoder}.png", report.confusion_png(names, confusion, title)
         )
     workdir.write(folder / "per_class.csv", report.per_class_csv(names, confusions))
+    if model is not None:
+        model_file.write(folder / model_file.NAME, model)
     # Strict JSON has no NaN; no metric should be one.
     workdir.write(folder / RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
 
@@ -211,11 +230,11 @@ def write(
 def _start(folder: os.PathLike | str, config: ml_collections.ConfigDict) -> None:
     """Makes the workdir; results of an earlier start, if any, are taken away."""
     workdir.start(folder, config, FREE_KEYS)
-    earlier = epath.Path(folder) / RESULTS_FILE
-    if earlier.exists():
+    if (epath.Path(folder) / RESULTS_FILE).exists():
         metrics.say(f"{folder} holds a finished evaluation with this config: it is done again.")
-        if jax.process_index() == 0:
-            earlier.unlink()
+    if jax.process_index() == 0:
+        for earlier in (RESULTS_FILE, model_file.NAME):
+            (epath.Path(folder) / earlier).unlink(missing_ok=True)
 
 
 def _log(writer: metrics.MetricWriter, encoder: str) -> Callable[[int, dict[str, float]], None]:
