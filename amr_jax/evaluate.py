@@ -7,8 +7,8 @@ Architecture, layout, centring and augmentation are those of the pre-training ru
 (amr_jax/protocols) runs twice: on the run's encoder, and on a randomly initialised one of the same
 architecture (unless `config.random_encoder` is False: a comparison needs that only once). Started
 again in the same workdir with the same config, it does its work again and replaces the results;
-`results.json` is written last, and taken away first. Where the protocol trains a classifier, that on
-the run's encoder is kept as `model.safetensors`, for `amr_jax.predict` and `amr_jax.export`.
+`results.json` is written last, and taken away first. Where the protocol trains a classifier, the
+one on the run's encoder is kept as `model.safetensors`, for `amr_jax.predict` and `amr_jax.export`.
 """
 
 import datetime

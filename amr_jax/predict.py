@@ -3,9 +3,10 @@ r"""Command: files of skeletons -> what a trained model says of them.
     python -m amr_jax.predict --checkpoint=DIR FILE…
     python -m amr_jax.predict --checkpoint=DIR --embeddings=OUT.npz FILE…
 
-DIR is the workdir of an evaluation that trained a classifier; for embeddings that of a pre-training
-run will do. FILE is a `.skeleton` of NTU RGB+D, a `.txt` of PKU-MMD, a `.json` of NW-UCLA, a `.npy`
-or `.npz` of shape (T, M, V, C) or (T, V, C), or one of these in a zip archive: `archive.zip!member`.
+DIR is the workdir of an evaluation that trained a classifier, or the file in it; for embeddings the
+workdir of a pre-training run will do. FILE is a `.skeleton` of NTU RGB+D, a `.txt` of PKU-MMD, a
+`.json` of NW-UCLA, a `.npy` or `.npz` of shape (T, M, V, C) or (T, V, C), or one of these in an
+archive: `archive.zip!member`.
 """
 
 import contextlib

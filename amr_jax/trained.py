@@ -34,11 +34,16 @@ def load(path: os.PathLike | str, step: int | None = None) -> Model:
     """
     path = Path(path).expanduser()
     file = path / model_file.NAME if path.is_dir() else path
-    if path.is_dir() and not file.exists():
+    if path.is_dir() and (is_pretraining(path) or not file.exists()):
         return of_pretraining(path, step)
     if step is not None:
         raise UserError(f"--step goes with a pre-training run; {file} holds one model alone.")
     return model_file.read(file)
+
+
+def is_pretraining(path: os.PathLike | str) -> bool:
+    """Whether `path` is the workdir of a pre-training run, with one checkpoint at least."""
+    return checkpoint.has_one(path)
 
 
 def of_pretraining(path: os.PathLike | str, step: int | None = None) -> Model:
