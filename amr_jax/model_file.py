@@ -40,6 +40,7 @@ _KEY = "amr_jax"  # of the JSON text in the header
 _STATISTICS = "batch_stats"
 _MAX_HEADER = 2**22  # bytes; a model of a hundred blocks has a hundredth of it
 # What memory is set aside for when the model runs, and no array of the file shows.
+_MAX_SIZE = 2**20  # of anything that the encoder's settings count
 _MAX_PATCHES = 2**16  # of a clip
 _MAX_VALUES = 2**26  # of a padded sequence
 
@@ -195,8 +196,9 @@ def _encoder(text: Mapping[str, Any], number_of_tensors: int) -> Encoder:
     settings = text["encoder"]
     # Every block has tensors of its own: before a million of them are made.
     require(settings["depth"] <= number_of_tensors, f"{settings['depth']} blocks")
-    dtype = compute_dtype(text["dtype"])
-    encoder = construct(Encoder, "encoder", settings, dtype=dtype)
+    encoder = construct(Encoder, "encoder", settings, dtype=compute_dtype(text["dtype"]))
+    for name, value in settings.items():  # before `validate` counts up to one
+        require(value <= _MAX_SIZE, f"{name} = {value}")
     encoder.validate()
     return encoder
 
