@@ -5,10 +5,12 @@ r"""Evaluation: what a pre-trained encoder is worth, beside one that learned not
 
 Architecture, layout, centring and augmentation are those of the pre-training run. The protocol
 (amr_jax/protocols) runs twice: on the run's encoder, and on a randomly initialised one of the same
-architecture (unless `config.random_encoder` is False: a comparison needs that only once). Started
-again in the same workdir with the same config, it does its work again and replaces the results;
-`results.json` is written last, and taken away first. Where the protocol trains a classifier, the
-one on the run's encoder is kept as `model.safetensors`, for `amr_jax.predict` and `amr_jax.export`.
+architecture (unless `config.random_encoder` is False: a comparison needs that only once). Where the
+protocol trains the encoder, the second is training from scratch; with `config.pretrained` empty it
+is all there is, with the architecture of `config.scratch`. Started again in the same workdir with
+the same config, it does its work again and replaces the results; `results.json` is written last,
+and taken away first. Where a classifier is trained, that of the first encoder is kept as
+`model.safetensors`, for `amr_jax.predict` and `amr_jax.export`.
 """
 
 import datetime
@@ -32,6 +34,7 @@ from amr_jax import (
     model_file,
     records,
     report,
+    scores,
     sharding,
     trained,
     workdir,
@@ -40,7 +43,7 @@ from amr_jax.command import run_with_config
 from amr_jax.errors import UserError
 from amr_jax.inference import Model
 from amr_jax.models.encoder import Encoder
-from amr_jax.models.settings import compute_dtype, construct
+from amr_jax.models.settings import compute_dtype, construct, require
 from amr_jax.protocols import PROTOCOLS, Outcome, Task
 from amr_jax.protocols.features import Split
 
@@ -49,14 +52,18 @@ RESULTS_FILE = "results.json"
 # What may differ between two starts in one workdir: none of it changes a number.
 FREE_KEYS = {"data_dir", "encode_batch_size", "random_encoder"}
 
+# The encoders in the table of a protocol that trains them.
+TITLES = {"pretrained": "pretrained (fine-tuned)", "random": "random (trained from scratch)"}
+
 
 def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     """Evaluates, writes the files, prints the table.
 
     Args:
       config: of configs/linear.py, configs/knn.py, …
-      folder: for config.json, results.json, metrics.jsonl, per_class.csv, and a confusion matrix of
-        each encoder as .csv (counts) and .png, and model.safetensors.
+      folder: for config.json, results.json, metrics.jsonl, per_class.csv, a confusion matrix of
+        each encoder as .csv (counts) and .png, and where there are logits scores.npz and, of one
+        classifier, model.safetensors.
 
     Returns:
       What results.json holds.
@@ -69,17 +76,19 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         raise UserError(
             f"config.protocol={config.protocol!r}: expected one of {', '.join(PROTOCOLS)}."
         )
-    if not config.pretrained:
-        raise UserError("give the pre-training run's workdir: --config.pretrained=DIR.")
-    learned, pretraining, step = checkpoint.load_encoder(
-        config.pretrained, config.step or None, config.average
-    )
+    learned, pretraining, step = source(config)
     config = resolve(config, pretraining)
     encoder = construct(
         Encoder, "config.encoder", pretraining.encoder, dtype=compute_dtype(config.dtype)
     )
+    encoder.validate()
     untrained = random_params(encoder, config.seed)
-    checkpoint.check_same(learned, untrained, config.pretrained)
+    judged = {}
+    if learned is not None:
+        checkpoint.check_same(learned, untrained, config.pretrained)
+        judged["pretrained"] = learned
+    if learned is None or config.random_encoder:
+        judged["random"] = untrained
 
     mesh = sharding.make_mesh()
     train, test = load(config, pretraining)
@@ -96,7 +105,6 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
 
     writer = metrics.MetricWriter(folder, resume_step=0)
     outcomes, seconds = {}, {}
-    judged = {"pretrained": learned} | ({"random": untrained} if config.random_encoder else {})
     for name, params in judged.items():
         start = time.monotonic()
         params = sharding.put(params, sharding.replicated(mesh))
@@ -108,10 +116,16 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         "protocol": config.protocol,
         "dataset": config.dataset,
         "encoders": {
-            name: {**outcome.metrics, "seconds": seconds[name]}
+            name: {
+                **outcome.metrics,
+                **({"each_draw": outcome.draws} if outcome.draws else {}),
+                "seconds": seconds[name],
+            }
             for name, outcome in outcomes.items()
         },
-        "pretraining": {
+        "pretraining": None
+        if learned is None
+        else {
             "workdir": str(config.pretrained),
             "step": step,
             "method": pretraining.method,
@@ -126,13 +140,43 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     model = None
-    if classifier := outcomes["pretrained"].classifier:
+    if classifier := next(iter(outcomes.values())).classifier:
         model = trained.of_evaluation(classifier, encoder, config, pretraining, test, results)
     if jax.process_index() == 0:
         write(folder, config, test, outcomes, model, results)
-    metrics.say("\n" + report.table({name: outcome.metrics for name, outcome in outcomes.items()}))
+    titles = TITLES if "scratch" in config else {}
+    rows = {titles.get(name, name): outcome for name, outcome in outcomes.items()}
+    metrics.say("\n" + report.table({name: outcome.metrics for name, outcome in rows.items()}))
+    for name, outcome in rows.items():
+        if outcome.draws:
+            metrics.say(f"{name}: {report.draws(outcome.draws)}")
     metrics.say(f"\nall numbers, per class and confusion matrices: {folder}")
     return results
+
+
+def source(
+    config: ml_collections.ConfigDict,
+) -> tuple[dict | None, ml_collections.ConfigDict, int | None]:
+    """The encoder to judge, as `checkpoint.load_encoder` returns it.
+
+    From scratch: None for its parameters and step; `config.scratch`, completed, is the config.
+
+    Raises:
+      UserError: no such pre-training run; none named, and the protocol needs one.
+    """
+    if config.pretrained:
+        return checkpoint.load_encoder(config.pretrained, config.step or None, config.average)
+    if "scratch" not in config:
+        raise UserError("give the pre-training run's workdir: --config.pretrained=DIR.")
+    scratch, num_joints = config.scratch, datasets.get(config.dataset).layout.num_joints
+    require(
+        scratch.encoder.num_joints == num_joints,
+        f"config.scratch.encoder.num_joints={scratch.encoder.num_joints}: the records of "
+        f"{config.dataset} have {num_joints} joints.",
+    )
+    dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    rest = {"dataset": config.dataset, "dtype": dtype}
+    return None, ml_collections.ConfigDict({**scratch, **rest}), None
 
 
 def resolve(
@@ -144,7 +188,8 @@ def resolve(
       UserError: the data set has other joints than the encoder was trained on, or is unknown.
     """
     config = ml_collections.ConfigDict(config.copy_and_resolve_references())
-    config.pretrained = os.fspath(epath.Path(config.pretrained).expanduser().absolute())
+    if config.pretrained:
+        config.pretrained = os.fspath(epath.Path(config.pretrained).expanduser().absolute())
     config.data_dir = config.data_dir or pretraining.data_dir
     config.dtype = pretraining.dtype if config.dtype == "auto" else config.dtype
     seen, asked = (datasets.get(c.dataset).layout for c in (pretraining, config))
@@ -221,6 +266,9 @@ def write(
             folder / f"confusion_{encoder}.png", report.confusion_png(names, confusion, title)
         )
     workdir.write(folder / "per_class.csv", report.per_class_csv(names, confusions))
+    logits = {name: o.scores for name, o in outcomes.items() if o.scores is not None}
+    if logits:
+        scores.write(folder, scores.Scores(test.names, test.label, names, logits))
     if model is not None:
         model_file.write(folder / model_file.NAME, model)
     # Strict JSON has no NaN; no metric should be one.
@@ -259,11 +307,15 @@ def _banner(config, pretraining, step, mesh, train, test) -> str:
         f"{name} {len(split.label):,} sequences with {len(split.offset):,} bodies"
         for name, split in ((config.train_split, train), (config.test_split, test))
     )
+    encoder = "untrained, as config.scratch says"
+    if config.pretrained:
+        encoder = (
+            f"{config.pretrained}, step {step:,} ({pretraining.method} on {pretraining.dataset})"
+        )
     lines = {
         "devices": f"{mesh.size} × {jax.devices()[0].device_kind}, "
         f"{jax.process_count()} process(es)",
-        "encoder": f"{config.pretrained}, step {step:,} ({pretraining.method} on "
-        f"{pretraining.dataset}), {config.dtype}",
+        "encoder": f"{encoder}, {config.dtype}",
         "data": f"{config.dataset}: {counts}; {len(test.class_names)} classes",
         "protocol": config.protocol,
     }

@@ -65,13 +65,16 @@ class Outcome:
 
     Attributes:
       predictions: (S,) int32, the class given to each test sequence, in the order of the split, by
-        what counts as the result (the last epoch, where there are epochs).
+        what counts as the result (the last epoch, where there are epochs); (draws, S) of a protocol
+        that tests several times.
       metrics: scalars for results.json; 'top1' at least, accuracies as fractions in [0, 1].
       scores: (S, K) float32 logits that the predictions come from; None where there are none.
       classifier: what was trained; None where nothing was, or more than one.
+      draws: the metrics of each of several draws, whose means are in `metrics`.
     """
 
     predictions: np.ndarray
     metrics: dict[str, float]
     scores: np.ndarray | None = None
     classifier: Classifier | None = None
+    draws: tuple[dict[str, float], ...] = ()
