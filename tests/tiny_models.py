@@ -1,13 +1,18 @@
 """Tiny trained models, of noise, for the tests of what is done with trained models."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
-from amr_jax import skeleton
+from amr_jax import checkpoint, methods, skeleton, workdir
 from amr_jax.inference import Input, Model
 from amr_jax.models import heads
 from amr_jax.models.encoder import Encoder
+from tests.methods import small
+from tests.models.params import noisy
 
 FRAMES, MAX_FRAMES, WIDTH = 8, 12, 8
 CLASSES = ("sit", "stand", "wave")
@@ -79,3 +84,15 @@ def padded(model: Model, sequences: list[np.ndarray]) -> tuple[np.ndarray, np.nd
     for row, sequence in zip(batch, sequences, strict=True):
         row[: len(sequence), : sequence.shape[1]] = sequence
     return batch, np.array([len(sequence) for sequence in sequences], np.int32)
+
+
+def save_run(folder: os.PathLike | str) -> dict:
+    """Makes a workdir as pre-training leaves it, step 7, of noise; returns the parameters."""
+    config = small.config("skeleton_mae", {"num_joints": 20, "channels": 3})
+    config |= {"dataset": "nwucla", "input": {"centre": True, "max_frames": MAX_FRAMES}}
+    params = noisy(methods.build(config), small.clips(joints=20))
+    workdir.start(folder, ConfigDict(config), set())
+    checkpoints = checkpoint.Checkpoints(folder, keep=1)
+    checkpoints.save(7, {"params": params, "average": {}})
+    checkpoints.close()
+    return params
