@@ -261,14 +261,15 @@ def main(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> None:
         print(f"note: {skipped:,} skipped, see above.", file=sys.stderr)
 
 
-def _lines(path: str | None) -> contextlib.AbstractContextManager[TextIO | None]:
+@contextlib.contextmanager
+def _lines(path: str | None) -> Iterator[TextIO | None]:
     """Where JSON lines go."""
-    if not path:
-        return contextlib.nullcontext()
-    if path == "-":
-        return contextlib.nullcontext(sys.stdout)
+    if not path or path == "-":
+        yield sys.stdout if path else None
+        return
     try:
-        return open(path, "w", encoding="utf-8")
+        with open(path, "w", encoding="utf-8") as file:
+            yield file
     except OSError as error:
         raise UserError(f"--json={path}: cannot be written ({error.strerror}).") from error
 

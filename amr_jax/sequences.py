@@ -10,7 +10,7 @@ import numpy as np
 from amr_jax import skeleton
 from amr_jax.errors import BadFile
 from amr_jax.inference import Model
-from amr_jax.readers import arrays, files, ntu, nw_ucla, pku
+from amr_jax.readers import files, ntu, numpy_files, nw_ucla, pku
 
 _MEMBER = re.compile(r"(.+\.zip)!(.+)", re.IGNORECASE)
 
@@ -89,7 +89,7 @@ def _nw_ucla(raw: files.RawFile, options: Options) -> Iterable[Sequence]:
 
 
 def _array(raw: files.RawFile, options: Options) -> Iterable[Sequence]:
-    return [Sequence(str(raw), arrays.read(raw))]
+    return [Sequence(str(raw), numpy_files.read(raw))]
 
 
 def _pku(raw: files.RawFile, options: Options) -> Iterator[Sequence | BadFile]:

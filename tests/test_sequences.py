@@ -64,6 +64,8 @@ def test_members_of_archives_and_arrays(kinect_20, tmp_path):
     np.savez(tmp_path / "b.npz", joints=joints)
     for name in ("a.npy", "b.npz"):
         np.testing.assert_array_equal(only(kinect_20, tmp_path / name), joints)
+    (absent,) = read(kinect_20, f"{tmp_path}/all.zip!two.json")
+    assert str(absent).startswith(f"{tmp_path}/all.zip!two.json: found no such member; expected")
 
 
 def test_a_video_whole_or_by_its_labels(ntu_25, tmp_path):

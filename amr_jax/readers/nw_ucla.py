@@ -81,8 +81,9 @@ def read_joints(raw) -> np.ndarray:
 
 
 def _load(raw, keys: tuple[str, ...] = ("file_name", "skeletons", "label")) -> dict:
+    data = raw.read()
     try:
-        content = json.loads(raw.read())
+        content = json.loads(data)
     except json.JSONDecodeError as error:
         raise BadFile(
             raw, f"no JSON ({error.msg}, column {error.colno})", "one JSON object", error.lineno

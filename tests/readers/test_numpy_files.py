@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from amr_jax.errors import BadFile
-from amr_jax.readers import arrays, files
+from amr_jax.readers import files, numpy_files
 
 JOINTS = np.arange(2 * 3 * 4 * 3, dtype=np.float32).reshape(2, 3, 4, 3)
 
@@ -33,19 +33,19 @@ def npz(**named):
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "i2", "u1"])
 def test_any_numbers(tmp_path, dtype):
     for array in (JOINTS.astype(dtype), np.asfortranarray(JOINTS.astype(dtype))):
-        found = arrays.read(raw(tmp_path, npy(array)))
+        found = numpy_files.read(raw(tmp_path, npy(array)))
         np.testing.assert_array_equal(found, JOINTS)
         assert found.dtype == np.float32
 
 
 def test_one_body(tmp_path):
-    found = arrays.read(raw(tmp_path, npy(JOINTS[:, 0])))
+    found = numpy_files.read(raw(tmp_path, npy(JOINTS[:, 0])))
     np.testing.assert_array_equal(found, JOINTS[:, :1])
 
 
 def test_npz(tmp_path):
     for content in (npz(x=JOINTS), npz(label=3, joints=JOINTS, other=JOINTS[:1])):
-        found = arrays.read(raw(tmp_path, content, "clip.NPZ"))
+        found = numpy_files.read(raw(tmp_path, content, "clip.NPZ"))
         np.testing.assert_array_equal(found, JOINTS)
 
 
@@ -97,4 +97,4 @@ def bomb():
 )
 def test_refused(tmp_path, name, content, message):
     with pytest.raises(BadFile, match=message):
-        arrays.read(raw(tmp_path, content, name))
+        numpy_files.read(raw(tmp_path, content, name))
