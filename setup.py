@@ -28,6 +28,8 @@ setup(
         "numpy>=2.0",
         "ml-collections>=1.1",
         "absl-py",
+        "safetensors>=0.5",  # trained models in one file that runs no code when read
+        "flatbuffers",  # jax.export writes files with it; JAX does not declare it
         "etils[epath]",  # one path type for local folders and object storage
         "tensorboardX>=2.6",  # TensorBoard event files without TensorFlow
         "matplotlib>=3.8",  # confusion matrices as PNG

@@ -9,7 +9,8 @@ architecture (unless `config.random_encoder` is False: a comparison needs that o
 protocol trains the encoder, the second is training from scratch; with `config.pretrained` empty it
 is all there is, with the architecture of `config.scratch`. Started again in the same workdir with
 the same config, it does its work again and replaces the results; `results.json` is written last,
-and taken away first.
+and taken away first. Where a classifier is trained, that of the first encoder is kept as
+`model.safetensors`, for `amr_jax.predict` and `amr_jax.export`.
 """
 
 import datetime
@@ -30,14 +31,17 @@ from amr_jax import (
     checkpoint,
     datasets,
     metrics,
+    model_file,
     records,
     report,
     score_file,
     sharding,
+    trained,
     workdir,
 )
 from amr_jax.command import run_with_config
 from amr_jax.errors import UserError
+from amr_jax.inference import Model
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.settings import compute_dtype, construct, require
 from amr_jax.protocols import PROTOCOLS, Outcome, Task
@@ -58,7 +62,8 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     Args:
       config: of configs/linear.py, configs/knn.py, …
       folder: for config.json, results.json, metrics.jsonl, per_class.csv, a confusion matrix of
-        each encoder as .csv (counts) and .png, and where there are logits scores.npz.
+        each encoder as .csv (counts) and .png, and where there are logits scores.npz and, of one
+        classifier, model.safetensors.
 
     Returns:
       What results.json holds.
@@ -134,8 +139,11 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         "seconds": round(time.monotonic() - began, 2),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+    model = None
+    if classifier := next(iter(outcomes.values())).classifier:
+        model = trained.of_evaluation(classifier, encoder, config, pretraining, test, results)
     if jax.process_index() == 0:
-        write(folder, config, test, outcomes, results)
+        write(folder, config, test, outcomes, model, results)
     titles = TITLES if "scratch" in config else {}
     rows = {titles.get(name, name): outcome for name, outcome in outcomes.items()}
     metrics.say("\n" + report.table({name: outcome.metrics for name, outcome in rows.items()}))
@@ -241,6 +249,7 @@ def write(
     config: ml_collections.ConfigDict,
     test: records.Bodies,
     outcomes: dict[str, Outcome],
+    model: Model | None,
     results: dict,
 ) -> None:
     """The files of a finished evaluation, results.json last."""
@@ -260,6 +269,8 @@ def write(
     logits = {name: o.scores for name, o in outcomes.items() if o.scores is not None}
     if logits:
         score_file.write(folder, score_file.Scores(test.names, test.label, names, logits))
+    if model is not None:
+        model_file.write(folder / model_file.NAME, model)
     # Strict JSON has no NaN; no metric should be one.
     workdir.write(folder / RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
 
@@ -267,11 +278,11 @@ def write(
 def _start(folder: os.PathLike | str, config: ml_collections.ConfigDict) -> None:
     """Makes the workdir; results of an earlier start, if any, are taken away."""
     workdir.start(folder, config, FREE_KEYS)
-    earlier = epath.Path(folder) / RESULTS_FILE
-    if earlier.exists():
+    if (epath.Path(folder) / RESULTS_FILE).exists():
         metrics.say(f"{folder} holds a finished evaluation with this config: it is done again.")
-        if jax.process_index() == 0:
-            earlier.unlink()
+    if jax.process_index() == 0:
+        for earlier in (RESULTS_FILE, model_file.NAME):
+            (epath.Path(folder) / earlier).unlink(missing_ok=True)
 
 
 def _log(writer: metrics.MetricWriter, encoder: str) -> Callable[[int, dict[str, float]], None]:

@@ -7,8 +7,20 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from amr_jax import checkpoint, evaluate, metrics, pretrain, score_file, workdir
+from amr_jax import (
+    checkpoint,
+    evaluate,
+    inference,
+    metrics,
+    predict,
+    pretrain,
+    records,
+    score_file,
+    trained,
+    workdir,
+)
 from amr_jax.errors import UserError
+from amr_jax.sequences import Sequence
 from configs import amr, finetune, knn, linear, semi
 
 
@@ -32,7 +44,7 @@ def configured(module, folder, **changes):
     return config
 
 
-def test_linear_leaves_its_files_and_the_encoder_as_it_was(pretrained, tmp_path):
+def test_linear_leaves_its_files_and_the_encoder_as_it_was(pretrained, tiny_ucla, tmp_path):
     before, _, _ = checkpoint.load_encoder(pretrained)
     results = evaluate.run(configured(linear, pretrained, epochs=3), tmp_path)
     after, _, _ = checkpoint.load_encoder(pretrained)
@@ -59,6 +71,14 @@ def test_linear_leaves_its_files_and_the_encoder_as_it_was(pretrained, tmp_path)
     assert all(name.endswith("_v03") for name in written.names)  # the test's camera
     assert "pretrained_accuracy" in (tmp_path / "per_class.csv").read_text()
     assert workdir.read_config(tmp_path).dtype == "float32"
+
+    model, said = trained.load(tmp_path), score_file.read(tmp_path)
+    assert model.class_names == tuple(said.class_names)
+    assert model.provenance["encoders"] == results["encoders"]
+    test = records.Records(tiny_ucla, "nw_ucla/xview", "test", None, model.input.max_frames)
+    captured = [Sequence(name, test.joints(i)) for i, name in enumerate(said.names)]
+    for i, result in enumerate(predict.apply(model, inference.logits, captured)):
+        np.testing.assert_allclose(result.output, said.logits["pretrained"][i], atol=1e-3)
 
 
 def test_knn_again_in_the_same_folder_gives_the_same(pretrained, tmp_path, capsys):

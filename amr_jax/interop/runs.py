@@ -1,8 +1,9 @@
 """A workdir as pre-training leaves it, from published weights; and published weights from one."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import ml_collections
@@ -95,18 +96,32 @@ def export_run(
       UserError: no such run or checkpoint; a file that cannot be written.
     """
     params, config, step = checkpoint.load_params(folder, step)
+    return export_params(
+        params,
+        target,
+        channels=config.encoder.channels,
+        source=f"{folder}, step {step:,} ({config.method}); {config.encoder.num_heads} heads",
+    )
+
+
+def export_params(
+    params: Mapping[str, Any], target: os.PathLike | str, *, channels: int, source: str
+) -> dict[str, np.ndarray]:
+    """What `export_run` does, of parameters at hand.
+
+    Args:
+      params: `encoder`, and more: what published models do not have is left out, and named.
+      target: see `files.write`.
+      channels: C of the encoder.
+      source: where they come from and what no shape tells, for the message.
+    """
     decoder, patch = params.get("decoder", {}), params["encoder"]["patch_embed"]["kernel"]
     predicted = decoder["pred"]["bias"].shape if "pred" in decoder else None
     has_decoder = "mask_token" in decoder and predicted == patch.shape[:1]
     parts = ("encoder", "decoder") if has_decoder else ("encoder",)
-    state = mamp.to_state_dict(
-        {name: params[name] for name in parts}, channels=config.encoder.channels
-    )
+    state = mamp.to_state_dict({name: params[name] for name in parts}, channels=channels)
     files.write(target, state)
-    print(
-        f"{target}: {_count(state.values())}, the {' and the '.join(parts)} of {folder}, "
-        f"step {step:,} ({config.method}); {config.encoder.num_heads} heads"
-    )
+    print(f"{target}: {_count(state.values())}, the {' and the '.join(parts)} of {source}")
     left_out = sorted(params.keys() - set(parts))
     if left_out:
         print(f"left out, as published models have no such part: {', '.join(left_out)}")

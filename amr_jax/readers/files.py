@@ -18,7 +18,7 @@ _PACKED = (".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 # What a damaged, encrypted or exotic member makes `zipfile` raise.
 _MEMBER_ERRORS = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
-    NotImplementedError, KeyError, ValueError,
+    NotImplementedError, ValueError,
 )  # fmt: skip
 
 
@@ -75,6 +75,8 @@ class RawFile:
                 return file.read(info.file_size + 1)
         except BadFile:
             raise
+        except KeyError as error:
+            raise BadFile(self, "no such member", "one of those in the archive") from error
         except _MEMBER_ERRORS as error:
             raise BadFile(
                 self,

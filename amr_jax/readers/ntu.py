@@ -63,8 +63,12 @@ def read(raw: files.RawFile, gaps: str = "contiguous") -> dict:
       BadFile: its name or its content is not what the format promises.
     """
     name = parse_name(str(raw))
-    joints = denoise(parse(raw.read(), str(raw)), gaps)
-    return {"joints": joints, **dataclasses.asdict(name)}
+    return {"joints": read_joints(raw, gaps), **dataclasses.asdict(name)}
+
+
+def read_joints(raw: files.RawFile, gaps: str = "contiguous") -> np.ndarray:
+    """The joints alone, (T, 2, 25, 3) as from `read`, of a file of any name."""
+    return denoise(parse(raw.read(), str(raw)), gaps)
 
 
 def denoise(recording: Recording, gaps: str = "contiguous") -> np.ndarray:

@@ -71,18 +71,30 @@ def read(raw) -> dict:
     return {"joints": joints[:, None], "name": name, "label": label, **fields}
 
 
-def _load(raw) -> dict:
+def read_joints(raw) -> np.ndarray:
+    """The joints alone, (T, 1, 20, 3) as from `read`, of a file of any name.
+
+    Raises:
+      BadFile: no JSON, or no (T, 20, 3) finite numbers under 'skeletons'.
+    """
+    return _joints(_load(raw, ("skeletons",))["skeletons"], raw)[:, None]
+
+
+def _load(raw, keys: tuple[str, ...] = ("file_name", "skeletons", "label")) -> dict:
+    data = raw.read()
     try:
-        content = json.loads(raw.read())
+        content = json.loads(data)
     except json.JSONDecodeError as error:
         raise BadFile(
             raw, f"no JSON ({error.msg}, column {error.colno})", "one JSON object", error.lineno
         ) from error
     except UnicodeDecodeError as error:
         raise BadFile(raw, "bytes that are not text", "one JSON object in UTF-8") from error
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, deep nesting
+        raise BadFile(raw, f"JSON that cannot be read ({error})", "one JSON object") from error
     if not isinstance(content, dict):
         raise BadFile(raw, f"a JSON {type(content).__name__}", "a JSON object")
-    missing = [key for key in ("file_name", "skeletons", "label") if key not in content]
+    missing = [key for key in keys if key not in content]
     if missing:
         raise BadFile(raw, f"the keys {sorted(content)}", f"also {', '.join(missing)}")
     return content
@@ -93,14 +105,16 @@ def _joints(skeletons: object, raw) -> np.ndarray:
         raise BadFile(raw, "no frame under 'skeletons'", "a list of at least one frame")
     try:
         joints = np.array(skeletons, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         joints = None
     if joints is None or joints.shape[1:] != (NUM_JOINTS, 3):
         place, found = _first_odd_frame(skeletons)
         raise BadFile(
             raw, f"{found} in skeletons[{place}]", f"{NUM_JOINTS} joints of 3 numbers (x, y, z)"
         )
-    wrong = np.argwhere(~np.isfinite(joints))
+    with np.errstate(over="ignore"):
+        stored = joints.astype(np.float32)
+    wrong = np.argwhere(~np.isfinite(stored))
     if wrong.size:
         frame, joint, axis = map(int, wrong[0])
         raise BadFile(
@@ -108,7 +122,7 @@ def _joints(skeletons: object, raw) -> np.ndarray:
             f"{joints[frame, joint, axis]} at skeletons[{frame}][{joint}][{axis}]",
             "a finite number",
         )
-    return joints.astype(np.float32)
+    return stored
 
 
 def _first_odd_frame(skeletons: list) -> tuple[int, str]:
@@ -116,7 +130,7 @@ def _first_odd_frame(skeletons: list) -> tuple[int, str]:
     for place, frame in enumerate(skeletons):
         try:
             shape = np.array(frame, np.float64).shape
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return place, "something that is not a table of numbers"
         if shape != (NUM_JOINTS, 3):
             return place, f"numbers of shape {shape}"

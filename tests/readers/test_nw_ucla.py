@@ -94,3 +94,24 @@ def test_the_real_set(shared_data):
     assert (min(lengths), max(lengths), round(np.mean(lengths))) == (1, 201, 39)
     assert {example["label"] for example in examples} == set(range(10))
     assert {example["subject"] for example in examples} == set(range(1, 11))
+
+
+def test_joints_alone_do_not_ask_for_the_name(tmp_path):
+    raw = write(tmp_path, name="mine", file_name=None, label=None)
+    np.testing.assert_array_equal(nw_ucla.read_joints(raw), nw_ucla.read(write(tmp_path))["joints"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"skeletons": ' + "[" * 10**5, "JSON that cannot be read"),
+        ('{"skeletons": ' + "1" * 10**4 + "}", "JSON that cannot be read"),
+        (f'{{"skeletons": [{[[1, 2, 10**400]] * 20}]}}', "not a table of numbers"),
+        (f'{{"skeletons": [{[[1, 2, 1e300]] * 20}]}}', r"1e\+300 at skeletons\[0\]\[0\]\[2\]"),
+        ('{"joints": []}', r"the keys \['joints'\]; expected also skeletons"),
+    ],
+)
+def test_numbers_beyond_all_bounds(tmp_path, text, message):
+    (tmp_path / "mine.json").write_text(text)
+    with pytest.raises(BadFile, match=message):
+        nw_ucla.read_joints(files.RawFile(str(tmp_path / "mine.json")))

@@ -1,0 +1,100 @@
+"""Plain NumPy files: what is read, and what is refused with which words."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from amr_jax.errors import BadFile
+from amr_jax.readers import files, numpy_files
+
+JOINTS = np.arange(2 * 3 * 4 * 3, dtype=np.float32).reshape(2, 3, 4, 3)
+
+
+def raw(folder, content, name="clip.npy"):
+    path = folder / name
+    path.write_bytes(content)
+    return files.RawFile(str(path))
+
+
+def npy(array, **options):
+    buffer = io.BytesIO()
+    np.save(buffer, array, **options)
+    return buffer.getvalue()
+
+
+def npz(**named):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **named)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "i2", "u1"])
+def test_any_numbers(tmp_path, dtype):
+    for array in (JOINTS.astype(dtype), np.asfortranarray(JOINTS.astype(dtype))):
+        found = numpy_files.read(raw(tmp_path, npy(array)))
+        np.testing.assert_array_equal(found, JOINTS)
+        assert found.dtype == np.float32
+
+
+def test_one_body(tmp_path):
+    found = numpy_files.read(raw(tmp_path, npy(JOINTS[:, 0])))
+    np.testing.assert_array_equal(found, JOINTS[:, :1])
+
+
+def test_npz(tmp_path):
+    for content in (npz(x=JOINTS), npz(label=3, joints=JOINTS, other=JOINTS[:1])):
+        found = numpy_files.read(raw(tmp_path, content, "clip.NPZ"))
+        np.testing.assert_array_equal(found, JOINTS)
+
+
+def claiming(shape, dtype="<f4"):
+    """A `.npy` of eight bytes that claims more."""
+    buffer = io.BytesIO()
+    header = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    return buffer.getvalue() + bytes(8)
+
+
+def bomb():
+    """A `.npz` of some kilobytes whose one array unpacks to more than is allowed."""
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("joints.npy", "w") as member,
+    ):
+        for _ in range(65):
+            member.write(bytes(2**20))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.npy", b"", r"no header of a \.npy file"),
+        ("a.npy", npy(JOINTS)[:-1], r"287 bytes of numbers; expected \(2, 3, 4, 3\) float32"),
+        ("a.npy", npy(JOINTS)[:20], r"no header"),
+        ("a.npy", claiming((10**6, 10**6, 25, 3)), r"found 8 bytes of numbers"),
+        ("a.npy", claiming((-1, -2)), r"found 8 bytes of numbers"),
+        ("a.npy", npy(np.array([{}]), allow_pickle=True), r"an array of object"),
+        ("a.npy", npy(np.array(["left"])), r"an array of <U4"),
+        ("a.npy", npy(JOINTS[0, 0]), r"shape \(4, 3\); expected .*\(T, M, V, C\), or \(T, V, C\)"),
+        ("a.npy", npy(JOINTS[:0]), r"shape \(0, 3, 4, 3\)"),
+        (
+            "a.npy",
+            npy(JOINTS + np.array([0, 0, np.nan])),
+            r"nan at .* \(0, 0, 0, 2\)",
+        ),
+        ("a.npy", npy(JOINTS + np.float64(1e300)), r"1e\+300 at .* expected a finite number"),
+        ("a.npz", npy(JOINTS), r"no complete \.npz \(File is not a zip file\)"),
+        ("a.npz", npz(x=JOINTS)[:-30], r"no complete \.npz"),
+        ("a.npz", npz(x=JOINTS, y=JOINTS), r"arrays x, y; expected one array, or one called 'joi"),
+        ("a.npz", npz(), r"arrays \(none\)"),
+        ("a.npz", npz(joints=np.array(None)), r"an array of object"),
+        ("a.npz", bomb(), r"68,157,440 bytes; expected at most 67,108,864"),
+    ],
+)
+def test_refused(tmp_path, name, content, message):
+    with pytest.raises(BadFile, match=message):
+        numpy_files.read(raw(tmp_path, content, name))

@@ -1,0 +1,153 @@
+"""What comes out of `export`, used as somebody without this package would use it."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from absl import flags
+
+from amr_jax import export, inference, model_file
+from amr_jax.interop import files, mamp, runs
+from amr_jax.models import heads
+from tests import tiny_models
+
+
+def call(*arguments):
+    values = flags.FlagValues()
+    export.define_flags(values)
+    export.main(values(["export", *map(str, arguments)]), values)
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    """A workdir with a model in it, and the model."""
+    model = tiny_models.make("finetune", bodies="all")
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    model_file.write(folder / model_file.NAME, model)
+    return folder, model
+
+
+@pytest.fixture(scope="module")
+def pretraining(tmp_path_factory):
+    """A workdir as pre-training leaves it, and its parameters."""
+    folder = tmp_path_factory.mktemp("run")
+    return folder, tiny_models.save_run(folder)
+
+
+STRANGER = """
+import sys
+sys.modules["amr_jax"] = None  # any import of it fails
+import jax.export, numpy as np
+program = jax.export.deserialize(bytearray(open("model.stablehlo", "rb").read()))
+with np.load("sequences.npz") as arrays:
+    joints, length = arrays["joints"], arrays["length"]
+np.savez("out.npz", all=program.call(joints, length), one=program.call(joints[2:3], length[2:3]))
+assert not any(name.startswith("amr_jax.") for name in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("head", "bodies"), [("finetune", "all"), ("linear", "packed"), (None, "packed")]
+)
+def test_stablehlo_runs_without_this_package(tmp_path, head, bodies):
+    model = tiny_models.make(head, bodies)
+    model_file.write(tmp_path / "m.safetensors", model)
+    out = tmp_path / "model.stablehlo"
+    call(f"--checkpoint={tmp_path}/m.safetensors", "--format=stablehlo", f"--out={out}")
+    sequences = [tiny_models.joints(i, 12 - i, bodies=1 + i % 2) for i in range(4)]
+    joints, length = tiny_models.padded(model, sequences)
+    np.savez(tmp_path / "sequences.npz", joints=joints, length=length)
+    subprocess.run([sys.executable, "-c", STRANGER], cwd=tmp_path, check=True, timeout=300)
+
+    function = inference.logits if head else inference.features
+    expected = jax.jit(function, static_argnums=0)(model, model.variables, joints, length)
+    with np.load(tmp_path / "out.npz") as found:
+        np.testing.assert_allclose(found["all"], expected, atol=1e-5)
+        np.testing.assert_allclose(found["one"], expected[2:3], atol=1e-5)
+    assert np.ptp(expected, axis=0).min() > 1e-3
+
+    described = json.loads((tmp_path / "model.stablehlo.json").read_text())
+    assert [described[size] for size in "LMVC"] == [12, 2, 20, 3]
+    assert described["class_names"] == list(model.class_names)
+    assert described["returns"] == ("logits (b, 3) float32" if head else "features (b, 8) float32")
+    assert described["platforms"] == ["cpu", "cuda", "tpu"]
+
+
+def test_safetensors_of_an_evaluation_is_its_model_file(evaluation, tmp_path, capsys):
+    folder, _ = evaluation
+    out = tmp_path / "out.safetensors"
+    call(f"--checkpoint={folder}", "--format=safetensors", f"--out={out}")
+    assert out.read_bytes() == (folder / model_file.NAME).read_bytes()
+    assert "out.safetensors: encoder and head, 3 classes" in capsys.readouterr().out
+
+
+def test_safetensors_of_a_run_is_its_encoder(pretraining, tmp_path, capsys):
+    folder, params = pretraining
+    out = tmp_path / "encoder.safetensors"
+    call(f"--checkpoint={folder}", "--step=7", "--format=safetensors", f"--out={out}")
+    assert "encoder alone" in capsys.readouterr().out
+    named = safetensors.numpy.load_file(out)
+    np.testing.assert_array_equal(
+        named["encoder/patch_embed/kernel"], params["encoder"]["patch_embed"]["kernel"]
+    )
+    model = model_file.read(out)
+    jax.tree.map(
+        np.testing.assert_array_equal, model.variables["params"]["encoder"], params["encoder"]
+    )
+    assert (model.input.layout, model.input.centre, model.input.max_frames) == ("kinect_20", 1, 12)
+    assert model.provenance["pretraining"] == {
+        "method": "skeleton_mae",
+        "dataset": "nwucla",
+        "step": 7,
+    }
+
+
+def test_torch_of_an_evaluation_is_its_encoder(evaluation, tmp_path, capsys):
+    folder, model = evaluation
+    call(f"--checkpoint={folder}", "--format=torch", f"--out={tmp_path}/out.npz")
+    assert "left out, as published models have no such part: head" in capsys.readouterr().out
+    back, left_out = mamp.from_state_dict(files.read(tmp_path / "out.npz"))
+    assert not left_out
+    expected = model.variables["params"]["encoder"]
+    jax.tree.map(np.testing.assert_array_equal, back, {"encoder": expected})
+
+
+def test_torch_of_a_run_is_what_interop_exports(pretraining, tmp_path):
+    folder, _ = pretraining
+    call(f"--checkpoint={folder}", "--format=torch", f"--out={tmp_path}/out.npz")
+    runs.export_run(folder, tmp_path / "interop.npz")
+    ours, theirs = files.read(tmp_path / "out.npz"), files.read(tmp_path / "interop.npz")
+    assert "decoder_pred.weight" in ours
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[name])
+
+
+def test_the_command_refuses(evaluation, tmp_path, capsys):
+    folder, _ = evaluation
+    given = {"checkpoint": folder, "format": "stablehlo", "out": tmp_path / "out"}
+    for changes, message in (
+        ({"checkpoint": None}, "--checkpoint is missing: A workdir"),
+        ({"format": None}, "--format is missing"),
+        ({"out": None}, "--out is missing: The file to write"),
+        ({"checkpoint": tmp_path / "absent"}, "absent: found No such file"),
+        ({"step": 3}, "--step goes with a pre-training run"),
+        ({"format": "torch"}, "out: expected a file name that ends in .pth, .pt, .npz"),
+        ({"out": tmp_path / "no" / "out"}, "no/out: could not be written"),
+    ):
+        arguments = [f"--{k}={v}" for k, v in {**given, **changes}.items() if v is not None]
+        with pytest.raises(SystemExit) as ended:
+            call(*arguments)
+        errors = capsys.readouterr().err
+        assert ended.value.code == 2, changes
+        assert errors.startswith("error: ")
+        assert message in errors, changes
+
+
+def test_every_head_is_covered():
+    assert set(heads.HEADS) == {"finetune", "linear"}  # a third needs its line above

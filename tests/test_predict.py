@@ -1,0 +1,244 @@
+"""The command: raw files get what evaluation gives their records, whatever else is with them."""
+
+import functools
+import json
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+
+from amr_jax import (
+    augment,
+    datasets,
+    inference,
+    model_file,
+    predict,
+    prepare,
+    records,
+    sharding,
+)
+from amr_jax.errors import BadFile
+from amr_jax.protocols import features
+from amr_jax.sequences import Sequence
+from amr_jax.synthetic import writer
+from tests import tiny_models
+
+
+def call(*arguments):
+    values = flags.FlagValues()
+    predict.define_flags(values)
+    rest = values(["predict", *map(str, arguments)])
+    predict.main(rest, values)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_models.make()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(model, tmp_path_factory):
+    """A workdir with a model in it."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    model_file.write(folder / model_file.NAME, model)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Twenty files of different lengths, of one body or two."""
+    folder = tmp_path_factory.mktemp("clips")
+    paths = [folder / f"{i:02}.npy" for i in range(20)]
+    for i, path in enumerate(paths):
+        np.save(path, tiny_models.joints(i, 1 + i, bodies=1 + i % 2))
+    return paths
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_table_and_lines(model, checkpoint, clips, tmp_path, capsys):
+    call(f"--checkpoint={checkpoint}", f"--json={tmp_path}/out.jsonl", *clips)
+    rows = lines(tmp_path / "out.jsonl")
+    assert [row["file"] for row in rows] == [str(path) for path in clips]
+    assert [row["frames"] for row in rows] == list(range(1, 21))
+    assert [row["used_frames"] for row in rows] == [min(n, 12) for n in range(1, 21)]
+    assert [row["bodies"] for row in rows] == [1, 2] * 10
+
+    table = capsys.readouterr().out.splitlines()
+    assert f"{clips[19]}  (the first 12 of 20 frames, 2 bodies)" in table
+    joints, length = tiny_models.padded(model, [np.load(clips[0])])
+    (logits,) = np.float64(inference.logits(model, model.variables, joints, length))
+    shares = np.exp(logits) / np.exp(logits).sum()
+    best = np.argsort(-shares)
+    assert [one["label"] for one in rows[0]["top"]] == list(best)
+    assert [one["class"] for one in rows[0]["top"]] == [model.class_names[i] for i in best]
+    np.testing.assert_allclose([one["probability"] for one in rows[0]["top"]], shares[best], 1e-4)
+    assert table[1] == f"  {100 * shares[best[0]]:5.1f} %  {model.class_names[best[0]]}"
+
+    call(f"--checkpoint={checkpoint}/model.safetensors", "--json=-", *clips[:1])
+    (line,) = capsys.readouterr().out.splitlines()  # nothing else there
+    assert json.loads(line) == rows[0]
+
+
+@pytest.mark.parametrize("function", [inference.logits, inference.features])
+def test_company_and_order_change_no_bit(model, clips, function):
+    everything = [Sequence(str(path), np.load(path)) for path in clips]
+
+    def outputs(chosen):
+        return {result.name: result.output for result in predict.apply(model, function, chosen)}
+
+    together = outputs(everything)
+    rotated = everything[3:] + everything[:3]
+    for chosen in (everything[:1], everything[7:8], everything[::-1], rotated):
+        for name, output in outputs(chosen).items():
+            np.testing.assert_array_equal(output, together[name])
+
+
+def test_no_more_than_a_batch_is_read_ahead(model):
+    read = []
+
+    def endless():
+        while True:
+            read.append(str(len(read)))
+            yield Sequence(read[-1], tiny_models.joints(0, 3))
+
+    results = predict.apply(model, inference.features, endless())
+    for i in range(40):
+        assert next(results).name == str(i)
+        assert len(read) == 16 * (i // 16 + 1)
+
+
+def test_embeddings(model, checkpoint, clips, tmp_path, capsys):
+    call(f"--checkpoint={checkpoint}", f"--embeddings={tmp_path}/out.npz", *clips)
+    assert capsys.readouterr().out.endswith("out.npz: 20 sequences × 8 features\n")
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert list(arrays["names"]) == [str(path) for path in clips]
+        found = arrays["features"]
+    joints, length = tiny_models.padded(model, [np.load(path)[:12] for path in clips])
+    expected = inference.features(model, model.variables, joints, length)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_bad_files_end_it_or_are_skipped(checkpoint, clips, tmp_path, capsys):
+    (tmp_path / "bad.npy").write_bytes(b"bad")
+    np.save(tmp_path / "far.npy", np.full((3, 1, 20, 3), 3e38) * [[[[1], [-1]] * 10]])
+    files = [clips[0], tmp_path / "bad.npy", clips[1], tmp_path / "far.npy"]
+    with pytest.raises(SystemExit) as ended:
+        call(f"--checkpoint={checkpoint}", *files)
+    captured = capsys.readouterr()
+    assert ended.value.code == 2
+    assert captured.err.startswith(f"error: {tmp_path}/bad.npy: found no header")
+    assert str(clips[0]) in captured.out  # what came before it is told
+
+    call(f"--checkpoint={checkpoint}", "--on_bad_file=skip", f"--json={tmp_path}/out", *files)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"skipped: {tmp_path}/bad.npy: found no header")
+    assert "far.npy: found coordinates up to 3e+38, of which the model makes no finite" in said[1]
+    assert said[2:] == ["note: 2 skipped, see above."]
+    rows = lines(tmp_path / "out")
+    assert [row["file"] for row in rows] == [str(path) for path in files]
+    assert ["error" in row for row in rows] == [False, True, False, True]
+
+    skip = "--on_bad_file=skip"
+    call(f"--checkpoint={checkpoint}", skip, f"--embeddings={tmp_path}/out.npz", *files)
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert list(arrays["names"]) == [str(clips[0]), str(clips[1])]
+
+
+def test_the_command_refuses(checkpoint, clips, tmp_path, capsys):
+    encoder = tmp_path / "encoder.safetensors"
+    model_file.write(encoder, tiny_models.make(head=None))
+    knn = tmp_path / "knn"
+    knn.mkdir()
+    (knn / "config.json").write_text('{"protocol": "knn"}')
+    there, clip = f"--checkpoint={checkpoint}", clips[0]
+    for arguments, message in (
+        ((clip,), "--checkpoint is missing: An evaluation's workdir"),
+        ((there,), "give at least one file"),
+        ((there, "--json=a", "--embeddings=b", clip), "leave one away"),
+        ((there, "--step=3", clip), "--step goes with a pre-training run"),
+        ((there, f"--json={tmp_path}/no/out", clip), "no/out: cannot be written (No such file"),
+        ((there, f"--embeddings={tmp_path}/no/out", clip), "no/out: could not be written"),
+        ((f"--checkpoint={tmp_path}/absent", clip), "absent: found No such file"),
+        ((f"--checkpoint={tmp_path}", clip), "config.json: not found"),
+        ((f"--checkpoint={knn}", clip), "an evaluation by 'knn' without model.safetensors"),
+        ((f"--checkpoint={encoder}", clip), "an encoder without a classifier: give --embeddings"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            call(*arguments)
+        errors = capsys.readouterr().err
+        assert ended.value.code == 2, arguments
+        assert errors.startswith("error: ")
+        assert message in errors, arguments
+    call(f"--checkpoint={encoder}", f"--embeddings={tmp_path}/out.npz", clip)
+
+
+def as_evaluated(model, data_dir, dataset):
+    """Name -> logits, as an evaluation computes them of the records: packed, over eight devices."""
+    row, bodies = datasets.get(dataset), []
+    for split in ("train", "test"):
+        bodies.append(
+            records.Records(
+                data_dir, row.records, split, model.input.centre, model.input.max_frames
+            ).load()
+        )
+    view = functools.partial(
+        augment.test_view, num_frames=tiny_models.FRAMES, fraction=model.input.test_fraction
+    )
+    mesh, variables = sharding.make_mesh(), model.variables
+    head = {kind: trees["head"] for kind, trees in variables.items()}
+    logits = {}
+    for split in bodies:
+        pooled = features.extract(
+            model.encoder,
+            sharding.put(variables["params"]["encoder"], sharding.replicated(mesh)),
+            features.Split(split, mesh),
+            lambda key, clip, length: view(clip, length),
+            jax.random.key(0),
+            batch_size=8,
+        )
+        rows = model.head.apply(head, np.asarray(pooled))
+        logits |= dict(zip(split.names, np.asarray(rows), strict=True))
+    return logits
+
+
+def check_raw_files_get_what_their_records_get(model, paths, data_dir, dataset):
+    found = predict.sequences.read(
+        [str(path) for path in paths], model, predict.sequences.Options()
+    )
+    results = list(predict.apply(model, inference.logits, found))
+    expected = as_evaluated(model, data_dir, dataset)
+    assert len(results) == len(expected) > 0
+    for result in results:
+        assert not isinstance(result, BadFile), result
+        name = result.name.rsplit("/")[-1].split(".")[0]
+        np.testing.assert_allclose(result.output, expected[name], atol=1e-4)
+    assert np.ptp(list(expected.values()), axis=0).min() > 1e-2  # the sequences do differ
+
+
+def test_built_in_files_get_what_their_records_get(tmp_path):
+    raw = tmp_path / "raw"
+    writer.write(raw, performers=2, takes=1, actions=(10, 50), num_workers=0)
+    prepare.prepare("ntu_rgbd60", raw, tmp_path / "data", num_workers=1)
+    model = tiny_models.make(layout=datasets.get("synthetic").layout, max_frames=90)
+    paths = sorted(raw.glob("*.skeleton"))
+    check_raw_files_get_what_their_records_get(model, paths, tmp_path / "data", "synthetic")
+
+
+def test_real_files_get_what_their_records_get(shared_data, tmp_path):
+    archive = tmp_path / "some.zip"
+    with (
+        zipfile.ZipFile(shared_data / "nw_ucla_all_sqe.zip") as everything,
+        zipfile.ZipFile(archive, "w") as some,
+    ):
+        names = [name for name in everything.namelist() if name.endswith(".json")][::70]
+        for name in names:
+            some.writestr(name, everything.read(name))
+    prepare.prepare("nw_ucla", tmp_path, tmp_path / "data", num_workers=1)
+    model = tiny_models.make(num_bodies=1, max_frames=201)
+    paths = [f"{archive}!{name}" for name in names]
+    check_raw_files_get_what_their_records_get(model, paths, tmp_path / "data", "nwucla")
