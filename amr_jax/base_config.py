@@ -32,6 +32,7 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
     config.input.mode = "resident"  # or 'stream': the clips of a dispatch are in memory at once
     config.input.bodies = "packed"  # or 'all': absent second bodies are encoded too, as published
     config.input.second_body = "zeros"  # with 'all': or 'repeat', as MAMP does on NTU-120
+    config.input.stream = "joint"  # or 'bone', 'motion': what encoder and losses see of a clip
     config.input.centre = dataset.centre
     config.input.max_frames = dataset.max_frames
 

@@ -3,13 +3,16 @@ r"""Evaluation: what a pre-trained encoder is worth, beside one that learned not
   python -m amr_jax.evaluate --config=configs/linear.py:ntu60_xsub \
       --config.pretrained=DIR --workdir=DIR2
 
-Architecture, layout, centring and augmentation are those of the pre-training run. The protocol
-(amr_jax/protocols) runs twice: on the run's encoder, and on a randomly initialised one of the same
-architecture (unless `config.random_encoder` is False: a comparison needs that only once). Started
-again in the same workdir with the same config, it does its work again and replaces the results;
-`results.json` is written last, and taken away first.
+Architecture, layout, stream, centring and augmentation are those of the pre-training run. With
+`config.adapt` the data set may have other joints, and clips another number of frames: the encoder
+is adapted (amr_jax/transfer.py), and the data set's own defaults say how clips are centred and
+augmented. The protocol (amr_jax/protocols) runs twice: on the run's encoder, and on a randomly
+initialised one of the same architecture (unless `config.random_encoder` is False: a comparison
+needs that only once). Started again in the same workdir with the same config, it does its work
+again and replaces the results; `results.json` is written last, and taken away first.
 """
 
+import dataclasses
 import datetime
 import functools
 import json
@@ -23,7 +26,17 @@ import ml_collections
 import numpy as np
 from etils import epath
 
-from amr_jax import augment, checkpoint, datasets, metrics, records, report, sharding, workdir
+from amr_jax import (
+    augment,
+    checkpoint,
+    datasets,
+    metrics,
+    records,
+    report,
+    sharding,
+    transfer,
+    workdir,
+)
 from amr_jax.command import run_with_config
 from amr_jax.errors import UserError
 from amr_jax.models.encoder import Encoder
@@ -62,23 +75,28 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         config.pretrained, config.step or None, config.average
     )
     config = resolve(config, pretraining)
-    encoder = construct(
-        Encoder, "config.encoder", pretraining.encoder, dtype=compute_dtype(config.dtype)
-    )
+    seen = transfer.settings(config, pretraining)
+    encoder = make_encoder(config, seen)
     untrained = random_params(encoder, config.seed)
+    adaptation = None
+    if config.adapt:
+        source, target = (
+            (make_encoder(config, c), datasets.get(c.dataset).layout) for c in (pretraining, seen)
+        )
+        learned, adaptation = transfer.adapt(learned, untrained, source, target, config.pretrained)
     checkpoint.check_same(learned, untrained, config.pretrained)
 
     mesh = sharding.make_mesh()
-    train, test = load(config, pretraining)
+    train, test = load(config, seen)
     _start(folder, config)
-    metrics.say(_banner(config, pretraining, step, mesh, train, test))
+    metrics.say(_banner(config, pretraining, step, adaptation, mesh, train, test))
     task = functools.partial(
         Task,
         encoder=encoder,
         train=Split(train, mesh),
         test=Split(test, mesh),
         num_classes=len(test.class_names),
-        **views(config, pretraining),
+        **views(config, seen),
     )
 
     writer = metrics.MetricWriter(folder, resume_step=0)
@@ -103,7 +121,9 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
             "step": step,
             "method": pretraining.method,
             "dataset": pretraining.dataset,
+            "stream": pretraining.input.stream,
         },
+        "adaptation": dataclasses.asdict(adaptation) if adaptation else None,
         "train_sequences": len(train.label),
         "test_sequences": len(test.label),
         "num_classes": len(test.class_names),
@@ -122,28 +142,31 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
 def resolve(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> ml_collections.ConfigDict:
-    """A copy in which what is left to the pre-training run is filled in; checks the layouts.
+    """A copy in which what is left to the pre-training run is filled in; checks what fits.
 
     Raises:
-      UserError: the data set has other joints than the encoder was trained on, or is unknown.
+      UserError: an unknown data set; without `config.adapt`, other joints or another number of
+        frames than the encoder was trained on.
     """
     config = ml_collections.ConfigDict(config.copy_and_resolve_references())
     config.pretrained = os.fspath(epath.Path(config.pretrained).expanduser().absolute())
     config.data_dir = config.data_dir or pretraining.data_dir
     config.dtype = pretraining.dtype if config.dtype == "auto" else config.dtype
-    seen, asked = (datasets.get(c.dataset).layout for c in (pretraining, config))
-    if seen != asked:
-        raise UserError(
-            f"config.dataset={config.dataset!r} has {asked.num_joints} joints ({asked.name}); the "
-            f"encoder in {config.pretrained} was trained on {pretraining.dataset}, with "
-            f"{seen.num_joints} ({seen.name}). Choose a data set of that layout, or an encoder "
-            "trained on this one."
-        )
+    config.num_frames = config.num_frames or pretraining.encoder.num_frames
+    transfer.require_fit(config, pretraining)
     if not 0 < config.test_fraction <= 1:
         raise UserError(
             f"config.test_fraction={config.test_fraction}: expected above 0, at most 1."
         )
     return config
+
+
+def make_encoder(
+    config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
+) -> Encoder:
+    """The encoder of a pre-training run, computing in the evaluation's dtype."""
+    dtype = compute_dtype(config.dtype)
+    return construct(Encoder, "config.encoder", pretraining.encoder, dtype=dtype)
 
 
 def load(
@@ -164,15 +187,19 @@ def load(
 def views(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> dict[str, Callable]:
-    """The two views of a body: as in pre-training, and the test's centre crop."""
-    num_frames = pretraining.encoder.num_frames
+    """The two views of a body: as in pre-training, and the test's centre crop, in its stream."""
+    how = {
+        "num_frames": pretraining.encoder.num_frames,
+        "stream": pretraining.input.stream,
+        "parents": datasets.get(config.dataset).layout.parents,
+    }
 
     def train_view(key, clip, length):
-        return augment.train_view(key, clip, length, num_frames=num_frames, **pretraining.augment)
+        return augment.train_view(key, clip, length, **how, **pretraining.augment)
 
     def test_view(key, clip, length):
         del key  # nothing is drawn
-        return augment.test_view(clip, length, num_frames=num_frames, fraction=config.test_fraction)
+        return augment.test_view(clip, length, fraction=config.test_fraction, **how)
 
     return {"train_view": train_view, "test_view": test_view}
 
@@ -234,7 +261,7 @@ def _log(writer: metrics.MetricWriter, encoder: str) -> Callable[[int, dict[str,
     return log
 
 
-def _banner(config, pretraining, step, mesh, train, test) -> str:
+def _banner(config, pretraining, step, adaptation, mesh, train, test) -> str:
     """What is evaluated, and where."""
     counts = ", ".join(
         f"{name} {len(split.label):,} sequences with {len(split.offset):,} bodies"
@@ -244,7 +271,8 @@ def _banner(config, pretraining, step, mesh, train, test) -> str:
         "devices": f"{mesh.size} × {jax.devices()[0].device_kind}, "
         f"{jax.process_count()} process(es)",
         "encoder": f"{config.pretrained}, step {step:,} ({pretraining.method} on "
-        f"{pretraining.dataset}), {config.dtype}",
+        f"{pretraining.dataset}, {pretraining.input.stream} stream), {config.dtype}",
+        **(adaptation.lines() if adaptation else {}),
         "data": f"{config.dataset}: {counts}; {len(test.class_names)} classes",
         "protocol": config.protocol,
     }

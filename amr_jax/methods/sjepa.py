@@ -45,7 +45,8 @@ class SJEPA(MaskedMethod):
 
     Attributes, beside those of `MaskedMethod`:
       view_angles: radians about x, y, z, the bounds of a random rotation; zeros: none.
-      view_shift: metres, the bound of a random translation along each axis; 0: none.
+      view_shift: metres, the bound of a random translation along each axis; 0: none. Moving a
+        body changes neither its bones nor its motion: those streams are left as they are.
       view_mirror: the joint on the other side for every joint: half of the views are left-right
         flipped; (): none.
       shared_view: the target encoder sees the transformed view, too.
@@ -99,7 +100,9 @@ class SJEPA(MaskedMethod):
                 clip = augment.random_rotate(keys[0], clip, self.view_angles)
             if self.view_mirror:
                 clip = augment.random_mirror(keys[1], clip, self.view_mirror)
-            return augment.random_shift(keys[2], clip, self.view_shift) if self.view_shift else clip
+            if self.view_shift and self.input_stream == "joint":
+                clip = augment.random_shift(keys[2], clip, self.view_shift)
+            return clip
 
         return jax.vmap(one)(jax.random.split(self.make_rng("view"), len(clips)), clips)
 
