@@ -156,10 +156,11 @@ def to_stream(clip: jax.Array, stream: str, parents: tuple[int, ...] = ()) -> ja
     """The clip as one of `STREAMS`: its coordinates, `bone`s or `motion`. What is absent stays 0.
 
     Raises:
-      ValueError: unknown stream; not one parent for every joint, where they are needed.
+      UserError: unknown stream.
+      ValueError: not one parent for every joint, where they are needed.
     """
     if stream not in STREAMS:
-        raise ValueError(f"unknown stream {stream!r}; expected one of: {', '.join(STREAMS)}.")
+        raise UserError(f"input.stream={stream!r}: expected one of {', '.join(STREAMS)}.")
     if stream == "bone":
         if len(parents) != clip.shape[-2]:
             raise ValueError(f"{len(parents)} parents for {clip.shape[-2]} joints.")

@@ -1,7 +1,8 @@
 """What the pre-training configs of all methods share; configs/<method>.py adds what is its own.
 
 The data, the encoder, the mask's size, the decoder's sizes and the optimiser stand here once, so
-that methods differ in nothing else. So does what comparisons of methods share. Imports no JAX.
+that methods differ in nothing else. So does what comparisons of methods share, and what the
+protocols that fine-tune do. Imports no JAX.
 """
 
 from collections.abc import Iterable
@@ -129,6 +130,73 @@ def _runlocal(config: ml_collections.ConfigDict) -> None:
     config.optim.warmup_epochs = 0
     config.steps_per_dispatch = 2
     config.checkpoint.epochs = 1
+
+
+def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
+    """What configs/finetune.py and configs/semi.py share, for `NAME` or `NAME,runlocal`."""
+    name, _, runlocal = datasets.argument(argument)
+    config = ml_collections.ConfigDict()
+    config.protocol = protocol
+    config.pretrained = ""  # workdir of the pre-training run; '': from scratch alone
+    config.step = 0  # of which checkpoint; 0: the newest
+    config.random_encoder = True  # train one from scratch, too
+    config.average = False  # the moving average of the encoder, where the run kept one
+    config.adapt = False  # to other joints than the run's, by name, or to another num_frames
+    config.num_frames = 0  # T of the clips; 0: as in the pre-training run
+    config.dataset = name
+    config.data_dir = ""  # '': where the pre-training run read its records
+    config.seed = 0
+    config.dtype = "auto"  # 'auto': as in the pre-training run
+
+    config.train_split = "train"  # or a part of it: 'train[:10%]'
+    config.test_split = "test"
+    config.bodies = "packed"  # or 'all': an absent second body's features count too, as published
+    config.test_fraction = 0.95  # of the frames: the test's centre crop
+
+    config.epochs = 100
+    config.min_steps = 0  # more epochs, where they have fewer steps than this
+    config.test_epochs = 5
+    config.batch_size = 48  # sequences
+    config.label_smoothing = 0.1
+    config.drop_path = 0.3  # stochastic depth of the encoder
+    config.head = ml_collections.ConfigDict()
+    config.head.hidden = 2048
+    config.head.dropout = 0.3
+    config.optim = ml_collections.ConfigDict()
+    config.optim.lr = 5e-4
+    config.optim.min_lr = 1e-6
+    config.optim.warmup_epochs = 5
+    config.optim.layer_decay = 0.8
+    config.optim.weight_decay = 0.05
+    config.optim.b1 = 0.9
+    config.optim.b2 = 0.999
+    config.optim.clip_norm = 0.0  # 0: off
+
+    # Read where `pretrained` is empty: what a pre-training run's config says otherwise.
+    scratch = pretraining("amr", argument)
+    config.scratch = ml_collections.ConfigDict()
+    config.scratch.encoder = scratch.encoder
+    del config.scratch.encoder.drop_path  # it is the protocol's
+    config.scratch.augment = scratch.augment
+    config.scratch.data_dir = scratch.data_dir
+    config.scratch.input = ml_collections.ConfigDict()
+    config.scratch.input.stream = scratch.input.stream
+    config.scratch.input.centre = scratch.input.centre
+    config.scratch.input.max_frames = scratch.input.max_frames
+
+    if name in SMALL:
+        config.epochs = 30
+        config.batch_size = 32
+        config.drop_path = 0.1
+        config.head.hidden = 512
+    if runlocal:
+        config.train_split, config.test_split = "train[:64]", "test[:64]"
+        config.epochs = 4
+        config.batch_size = 16
+        config.test_epochs = 2
+        config.head.hidden = 64
+        config.optim.warmup_epochs = 1
+    return config
 
 
 def comparison(argument: str, configs: str) -> ml_collections.ConfigDict:

@@ -8,8 +8,10 @@ Architecture, layout, stream, centring and augmentation are those of the pre-tra
 is adapted (amr_jax/transfer.py), and the data set's own defaults say how clips are centred and
 augmented. The protocol (amr_jax/protocols) runs twice: on the run's encoder, and on a randomly
 initialised one of the same architecture (unless `config.random_encoder` is False: a comparison
-needs that only once). Started again in the same workdir with the same config, it does its work
-again and replaces the results; `results.json` is written last, and taken away first.
+needs that only once). Where the protocol trains the encoder, the second is training from scratch;
+with `config.pretrained` empty it is all there is, with the architecture of `config.scratch`.
+Started again in the same workdir with the same config, it does its work again and replaces the
+results; `results.json` is written last, and taken away first.
 """
 
 import dataclasses
@@ -33,6 +35,7 @@ from amr_jax import (
     metrics,
     records,
     report,
+    scores,
     sharding,
     transfer,
     workdir,
@@ -40,7 +43,7 @@ from amr_jax import (
 from amr_jax.command import run_with_config
 from amr_jax.errors import UserError
 from amr_jax.models.encoder import Encoder
-from amr_jax.models.settings import compute_dtype, construct
+from amr_jax.models.settings import compute_dtype, construct, require
 from amr_jax.protocols import PROTOCOLS, Outcome, Task
 from amr_jax.protocols.features import Split
 
@@ -49,14 +52,17 @@ RESULTS_FILE = "results.json"
 # What may differ between two starts in one workdir: none of it changes a number.
 FREE_KEYS = {"data_dir", "encode_batch_size", "random_encoder"}
 
+# The encoders in the table of a protocol that trains them.
+TITLES = {"pretrained": "pretrained (fine-tuned)", "random": "random (trained from scratch)"}
+
 
 def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     """Evaluates, writes the files, prints the table.
 
     Args:
       config: of configs/linear.py, configs/knn.py, …
-      folder: for config.json, results.json, metrics.jsonl, per_class.csv, and a confusion matrix of
-        each encoder as .csv (counts) and .png.
+      folder: for config.json, results.json, metrics.jsonl, per_class.csv, a confusion matrix of
+        each encoder as .csv (counts) and .png, and where there are logits scores.npz.
 
     Returns:
       What results.json holds.
@@ -69,22 +75,11 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         raise UserError(
             f"config.protocol={config.protocol!r}: expected one of {', '.join(PROTOCOLS)}."
         )
-    if not config.pretrained:
-        raise UserError("give the pre-training run's workdir: --config.pretrained=DIR.")
-    learned, pretraining, step = checkpoint.load_encoder(
-        config.pretrained, config.step or None, config.average
-    )
+    learned, pretraining, step = source(config)
     config = resolve(config, pretraining)
     seen = transfer.settings(config, pretraining)
     encoder = make_encoder(config, seen)
-    untrained = random_params(encoder, config.seed)
-    adaptation = None
-    if config.adapt:
-        source, target = (
-            (make_encoder(config, c), datasets.get(c.dataset).layout) for c in (pretraining, seen)
-        )
-        learned, adaptation = transfer.adapt(learned, untrained, source, target, config.pretrained)
-    checkpoint.check_same(learned, untrained, config.pretrained)
+    judged, adaptation = to_judge(encoder, learned, config, pretraining)
 
     mesh = sharding.make_mesh()
     train, test = load(config, seen)
@@ -101,7 +96,6 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
 
     writer = metrics.MetricWriter(folder, resume_step=0)
     outcomes, seconds = {}, {}
-    judged = {"pretrained": learned} | ({"random": untrained} if config.random_encoder else {})
     for name, params in judged.items():
         start = time.monotonic()
         params = sharding.put(params, sharding.replicated(mesh))
@@ -113,10 +107,16 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         "protocol": config.protocol,
         "dataset": config.dataset,
         "encoders": {
-            name: {**outcome.metrics, "seconds": seconds[name]}
+            name: {
+                **outcome.metrics,
+                **({"each_draw": outcome.draws} if outcome.draws else {}),
+                "seconds": seconds[name],
+            }
             for name, outcome in outcomes.items()
         },
-        "pretraining": {
+        "pretraining": None
+        if learned is None
+        else {
             "workdir": str(config.pretrained),
             "step": step,
             "method": pretraining.method,
@@ -134,9 +134,39 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     }
     if jax.process_index() == 0:
         write(folder, config, test, outcomes, results)
-    metrics.say("\n" + report.table({name: outcome.metrics for name, outcome in outcomes.items()}))
+    titles = TITLES if "scratch" in config else {}
+    rows = {titles.get(name, name): outcome for name, outcome in outcomes.items()}
+    metrics.say("\n" + report.table({name: outcome.metrics for name, outcome in rows.items()}))
+    for name, outcome in rows.items():
+        if outcome.draws:
+            metrics.say(f"{name}: {report.draws(outcome.draws)}")
     metrics.say(f"\nall numbers, per class and confusion matrices: {folder}")
     return results
+
+
+def source(
+    config: ml_collections.ConfigDict,
+) -> tuple[dict | None, ml_collections.ConfigDict, int | None]:
+    """The encoder to judge, as `checkpoint.load_encoder` returns it.
+
+    From scratch: None for its parameters and step; `config.scratch`, completed, is the config.
+
+    Raises:
+      UserError: no such pre-training run; none named, and the protocol needs one.
+    """
+    if config.pretrained:
+        return checkpoint.load_encoder(config.pretrained, config.step or None, config.average)
+    if "scratch" not in config:
+        raise UserError("give the pre-training run's workdir: --config.pretrained=DIR.")
+    scratch, num_joints = config.scratch, datasets.get(config.dataset).layout.num_joints
+    require(
+        scratch.encoder.num_joints == num_joints,
+        f"config.scratch.encoder.num_joints={scratch.encoder.num_joints}: the records of "
+        f"{config.dataset} have {num_joints} joints.",
+    )
+    dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    rest = {"dataset": config.dataset, "dtype": dtype}
+    return None, ml_collections.ConfigDict({**scratch, **rest}), None
 
 
 def resolve(
@@ -149,7 +179,8 @@ def resolve(
         frames than the encoder was trained on.
     """
     config = ml_collections.ConfigDict(config.copy_and_resolve_references())
-    config.pretrained = os.fspath(epath.Path(config.pretrained).expanduser().absolute())
+    if config.pretrained:
+        config.pretrained = os.fspath(epath.Path(config.pretrained).expanduser().absolute())
     config.data_dir = config.data_dir or pretraining.data_dir
     config.dtype = pretraining.dtype if config.dtype == "auto" else config.dtype
     config.num_frames = config.num_frames or pretraining.encoder.num_frames
@@ -166,7 +197,45 @@ def make_encoder(
 ) -> Encoder:
     """The encoder of a pre-training run, computing in the evaluation's dtype."""
     dtype = compute_dtype(config.dtype)
-    return construct(Encoder, "config.encoder", pretraining.encoder, dtype=dtype)
+    encoder = construct(Encoder, "config.encoder", pretraining.encoder, dtype=dtype)
+    encoder.validate()
+    return encoder
+
+
+def to_judge(
+    encoder: Encoder,
+    learned: dict | None,
+    config: ml_collections.ConfigDict,
+    pretraining: ml_collections.ConfigDict,
+) -> tuple[dict[str, dict], transfer.Adaptation | None]:
+    """The parameters that the protocol runs on, by the encoders' names in the tables.
+
+    Args:
+      encoder: the architecture, for the data set at hand.
+      learned: parameters as pre-trained; None: from scratch.
+      config: of the evaluation, resolved.
+      pretraining: the run's.
+
+    Returns:
+      Parameters on the host; and with `config.adapt` what was matched.
+
+    Raises:
+      UserError: parameters that are not this architecture's, or cannot be made so.
+    """
+    untrained = random_params(encoder, config.seed)
+    judged, adaptation = {}, None
+    if learned is not None:
+        if config.adapt:
+            source = make_encoder(config, pretraining), datasets.get(pretraining.dataset).layout
+            target = encoder, datasets.get(config.dataset).layout
+            learned, adaptation = transfer.adapt(
+                learned, untrained, source, target, config.pretrained
+            )
+        checkpoint.check_same(learned, untrained, config.pretrained)
+        judged["pretrained"] = learned
+    if learned is None or config.random_encoder:
+        judged["random"] = untrained
+    return judged, adaptation
 
 
 def load(
@@ -231,6 +300,9 @@ def write(
             folder / f"confusion_{encoder}.png", report.confusion_png(names, confusion, title)
         )
     workdir.write(folder / "per_class.csv", report.per_class_csv(names, confusions))
+    logits = {name: o.scores for name, o in outcomes.items() if o.scores is not None}
+    if logits:
+        scores.write(folder, scores.Scores(test.names, test.label, names, logits))
     # Strict JSON has no NaN; no metric should be one.
     workdir.write(folder / RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
 
@@ -267,11 +339,15 @@ def _banner(config, pretraining, step, adaptation, mesh, train, test) -> str:
         f"{name} {len(split.label):,} sequences with {len(split.offset):,} bodies"
         for name, split in ((config.train_split, train), (config.test_split, test))
     )
+    encoder = "untrained, as config.scratch says"
+    if config.pretrained:
+        encoder = (
+            f"{config.pretrained}, step {step:,} ({pretraining.method} on {pretraining.dataset})"
+        )
     lines = {
         "devices": f"{mesh.size} × {jax.devices()[0].device_kind}, "
         f"{jax.process_count()} process(es)",
-        "encoder": f"{config.pretrained}, step {step:,} ({pretraining.method} on "
-        f"{pretraining.dataset}, {pretraining.input.stream} stream), {config.dtype}",
+        "encoder": f"{encoder}, {pretraining.input.stream} stream, {config.dtype}",
         **(adaptation.lines() if adaptation else {}),
         "data": f"{config.dataset}: {counts}; {len(test.class_names)} classes",
         "protocol": config.protocol,

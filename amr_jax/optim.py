@@ -1,5 +1,7 @@
 """AdamW as masked skeleton models train with it: warm-up, cosine, no decay on biases etc."""
 
+import re
+
 import jax
 import optax
 
@@ -42,3 +44,43 @@ def adamw(
         optax.adamw(learning_rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=decay_mask)
     )
     return optax.chain(*steps)
+
+
+def layer_scales(params, depth: int, decay: float) -> dict:
+    """Factor of every parameter's learning rate, decay^(depth + 1 − layer): the deeper, the larger.
+
+    Args:
+      params: {'encoder': …, 'head': …}. The encoder's embeddings are layer 0, its block i is layer
+        i + 1, its last norm and the head are layer depth + 1.
+      depth: blocks of the encoder.
+      decay: of a layer against the one above it, as BEiT and MAE fine-tune with.
+    """
+
+    def scale(path, _):
+        owner, part = path[0].key, path[1].key
+        block = re.fullmatch(r"block_(\d+)", part)
+        if owner == "head" or part == "norm":
+            layer = depth + 1
+        elif part in ("patch_embed", "position"):
+            layer = 0
+        elif block:
+            layer = int(block[1]) + 1
+        else:
+            raise ValueError(
+                f"parameter {jax.tree_util.keystr(path)}: {part!r} is no part of the encoder that "
+                "optim.layer_scales knows; give it a layer there."
+            )
+        return decay ** (depth + 1 - layer)
+
+    return jax.tree_util.tree_map_with_path(scale, params)
+
+
+def scale_by_layer(depth: int, decay: float) -> optax.GradientTransformation:
+    """Multiplies each parameter's update by its factor of `layer_scales`; the last of a chain."""
+
+    def update(updates, params=None):
+        del params
+        scales = layer_scales(updates, depth, decay)
+        return jax.tree.map(lambda scale, x: scale * x, scales, updates)
+
+    return optax.stateless(update)

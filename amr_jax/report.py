@@ -15,9 +15,12 @@ _MAX_NAME = 32  # characters of a class name on the picture's axes
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts (K, K) int64: row the true class, column the predicted one."""
+    """Counts (K, K) int64: row the true class, column the predicted one.
+
+    Labels (S,), predictions (S,), or (draws, S): then each sequence counts once a draw.
+    """
     confusion = np.zeros((num_classes, num_classes), np.int64)
-    np.add.at(confusion, (labels, predictions), 1)
+    np.add.at(confusion, (np.broadcast_to(labels, predictions.shape), predictions), 1)
     return confusion
 
 
@@ -102,6 +105,13 @@ def png(figure: Figure) -> bytes:
     return content.getvalue()
 
 
+def draws(each: Sequence[dict[str, float]]) -> str:
+    """Top-1 of each draw, and what the mean ± means."""
+    values = ", ".join(f"{100 * metrics['top1']:.2f}" for metrics in each)
+    spread = "; ± is the sample standard deviation over them" if len(each) > 1 else ""
+    return f"top-1 % of each of {len(each)} draws: {values}{spread}"
+
+
 def table(rows: dict[str, dict[str, float]]) -> str:
     """The comparison for the terminal, one line an encoder.
 
@@ -117,8 +127,16 @@ def table(rows: dict[str, dict[str, float]]) -> str:
             for line, m in zip(lines, metrics, strict=True):
                 line.append(text(m))
 
-    column("top-1 %", "top1", lambda m: f"{100 * m['top1']:.2f}")
-    column("top-5 %", "top5", lambda m: f"{100 * m['top5']:.2f}")
+    def per_cent(key: str):
+        def text(m):
+            spread = f" ± {100 * m[f'{key}_std']:.2f}" if f"{key}_std" in m else ""
+            return f"{100 * m[key]:.2f}{spread}"
+
+        return text
+
+    column("top-1 %", "top1", per_cent("top1"))
+    column("top-5 %", "top5", per_cent("top5"))
+    column("mAP %", "mean_average_precision", per_cent("mean_average_precision"))
     column(
         "best epoch on the test set: top-1 %",
         "best_epoch",

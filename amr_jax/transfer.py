@@ -143,6 +143,13 @@ def require_fit(config: ml_collections.ConfigDict, pretraining: ml_collections.C
       UserError: other joints, or frames, than the encoder was trained on.
     """
     patch_len, frames = pretraining.encoder.patch_len, pretraining.encoder.num_frames
+    if not config.pretrained:
+        if config.num_frames != frames:
+            raise UserError(
+                f"config.num_frames={config.num_frames}: without config.pretrained nothing is "
+                "adapted; config.scratch.encoder.num_frames says how many frames."
+            )
+        return
     if config.num_frames < 1 or config.num_frames % patch_len:
         raise UserError(
             f"config.num_frames={config.num_frames}: expected a multiple of {patch_len}, the "
@@ -178,9 +185,10 @@ def settings(
 
     Args:
       config: of the evaluation, resolved.
-      pretraining: the run's, resolved.
+      pretraining: the run's, resolved; or what stands for it from scratch, where nothing is
+        adapted.
     """
-    if not config.adapt:
+    if not (config.adapt and config.pretrained):
         return pretraining
     own = base_config.pretraining(pretraining.method, config.dataset)
     seen = ml_collections.ConfigDict(pretraining.copy_and_resolve_references())

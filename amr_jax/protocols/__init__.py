@@ -8,15 +8,20 @@ The contract. A protocol is one file with one function
 encoder and for a random one with the same config, and makes the tables, the confusion matrices and
 the files from the outcomes: nothing there depends on which protocol ran. `run` reads its own keys
 from the config, calls `log` once an epoch, raises `UserError` for an option that is not one, and
-leaves `task.params` as they are. Every test sequence counts exactly once.
+leaves `task.params` as they are. Every test sequence counts exactly once. A protocol that trains
+the encoder can do so from scratch: its config has a section `scratch`, which says what encoder that
+is where `config.pretrained` is empty.
 """
 
-from amr_jax.protocols import knn, linear
-from amr_jax.protocols.task import Log, Outcome, Task
+from amr_jax.protocols import finetune, knn, linear, retrieval, semi
+from amr_jax.protocols.task import Classifier, Log, Outcome, Task
 
 PROTOCOLS = {
     "linear": linear.run,
     "knn": knn.run,
+    "retrieval": retrieval.run,
+    "finetune": finetune.run,
+    "semi": semi.run,
 }
 
-__all__ = ["PROTOCOLS", "Log", "Outcome", "Task"]
+__all__ = ["PROTOCOLS", "Classifier", "Log", "Outcome", "Task"]

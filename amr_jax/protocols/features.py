@@ -12,12 +12,11 @@ from jax.sharding import Mesh
 
 from amr_jax import input_pipeline, sharding
 from amr_jax.errors import UserError
+from amr_jax.models.heads import POOLINGS, LinearHead
 from amr_jax.records import Bodies
 
 # (key, clip (L, V, C) zero-padded, length) -> (T, V, C): one body as the encoder is to see it.
 View = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-
-POOLINGS = ("packed", "all")
 
 
 class Split:
@@ -25,13 +24,14 @@ class Split:
 
     Attributes:
       mesh: the devices it lies on.
-      label: (S,) int32 on the host.
+      label: (S,) int32, and names (S,), on the host.
       frames, offset, length: as in `Bodies`, on the devices.
       max_length: L of the padded clips.
     """
 
     def __init__(self, bodies: Bodies, mesh: Mesh):
-        self.mesh, self.label = mesh, np.asarray(bodies.label, np.int32)
+        self.mesh, self.names = mesh, bodies.names
+        self.label = np.asarray(bodies.label, np.int32)
         self.sequence, self.present = bodies.sequence, bodies.present
         self.max_length = int(bodies.length.max())
         self.frames = input_pipeline.put_frames(bodies.frames, mesh)
@@ -126,7 +126,7 @@ def extract(
 
 def _pool(encoder: nn.Module, params: Any, clips: jax.Array) -> jax.Array:
     tokens, _ = encoder.apply({"params": params}, clips)
-    return tokens.astype(jnp.float32).mean(axis=1)
+    return LinearHead.of_body(tokens)
 
 
 @functools.partial(jax.jit, static_argnames=("encoder", "num_joints"))

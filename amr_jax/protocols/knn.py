@@ -14,12 +14,17 @@ from amr_jax.protocols import features
 from amr_jax.protocols.task import Log, Outcome, Task
 
 # Similarities in memory at once, per device: 256 MiB of float32.
-_BLOCK_ELEMENTS = 2**26
+BLOCK_ELEMENTS = 2**26
 
 
-def _unit(x: jax.Array) -> jax.Array:
+def unit(x: jax.Array) -> jax.Array:
     """Rows of unit length; a row of zeros stays, and is equally far from everything."""
     return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
+def block_rows(num_queries: int, bank_size: int, mesh: Mesh, block_elements: int) -> int:
+    """Queries that a device compares with the whole bank at once."""
+    return max(1, min(block_elements // bank_size, -(-num_queries // mesh.size)))
 
 
 def vote(labels: jax.Array) -> jax.Array:
@@ -39,14 +44,14 @@ def classify(
     *,
     k: int,
     mesh: Mesh,
-    block_elements: int = _BLOCK_ELEMENTS,
+    block_elements: int = BLOCK_ELEMENTS,
 ) -> np.ndarray:
     """Labels (Q,) of `queries` (Q, D) by their k nearest of `bank` (B, D), by cosine similarity.
 
     Of neighbours equally near, the one that comes first in the bank is taken first. Queries are
     split over the mesh and go in blocks of `block_elements // B`, so that memory is bounded.
     """
-    rows = max(1, min(block_elements // bank.shape[0], -(-queries.shape[0] // mesh.size)))
+    rows = block_rows(queries.shape[0], bank.shape[0], mesh, block_elements)
     shortfall = -queries.shape[0] % (rows * mesh.size)
     padded = jnp.pad(queries, ((0, shortfall), (0, 0)))
     return np.asarray(_classify(padded, bank, bank_labels, k, rows, mesh))[: queries.shape[0]]
@@ -56,7 +61,7 @@ def classify(
 def _classify(
     queries: jax.Array, bank: jax.Array, bank_labels: jax.Array, k: int, rows: int, mesh: Mesh
 ) -> jax.Array:
-    bank = _unit(bank)
+    bank = unit(bank)
 
     # Under shard_map each device ranks its own queries; top_k of a sharded array gathers it first.
     def local(queries, bank, bank_labels):
@@ -65,7 +70,7 @@ def _classify(
             similarity = jnp.dot(queries, bank.T, precision=jax.lax.Precision.HIGHEST)
             return vote(bank_labels[jax.lax.top_k(similarity, k)[1]])
 
-        blocks = _unit(queries).reshape(-1, rows, queries.shape[-1])
+        blocks = unit(queries).reshape(-1, rows, queries.shape[-1])
         return jax.lax.map(block, blocks).reshape(-1)
 
     classify_local = jax.shard_map(
@@ -73,6 +78,22 @@ def _classify(
     )
     labels = classify_local(queries, bank, bank_labels)
     return jax.lax.with_sharding_constraint(labels, sharding.replicated(mesh))
+
+
+def frozen(task: Task, config) -> tuple[jax.Array, jax.Array]:
+    """Features (S, D) of the training and of the test split, through the test's centre crop."""
+    return tuple(
+        features.extract(
+            task.encoder,
+            task.params,
+            split,
+            task.test_view,
+            jax.random.key(config.seed),  # the test's view draws nothing
+            batch_size=config.encode_batch_size,
+            bodies=config.bodies,
+        )
+        for split in (task.train, task.test)
+    )
 
 
 def run(task: Task, config, log: Log) -> Outcome:
@@ -90,18 +111,7 @@ def run(task: Task, config, log: Log) -> Outcome:
         raise UserError(
             f"config.k={config.k}: expected 1 to {num_train}, the number of training sequences."
         )
-    bank, queries = (
-        features.extract(
-            task.encoder,
-            task.params,
-            split,
-            task.test_view,
-            jax.random.key(config.seed),  # the test's view draws nothing
-            batch_size=config.encode_batch_size,
-            bodies=config.bodies,
-        )
-        for split in (task.train, task.test)
-    )
+    bank, queries = frozen(task, config)
     labels = sharding.put(task.train.label, sharding.replicated(task.train.mesh))
     predictions = classify(queries, bank, labels, k=config.k, mesh=task.train.mesh)
     metrics = {

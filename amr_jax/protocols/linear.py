@@ -18,7 +18,9 @@ import optax
 from amr_jax import sharding
 from amr_jax.errors import UserError
 from amr_jax.protocols import features
-from amr_jax.protocols.task import Log, Outcome, Task
+from amr_jax.protocols.packing import epoch_order
+from amr_jax.protocols.scores import accuracies, summary
+from amr_jax.protocols.task import Classifier, Log, Outcome, Task
 
 # torch's BatchNorm1d as the peers set it up: epsilon from them, momentum torch's default.
 _EPSILON = 1e-6
@@ -65,24 +67,6 @@ def _normalise(x: jax.Array, mean: jax.Array, var: jax.Array) -> jax.Array:
 
 def _logits(dense: dict[str, jax.Array], x: jax.Array) -> jax.Array:
     return jnp.dot(x, dense["kernel"], precision=_PRECISION) + dense["bias"]
-
-
-def epoch_order(seed: int, epoch: int, num_sequences: int, batch_size: int) -> np.ndarray:
-    """Deals a permutation of all sequences into batches whose sizes differ by one at most.
-
-    Every sequence is trained on once per epoch. Published code drops the tail instead; a short last
-    batch would be the other choice, and BatchNorm would then take its statistics from a handful.
-
-    Returns:
-      (number of batches, size) int32 indices; where a batch is one short, its last is
-      `num_sequences`, which `train_epoch` masks out of loss and statistics.
-    """
-    num_batches = -(-num_sequences // batch_size)
-    size = -(-num_sequences // num_batches)
-    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-    order = generator.permutation(num_sequences).astype(np.int32)
-    padding = np.full(num_batches * size - num_sequences, num_sequences, np.int32)
-    return np.concatenate([order, padding]).reshape(size, num_batches).T
 
 
 @functools.partial(jax.jit, static_argnames=("learning_rate", "num_steps"))
@@ -145,18 +129,6 @@ def train_epoch(
 def predict(head: Head, x: jax.Array) -> jax.Array:
     """(S, D) features -> (S, K) logits, normalised with the running statistics."""
     return _logits(head.dense, _normalise(x, head.mean, head.var))
-
-
-@jax.jit
-def ranks(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """At which place, 0 the first, each sequence's label comes.
-
-    Of equal logits the lower class comes first, so that rank 0 is `argmax` and a head that says
-    the same of every class is not right about all of them.
-    """
-    own = jnp.take_along_axis(logits, labels[:, None], axis=1)
-    earlier = jnp.arange(logits.shape[1]) < labels[:, None]
-    return jnp.sum((logits > own) | ((logits == own) & earlier), axis=1)
 
 
 def _training_features(task: Task, config, key: jax.Array) -> Callable[[int], jax.Array]:
@@ -225,24 +197,30 @@ def run(task: Task, config, log: Log) -> Outcome:
                 f"the linear probe diverged in epoch {epoch + 1} of {config.epochs} (loss "
                 f"{float(loss)}); lower config.learning_rate, which is {config.learning_rate}."
             )
-        place = np.asarray(ranks(logits, test_y))
-        history.append(
-            {
-                "train_loss": float(loss),
-                "top1": float((place < 1).mean()),
-                "top5": float((place < 5).mean()),
-            }
-        )
+        history.append({"train_loss": float(loss), **accuracies(logits, test_y)})
         log(epoch + 1, history[-1])
 
-    best = max(range(config.epochs), key=lambda epoch: history[epoch]["top1"])  # first of equals
     return Outcome(
         predictions=np.asarray(jnp.argmax(logits, axis=1), np.int32),
-        metrics={
-            **history[-1],
-            "epochs": config.epochs,
-            "best_epoch": best + 1,
-            "best_epoch_top1": history[best]["top1"],
-            "best_epoch_top5": history[best]["top5"],
-        },
+        metrics=summary(dict(enumerate(history, start=1))),
+        scores=np.asarray(logits),
+        classifier=classifier(head, task, config.bodies),
     )
+
+
+def classifier(head: Head, task: Task, bodies: str) -> Classifier:
+    """The head as `models.heads.LinearHead` has it, on the encoder that it was trained on."""
+    params, batch_stats = head_variables(head)
+    return Classifier(
+        head="linear",
+        head_settings={"num_classes": task.num_classes},
+        params={"encoder": jax.device_get(task.params), "head": params},
+        batch_stats={"head": batch_stats},
+        bodies=bodies,
+    )
+
+
+def head_variables(head: Head) -> tuple[dict, dict]:
+    """Parameters and running statistics by the names of `models.heads.LinearHead`, on the host."""
+    statistics = {"norm": {"mean": head.mean, "var": head.var}}
+    return jax.device_get(({"dense": head.dense}, statistics))

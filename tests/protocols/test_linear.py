@@ -10,7 +10,8 @@ import pytest
 
 from amr_jax import augment
 from amr_jax.errors import UserError
-from amr_jax.protocols import linear
+from amr_jax.models import heads
+from amr_jax.protocols import linear, packing, scores
 from tests.protocols import tiny
 
 
@@ -75,7 +76,7 @@ def test_training_agrees_with_the_definitions_in_float64():
     generator = np.random.default_rng(0)
     x = (3 + 2 * generator.normal(size=(23, 6))).astype(np.float32)
     labels = generator.integers(0, 5, 23)
-    orders = [linear.epoch_order(0, e, 23, 5) for e in range(4)]
+    orders = [packing.epoch_order(0, e, 23, 5) for e in range(4)]
     head = linear.init(jax.random.key(1), 6, 5)
     kernel = np.asarray(head.dense["kernel"])
     found = []
@@ -95,6 +96,27 @@ def test_training_agrees_with_the_definitions_in_float64():
     np.testing.assert_allclose(linear.predict(head, jnp.asarray(x[:1])), logits, atol=1e-5)
 
 
+def test_the_trained_classifier_gives_the_scores_of_the_test():
+    task = tiny.make_task(separable(0), separable(1), encoder=tiny.ENCODER)
+    outcome = linear.run(task, config(), lambda *_: None)
+    trained = outcome.classifier
+    head = heads.build(trained.head, trained.head_settings)
+    tokens, _ = tiny.ENCODER.apply(
+        {"params": trained.params["encoder"]},
+        jnp.stack([tiny.first_frame(None, clip, None) for clip in bodies_of(separable(1))]),
+    )
+    x = heads.mean_over_bodies(head.of_body(tokens), separable(1).sequence, len(task.test.label))
+    variables = {"params": trained.params["head"], "batch_stats": trained.batch_stats["head"]}
+    logits = head.apply(variables, x)
+    np.testing.assert_allclose(logits, outcome.scores, atol=1e-5)
+    np.testing.assert_array_equal(outcome.scores.argmax(axis=1), outcome.predictions)
+
+
+def bodies_of(bodies):
+    """Each body's frames, (length, V, C)."""
+    return np.split(bodies.frames, bodies.offset[1:])
+
+
 def test_fresh_head_is_small_and_unbiased():
     head = linear.init(jax.random.key(0), 256, 60)
     assert float(head.dense["kernel"].std()) == pytest.approx(0.01, rel=0.02)
@@ -104,7 +126,7 @@ def test_fresh_head_is_small_and_unbiased():
 @hypothesis.settings(max_examples=20, deadline=None)
 @hypothesis.given(num_sequences=st.integers(1, 60), batch_size=st.integers(1, 70))
 def test_an_epoch_deals_every_sequence_once_in_even_batches(num_sequences, batch_size):
-    order = linear.epoch_order(0, 0, num_sequences, batch_size)
+    order = packing.epoch_order(0, 0, num_sequences, batch_size)
     real = order < num_sequences
     assert sorted(order[real]) == list(range(num_sequences))
     sizes = real.sum(axis=1)
@@ -114,21 +136,21 @@ def test_an_epoch_deals_every_sequence_once_in_even_batches(num_sequences, batch
 
 
 def test_epochs_and_seeds_differ_in_order_and_each_is_repeatable():
-    orders = [linear.epoch_order(seed, epoch, 40, 7) for seed in (0, 1) for epoch in (0, 1)]
+    orders = [packing.epoch_order(seed, epoch, 40, 7) for seed in (0, 1) for epoch in (0, 1)]
     assert len({order.tobytes() for order in orders}) == 4
-    np.testing.assert_array_equal(orders[3], linear.epoch_order(1, 1, 40, 7))
+    np.testing.assert_array_equal(orders[3], packing.epoch_order(1, 1, 40, 7))
 
 
 def test_ranks_of_ties():
     logits = jnp.array([[0.0, 2.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
-    np.testing.assert_array_equal(linear.ranks(logits, jnp.array([2, 0, 2])), [1, 0, 2])
+    np.testing.assert_array_equal(scores.ranks(logits, jnp.array([2, 0, 2])), [1, 0, 2])
 
 
 @hypothesis.settings(max_examples=20, deadline=None)
 @hypothesis.given(st.lists(st.integers(-2, 2), min_size=7, max_size=7), st.integers(0, 6))
 def test_rank_zero_is_argmax(logits, label):
     logits = np.array([logits], np.float32)
-    (rank,) = linear.ranks(jnp.asarray(logits), jnp.array([label]))
+    (rank,) = scores.ranks(jnp.asarray(logits), jnp.array([label]))
     assert (rank == 0) == (logits.argmax() == label)
 
 

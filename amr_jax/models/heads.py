@@ -1,0 +1,154 @@
+"""Classifiers on top of the encoder, and how its tokens become what they see of a sequence.
+
+A body's tokens become one vector (`of_body`), a sequence's vector is the mean over its bodies
+(`mean_over_bodies`), and the head makes logits of that: methods.md, "Downstream".
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from amr_jax.models import layers
+from amr_jax.models.settings import require_choice
+
+# How bodies become a sequence. 'packed': the mean over those that are there. 'all', as published
+# code has it: over all slots, an absent body being encoded as zeros and counted.
+POOLINGS = ("packed", "all")
+
+# torch's default; both heads are published in torch.
+_STATISTICS_MOMENTUM = 0.1
+
+
+def mean_over_bodies(features: jax.Array, sequence: jax.Array, num_sequences: int) -> jax.Array:
+    """Features of bodies (B, F) -> means over those of each sequence (S, F), float32.
+
+    Args:
+      features: of bodies.
+      sequence: (B,) int32, whose each body is; `num_sequences` is nobody's, and counts for nothing.
+      num_sequences: S. A sequence without a body gets zeros.
+    """
+
+    def sums(x):
+        return jax.ops.segment_sum(x.astype(jnp.float32), sequence, num_sequences)
+
+    counted = sums(jnp.ones_like(sequence))
+    return sums(features) / jnp.maximum(counted, 1)[:, None]
+
+
+class BatchNorm(nn.Module):
+    """Normalisation by the statistics of the batch's real rows, as torch's BatchNorm1d has it.
+
+    Under jit over a mesh the statistics are those of the whole batch, however it is split over the
+    devices. The test uses running ones; torch normalises with the biased variance but remembers the
+    unbiased one, and so does this.
+
+    Attributes:
+      epsilon: added to the variance.
+      affine: whether a learned scale and bias follow.
+    """
+
+    epsilon: float
+    affine: bool = True
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, real: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        """(S, F) -> (S, F); `real` (S,) bool says which rows there are, None: all."""
+        width = x.shape[-1:]
+        mean = self.variable("batch_stats", "mean", jnp.zeros, width)
+        var = self.variable("batch_stats", "var", jnp.ones, width)
+        if train:
+            weight = jnp.ones(len(x)) if real is None else real.astype(jnp.float32)
+            n = jnp.maximum(weight.sum(), 1)
+            exact = jax.lax.Precision.HIGHEST
+            batch_mean = jnp.dot(weight, x, precision=exact) / n
+            batch_var = jnp.dot(weight, jnp.square(x - batch_mean), precision=exact) / n
+            x = (x - batch_mean) * jax.lax.rsqrt(batch_var + self.epsilon)
+            if not self.is_initializing():
+                unbiased = batch_var * n / jnp.maximum(n - 1, 1)
+                mean.value += _STATISTICS_MOMENTUM * (batch_mean - mean.value)
+                var.value += _STATISTICS_MOMENTUM * (unbiased - var.value)
+        else:
+            x = (x - mean.value) * jax.lax.rsqrt(var.value + self.epsilon)
+        if self.affine:
+            x = x * self.param("scale", nn.initializers.ones, width)
+            x = x + self.param("bias", nn.initializers.zeros, width)
+        return x
+
+
+class LinearHead(nn.Module):
+    """What the linear protocol trains: BatchNorm without affine parameters, one Dense layer.
+
+    Attributes:
+      num_classes: K.
+    """
+
+    num_classes: int
+
+    @staticmethod
+    def of_body(tokens: jax.Array) -> jax.Array:
+        """Tokens (B, N, D) -> their means over time and joints (B, D), float32."""
+        return tokens.astype(jnp.float32).mean(axis=1)
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, real: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        """Features of sequences (S, D) -> logits (S, K); `real` as in `BatchNorm`."""
+        x = BatchNorm(epsilon=1e-6, affine=False, name="norm")(x, real, train)  # epsilon: published
+        # Small: full float32 products cost nothing (GPUs and TPUs would use fewer bits).
+        dense = nn.Dense(
+            self.num_classes,
+            kernel_init=nn.initializers.normal(0.01),
+            precision=jax.lax.Precision.HIGHEST,
+            name="dense",
+        )
+        return dense(x)
+
+
+class FinetuneHead(nn.Module):
+    """What fine-tuning puts on the encoder: dropout, Dense, BatchNorm, ReLU, Dense; in float32.
+
+    Attributes:
+      num_classes: K.
+      num_joints: V.
+      hidden: features between the Dense layers.
+      dropout: share of the V · D features of a sequence that are dropped in training.
+    """
+
+    num_classes: int
+    num_joints: int
+    hidden: int = 2048
+    dropout: float = 0.3
+
+    def of_body(self, tokens: jax.Array) -> jax.Array:
+        """Tokens (B, T_e · V, D) -> their means over time (B, V · D), float32."""
+        bodies, _, width = tokens.shape
+        tokens = tokens.astype(jnp.float32).reshape(bodies, -1, self.num_joints, width)
+        return tokens.mean(axis=1).reshape(bodies, -1)
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, real: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        """Features of sequences (S, V · D) -> logits (S, K); `real` as in `BatchNorm`.
+
+        In training it needs the stream `dropout`.
+        """
+        x = nn.Dropout(self.dropout)(x, deterministic=not train)
+        x = layers.dense(self.hidden, jnp.float32, "fc1")(x)
+        x = nn.relu(BatchNorm(epsilon=1e-5, name="norm")(x, real, train))  # epsilon: torch's
+        return layers.dense(self.num_classes, jnp.float32, "fc2")(x)
+
+
+HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "finetune": FinetuneHead}
+
+
+def build(head: str, settings: Mapping[str, Any]) -> nn.Module:
+    """The head called `head` with the fields `settings`; `UserError` for a name that is none."""
+    require_choice("head", head, tuple(HEADS))
+    return HEADS[head](**settings)

@@ -1,0 +1,108 @@
+"""In which order sequences are trained on and tested, and which bodies a batch of them holds."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from amr_jax.models.heads import POOLINGS
+from amr_jax.models.settings import require_choice
+
+# In the place of a body: one that is encoded as zeros.
+BLANK = -1
+
+
+class Batch(NamedTuple):
+    """Sequences and their bodies, in arrays of static size; with a leading axis, several batches.
+
+    Attributes:
+      sequence: (size,) int32; the number of sequences S stands for nobody.
+      body: (capacity,) int32; BLANK for zeros.
+      row: (capacity,) int32, whose each body is: a place in `sequence`; `size` for nobody's.
+    """
+
+    sequence: jax.Array | np.ndarray
+    body: jax.Array | np.ndarray
+    row: jax.Array | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Slots:
+    """Which bodies make up each sequence.
+
+    Attributes:
+      body: (S, M) int32, the body in each slot, BLANK where there is none.
+      counted: (S, M) bool, which slots are encoded and count.
+    """
+
+    body: np.ndarray
+    counted: np.ndarray
+
+
+def slots(present: np.ndarray, bodies: str) -> Slots:
+    """The bodies of sequences whose `present` (S, M) says which slots hold one.
+
+    Args:
+      present: bool; bodies are numbered row by row.
+      bodies: 'packed' or 'all', see `models.heads.POOLINGS`. A sequence without any body (all of it
+        behind `max_frames`) is one of zeros.
+
+    Raises:
+      UserError: `bodies` is neither.
+    """
+    require_choice("config.bodies", bodies, POOLINGS)
+    body = np.full(present.shape, BLANK, np.int32)
+    body[present] = np.arange(present.sum())
+    if bodies == "all":
+        return Slots(body, np.ones_like(present))
+    counted = present.copy()
+    counted[~present.any(axis=1), 0] = True
+    return Slots(body, counted)
+
+
+def epoch_order(seed: int, epoch: int, num_sequences: int, batch_size: int) -> np.ndarray:
+    """Deals a permutation of all sequences into batches whose sizes differ by one at most.
+
+    Every sequence is trained on once per epoch. Published code drops the tail instead; a short last
+    batch would be the other choice, and BatchNorm would then take its statistics from a handful.
+
+    Returns:
+      (number of batches, size) int32 indices; where a batch is one short, its last is
+      `num_sequences`, which training masks out of loss and statistics.
+    """
+    num_batches = -(-num_sequences // batch_size)
+    size = -(-num_sequences // num_batches)
+    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    order = generator.permutation(num_sequences).astype(np.int32)
+    padding = np.full(num_batches * size - num_sequences, num_sequences, np.int32)
+    return np.concatenate([order, padding]).reshape(size, num_batches).T
+
+
+def in_turn(num_sequences: int, batch_size: int) -> np.ndarray:
+    """All sequences in their own order, (number of batches, size); as `epoch_order` else."""
+    size = min(batch_size, num_sequences)
+    padding = np.full(-num_sequences % size, num_sequences, np.int32)
+    return np.concatenate([np.arange(num_sequences, dtype=np.int32), padding]).reshape(-1, size)
+
+
+def capacity(orders: Iterable[np.ndarray], slots: Slots, multiple: int) -> int:
+    """Bodies that the fullest batch of any of the `orders` holds, rounded up to `multiple`."""
+    # Nobody has no bodies.
+    num_bodies = np.append(slots.counted.sum(axis=1), 0)
+    most = max(int(num_bodies[order].sum(axis=1).max()) for order in orders)
+    return -(-most // multiple) * multiple
+
+
+def pack(order: np.ndarray, slots: Slots, capacity: int) -> Batch:
+    """The batches of `order` (n, size), with their bodies filled up to `capacity`."""
+    num_batches, size = order.shape
+    body = np.full((num_batches, capacity), BLANK, np.int32)
+    row = np.full((num_batches, capacity), size, np.int32)
+    for i, batch in enumerate(order):
+        places = np.flatnonzero(batch < len(slots.body))
+        whose, slot = np.nonzero(slots.counted[batch[places]])
+        body[i, : len(whose)] = slots.body[batch[places[whose]], slot]
+        row[i, : len(whose)] = places[whose]
+    return Batch(order.astype(np.int32), body, row)
