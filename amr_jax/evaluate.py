@@ -172,11 +172,10 @@ def source(
 def resolve(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> ml_collections.ConfigDict:
-    """A copy in which what is left to the pre-training run is filled in; checks what fits.
+    """A copy in which what is left to the pre-training run is filled in.
 
     Raises:
-      UserError: an unknown data set; without `config.adapt`, other joints or another number of
-        frames than the encoder was trained on.
+      UserError: a setting out of range.
     """
     config = ml_collections.ConfigDict(config.copy_and_resolve_references())
     if config.pretrained:
@@ -184,7 +183,6 @@ def resolve(
     config.data_dir = config.data_dir or pretraining.data_dir
     config.dtype = pretraining.dtype if config.dtype == "auto" else config.dtype
     config.num_frames = config.num_frames or pretraining.encoder.num_frames
-    transfer.require_fit(config, pretraining)
     if not 0 < config.test_fraction <= 1:
         raise UserError(
             f"config.test_fraction={config.test_fraction}: expected above 0, at most 1."

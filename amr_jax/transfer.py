@@ -132,16 +132,41 @@ def _shapes(encoder: Encoder) -> dict[str, Any]:
     return jax.eval_shape(encoder.init, jax.random.key(0), clips)["params"]
 
 
-def require_fit(config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict) -> None:
-    """Refuses an evaluation that would need what `config.adapt` does, and does not ask for it.
+def settings(
+    config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
+) -> ml_collections.ConfigDict:
+    """How an evaluation's clips are loaded, viewed and encoded: as a config of pre-training.
+
+    That is the run's own; with `config.adapt`, what it would be had the run been on this data set.
+    Loading and augmentation are then the data set's defaults, being a matter of how long its
+    sequences are, from where they are seen and whether the field centres them; the stream and the
+    encoder's size stay the run's.
 
     Args:
-      config: of the evaluation, its `num_frames` filled in.
-      pretraining: the pre-training run's.
+      config: of the evaluation, resolved.
+      pretraining: the run's, resolved; or what stands for it from scratch, where nothing is
+        adapted.
 
     Raises:
-      UserError: other joints, or frames, than the encoder was trained on.
+      UserError: an unknown data set; without `config.adapt`, other joints or another number of
+        frames than the encoder was trained on.
     """
+    _require_fit(config, pretraining)
+    if not (config.adapt and config.pretrained):
+        return pretraining
+    own = base_config.pretraining(pretraining.method, config.dataset)
+    seen = ml_collections.ConfigDict(pretraining.copy_and_resolve_references())
+    seen.dataset = config.dataset
+    seen.input.centre, seen.input.max_frames = own.input.centre, own.input.max_frames
+    seen.augment = own.augment
+    seen.encoder.num_frames = config.num_frames
+    seen.encoder.num_joints = own.encoder.num_joints
+    seen.encoder.channels = own.encoder.channels
+    return seen
+
+
+def _require_fit(config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict) -> None:
+    """Refuses an evaluation that would need what `config.adapt` does, and does not ask for it."""
     patch_len, frames = pretraining.encoder.patch_len, pretraining.encoder.num_frames
     if not config.pretrained:
         if config.num_frames != frames:
@@ -171,31 +196,3 @@ def require_fit(config: ml_collections.ConfigDict, pretraining: ml_collections.C
             f"trained on clips of {frames} frames. Leave it at 0, or set --config.adapt=True: its "
             "time embeddings are then interpolated."
         )
-
-
-def settings(
-    config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
-) -> ml_collections.ConfigDict:
-    """How an evaluation's clips are loaded, viewed and encoded: as a config of pre-training.
-
-    That is the run's own; with `config.adapt`, what it would be had the run been on this data set.
-    Loading and augmentation are then the data set's defaults, being a matter of how long its
-    sequences are, from where they are seen and whether the field centres them; the stream and the
-    encoder's size stay the run's.
-
-    Args:
-      config: of the evaluation, resolved.
-      pretraining: the run's, resolved; or what stands for it from scratch, where nothing is
-        adapted.
-    """
-    if not (config.adapt and config.pretrained):
-        return pretraining
-    own = base_config.pretraining(pretraining.method, config.dataset)
-    seen = ml_collections.ConfigDict(pretraining.copy_and_resolve_references())
-    seen.dataset = config.dataset
-    seen.input.centre, seen.input.max_frames = own.input.centre, own.input.max_frames
-    seen.augment = own.augment
-    seen.encoder.num_frames = config.num_frames
-    seen.encoder.num_joints = own.encoder.num_joints
-    seen.encoder.channels = own.encoder.channels
-    return seen

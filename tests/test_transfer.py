@@ -68,7 +68,7 @@ def test_from_25_joints_to_20_each_takes_its_own_embedding():
     params["position"]["joint"] = source[2]["position"]["joint"]
     jax.tree.map(np.testing.assert_array_equal, params, source[2])
     # It is an encoder of the target.
-    target[0].apply({"params": adapt(source, target)[0]}, jnp.zeros((1, 24, 20, 3)))
+    jax.eval_shape(target[0].apply, {"params": adapt(source, target)[0]}, jnp.zeros((1, 24, 20, 3)))
 
 
 def test_joints_without_counterpart_take_the_random_embedding():
@@ -135,22 +135,37 @@ def test_what_was_matched_is_said_and_is_json():
     assert adapt(made(KINECT), made(KINECT))[1].lines()["adapted"].endswith("6 times kept")
 
 
+def asked(dataset, num_frames, adapt=True):
+    """The config of an evaluation of the run RUN."""
+    config = knn.get_config(dataset)
+    config.pretrained, config.num_frames, config.adapt = "RUN", num_frames, adapt
+    return config
+
+
 def test_with_adapt_data_are_loaded_and_augmented_as_their_own_set_is():
     pretraining = amr.get_config("synthetic")
     pretraining.input.stream = "bone"
     pretraining.encoder.width = 32
-    config = knn.get_config("nwucla")
-    assert transfer.settings(config, pretraining) is pretraining
-    config.adapt, config.num_frames = True, 96
-    seen, own = transfer.settings(config, pretraining), amr.get_config("nwucla")
+    seen, own = transfer.settings(asked("nwucla", 96), pretraining), amr.get_config("nwucla")
     assert seen.augment == own.augment != pretraining.augment
     assert (seen.input.max_frames, seen.input.stream) == (own.input.max_frames, "bone")
     encoder = seen.encoder
     assert (encoder.num_frames, encoder.num_joints, encoder.width) == (96, 20, 32)
     assert pretraining.encoder.num_joints == 25  # the run's own config stays as it is
 
+
+def test_without_adapt_another_set_of_the_layout_is_treated_as_in_pretraining():
     pretraining = amr.get_config("ntu60_xsub")
-    config = knn.get_config("pku2_xsub")
-    assert transfer.settings(config, pretraining).input.centre is True
-    config.adapt, config.num_frames = True, 120
-    assert transfer.settings(config, pretraining).input.centre is False
+    assert transfer.settings(asked("pku2_xsub", 120, adapt=False), pretraining) is pretraining
+    assert transfer.settings(asked("pku2_xsub", 120), pretraining).input.centre is False
+    with pytest.raises(UserError, match=r"20 joints.*RUN was trained on ntu60_xsub, with 25"):
+        transfer.settings(asked("nwucla", 120, adapt=False), pretraining)
+
+
+def test_from_scratch_there_is_nothing_to_adapt():
+    config, scratch = asked("nwucla", 48), amr.get_config("nwucla")
+    config.pretrained = ""
+    assert transfer.settings(config, scratch) is scratch
+    config.num_frames = 24
+    with pytest.raises(UserError, match=r"config\.scratch\.encoder\.num_frames"):
+        transfer.settings(config, scratch)
