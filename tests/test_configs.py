@@ -8,13 +8,13 @@ import ml_collections
 import numpy as np
 import pytest
 
-from amr_jax import compare, datasets, evaluate, methods, pretrain, records, workdir
+from amr_jax import compare, datasets, evaluate, methods, pretrain, protocols, records, workdir
 from amr_jax.comparison import rows
 from amr_jax.errors import UserError
 from tests.comparison import handmade
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-PROTOCOLS = {"linear", "knn", "retrieval", "finetune", "semi", "transfer"}
+PROTOCOLS = set(protocols.PROTOCOLS) | {"transfer"}  # that one is finetune on another data set
 COMPARISONS = {"compare", "ablation"}
 METHODS = sorted({path.stem for path in CONFIGS.glob("*.py")} - PROTOCOLS - COMPARISONS)
 
@@ -137,8 +137,25 @@ def test_a_protocol_reads_every_key(protocol, tmp_path, monkeypatch):
     config = get_config(protocol, "nwucla,runlocal")
     config.pretrained = str(tmp_path / "run")
     config = evaluate.resolve(config, workdir.read_config(tmp_path / "run"))
+    resolve = evaluate.resolve
     monkeypatch.setattr(evaluate, "resolve", lambda given, _: given)
-    assert unread_keys(config, lambda c: evaluate.run(c, tmp_path / "results"), monkeypatch) == []
+    unread = unread_keys(config, lambda c: evaluate.run(c, tmp_path / "results"), monkeypatch)
+    if "scratch" in config:
+        # A section that is read where no run is named, and only there.
+        assert unread == [name for name in sorted(leaves(config).values()) if "scratch." in name]
+        unread = unread_from_scratch(config, resolve, tmp_path / "scratch", monkeypatch)
+    assert unread == []
+
+
+def unread_from_scratch(config, resolve, folder, monkeypatch) -> list[str]:
+    """The keys that a protocol that trains the encoder does not look at without a run, but with."""
+    config.pretrained, config.dtype = "", "auto"
+    config.data_dir = config.scratch.data_dir = "somewhere"
+    config = resolve(config, evaluate.source(config)[1])
+    monkeypatch.setattr(evaluate, "resolve", lambda given, _: given)
+    unread = unread_keys(config, lambda c: evaluate.run(c, folder), monkeypatch)
+    of_runs = {"step", "average", "random_encoder"}
+    return [name for name in unread if name not in of_runs]
 
 
 @pytest.mark.parametrize("dataset", datasets.DATASETS)

@@ -7,9 +7,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from amr_jax import checkpoint, evaluate, metrics, pretrain, skeleton, workdir
+from amr_jax import checkpoint, evaluate, metrics, pretrain, scores, skeleton, workdir
 from amr_jax.errors import UserError
-from configs import amr, knn, linear
+from configs import amr, finetune, knn, linear, semi
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,12 @@ def test_linear_leaves_its_files_and_the_encoder_as_it_was(pretrained, tmp_path)
         epochs = [line for line in metrics.read_metrics(tmp_path) if f"{encoder}/top1" in line]
         assert [line["step"] for line in epochs] == [1, 2, 3]
         assert epochs[-1][f"{encoder}/top1"] == numbers["top1"]
+    written = scores.read(tmp_path)
+    assert sorted(written.logits) == ["pretrained", "random"]
+    for encoder, logits in written.logits.items():
+        right = logits.argmax(axis=1) == written.labels
+        assert right.mean() == pytest.approx(results["encoders"][encoder]["top1"])
+    assert all(name.endswith("_v03") for name in written.names)  # the test's camera
     assert "pretrained_accuracy" in (tmp_path / "per_class.csv").read_text()
     assert workdir.read_config(tmp_path).dtype == "float32"
 
@@ -96,6 +102,41 @@ def test_the_stream_is_the_pretraining_runs():
         np.testing.assert_allclose(bones, joints - joints[:, parents], atol=1e-6)
         np.testing.assert_allclose(motion[:-1], np.diff(joints, axis=0), atol=1e-6)
         assert not motion[-1].any()
+
+
+def test_without_a_run_fine_tuning_is_training_from_scratch(tiny_ucla, tmp_path, capsys):
+    config = configured(finetune, "", data_dir=str(tiny_ucla), epochs=2)
+    # All that is trained is read from here alone.
+    config.scratch.encoder.update({"width": 8, "depth": 1})
+    with pytest.raises(UserError, match=r"config\.scratch\.encoder\.num_joints=25: .*20 joints"):
+        evaluate.run(
+            configured(finetune, "", **{"scratch.encoder.num_joints": 25}), tmp_path / "results"
+        )
+    results = evaluate.run(config, tmp_path / "results")
+    assert list(results["encoders"]) == ["random"]
+    assert results["pretraining"] is None
+    assert results["encoders"]["random"]["epochs"] == 2
+    output = capsys.readouterr().out
+    assert "random (trained from scratch)" in output
+    assert "untrained, as config.scratch says" in output
+    assert list(scores.read(tmp_path / "results").logits) == ["random"]
+    assert workdir.read_config(tmp_path / "results").pretrained == ""
+
+
+def test_draws_are_reported_each_and_together(pretrained, tmp_path, capsys):
+    config = configured(semi, pretrained, epochs=1, fraction=0.5, random_encoder=False)
+    results = evaluate.run(config, tmp_path)
+    numbers = results["encoders"]["pretrained"]
+    top1 = [draw["top1"] for draw in numbers["each_draw"]]
+    assert len(top1) == numbers["draws"] == 2
+    assert numbers["top1"] == pytest.approx(np.mean(top1))
+    assert numbers["labelled_sequences"] == 20
+    confusion = np.genfromtxt(tmp_path / "confusion_pretrained.csv", delimiter=",")[1:, 1:]
+    assert confusion.sum() == 2 * 20
+    output = capsys.readouterr().out
+    mean, std = 100 * numbers["top1"], 100 * numbers["top1_std"]
+    assert f"{mean:.2f} ± {std:.2f}" in output
+    assert f"top-1 % of each of 2 draws: {100 * top1[0]:.2f}, {100 * top1[1]:.2f}" in output
 
 
 def test_wrong_settings_are_named_before_anything_is_written(pretrained, tmp_path):

@@ -3,9 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from amr_jax import optim
+from amr_jax.models.encoder import Encoder
 
 
 def test_schedule_warms_up_linearly_and_ends_at_its_floor():
@@ -47,3 +49,45 @@ def test_clipping_bounds_the_gradient():
 def test_a_parameter_of_neither_set_is_refused():
     with pytest.raises(ValueError, match="'gamma' stands in neither"):
         optim.decay_mask({"layer": {"gamma": jnp.ones(1)}})
+
+
+def test_layer_scale_of_every_parameter_of_the_encoder():
+    encoder = Encoder(num_frames=8, num_joints=2, width=4, depth=2, num_heads=1)
+    shapes = jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros((1, 8, 2, 3)))["params"]
+    head = {"fc1": {"kernel": 0, "bias": 0}, "norm": {"scale": 0}}
+    scales = optim.layer_scales({"encoder": shapes, "head": head}, depth=2, decay=0.5)
+    found = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): scale
+        for path, scale in jax.tree_util.tree_leaves_with_path(scales)
+    }
+    block = [f"{part}/{which}" for part in BLOCK for which in ("kernel", "bias")]
+    block += [f"{norm}/{which}" for norm in ("norm1", "norm2") for which in ("scale", "bias")]
+    expected = {f"encoder/block_0/{name}": 0.25 for name in block}
+    expected |= {f"encoder/block_1/{name}": 0.5 for name in block}
+    for name in ("patch_embed/kernel", "patch_embed/bias", "position/time", "position/joint"):
+        expected[f"encoder/{name}"] = 0.125
+    for name in ("encoder/norm/scale", "encoder/norm/bias"):
+        expected[name] = 1
+    expected |= {f"head/{name}": 1 for name in ("fc1/kernel", "fc1/bias", "norm/scale")}
+    assert found == expected
+
+
+BLOCK = ("attn/qkv", "attn/proj", "mlp/fc1", "mlp/fc2")
+
+
+def test_updates_are_scaled_by_layer_weight_decay_with_them():
+    params = {"encoder": {"block_0": {"kernel": jnp.array([[2.0]])}}, "head": {"bias": jnp.ones(1)}}
+    grads = jax.tree.map(jnp.ones_like, params)
+    update = optax.chain(
+        optim.adamw(lambda _: 0.1, weight_decay=0.5, b1=0.9, b2=0.999, clip_norm=0.0),
+        optim.scale_by_layer(depth=1, decay=0.8),
+    )
+    moved, _ = update.update(grads, update.init(params), params)
+    kernel = moved["encoder"]["block_0"]["kernel"]
+    np.testing.assert_allclose(kernel, 0.8 * (-0.1 - 0.1 * 0.5 * 2), rtol=1e-5)
+    np.testing.assert_allclose(moved["head"]["bias"], -0.1, rtol=1e-5)
+
+
+def test_a_part_of_the_encoder_without_a_layer_is_refused():
+    with pytest.raises(ValueError, match="'class_token' is no part of the encoder"):
+        optim.layer_scales({"encoder": {"class_token": {"kernel": 0}}}, depth=1, decay=0.8)

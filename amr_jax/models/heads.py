@@ -140,7 +140,11 @@ class FinetuneHead(nn.Module):
         In training it needs the stream `dropout`.
         """
         x = nn.Dropout(self.dropout)(x, deterministic=not train)
-        x = layers.dense(self.hidden, jnp.float32, "fc1")(x)
+        # Published with a bias, which BatchNorm takes out again: its gradient is rounding noise,
+        # and Adam would make full steps of that.
+        x = nn.Dense(
+            self.hidden, use_bias=False, kernel_init=nn.initializers.xavier_uniform(), name="fc1"
+        )(x)
         x = nn.relu(BatchNorm(epsilon=1e-5, name="norm")(x, real, train))  # epsilon: torch's
         return layers.dense(self.num_classes, jnp.float32, "fc2")(x)
 

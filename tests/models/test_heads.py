@@ -74,9 +74,10 @@ def test_finetune_head_is_its_layers_in_order():
     x = np.random.default_rng(1).normal(size=(4, 6)).astype(np.float32)
     variables = head.init(jax.random.key(0), x)
     p = jax.tree.map(np.float64, variables["params"])
+    assert p["fc1"].keys() == {"kernel"}
     assert p["fc1"]["kernel"].shape == (6, 5)
     # Running statistics are still 0 and 1.
-    hidden = (x @ p["fc1"]["kernel"] + p["fc1"]["bias"]) / np.sqrt(1 + 1e-5)
+    hidden = x @ p["fc1"]["kernel"] / np.sqrt(1 + 1e-5)
     expected = np.maximum(hidden, 0) @ p["fc2"]["kernel"] + p["fc2"]["bias"]
     np.testing.assert_allclose(head.apply(variables, x), expected, rtol=1e-4, atol=1e-5)
 

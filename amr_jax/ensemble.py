@@ -1,0 +1,154 @@
+r"""Score-level ensemble: the softmax of several classifiers, weighted and summed.
+
+  python -m amr_jax.ensemble DIR1 DIR2 … [--weights=1,0.6,…] --workdir=OUT
+
+DIR1 … are workdirs of `python -m amr_jax.evaluate` on one test split, with a protocol that has
+logits (linear, finetune): of different streams, seeds or methods. Sequences are matched by name.
+"""
+
+import datetime
+import json
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from absl import app, flags
+from etils import epath
+
+from amr_jax import metrics, report, scores, workdir
+from amr_jax.command import command
+from amr_jax.errors import UserError
+from amr_jax.evaluate import RESULTS_FILE
+from amr_jax.protocols.scores import accuracies
+
+
+def run(
+    folders: Sequence[os.PathLike | str], weights: Sequence[float], folder: os.PathLike | str
+) -> dict:
+    """Reads the scores, sums them, writes results.json, prints the table.
+
+    Args:
+      folders: of the members. weights: one for each.
+      folder: the workdir, made if absent.
+
+    Returns:
+      What results.json holds: `encoders` as evaluations have it, and the `members`.
+
+    Raises:
+      UserError: scores that are not there, or not of the same test split; weights that do not fit.
+    """
+    if len(folders) < 2:
+        raise UserError(f"found {len(folders)} workdirs of evaluations; expected at least two.")
+    if len(weights) != len(folders):
+        raise UserError(f"--weights: found {len(weights)}; expected {len(folders)}, one a workdir.")
+    if not all(0 <= weight < math.inf for weight in weights) or not sum(weights):
+        raise UserError(
+            f"--weights={','.join(map(str, weights))}: expected 0 or more, and not all 0."
+        )
+    folders = [epath.Path(member).expanduser().absolute() for member in folders]
+    folder = epath.Path(folder).expanduser().absolute()
+    if folder in folders:
+        raise UserError(f"--workdir={folder} is a member's; expected another folder.")
+    members = [scores.read(member) for member in folders]
+    first = members[0]
+    orders = [matched(first, member, where) for member, where in zip(members, folders, strict=True)]
+    encoders = [name for name in first.logits if all(name in m.logits for m in members)]
+    if not encoders:
+        raise UserError(f"{folders[0] / scores.FILE}: no encoder in it is in all the others, too.")
+
+    results = {"protocol": "ensemble", "encoders": {}, "members": []}
+    for where, weight in zip(folders, weights, strict=True):
+        results["members"].append({"workdir": str(where), "weight": weight, "encoders": {}})
+    rows = {}
+    for encoder in encoders:
+        logits = [m.logits[encoder][order] for m, order in zip(members, orders, strict=True)]
+        for member, own in zip(results["members"], logits, strict=True):
+            member["encoders"][encoder] = accuracies(own, first.labels)
+            rows[f"{encoder}: {member['workdir']}"] = member["encoders"][encoder]
+        summed = accuracies(ensemble(logits, weights), first.labels)
+        results["encoders"][encoder] = rows[f"{encoder}: ensemble"] = summed
+    results |= {
+        "test_sequences": len(first.names),
+        "num_classes": len(first.class_names),
+        "versions": workdir.versions(),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir={folder}: cannot make this folder ({error}).") from error
+    workdir.write(folder / RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
+    metrics.say(report.table(rows))
+    return results
+
+
+def ensemble(logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+    """Weighted mean (S, K) float64 of the softmax of each of `logits`, all (S, K)."""
+    total = 0.0
+    for own, weight in zip(logits, weights, strict=True):
+        own = np.float64(own)
+        e = np.exp(own - own.max(axis=1, keepdims=True))
+        total = total + weight * e / e.sum(axis=1, keepdims=True)
+    return total / sum(weights)
+
+
+def matched(first: scores.Scores, other: scores.Scores, where: epath.Path) -> np.ndarray:
+    """(S,) the rows of `other` in the order of `first`, by the sequences' names.
+
+    Raises:
+      UserError: other sequences, classes or labels; `where` says whose.
+    """
+    path = where / scores.FILE
+    if other.class_names != first.class_names:
+        raise UserError(
+            f"{path}: found the classes {_few(other.class_names)}; expected those of the first "
+            f"workdir, {_few(first.class_names)}."
+        )
+    row = {name: i for i, name in enumerate(other.names.tolist())}
+    missing = [name for name in first.names.tolist() if name not in row]
+    if missing or len(row) != len(first.names):
+        absent = f", without {_few(missing)}" if missing else ""
+        raise UserError(
+            f"{path}: found {len(row)} sequences{absent}; expected the {len(first.names)} of the "
+            "first workdir. Evaluate all members on the same test split."
+        )
+    order = np.array([row[name] for name in first.names.tolist()])
+    differ = np.flatnonzero(other.labels[order] != first.labels)
+    if len(differ):
+        i = differ[0]
+        raise UserError(
+            f"{path}: {first.names[i]} has label {other.labels[order][i]}; expected "
+            f"{first.labels[i]}, as in the first workdir ({len(differ)} labels differ)."
+        )
+    return order
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first names and how many there are more."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(str, names[:3])) + more
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """The flags of the command; not at import, where other commands' flags may bear their names."""
+    define = {"flag_values": values}
+    flags.DEFINE_list("weights", None, "One number a workdir; default: 1 for each.", **define)
+    flags.DEFINE_string("workdir", None, "Folder for results.json.", **define)
+
+
+@command
+def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
+    if not values.workdir:
+        raise UserError("--workdir is missing: the folder for results.json.")
+    weights = values.weights if values.weights is not None else ["1"] * len(argv[1:])
+    try:
+        weights = [float(weight) for weight in weights]
+    except ValueError as error:
+        raise UserError(f"--weights={','.join(weights)}: expected numbers ({error}).") from error
+    run(argv[1:], weights, values.workdir)
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

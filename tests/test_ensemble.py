@@ -1,0 +1,107 @@
+"""Ensembles of scores: worked out by hand, matched by name, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from amr_jax import ensemble, scores
+from amr_jax.errors import BadFile, UserError
+
+NAMES = np.array(["a", "b", "c"])
+LABELS = np.array([0, 1, 1], np.int32)
+# Probabilities of two classes.
+ONE = np.array([[0.6, 0.4], [0.3, 0.7], [0.9, 0.1]])
+TWO = np.array([[0.5, 0.5], [0.8, 0.2], [0.1, 0.9]])
+
+
+def made(folder, probabilities, order=(0, 1, 2), labels=LABELS, names=NAMES, classes=("x", "y")):
+    """A workdir with scores, rows in `order`; logits are log-probabilities, moved."""
+    order = list(order)
+    folder.mkdir()
+    logits = np.log(probabilities[order]).astype(np.float32) + 3
+    scores.write(
+        folder,
+        scores.Scores(names[order], labels[order], classes, {"pretrained": logits}),
+    )
+    return folder
+
+
+def test_probabilities_are_summed_by_name_with_weights(tmp_path, capsys):
+    one, two = made(tmp_path / "one", ONE), made(tmp_path / "two", TWO, order=(2, 0, 1))
+    results = ensemble.run([one, two], [1.0, 1.0], tmp_path / "out")
+    # Sums of the right class and the other: a 1.1 > 0.9; b 0.9 < 1.1; c 1.0 = 1.0, to class 0.
+    assert results["encoders"]["pretrained"]["top1"] == pytest.approx(1 / 3)
+    assert [m["encoders"]["pretrained"]["top1"] for m in results["members"]] == pytest.approx(
+        [2 / 3, 2 / 3]
+    )
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
+    assert "pretrained: ensemble" in capsys.readouterr().out
+    # a 1.1 + …; b 0.3 + 2·0.2 … with 2 for the second: right is c alone beside a.
+    results = ensemble.run([one, two], [1.0, 2.0], tmp_path / "out")
+    assert results["encoders"]["pretrained"]["top1"] == pytest.approx(2 / 3)
+
+
+def test_weighted_mean_of_softmax():
+    found = ensemble.ensemble([np.log(ONE) + 5, np.log(TWO)], [1.0, 3.0])
+    np.testing.assert_allclose(found, (ONE + 3 * TWO) / 4)
+    np.testing.assert_allclose(ensemble.ensemble([np.array([[1000.0, 0]])] * 2, [1, 1]), [[1, 0]])
+
+
+def test_what_does_not_match_is_named(tmp_path):
+    one = made(tmp_path / "one", ONE)
+    others = {
+        r"/fewer/scores\.npz: found 2 sequences, without c; expected the 3": made(
+            tmp_path / "fewer", TWO, order=(0, 1)
+        ),
+        r"/labels/scores\.npz: b has label 0; expected 1.*\(1 labels differ\)": made(
+            tmp_path / "labels", TWO, labels=np.array([0, 0, 1])
+        ),
+        r"/names/scores\.npz: found 3 sequences, without a": made(
+            tmp_path / "names", TWO, names=np.array(["d", "b", "c"])
+        ),
+        r"/classes/scores\.npz: found the classes x, z; expected.*x, y": made(
+            tmp_path / "classes", TWO, classes=("x", "z")
+        ),
+        r"/absent/scores\.npz: not found.*linear, finetune": tmp_path / "absent",
+    }
+    for message, other in others.items():
+        with pytest.raises(UserError, match=message):
+            ensemble.run([one, other], [1, 1], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("count", "weights", "message"),
+    [
+        (1, [1.0], "expected at least two"),
+        (2, [1.0], "found 1; expected 2"),
+        (2, [1.0, -1.0], "expected 0 or more"),
+        (2, [0.0, 0.0], "not all 0"),
+        (2, [float("nan"), 1.0], "expected 0 or more"),
+    ],
+)
+def test_arguments_that_do_not_fit(tmp_path, count, weights, message):
+    members = [made(tmp_path / str(i), ONE) for i in range(count)]
+    with pytest.raises(UserError, match=message):
+        ensemble.run(members, weights, tmp_path / "out")
+
+
+def test_a_members_folder_is_not_written_to(tmp_path):
+    members = [made(tmp_path / str(i), ONE) for i in range(2)]
+    with pytest.raises(UserError, match="is a member's"):
+        ensemble.run(members, [1, 1], members[1])
+
+
+def test_a_file_of_another_kind(tmp_path):
+    one = made(tmp_path / "one", ONE)
+    for content in (b"PK not really", b"text"):
+        (one / scores.FILE).write_bytes(content)
+        with pytest.raises(BadFile, match=r"one/scores\.npz: found something else"):
+            scores.read(one)
+    np.savez(one / scores.FILE, features=ONE)
+    with pytest.raises(BadFile, match="found the arrays features; expected arrays names"):
+        scores.read(one)
+    np.savez(one / scores.FILE, names=NAMES, labels=LABELS, class_names=["x"], pretrained=ONE)
+    with pytest.raises(BadFile, match=r"pretrained of shape \(3, 2\) for 3 names.*1 classes"):
+        scores.read(one)
