@@ -35,7 +35,7 @@ from amr_jax import (
     metrics,
     records,
     report,
-    scores,
+    score_file,
     sharding,
     transfer,
     workdir,
@@ -300,7 +300,7 @@ def write(
     workdir.write(folder / "per_class.csv", report.per_class_csv(names, confusions))
     logits = {name: o.scores for name, o in outcomes.items() if o.scores is not None}
     if logits:
-        scores.write(folder, scores.Scores(test.names, test.label, names, logits))
+        score_file.write(folder, score_file.Scores(test.names, test.label, names, logits))
     # Strict JSON has no NaN; no metric should be one.
     workdir.write(folder / RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
 

@@ -7,7 +7,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from amr_jax import checkpoint, evaluate, metrics, pretrain, scores, skeleton, workdir
+from amr_jax import checkpoint, evaluate, metrics, pretrain, score_file, skeleton, workdir
 from amr_jax.errors import UserError
 from configs import amr, finetune, knn, linear, semi
 
@@ -51,7 +51,7 @@ def test_linear_leaves_its_files_and_the_encoder_as_it_was(pretrained, tmp_path)
         epochs = [line for line in metrics.read_metrics(tmp_path) if f"{encoder}/top1" in line]
         assert [line["step"] for line in epochs] == [1, 2, 3]
         assert epochs[-1][f"{encoder}/top1"] == numbers["top1"]
-    written = scores.read(tmp_path)
+    written = score_file.read(tmp_path)
     assert sorted(written.logits) == ["pretrained", "random"]
     for encoder, logits in written.logits.items():
         right = logits.argmax(axis=1) == written.labels
@@ -119,7 +119,7 @@ def test_without_a_run_fine_tuning_is_training_from_scratch(tiny_ucla, tmp_path,
     output = capsys.readouterr().out
     assert "random (trained from scratch)" in output
     assert "untrained, as config.scratch says" in output
-    assert list(scores.read(tmp_path / "results").logits) == ["random"]
+    assert list(score_file.read(tmp_path / "results").logits) == ["random"]
     assert workdir.read_config(tmp_path / "results").pretrained == ""
 
 
