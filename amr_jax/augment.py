@@ -1,4 +1,4 @@
-"""Views of a sequence: temporal crop and resize, rotation. For one clip; callers vmap.
+"""Views of a sequence: temporal crop and resize, rotation, streams. For one clip; callers vmap.
 
 A clip is (L, V, C) or (L, M, V, C): padded to L frames, of which the first `length` are real. Start
 and length may be traced. Deterministic cores, and `random_*` wrappers with the key first.
@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from amr_jax.errors import UserError
+
+STREAMS = ("joint", "bone", "motion")
 
 
 def crop_resize(clip: jax.Array, start, length, num_frames: int) -> jax.Array:
@@ -135,6 +137,37 @@ def random_mirror(key: jax.Array, clip: jax.Array, mirrored: tuple[int, ...]) ->
     return jnp.where(jax.random.bernoulli(key), mirror(clip, mirrored), clip)
 
 
+def bone(clip: jax.Array, parents: tuple[int, ...]) -> jax.Array:
+    """Every joint as seen from its parent, (..., V, C) -> same shape; the root is 0.
+
+    Args:
+      clip: in metres.
+      parents: of every joint; the root's is the root itself, as `Layout.parents`.
+    """
+    return clip - clip[..., jnp.array(parents), :]
+
+
+def motion(clip: jax.Array) -> jax.Array:
+    """Displacement to the next frame, (T, ...) -> same shape, metres; the last frame is 0."""
+    return jnp.diff(clip, axis=0, append=clip[-1:])
+
+
+def to_stream(clip: jax.Array, stream: str, parents: tuple[int, ...] = ()) -> jax.Array:
+    """The clip as one of `STREAMS`: its coordinates, `bone`s or `motion`. What is absent stays 0.
+
+    Raises:
+      UserError: unknown stream.
+      ValueError: not one parent for every joint, where they are needed.
+    """
+    if stream not in STREAMS:
+        raise UserError(f"input.stream={stream!r}: expected one of {', '.join(STREAMS)}.")
+    if stream == "bone":
+        if len(parents) != clip.shape[-2]:
+            raise ValueError(f"{len(parents)} parents for {clip.shape[-2]} joints.")
+        return bone(clip, parents)
+    return motion(clip) if stream == "motion" else clip
+
+
 def train_view(
     key: jax.Array,
     clip: jax.Array,
@@ -145,22 +178,35 @@ def train_view(
     max_fraction: float = 1.0,
     min_frames: int = 64,
     max_angles: tuple[float, float, float] = (0.3, 0.3, 0.3),
+    stream: str = "joint",
+    parents: tuple[int, ...] = (),
 ) -> jax.Array:
-    """What pre-training sees of a clip: random crop and resize, then one random rotation.
+    """What pre-training sees of a clip: random crop and resize, one random rotation, its stream.
 
-    `max_angles` of zeros leave the rotation out. Returns (num_frames, V, C) or (num_frames, M, V,
-    C).
+    `max_angles` of zeros leave the rotation out. `stream`, `parents`: see `to_stream`; motion is
+    from frame to frame of the view, not of the recording. Returns (num_frames, V, C) or
+    (num_frames, M, V, C).
     """
     key_crop, key_rotation = jax.random.split(key)
     view = random_crop_resize(
         key_crop, clip, length, num_frames, min_fraction, max_fraction, min_frames
     )
-    return random_rotate(key_rotation, view, max_angles) if any(max_angles) else view
+    if any(max_angles):
+        view = random_rotate(key_rotation, view, max_angles)
+    return to_stream(view, stream, parents)
 
 
-def test_view(clip: jax.Array, length, *, num_frames: int, fraction: float) -> jax.Array:
-    """What evaluation sees of a clip: the centre crop, resized; no rotation."""
-    return centre_crop_resize(clip, length, num_frames, fraction)
+def test_view(
+    clip: jax.Array,
+    length,
+    *,
+    num_frames: int,
+    fraction: float,
+    stream: str,
+    parents: tuple[int, ...],
+) -> jax.Array:
+    """What evaluation sees of a clip: the centre crop, resized, as its stream; no rotation."""
+    return to_stream(centre_crop_resize(clip, length, num_frames, fraction), stream, parents)
 
 
 test_view.__test__ = False  # pytest collects what is called test_*

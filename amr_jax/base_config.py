@@ -33,6 +33,7 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
     config.input.mode = "resident"  # or 'stream': the clips of a dispatch are in memory at once
     config.input.bodies = "packed"  # or 'all': absent second bodies are encoded too, as published
     config.input.second_body = "zeros"  # with 'all': or 'repeat', as MAMP does on NTU-120
+    config.input.stream = "joint"  # or 'bone', 'motion': what encoder and losses see of a clip
     config.input.centre = dataset.centre
     config.input.max_frames = dataset.max_frames
 
@@ -140,6 +141,8 @@ def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
     config.step = 0  # of which checkpoint; 0: the newest
     config.random_encoder = True  # train one from scratch, too
     config.average = False  # the moving average of the encoder, where the run kept one
+    config.adapt = False  # to other joints than the run's, by name, or to another num_frames
+    config.num_frames = 0  # T of the clips; 0: as in the pre-training run
     config.dataset = name
     config.data_dir = ""  # '': where the pre-training run read its records
     config.seed = 0
@@ -177,6 +180,7 @@ def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
     config.scratch.augment = scratch.augment
     config.scratch.data_dir = scratch.data_dir
     config.scratch.input = ml_collections.ConfigDict()
+    config.scratch.input.stream = scratch.input.stream
     config.scratch.input.centre = scratch.input.centre
     config.scratch.input.max_frames = scratch.input.max_frames
 

@@ -3,16 +3,19 @@ r"""Evaluation: what a pre-trained encoder is worth, beside one that learned not
   python -m amr_jax.evaluate --config=configs/linear.py:ntu60_xsub \
       --config.pretrained=DIR --workdir=DIR2
 
-Architecture, layout, centring and augmentation are those of the pre-training run. The protocol
-(amr_jax/protocols) runs twice: on the run's encoder, and on a randomly initialised one of the same
-architecture (unless `config.random_encoder` is False: a comparison needs that only once). Where the
-protocol trains the encoder, the second is training from scratch; with `config.pretrained` empty it
-is all there is, with the architecture of `config.scratch`. Started again in the same workdir with
-the same config, it does its work again and replaces the results; `results.json` is written last,
-and taken away first. Where a classifier is trained, that of the first encoder is kept as
-`model.safetensors`, for `amr_jax.predict` and `amr_jax.export`.
+Architecture, layout, stream, centring and augmentation are those of the pre-training run. With
+`config.adapt` the data set may have other joints, and clips another number of frames: the encoder
+is adapted (amr_jax/transfer.py), and the data set's own defaults say how clips are centred and
+augmented. The protocol (amr_jax/protocols) runs twice: on the run's encoder, and on a randomly
+initialised one of the same architecture (unless `config.random_encoder` is False: a comparison
+needs that only once). Where the protocol trains the encoder, the second is training from scratch;
+with `config.pretrained` empty it is all there is, with the architecture of `config.scratch`.
+Started again in the same workdir with the same config, it does its work again and replaces the
+results; `results.json` is written last, and taken away first. Where a classifier is trained, that
+of the first encoder is kept as `model.safetensors`, for `amr_jax.predict` and `amr_jax.export`.
 """
 
+import dataclasses
 import datetime
 import functools
 import json
@@ -37,6 +40,7 @@ from amr_jax import (
     score_file,
     sharding,
     trained,
+    transfer,
     workdir,
 )
 from amr_jax.command import run_with_config
@@ -78,29 +82,21 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         )
     learned, pretraining, step = source(config)
     config = resolve(config, pretraining)
-    encoder = construct(
-        Encoder, "config.encoder", pretraining.encoder, dtype=compute_dtype(config.dtype)
-    )
-    encoder.validate()
-    untrained = random_params(encoder, config.seed)
-    judged = {}
-    if learned is not None:
-        checkpoint.check_same(learned, untrained, config.pretrained)
-        judged["pretrained"] = learned
-    if learned is None or config.random_encoder:
-        judged["random"] = untrained
+    seen = transfer.settings(config, pretraining)
+    encoder = make_encoder(config, seen)
+    judged, adaptation = to_judge(encoder, learned, config, pretraining)
 
     mesh = sharding.make_mesh()
-    train, test = load(config, pretraining)
+    train, test = load(config, seen)
     _start(folder, config)
-    metrics.say(_banner(config, pretraining, step, mesh, train, test))
+    metrics.say(_banner(config, pretraining, step, adaptation, mesh, train, test))
     task = functools.partial(
         Task,
         encoder=encoder,
         train=Split(train, mesh),
         test=Split(test, mesh),
         num_classes=len(test.class_names),
-        **views(config, pretraining),
+        **views(config, seen),
     )
 
     writer = metrics.MetricWriter(folder, resume_step=0)
@@ -130,7 +126,9 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
             "step": step,
             "method": pretraining.method,
             "dataset": pretraining.dataset,
+            "stream": pretraining.input.stream,
         },
+        "adaptation": dataclasses.asdict(adaptation) if adaptation else None,
         "train_sequences": len(train.label),
         "test_sequences": len(test.label),
         "num_classes": len(test.class_names),
@@ -141,7 +139,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     }
     model = None
     if classifier := next(iter(outcomes.values())).classifier:
-        model = trained.of_evaluation(classifier, encoder, config, pretraining, test, results)
+        model = trained.of_evaluation(classifier, encoder, config, seen, test, results)
     if jax.process_index() == 0:
         write(folder, config, test, outcomes, model, results)
     titles = TITLES if "scratch" in config else {}
@@ -182,29 +180,68 @@ def source(
 def resolve(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> ml_collections.ConfigDict:
-    """A copy in which what is left to the pre-training run is filled in; checks the layouts.
+    """A copy in which what is left to the pre-training run is filled in.
 
     Raises:
-      UserError: the data set has other joints than the encoder was trained on, or is unknown.
+      UserError: a setting out of range.
     """
     config = ml_collections.ConfigDict(config.copy_and_resolve_references())
     if config.pretrained:
         config.pretrained = os.fspath(epath.Path(config.pretrained).expanduser().absolute())
     config.data_dir = config.data_dir or pretraining.data_dir
     config.dtype = pretraining.dtype if config.dtype == "auto" else config.dtype
-    seen, asked = (datasets.get(c.dataset).layout for c in (pretraining, config))
-    if seen != asked:
-        raise UserError(
-            f"config.dataset={config.dataset!r} has {asked.num_joints} joints ({asked.name}); the "
-            f"encoder in {config.pretrained} was trained on {pretraining.dataset}, with "
-            f"{seen.num_joints} ({seen.name}). Choose a data set of that layout, or an encoder "
-            "trained on this one."
-        )
+    config.num_frames = config.num_frames or pretraining.encoder.num_frames
     if not 0 < config.test_fraction <= 1:
         raise UserError(
             f"config.test_fraction={config.test_fraction}: expected above 0, at most 1."
         )
     return config
+
+
+def make_encoder(
+    config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
+) -> Encoder:
+    """The encoder of a pre-training run, computing in the evaluation's dtype."""
+    dtype = compute_dtype(config.dtype)
+    encoder = construct(Encoder, "config.encoder", pretraining.encoder, dtype=dtype)
+    encoder.validate()
+    return encoder
+
+
+def to_judge(
+    encoder: Encoder,
+    learned: dict | None,
+    config: ml_collections.ConfigDict,
+    pretraining: ml_collections.ConfigDict,
+) -> tuple[dict[str, dict], transfer.Adaptation | None]:
+    """The parameters that the protocol runs on, by the encoders' names in the tables.
+
+    Args:
+      encoder: the architecture, for the data set at hand.
+      learned: parameters as pre-trained; None: from scratch.
+      config: of the evaluation, resolved.
+      pretraining: the run's.
+
+    Returns:
+      Parameters on the host; and with `config.adapt` what was matched.
+
+    Raises:
+      UserError: parameters that are not this architecture's, or cannot be made so.
+    """
+    untrained = random_params(encoder, config.seed)
+    judged, adaptation = {}, None
+    if learned is not None:
+        if config.adapt:
+            source = make_encoder(config, pretraining), datasets.get(pretraining.dataset).layout
+            target = encoder, datasets.get(config.dataset).layout
+            learned, adaptation = transfer.adapt(
+                learned, untrained, source, target, config.pretrained
+            )
+        checkpoint.check_same(learned, untrained, config.pretrained)
+        judged["pretrained"] = learned
+    if learned is None or config.random_encoder:
+        judged["random"] = untrained
+    return judged, adaptation
 
 
 def load(
@@ -225,15 +262,19 @@ def load(
 def views(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> dict[str, Callable]:
-    """The two views of a body: as in pre-training, and the test's centre crop."""
-    num_frames = pretraining.encoder.num_frames
+    """The two views of a body: as in pre-training, and the test's centre crop, in its stream."""
+    how = {
+        "num_frames": pretraining.encoder.num_frames,
+        "stream": pretraining.input.stream,
+        "parents": datasets.get(config.dataset).layout.parents,
+    }
 
     def train_view(key, clip, length):
-        return augment.train_view(key, clip, length, num_frames=num_frames, **pretraining.augment)
+        return augment.train_view(key, clip, length, **how, **pretraining.augment)
 
     def test_view(key, clip, length):
         del key  # nothing is drawn
-        return augment.test_view(clip, length, num_frames=num_frames, fraction=config.test_fraction)
+        return augment.test_view(clip, length, fraction=config.test_fraction, **how)
 
     return {"train_view": train_view, "test_view": test_view}
 
@@ -301,7 +342,7 @@ def _log(writer: metrics.MetricWriter, encoder: str) -> Callable[[int, dict[str,
     return log
 
 
-def _banner(config, pretraining, step, mesh, train, test) -> str:
+def _banner(config, pretraining, step, adaptation, mesh, train, test) -> str:
     """What is evaluated, and where."""
     counts = ", ".join(
         f"{name} {len(split.label):,} sequences with {len(split.offset):,} bodies"
@@ -315,7 +356,8 @@ def _banner(config, pretraining, step, mesh, train, test) -> str:
     lines = {
         "devices": f"{mesh.size} × {jax.devices()[0].device_kind}, "
         f"{jax.process_count()} process(es)",
-        "encoder": f"{encoder}, {config.dtype}",
+        "encoder": f"{encoder}, {pretraining.input.stream} stream, {config.dtype}",
+        **(adaptation.lines() if adaptation else {}),
         "data": f"{config.dataset}: {counts}; {len(test.class_names)} classes",
         "protocol": config.protocol,
     }

@@ -17,8 +17,6 @@ from amr_jax import augment
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.heads import LinearHead
 
-STREAMS = ("joint",)
-
 
 @dataclasses.dataclass(frozen=True)
 class Input:
@@ -32,7 +30,7 @@ class Input:
       max_frames: L, sequences are cut there.
       num_bodies: M, the most bodies of a sequence.
       test_fraction: of the frames, the centre crop that is resized to the encoder's T.
-      stream: what the encoder sees of the joints: one of STREAMS.
+      stream: what the encoder sees of the joints: one of `augment.STREAMS`.
     """
 
     layout: str
@@ -140,7 +138,12 @@ def _pooled(
         def body(clip, here):
             def view():
                 return augment.test_view(
-                    clip, length, num_frames=encoder.num_frames, fraction=size.test_fraction
+                    clip,
+                    length,
+                    num_frames=encoder.num_frames,
+                    fraction=size.test_fraction,
+                    stream=size.stream,
+                    parents=size.parents,
                 )
 
             return jax.lax.cond(here, lambda: encode(view()), lambda: absent)

@@ -134,7 +134,8 @@ def say(text: str) -> None:
 
 def aligned(lines: dict[str, str]) -> str:
     """Names and their texts, one a line, in two columns."""
-    return "\n".join(f"{name:<11}{text}" for name, text in lines.items())
+    width = max(map(len, lines)) + 1
+    return "\n".join(f"{name:<{width}}{text}" for name, text in lines.items())
 
 
 def duration(seconds: float) -> str:

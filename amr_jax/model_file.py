@@ -27,8 +27,9 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from amr_jax import workdir
+from amr_jax.augment import STREAMS
 from amr_jax.errors import BadFile
-from amr_jax.inference import STREAMS, Input, Model
+from amr_jax.inference import Input, Model
 from amr_jax.models import heads
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.settings import compute_dtype, construct, require

@@ -18,6 +18,7 @@ import numpy as np
 from etils import epath
 
 from amr_jax import (
+    augment,
     checkpoint,
     datasets,
     input_pipeline,
@@ -46,6 +47,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         "input.mode": ("resident", "stream"),
         "input.bodies": ("packed", "all"),
         "input.second_body": ("zeros", "repeat"),
+        "input.stream": augment.STREAMS,
     }.items():
         if config[key] not in choices:
             raise UserError(f"config.{key}={config[key]!r}: expected one of {', '.join(choices)}.")
@@ -262,7 +264,7 @@ def _banner(config, method, mesh, state, first_step, total_steps) -> str:
         "devices": f"{mesh.size} × {jax.devices()[0].device_kind}, "
         f"{jax.process_count()} process(es)",
         "data": f"{config.dataset} {config.input.split}: {config.input.found}; "
-        f"{config.input.mode}, {config.input.bodies}",
+        f"{config.input.mode}, {config.input.bodies}, {config.input.stream} stream",
         "batch": f"{config.batch_size} a step, {config.steps_per_dispatch} steps a dispatch",
         "method": f"{config.method}, {config.dtype}",
         "patches": f"{num_patches} of {encoder.patch_len} frames of one joint; "

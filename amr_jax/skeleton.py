@@ -142,4 +142,12 @@ KINECT_20 = _layout(
     centre="spine",
 )
 
+# Names under which layouts have the same joint, for transfer between them. The two Kinects do not
+# put these at one point to the centimetre, but at the same places of the body.
+SAME_JOINT = (
+    ("spine base", "hip centre"),
+    ("spine middle", "spine"),
+    ("spine shoulder", "shoulder centre"),
+)
+
 LAYOUTS = {layout.name: layout for layout in (NTU_25, KINECT_20)}

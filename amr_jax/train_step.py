@@ -12,7 +12,7 @@ import ml_collections
 import optax
 from jax.sharding import Mesh
 
-from amr_jax import augment, sharding
+from amr_jax import augment, datasets, sharding
 
 # The loop's own named random stream; the others are the method's.
 AUGMENT = "augment"
@@ -101,7 +101,12 @@ def make_dispatch(
       A function that runs one step for each leading element of `batches` and donates `state`.
     """
     num_micro = config.optim.accumulate
-    view = dict(num_frames=config.encoder.num_frames, **config.augment)
+    view = dict(
+        num_frames=config.encoder.num_frames,
+        stream=config.input.stream,
+        parents=datasets.get(config.dataset).layout.parents,
+        **config.augment,
+    )
 
     def views(key, clips, lengths):
         """Augmented clips, one row a body: (b · slots, T, V, C)."""

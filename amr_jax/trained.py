@@ -75,7 +75,7 @@ def of_evaluation(
     classifier: Classifier,
     encoder: Encoder,
     config: ml_collections.ConfigDict,
-    pretraining: ml_collections.ConfigDict,
+    seen: ml_collections.ConfigDict,
     test: Bodies,
     provenance: Mapping[str, Any],
 ) -> Model:
@@ -84,7 +84,8 @@ def of_evaluation(
     Args:
       classifier: what the protocol handed back.
       encoder: the architecture.
-      config, pretraining: the resolved configs of the evaluation and of the pre-training run.
+      config: of the evaluation, resolved.
+      seen: how its clips were loaded and viewed, see `transfer.settings`.
       test: the split that it was tested on.
       provenance: its results; see `Model`.
     """
@@ -92,7 +93,7 @@ def of_evaluation(
     return Model(
         encoder=encoder,
         head=heads.build(classifier.head, classifier.head_settings),
-        input=_input(pretraining, layout, num_bodies, config.test_fraction),
+        input=_input(seen, layout, num_bodies, config.test_fraction),
         bodies=classifier.bodies,
         class_names=test.class_names,
         variables={"params": classifier.params, "batch_stats": classifier.batch_stats},
@@ -101,7 +102,7 @@ def of_evaluation(
 
 
 def _input(
-    pretraining: ml_collections.ConfigDict,
+    seen: ml_collections.ConfigDict,
     layout: skeleton.Layout,
     num_bodies: int,
     test_fraction: float,
@@ -110,8 +111,9 @@ def _input(
         layout=layout.name,
         joints=layout.joints,
         parents=layout.parents,
-        centre=layout.centre if pretraining.input.centre else None,
-        max_frames=pretraining.input.max_frames,
+        centre=layout.centre if seen.input.centre else None,
+        max_frames=seen.input.max_frames,
         num_bodies=num_bodies,
         test_fraction=test_fraction,
+        stream=seen.input.stream,
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amr_jax import augment
+from amr_jax import augment, skeleton
 from amr_jax.errors import UserError
 
 LONGEST = 300
@@ -78,7 +78,9 @@ def test_centre_crop_matches_python_arithmetic_at_every_length(fraction):
     frame_numbers = jnp.arange(LONGEST, dtype=jnp.float32)[:, None]
 
     def view(n):
-        return augment.test_view(frame_numbers, n, num_frames=60, fraction=fraction)
+        return augment.test_view(
+            frame_numbers, n, num_frames=60, fraction=fraction, stream="joint", parents=()
+        )
 
     out = np.asarray(jax.jit(jax.vmap(view))(lengths))
     for n in lengths.tolist():
@@ -186,7 +188,9 @@ def test_views_agree_eagerly_compiled_and_mapped():
         return augment.train_view(key, clip, length, num_frames=40)
 
     def test(key, clip, length):
-        return augment.test_view(clip, length, num_frames=40, fraction=0.95)
+        return augment.test_view(
+            clip, length, num_frames=40, fraction=0.95, stream="joint", parents=()
+        )
 
     for view in (train, test):
         compiled = jax.jit(jax.vmap(view))(keys, clips, lengths)
@@ -224,3 +228,77 @@ def test_a_shift_moves_the_whole_clip_by_one_vector_within_its_bound():
     assert abs(vectors).max() < 0.2 + 1e-5
     assert (vectors.max(0) > 0.19).all()
     assert (vectors.min(0) < -0.19).all()
+
+
+NTU = skeleton.NTU_25
+_poses = np.random.default_rng(3).normal(size=(12, 25, 3))
+DANCE = (_poses.cumsum(0) * 0.05 + np.array([0.2, -0.5, 3.0])).astype(np.float32)
+
+
+def streams_by_hand(clip, stream):
+    """Loops over bones and frames, in float64: (T, V, C) -> same shape."""
+    clip, out = np.float64(clip), np.zeros(clip.shape)
+    if stream == "bone":
+        for child, parent in NTU.bones:
+            out[:, child] = clip[:, child] - clip[:, parent]
+    if stream == "motion":
+        for t in range(len(clip) - 1):
+            out[t] = clip[t + 1] - clip[t]
+    return clip if stream == "joint" else out
+
+
+@pytest.mark.parametrize("stream", augment.STREAMS)
+def test_streams_equal_a_hand_computation_eagerly_compiled_and_mapped(stream):
+    def one(clip):
+        return augment.to_stream(clip, stream, NTU.parents)
+
+    two = jnp.stack([DANCE, jnp.zeros_like(DANCE)], axis=1)  # (T, M, V, C): the second is absent
+    for f in (one, jax.jit(one)):
+        np.testing.assert_allclose(f(DANCE), streams_by_hand(DANCE, stream), atol=1e-6)
+        np.testing.assert_allclose(f(two)[:, 0], streams_by_hand(DANCE, stream), atol=1e-6)
+        assert not f(two)[:, 1].any()
+    mapped = jax.jit(jax.vmap(one))(jnp.stack([DANCE, 2 * DANCE]))
+    np.testing.assert_allclose(mapped[1], streams_by_hand(2 * DANCE, stream), atol=1e-6)
+
+
+@pytest.mark.parametrize("stream", augment.STREAMS)
+def test_rotating_and_mirroring_a_stream_is_the_stream_of_the_rotated_and_mirrored(stream):
+    def moved(clip):
+        turned = augment.rotate(clip, jnp.array([0.3, -1.2, 0.5]))
+        return augment.mirror(turned, NTU.mirrored)
+
+    np.testing.assert_allclose(
+        moved(augment.to_stream(DANCE, stream, NTU.parents)),
+        augment.to_stream(moved(DANCE), stream, NTU.parents),
+        atol=3e-6,
+    )
+
+
+def test_bones_and_motion_do_not_change_where_a_body_is_moved():
+    shifted = DANCE + np.float32([0.5, 1.0, -0.25])
+    for stream in ("bone", "motion"):
+        was, now = (augment.to_stream(clip, stream, NTU.parents) for clip in (DANCE, shifted))
+        np.testing.assert_allclose(was, now, atol=2e-6)
+
+
+def test_views_take_the_stream_last():
+    key = jax.random.key(5)
+    for stream in augment.STREAMS:
+        how = {"num_frames": 30, "stream": stream, "parents": NTU.parents}
+        joints = augment.train_view(key, DANCE, 11, num_frames=30)
+        np.testing.assert_allclose(
+            augment.train_view(key, DANCE, 11, **how), streams_by_hand(joints, stream), atol=1e-6
+        )
+        joints = augment.centre_crop_resize(DANCE, 11, 30, 0.8)
+        np.testing.assert_allclose(
+            augment.test_view(DANCE, 11, fraction=0.8, **how),
+            streams_by_hand(joints, stream),
+            atol=1e-6,
+        )
+
+
+def test_a_stream_that_is_none_and_parents_of_another_layout_are_refused():
+    with pytest.raises(UserError, match=r"input\.stream='bones': expected one of joint, bone"):
+        augment.to_stream(DANCE, "bones", NTU.parents)
+    with pytest.raises(ValueError, match="20 parents for 25 joints"):
+        augment.to_stream(DANCE, "bone", skeleton.KINECT_20.parents)

@@ -14,7 +14,7 @@ from amr_jax.errors import UserError
 from tests.comparison import handmade
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-PROTOCOLS = set(protocols.PROTOCOLS)
+PROTOCOLS = set(protocols.PROTOCOLS) | {"transfer"}  # that one is finetune on another data set
 COMPARISONS = {"compare", "ablation"}
 METHODS = sorted({path.stem for path in CONFIGS.glob("*.py")} - PROTOCOLS - COMPARISONS)
 

@@ -16,6 +16,7 @@ from amr_jax import (
     pretrain,
     records,
     score_file,
+    skeleton,
     trained,
     workdir,
 )
@@ -90,6 +91,40 @@ def test_knn_again_in_the_same_folder_gives_the_same(pretrained, tmp_path, capsy
         assert first[encoder]["top1"] == again[encoder]["top1"]
 
 
+def test_an_encoder_is_adapted_to_other_joints_and_frames(pretrained, tiny_ntu, tmp_path, capsys):
+    changes = {"dataset": "ntu60_xsub", "data_dir": str(tiny_ntu), "adapt": True, "num_frames": 24}
+    results = evaluate.run(configured(knn, pretrained, **changes), tmp_path)
+    said = capsys.readouterr().out
+    assert "20 of 25 joints matched; 12 times interpolated to 6" in said
+    assert "neck, left hand tip" in said
+    assert results["adaptation"]["joints"]["spine base"] == "hip centre"
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert results["encoders"].keys() == {"pretrained", "random"}
+
+
+def test_adapting_to_what_an_encoder_was_trained_on_changes_nothing(pretrained, tmp_path):
+    plain = evaluate.run(configured(knn, pretrained), tmp_path / "plain")["encoders"]
+    adapted = evaluate.run(configured(knn, pretrained, adapt=True), tmp_path / "adapted")
+    for encoder, numbers in adapted["encoders"].items():
+        assert numbers | {"seconds": 0} == plain[encoder] | {"seconds": 0}
+
+
+def test_the_stream_is_the_pretraining_runs():
+    pretraining = amr.get_config("nwucla")
+    clip = np.random.default_rng(0).normal(size=(60, 20, 3)).astype(np.float32)
+
+    def seen(stream):
+        pretraining.input.stream = stream
+        views = evaluate.views(knn.get_config("nwucla"), pretraining).values()
+        return [np.asarray(view(jax.random.key(0), clip, 60)) for view in views]
+
+    parents = skeleton.KINECT_20.parents
+    for joints, bones, motion in zip(seen("joint"), seen("bone"), seen("motion"), strict=True):
+        np.testing.assert_allclose(bones, joints - joints[:, parents], atol=1e-6)
+        np.testing.assert_allclose(motion[:-1], np.diff(joints, axis=0), atol=1e-6)
+        assert not motion[-1].any()
+
+
 def test_without_a_run_fine_tuning_is_training_from_scratch(tiny_ucla, tmp_path, capsys):
     config = configured(finetune, "", data_dir=str(tiny_ucla), epochs=2)
     # All that is trained is read from here alone.
@@ -135,7 +170,9 @@ def test_wrong_settings_are_named_before_anything_is_written(pretrained, tmp_pat
         ("pretrained", str(tmp_path / "absent")): r"absent/config\.json: not found",
         ("step", 999): r"found steps? .*expected 999",
         ("average", True): r"kept no average",
-        ("dataset", "ntu60_xsub"): r"25 joints.*was trained on nwucla, with 20",
+        ("dataset", "ntu60_xsub"): r"25 joints.*trained on nwucla, with 20.*--config\.adapt=True",
+        ("num_frames", 24): r"num_frames=24: .*trained on clips of 48 .*--config\.adapt=True",
+        ("num_frames", 50): r"num_frames=50: expected a multiple of 4",
         ("dataset", "ntu61"): r"unknown data set 'ntu61'",
         ("data_dir", "/nowhere"): r"/nowhere.*python -m amr_jax\.prepare",
         ("protocol", "magic"): r"config\.protocol='magic'",

@@ -153,6 +153,7 @@ def test_wrong_settings_are_named_before_anything_is_written(tiny_ucla, tmp_path
         ("model.windows", (4, 7)): r"config\.model\.windows",
         ("encoder.patch_len", 5): r"config\.encoder\.patch_len",
         ("input.mode", "fast"): r"config\.input\.mode='fast'",
+        ("input.stream", "bones"): r"config\.input\.stream='bones': expected one of joint, bone",
         ("input.second_body", "repeat"): r"second_body='repeat' needs",
         ("batch_size", 12): r"config\.batch_size=12: expected a positive multiple of the 8",
         ("optim.accumulate", 3): r"config\.optim\.accumulate=3",

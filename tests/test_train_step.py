@@ -16,6 +16,7 @@ from amr_jax import (
     sharding,
     train_step,
 )
+from amr_jax.skeleton import KINECT_20
 from configs import amr, sjepa
 
 
@@ -49,8 +50,9 @@ def expected_gradient(method, config, params, clips, lengths):
     parts = config.optim.accumulate
     keys = train_step.stream_keys(config.seed, jnp.int32(0), ("augment", "mask", "drop_path"))
     clips, lengths = jnp.asarray(clips), jnp.asarray(lengths)
+    how = {"num_frames": 24, "stream": config.input.stream, "parents": KINECT_20.parents}
     views = [
-        augment.train_view(key, clip, length, num_frames=24, **config.augment)
+        augment.train_view(key, clip, length, **how, **config.augment)
         for key, clip, length in zip(
             jax.random.split(keys.pop("augment"), len(clips)), clips, lengths, strict=True
         )
@@ -69,11 +71,14 @@ def expected_gradient(method, config, params, clips, lengths):
     return jax.value_and_grad(loss)(params)
 
 
-@pytest.mark.parametrize(("accumulate", "num_devices"), [(1, 1), (2, 8)])
-def test_a_step_is_gradient_descent_on_the_augmented_bodies(setting, accumulate, num_devices):
+@pytest.mark.parametrize(("accumulate", "num_devices", "stream"), [(1, 1, "joint"), (2, 8, "bone")])
+def test_a_step_is_gradient_descent_on_the_augmented_bodies(
+    setting, accumulate, num_devices, stream
+):
     config, clips, lengths = setting
     config = config.copy_and_resolve_references()
     config.optim.accumulate = accumulate
+    config.input.stream = stream
     config.optim.ema_decay = 0.9
     method, before, after, metrics = run_step(config, clips, lengths, num_devices)
     expected = jax.jit(lambda params: expected_gradient(method, config, params, clips, lengths))

@@ -32,6 +32,13 @@ def test_free_keys_may_change(tmp_path):
     assert workdir.read_config(tmp_path).input.mode == "y"
 
 
+def test_runs_from_before_there_were_streams_saw_joints(tmp_path):
+    workdir.start(tmp_path, config(method="amr"), set())
+    assert workdir.read_config(tmp_path).input.stream == "joint"
+    # They go on as such.
+    workdir.start(tmp_path, config(method="amr", input={"mode": "x", "stream": "joint"}), set())
+
+
 def test_a_folder_without_a_config_says_what_was_expected(tmp_path):
     with pytest.raises(UserError, match=r"config\.json: not found; expected the workdir"):
         workdir.read_config(tmp_path)

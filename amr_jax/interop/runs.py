@@ -137,7 +137,11 @@ def _config(sections: dict, dataset: str, method: str, data_dir: str) -> ml_coll
             "dataset": dataset,
             "data_dir": data_dir,
             "dtype": "float32",
-            "input": {"centre": row.centre, "max_frames": row.max_frames},
+            "input": {
+                "stream": "joint",
+                "centre": row.centre,
+                "max_frames": row.max_frames,
+            },
             "augment": _AUGMENT,
             "optim": {"ema_decay": 0.0},
             **sections,

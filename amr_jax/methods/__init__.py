@@ -49,7 +49,7 @@ def build(config: Mapping) -> MaskedMethod:
 
     Args:
       config: its keys `method`, `encoder` (fields of `Encoder`), `model` (fields of the method),
-        `dtype` (`float32` or `bfloat16`) and `attention_kernel` are read.
+        `dtype` (`float32` or `bfloat16`), `attention_kernel` and `input.stream` are read.
 
     Raises:
       UserError: naming the key that is unknown, missing, or does not fit.
@@ -64,7 +64,12 @@ def build(config: Mapping) -> MaskedMethod:
     }
     encoder = construct(Encoder, "config.encoder", config["encoder"], **how)
     method = construct(
-        METHODS[config["method"]], "config.model", config["model"], encoder=encoder, **how
+        METHODS[config["method"]],
+        "config.model",
+        config["model"],
+        encoder=encoder,
+        input_stream=config["input"]["stream"],
+        **how,
     )
     method.validate()
     return method

@@ -28,6 +28,8 @@ class MaskedMethod(nn.Module):
       num_visible: exact number of visible patches instead; 0 or None: by the ratio.
       masking: `random`, or `motion_aware` with temperature `tau`.
       decoder_depth, decoder_width, decoder_heads, decoder_mlp_ratio: of the decoder's blocks.
+      input_stream: which of `augment.STREAMS` the clips are, for methods that transform them. All
+        that is computed from clips (masks, targets, motion energy) is computed from that stream.
       dtype: compute dtype of the decoder.
       attention_kernel: see `models.attention`.
     """
@@ -41,6 +43,7 @@ class MaskedMethod(nn.Module):
     decoder_width: int = 256
     decoder_heads: int = 8
     decoder_mlp_ratio: float = 4.0
+    input_stream: str = "joint"
     dtype: Any = jnp.float32
     attention_kernel: str = "xla"
 

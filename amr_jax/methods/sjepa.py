@@ -46,7 +46,8 @@ class SJEPA(MaskedMethod):
 
     Attributes, beside those of `MaskedMethod`:
       view_angles: radians about x, y, z, the bounds of a random rotation; zeros: none.
-      view_shift: metres, the bound of a random translation along each axis; 0: none.
+      view_shift: metres, the bound of a random translation along each axis; 0: none. Moving a
+        body changes neither its bones nor its motion: those streams are left as they are.
       view_mirror: the joint on the other side for every joint: half of the clips are left-right
         flipped; (): none.
       shared_view: the target encoder sees the clip rotated and shifted, too.
@@ -101,7 +102,7 @@ class SJEPA(MaskedMethod):
             view = clip
             if any(self.view_angles):
                 view = augment.random_rotate(keys[1], view, self.view_angles)
-            if self.view_shift:
+            if self.view_shift and self.input_stream == "joint":
                 shifted = augment.random_shift(keys[2], view, self.view_shift)
                 view = jnp.where(clip.any(), shifted, view)  # an absent body stays zero
             return clip, view

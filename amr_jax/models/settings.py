@@ -10,7 +10,7 @@ from flax import linen as nn
 from amr_jax.errors import UserError
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-_NOT_SETTINGS = {"parent", "name", "dtype", "attention_kernel", "encoder"}
+_NOT_SETTINGS = {"parent", "name", "dtype", "attention_kernel", "encoder", "input_stream"}
 
 
 def compute_dtype(name: str) -> Any:

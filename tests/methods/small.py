@@ -17,12 +17,13 @@ OWN = {
 }
 
 
-def config(method="amr", encoder=None, **model):
+def config(method="amr", encoder=None, input_stream="joint", **model):
     """12 frames of 5 joints, T_e = 4; `encoder` and `model` override."""
     return {
         "method": method,
         "dtype": "float32",
         "attention_kernel": "xla",
+        "input": {"stream": input_stream},
         "encoder": {
             "num_frames": 12,
             "num_joints": 5,
@@ -44,6 +45,7 @@ def full_size(method, **model):
         "method": method,
         "dtype": "float32",
         "attention_kernel": "xla",
+        "input": {"stream": "joint"},
         "encoder": {"num_frames": 120, "num_joints": 25},
         "model": model,
     }
