@@ -16,7 +16,7 @@ import numpy as np
 from absl import app, flags
 from etils import epath
 
-from amr_jax import metrics, report, scores, workdir
+from amr_jax import metrics, report, score_file, workdir
 from amr_jax.command import command
 from amr_jax.errors import UserError
 from amr_jax.evaluate import RESULTS_FILE
@@ -38,24 +38,17 @@ def run(
     Raises:
       UserError: scores that are not there, or not of the same test split; weights that do not fit.
     """
-    if len(folders) < 2:
-        raise UserError(f"found {len(folders)} workdirs of evaluations; expected at least two.")
-    if len(weights) != len(folders):
-        raise UserError(f"--weights: found {len(weights)}; expected {len(folders)}, one a workdir.")
-    if not all(0 <= weight < math.inf for weight in weights) or not sum(weights):
-        raise UserError(
-            f"--weights={','.join(map(str, weights))}: expected 0 or more, and not all 0."
-        )
     folders = [epath.Path(member).expanduser().absolute() for member in folders]
     folder = epath.Path(folder).expanduser().absolute()
-    if folder in folders:
-        raise UserError(f"--workdir={folder} is a member's; expected another folder.")
-    members = [scores.read(member) for member in folders]
+    _check(folders, weights, folder)
+    members = [score_file.read(member) for member in folders]
     first = members[0]
     orders = [matched(first, member, where) for member, where in zip(members, folders, strict=True)]
     encoders = [name for name in first.logits if all(name in m.logits for m in members)]
     if not encoders:
-        raise UserError(f"{folders[0] / scores.FILE}: no encoder in it is in all the others, too.")
+        raise UserError(
+            f"{folders[0] / score_file.FILE}: no encoder in it is in all the others, too."
+        )
 
     results = {"protocol": "ensemble", "encoders": {}, "members": []}
     for where, weight in zip(folders, weights, strict=True):
@@ -83,6 +76,19 @@ def run(
     return results
 
 
+def _check(folders: Sequence[epath.Path], weights: Sequence[float], folder: epath.Path) -> None:
+    """Raises `UserError` for arguments that do not go together."""
+    if len(folders) < 2:
+        raise UserError(f"found {len(folders)} workdirs of evaluations; expected at least two.")
+    if len(weights) != len(folders):
+        raise UserError(f"--weights: found {len(weights)}; expected {len(folders)}, one a workdir.")
+    if not all(0 <= weight < math.inf for weight in weights) or not sum(weights):
+        shown = ",".join(map(str, weights))
+        raise UserError(f"--weights={shown}: expected 0 or more, and not all 0.")
+    if folder in folders:
+        raise UserError(f"--workdir={folder} is a member's; expected another folder.")
+
+
 def ensemble(logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
     """Weighted mean (S, K) float64 of the softmax of each of `logits`, all (S, K)."""
     total = 0.0
@@ -93,13 +99,13 @@ def ensemble(logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarr
     return total / sum(weights)
 
 
-def matched(first: scores.Scores, other: scores.Scores, where: epath.Path) -> np.ndarray:
+def matched(first: score_file.Scores, other: score_file.Scores, where: epath.Path) -> np.ndarray:
     """(S,) the rows of `other` in the order of `first`, by the sequences' names.
 
     Raises:
       UserError: other sequences, classes or labels; `where` says whose.
     """
-    path = where / scores.FILE
+    path = where / score_file.FILE
     if other.class_names != first.class_names:
         raise UserError(
             f"{path}: found the classes {_few(other.class_names)}; expected those of the first "

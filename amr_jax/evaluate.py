@@ -34,7 +34,7 @@ from amr_jax import (
     model_file,
     records,
     report,
-    scores,
+    score_file,
     sharding,
     trained,
     workdir,
@@ -268,7 +268,7 @@ def write(
     workdir.write(folder / "per_class.csv", report.per_class_csv(names, confusions))
     logits = {name: o.scores for name, o in outcomes.items() if o.scores is not None}
     if logits:
-        scores.write(folder, scores.Scores(test.names, test.label, names, logits))
+        score_file.write(folder, score_file.Scores(test.names, test.label, names, logits))
     if model is not None:
         model_file.write(folder / model_file.NAME, model)
     # Strict JSON has no NaN; no metric should be one.

@@ -37,7 +37,8 @@ def per_class_csv(class_names: Sequence[str], confusions: dict[str, np.ndarray])
 
     Args:
       class_names: K names.
-      confusions: encoder's name -> (K, K), all of the same test sequences.
+      confusions: encoder's name -> (K, K), all of the same test sequences. A protocol of several
+        draws counts each sequence once a draw.
     """
     total = next(iter(confusions.values())).sum(axis=1)
     columns = [f"{encoder}_{what}" for encoder in confusions for what in ("correct", "accuracy")]

@@ -10,7 +10,7 @@ Without `pretrained`, from scratch alone. The argument is a data set of `amr_jax
 
 import ml_collections
 
-from amr_jax import base_config
+from amr_jax import base_config, datasets
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
@@ -20,7 +20,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.draws = 5
     config.min_steps = 200  # 1 % of a small set is one batch an epoch
     config.test_epochs = config.epochs  # at the end alone
-    if argument.endswith(",runlocal"):
+    if datasets.argument(argument)[2]:  # runlocal
         config.draws = 2
         config.min_steps = 0
     return config

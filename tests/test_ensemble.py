@@ -4,15 +4,16 @@ import json
 
 import numpy as np
 import pytest
+from absl import flags
 
-from amr_jax import ensemble, scores
+from amr_jax import ensemble, score_file
 from amr_jax.errors import BadFile, UserError
 
 NAMES = np.array(["a", "b", "c"])
 LABELS = np.array([0, 1, 1], np.int32)
 # Probabilities of two classes.
 ONE = np.array([[0.6, 0.4], [0.3, 0.7], [0.9, 0.1]])
-TWO = np.array([[0.5, 0.5], [0.8, 0.2], [0.1, 0.9]])
+TWO = np.array([[0.55, 0.45], [0.8, 0.2], [0.2, 0.8]])
 
 
 def made(folder, probabilities, order=(0, 1, 2), labels=LABELS, names=NAMES, classes=("x", "y")):
@@ -20,9 +21,9 @@ def made(folder, probabilities, order=(0, 1, 2), labels=LABELS, names=NAMES, cla
     order = list(order)
     folder.mkdir()
     logits = np.log(probabilities[order]).astype(np.float32) + 3
-    scores.write(
+    score_file.write(
         folder,
-        scores.Scores(names[order], labels[order], classes, {"pretrained": logits}),
+        score_file.Scores(names[order], labels[order], classes, {"pretrained": logits}),
     )
     return folder
 
@@ -30,14 +31,14 @@ def made(folder, probabilities, order=(0, 1, 2), labels=LABELS, names=NAMES, cla
 def test_probabilities_are_summed_by_name_with_weights(tmp_path, capsys):
     one, two = made(tmp_path / "one", ONE), made(tmp_path / "two", TWO, order=(2, 0, 1))
     results = ensemble.run([one, two], [1.0, 1.0], tmp_path / "out")
-    # Sums of the right class and the other: a 1.1 > 0.9; b 0.9 < 1.1; c 1.0 = 1.0, to class 0.
+    # The label's class against the other: a 1.15 > 0.85; b 0.9 < 1.1; c 0.9 < 1.1.
     assert results["encoders"]["pretrained"]["top1"] == pytest.approx(1 / 3)
     assert [m["encoders"]["pretrained"]["top1"] for m in results["members"]] == pytest.approx(
         [2 / 3, 2 / 3]
     )
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
     assert "pretrained: ensemble" in capsys.readouterr().out
-    # a 1.1 + …; b 0.3 + 2·0.2 … with 2 for the second: right is c alone beside a.
+    # The second twice: a 1.7 > 1.3; b 1.1 < 1.9; c 1.7 > 1.3.
     results = ensemble.run([one, two], [1.0, 2.0], tmp_path / "out")
     assert results["encoders"]["pretrained"]["top1"] == pytest.approx(2 / 3)
 
@@ -96,12 +97,35 @@ def test_a_members_folder_is_not_written_to(tmp_path):
 def test_a_file_of_another_kind(tmp_path):
     one = made(tmp_path / "one", ONE)
     for content in (b"PK not really", b"text"):
-        (one / scores.FILE).write_bytes(content)
+        (one / score_file.FILE).write_bytes(content)
         with pytest.raises(BadFile, match=r"one/scores\.npz: found something else"):
-            scores.read(one)
-    np.savez(one / scores.FILE, features=ONE)
+            score_file.read(one)
+    np.savez(one / score_file.FILE, features=ONE)
     with pytest.raises(BadFile, match="found the arrays features; expected arrays names"):
-        scores.read(one)
-    np.savez(one / scores.FILE, names=NAMES, labels=LABELS, class_names=["x"], pretrained=ONE)
+        score_file.read(one)
+    np.savez(one / score_file.FILE, names=NAMES, labels=LABELS, class_names=["x"], pretrained=ONE)
     with pytest.raises(BadFile, match=r"pretrained of shape \(3, 2\) for 3 names.*1 classes"):
-        scores.read(one)
+        score_file.read(one)
+
+
+def main(*arguments):
+    values = flags.FlagValues()
+    ensemble.define_flags(values)
+    ensemble.main(values(["ensemble", *map(str, arguments)]), values)
+
+
+def test_command(tmp_path, capsys):
+    members = [made(tmp_path / str(i), p) for i, p in enumerate((ONE, TWO))]
+    main(*members, f"--workdir={tmp_path / 'out'}")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [member["weight"] for member in results["members"]] == [1.0, 1.0]
+    main(*members, "--weights=1,2", f"--workdir={tmp_path / 'out'}")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [member["weight"] for member in results["members"]] == [1.0, 2.0]
+    capsys.readouterr()
+    for wrong, message in ((["--weights=1,x"], "--weights=1,x: expected numbers"), ([], "missing")):
+        given = wrong and [f"--workdir={tmp_path / 'out'}"]
+        with pytest.raises(SystemExit) as ended:
+            main(*members, *wrong, *given)
+        assert ended.value.code == 2
+        assert message in capsys.readouterr().err

@@ -15,13 +15,13 @@ from amr_jax import (
     predict,
     pretrain,
     records,
-    scores,
+    score_file,
     trained,
     workdir,
 )
 from amr_jax.errors import UserError
 from amr_jax.sequences import Sequence
-from configs import amr, knn, linear
+from configs import amr, finetune, knn, linear, semi
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +63,28 @@ def test_linear_leaves_its_files_and_the_encoder_as_it_was(pretrained, tiny_ucla
         epochs = [line for line in metrics.read_metrics(tmp_path) if f"{encoder}/top1" in line]
         assert [line["step"] for line in epochs] == [1, 2, 3]
         assert epochs[-1][f"{encoder}/top1"] == numbers["top1"]
+    written = score_file.read(tmp_path)
+    assert sorted(written.logits) == ["pretrained", "random"]
+    for encoder, logits in written.logits.items():
+        right = logits.argmax(axis=1) == written.labels
+        assert right.mean() == pytest.approx(results["encoders"][encoder]["top1"])
+    assert all(name.endswith("_v03") for name in written.names)  # the test's camera
     assert "pretrained_accuracy" in (tmp_path / "per_class.csv").read_text()
     assert workdir.read_config(tmp_path).dtype == "float32"
 
-    model, said = trained.load(tmp_path), scores.read(tmp_path)
-    assert model.class_names == tuple(said.class_names)
+    model = check_its_model_says_the_same(tmp_path, tiny_ucla, "pretrained")
     assert model.provenance["encoders"] == results["encoders"]
-    test = records.Records(tiny_ucla, "nw_ucla/xview", "test", None, model.input.max_frames)
+
+
+def check_its_model_says_the_same(folder, data_dir, encoder):
+    """What predict makes of the test's sequences, as captured, is what the evaluation made."""
+    model, said = trained.load(folder), score_file.read(folder)
+    assert model.class_names == tuple(said.class_names)
+    test = records.Records(data_dir, "nw_ucla/xview", "test", None, model.input.max_frames)
     captured = [Sequence(name, test.joints(i)) for i, name in enumerate(said.names)]
-    for i, result in enumerate(predict.apply(model, inference.logits, captured)):
-        np.testing.assert_allclose(result.output, said.logits["pretrained"][i], atol=1e-3)
+    found = [result.output for result in predict.apply(model, inference.logits, captured)]
+    np.testing.assert_allclose(found, said.logits[encoder], atol=1e-3)
+    return model
 
 
 def test_knn_again_in_the_same_folder_gives_the_same(pretrained, tmp_path, capsys):
@@ -82,6 +94,42 @@ def test_knn_again_in_the_same_folder_gives_the_same(pretrained, tmp_path, capsy
     assert "it is done again" in capsys.readouterr().out
     for encoder in ("pretrained", "random"):
         assert first[encoder]["top1"] == again[encoder]["top1"]
+
+
+def test_without_a_run_fine_tuning_is_training_from_scratch(tiny_ucla, tmp_path, capsys):
+    config = configured(finetune, "", data_dir=str(tiny_ucla), epochs=2)
+    # All that is trained is read from here alone.
+    config.scratch.encoder.update({"width": 8, "depth": 1})
+    with pytest.raises(UserError, match=r"config\.scratch\.encoder\.num_joints=25: .*20 joints"):
+        evaluate.run(
+            configured(finetune, "", **{"scratch.encoder.num_joints": 25}), tmp_path / "results"
+        )
+    results = evaluate.run(config, tmp_path / "results")
+    assert list(results["encoders"]) == ["random"]
+    assert results["pretraining"] is None
+    assert results["encoders"]["random"]["epochs"] == 2
+    output = capsys.readouterr().out
+    assert "random (trained from scratch)" in output
+    assert "untrained, as config.scratch says" in output
+    assert list(score_file.read(tmp_path / "results").logits) == ["random"]
+    check_its_model_says_the_same(tmp_path / "results", tiny_ucla, "random")
+    assert workdir.read_config(tmp_path / "results").pretrained == ""
+
+
+def test_draws_are_reported_each_and_together(pretrained, tmp_path, capsys):
+    config = configured(semi, pretrained, epochs=1, fraction=0.5, random_encoder=False)
+    results = evaluate.run(config, tmp_path)
+    numbers = results["encoders"]["pretrained"]
+    top1 = [draw["top1"] for draw in numbers["each_draw"]]
+    assert len(top1) == numbers["draws"] == 2
+    assert numbers["top1"] == pytest.approx(np.mean(top1))
+    assert numbers["labelled_sequences"] == 20
+    confusion = np.genfromtxt(tmp_path / "confusion_pretrained.csv", delimiter=",")[1:, 1:]
+    assert confusion.sum() == 2 * 20
+    output = capsys.readouterr().out
+    mean, std = 100 * numbers["top1"], 100 * numbers["top1_std"]
+    assert f"{mean:.2f} ± {std:.2f}" in output
+    assert f"top-1 % of each of 2 draws: {100 * top1[0]:.2f}, {100 * top1[1]:.2f}" in output
 
 
 def test_wrong_settings_are_named_before_anything_is_written(pretrained, tmp_path):

@@ -87,3 +87,22 @@ def test_table_names_the_best_epoch_and_leaves_out_what_a_protocol_lacks():
         "pretrained",
         "50.00",
     ]
+
+
+def test_table_shows_deviations_and_average_precision():
+    head, row = report.table({"a": {"top1": 0.5, "top1_std": 0.0123}}).splitlines()
+    assert row.split() == ["a", "50.00", "±", "1.23"]
+    head, row = report.table({"a": {"top1": 0.5, "mean_average_precision": 0.25}}).splitlines()
+    assert head.split() == ["encoder", "top-1", "%", "mAP", "%"]
+    assert row.split() == ["a", "50.00", "25.00"]
+
+
+def test_confusion_counts_every_draw():
+    confusion = report.confusion_matrix(np.array([0, 1]), np.array([[0, 1], [1, 1]]), 2)
+    np.testing.assert_array_equal(confusion, [[1, 1], [0, 2]])
+
+
+def test_draws():
+    assert report.draws([{"top1": 0.5}]) == "top-1 % of each of 1 draws: 50.00"
+    text = report.draws([{"top1": 0.5}, {"top1": 0.25}])
+    assert "50.00, 25.00; ± is the sample standard deviation" in text

@@ -40,7 +40,7 @@ class Trainer:
       config: these keys are read here:
         epochs, min_steps: passes over the subset; more, where those are fewer than so many steps.
         test_epochs: the test is seen every so many of `epochs`, and after the last one.
-        batch_size: sequences; how many of the `batches` of an epoch are one smaller follows.
+        batch_size: sequences at most; an epoch's batches differ by one at most.
         bodies: see `models.heads.POOLINGS`. seed: of the order of the sequences.
         drop_path: stochastic depth of the encoder. label_smoothing.
         head.hidden, head.dropout: of `FinetuneHead`.
