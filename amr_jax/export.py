@@ -8,7 +8,7 @@ encoder it is then.
 - `safetensors`: the parameters, and in the header how they are used (amr_jax/model_file.py).
 - `stablehlo`: the program itself, parameters included. JAX runs it without this package:
 
-      program = jax.export.deserialize(open(FILE, "rb").read())
+      program = jax.export.deserialize(bytearray(open(FILE, "rb").read()))
       logits = program.call(joints, length)  # (b, L, M, V, C) float32, (b,) int32 -> (b, K) float32
 
   Joints are as captured, sequences zero-padded to L frames, of which `length` are real, absent

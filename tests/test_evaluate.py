@@ -73,13 +73,19 @@ def test_linear_leaves_its_files_and_the_encoder_as_it_was(pretrained, tiny_ucla
     assert "pretrained_accuracy" in (tmp_path / "per_class.csv").read_text()
     assert workdir.read_config(tmp_path).dtype == "float32"
 
-    model, said = trained.load(tmp_path), score_file.read(tmp_path)
-    assert model.class_names == tuple(said.class_names)
+    model = check_its_model_says_the_same(tmp_path, tiny_ucla, "pretrained")
     assert model.provenance["encoders"] == results["encoders"]
-    test = records.Records(tiny_ucla, "nw_ucla/xview", "test", None, model.input.max_frames)
+
+
+def check_its_model_says_the_same(folder, data_dir, encoder):
+    """What predict makes of the test's sequences, as captured, is what the evaluation made."""
+    model, said = trained.load(folder), score_file.read(folder)
+    assert model.class_names == tuple(said.class_names)
+    test = records.Records(data_dir, "nw_ucla/xview", "test", None, model.input.max_frames)
     captured = [Sequence(name, test.joints(i)) for i, name in enumerate(said.names)]
-    for i, result in enumerate(predict.apply(model, inference.logits, captured)):
-        np.testing.assert_allclose(result.output, said.logits["pretrained"][i], atol=1e-3)
+    found = [result.output for result in predict.apply(model, inference.logits, captured)]
+    np.testing.assert_allclose(found, said.logits[encoder], atol=1e-3)
+    return model
 
 
 def test_knn_again_in_the_same_folder_gives_the_same(pretrained, tmp_path, capsys):
@@ -141,6 +147,7 @@ def test_without_a_run_fine_tuning_is_training_from_scratch(tiny_ucla, tmp_path,
     assert "random (trained from scratch)" in output
     assert "untrained, as config.scratch says" in output
     assert list(score_file.read(tmp_path / "results").logits) == ["random"]
+    check_its_model_says_the_same(tmp_path / "results", tiny_ucla, "random")
     assert workdir.read_config(tmp_path / "results").pretrained == ""
 
 
