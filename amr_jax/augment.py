@@ -88,35 +88,63 @@ def rotation_matrix(angles: jax.Array) -> jax.Array:
     return jnp.matmul(jnp.matmul(rz, ry, precision=exact), rx, precision=exact)
 
 
-def rotate(clip: jax.Array, angles: jax.Array) -> jax.Array:
+def rotate(clip: jax.Array, angles: jax.Array, confidence: bool = False) -> jax.Array:
     """Rotates every joint (a column vector) about the origin; an absent body stays zero.
 
-    Raises:
-      UserError: the clip does not have 3 channels.
+    Args:
+      clip: (..., C); of two coordinates, x and y, only the angle about z counts.
+      angles: (3,), see `rotation_matrix`.
+      confidence: the last channel is no coordinate, and stays.
     """
-    if clip.shape[-1] != 3:
-        raise UserError(
-            f"rotation needs 3 channels (x, y, z); found clips of shape {clip.shape}. "
-            "Set config.augment.max_angles to (0.0, 0.0, 0.0)."
-        )
+    places, rest = _split(clip, confidence)
+    matrix = rotation_matrix(angles if places.shape[-1] == 3 else angles * jnp.array([0, 0, 1]))
+    matrix = matrix[: places.shape[-1], : places.shape[-1]]
     # Accelerators would otherwise round the coordinates to 8 or 11 bits before multiplying.
-    return jnp.einsum(
-        "ij,...j->...i", rotation_matrix(angles), clip, precision=jax.lax.Precision.HIGHEST
-    )
+    turned = jnp.einsum("ij,...j->...i", matrix, places, precision=jax.lax.Precision.HIGHEST)
+    return jnp.concatenate([turned, rest], axis=-1) if confidence else turned
+
+
+def _split(clip: jax.Array, confidence: bool) -> tuple[jax.Array, jax.Array]:
+    """Coordinates (..., 2 or 3), and the confidence (..., 1) or nothing (..., 0)."""
+    count = clip.shape[-1] - confidence
+    if count not in (2, 3):
+        raise UserError(
+            f"clips of shape {clip.shape}; expected joints of 2 or 3 coordinates"
+            f"{' and their confidence' if confidence else ''}."
+        )
+    return clip[..., :count], clip[..., count:]
 
 
 def random_rotate(
-    key: jax.Array, clip: jax.Array, max_angles: tuple[float, float, float] = (0.3, 0.3, 0.3)
+    key: jax.Array,
+    clip: jax.Array,
+    max_angles: tuple[float, float, float] = (0.3, 0.3, 0.3),
+    confidence: bool = False,
 ) -> jax.Array:
-    """One rotation for the whole clip: angles about x, y, z uniform in ± theirs of `max_angles`."""
+    """One rotation for the whole clip: angles about x, y, z uniform in ± theirs of `max_angles`.
+
+    Raises:
+      UserError: of two coordinates, a rotation about x or y.
+    """
+    if clip.shape[-1] - confidence == 2 and any(max_angles[:2]):
+        raise UserError(
+            f"rotation by up to {tuple(max_angles)} radians about x, y, z: places in an image turn "
+            "about z alone. Set config.augment.max_angles (S-JEPA: config.model.view_angles, too) "
+            "to (0.0, 0.0, 0.3)."
+        )
     bound = jnp.array(max_angles, jnp.float32)
-    return rotate(clip, jax.random.uniform(key, (3,), minval=-bound, maxval=bound))
+    angles = jax.random.uniform(key, (3,), minval=-bound, maxval=bound)
+    return rotate(clip, angles, confidence)
 
 
-def random_shift(key: jax.Array, clip: jax.Array, max_shift: float) -> jax.Array:
+def random_shift(
+    key: jax.Array, clip: jax.Array, max_shift: float, confidence: bool = False
+) -> jax.Array:
     """One translation for the whole clip: along each axis uniform in ± `max_shift` metres."""
-    shape = (clip.shape[-1],)
-    return clip + jax.random.uniform(key, shape, clip.dtype, minval=-max_shift, maxval=max_shift)
+    places, rest = _split(clip, confidence)
+    shape = places.shape[-1:]
+    shift = jax.random.uniform(key, shape, clip.dtype, minval=-max_shift, maxval=max_shift)
+    return jnp.concatenate([places + shift, rest], axis=-1) if confidence else places + shift
 
 
 def mirror(clip: jax.Array, mirrored: tuple[int, ...]) -> jax.Array:
@@ -145,17 +173,20 @@ def train_view(
     max_fraction: float = 1.0,
     min_frames: int = 64,
     max_angles: tuple[float, float, float] = (0.3, 0.3, 0.3),
+    confidence: bool = False,
 ) -> jax.Array:
     """What pre-training sees of a clip: random crop and resize, then one random rotation.
 
-    `max_angles` of zeros leave the rotation out. Returns (num_frames, V, C) or (num_frames, M, V,
-    C).
+    `max_angles` of zeros leave the rotation out; `confidence`: see `rotate`. Returns (num_frames,
+    V, C) or (num_frames, M, V, C).
     """
     key_crop, key_rotation = jax.random.split(key)
     view = random_crop_resize(
         key_crop, clip, length, num_frames, min_fraction, max_fraction, min_frames
     )
-    return random_rotate(key_rotation, view, max_angles) if any(max_angles) else view
+    if not any(max_angles):
+        return view
+    return random_rotate(key_rotation, view, max_angles, confidence)
 
 
 def test_view(clip: jax.Array, length, *, num_frames: int, fraction: float) -> jax.Array:

@@ -101,7 +101,11 @@ def make_dispatch(
       A function that runs one step for each leading element of `batches` and donates `state`.
     """
     num_micro = config.optim.accumulate
-    view = dict(num_frames=config.encoder.num_frames, **config.augment)
+    view = dict(
+        num_frames=config.encoder.num_frames,
+        confidence=config.encoder.confidence,
+        **config.augment,
+    )
 
     def views(key, clips, lengths):
         """Augmented clips, one row a body: (b · slots, T, V, C)."""

@@ -45,7 +45,8 @@ class SJEPA(MaskedMethod):
 
     Attributes, beside those of `MaskedMethod`:
       view_angles: radians about x, y, z, the bounds of a random rotation; zeros: none.
-      view_shift: metres, the bound of a random translation along each axis; 0: none.
+      view_shift: metres (in an image, body sizes), the bound of a random translation along each
+        axis; 0: none.
       view_mirror: the joint on the other side for every joint: half of the views are left-right
         flipped; (): none.
       shared_view: the target encoder sees the transformed view, too.
@@ -95,11 +96,14 @@ class SJEPA(MaskedMethod):
 
         def one(key, clip):
             keys = jax.random.split(key, 3)
+            confidence = self.encoder.confidence
             if any(self.view_angles):
-                clip = augment.random_rotate(keys[0], clip, self.view_angles)
+                clip = augment.random_rotate(keys[0], clip, self.view_angles, confidence)
             if self.view_mirror:
                 clip = augment.random_mirror(keys[1], clip, self.view_mirror)
-            return augment.random_shift(keys[2], clip, self.view_shift) if self.view_shift else clip
+            if self.view_shift:
+                clip = augment.random_shift(keys[2], clip, self.view_shift, confidence)
+            return clip
 
         return jax.vmap(one)(jax.random.split(self.make_rng("view"), len(clips)), clips)
 
