@@ -14,7 +14,8 @@ from amr_jax import datasets
 def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
     """The shared part of a pre-training config, for a data set `NAME` or `NAME,runlocal`.
 
-    `runlocal` is a small model and batch: seconds on two cores.
+    `NAME` may be the folder of a user's own records, too, wherever that is: `data_dir` does not
+    matter then. `runlocal` is a small model and batch: seconds on two cores.
     """
     name, dataset, runlocal = datasets.argument(argument)
     config = ml_collections.ConfigDict()
@@ -39,12 +40,13 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
     config.augment.min_fraction = 0.5
     config.augment.max_fraction = 1.0
     config.augment.min_frames = 64
-    config.augment.max_angles = (0.3, 0.3, 0.3)  # radians about x, y, z
+    config.augment.max_angles = max_angles(dataset)  # radians about x, y, z
 
     config.encoder = ml_collections.ConfigDict()
     config.encoder.num_frames = 120
     config.encoder.num_joints = dataset.layout.num_joints
-    config.encoder.channels = 3
+    config.encoder.channels = len(dataset.channels)
+    config.encoder.confidence = dataset.has_confidence  # the last channel: seen, not predicted
     config.encoder.patch_len = 4
     config.encoder.width = 256
     config.encoder.depth = 8
@@ -82,7 +84,13 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
         SMALL[name](config)
     if runlocal:
         _runlocal(config)
+        config.input.split = dataset.first("train", 64)
     return config
+
+
+def max_angles(dataset: datasets.Dataset) -> tuple[float, float, float]:
+    """The field's bounds of a random rotation, 0.3 radians about each axis; z alone in an image."""
+    return tuple(0.3 * turns for turns in dataset.turns_about)
 
 
 def _nwucla(config: ml_collections.ConfigDict) -> None:
@@ -116,7 +124,6 @@ SMALL = {"nwucla": _nwucla, "synthetic": _synthetic}
 
 
 def _runlocal(config: ml_collections.ConfigDict) -> None:
-    config.input.split = "train[:64]"
     config.epochs = 2
     config.batch_size = 16
     config.encoder.width = 32

@@ -125,13 +125,21 @@ def resolve(
     """A copy in which what is left to the pre-training run is filled in; checks the layouts.
 
     Raises:
-      UserError: the data set has other joints than the encoder was trained on, or is unknown.
+      UserError: the data set has other joints or channels than the encoder was trained on, or is
+        unknown.
     """
     config = ml_collections.ConfigDict(config.copy_and_resolve_references())
     config.pretrained = os.fspath(epath.Path(config.pretrained).expanduser().absolute())
     config.data_dir = config.data_dir or pretraining.data_dir
     config.dtype = pretraining.dtype if config.dtype == "auto" else config.dtype
-    seen, asked = (datasets.get(c.dataset).layout for c in (pretraining, config))
+    rows = [datasets.get(c.dataset) for c in (pretraining, config)]
+    if rows[0].channels != rows[1].channels:
+        raise UserError(
+            f"config.dataset={config.dataset!r} has joints of {rows[1].channels}; the encoder in "
+            f"{config.pretrained} was trained on {pretraining.dataset}, with {rows[0].channels}. "
+            "Choose a data set of the same channels, or an encoder trained on this one."
+        )
+    seen, asked = (row.layout for row in rows)
     if seen != asked:
         raise UserError(
             f"config.dataset={config.dataset!r} has {asked.num_joints} joints ({asked.name}); the "
@@ -166,9 +174,11 @@ def views(
 ) -> dict[str, Callable]:
     """The two views of a body: as in pre-training, and the test's centre crop."""
     num_frames = pretraining.encoder.num_frames
+    # Runs from before there were data sets with a confidence do not say that they have none.
+    how = {"confidence": pretraining.encoder.get("confidence", False), **pretraining.augment}
 
     def train_view(key, clip, length):
-        return augment.train_view(key, clip, length, num_frames=num_frames, **pretraining.augment)
+        return augment.train_view(key, clip, length, num_frames=num_frames, **how)
 
     def test_view(key, clip, length):
         del key  # nothing is drawn
