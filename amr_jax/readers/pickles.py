@@ -132,8 +132,8 @@ def _array(data: bytes, dtype: _Dtype, shape: tuple, order: str) -> np.ndarray:
     claimed = math.prod(shape) * dtype.dtype.itemsize
     if claimed != len(data):
         raise _Refused(
-            f"an array that claims {str(shape)[:80]} elements of {dtype.dtype}, {claimed:,} bytes, and has "
-            f"{len(data):,}"
+            f"an array that claims {str(shape)[:80]} elements of {dtype.dtype}, {claimed:,} bytes, "
+            f"and has {len(data):,}"
         )
     return np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
 
