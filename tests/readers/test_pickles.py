@@ -156,7 +156,9 @@ except BadFile as error:
     ("data", "message"),
     [
         (  # an array that claims 10⁹ elements and has one
-            pickle.dumps(np.zeros(1), protocol=2).replace(b"K\x01\x85", b"J\x00\xca\x9a\x3b\x85", 1),
+            pickle.dumps(np.zeros(1), protocol=2).replace(
+                b"K\x01\x85", b"J\x00\xca\x9a\x3b\x85", 1
+            ),
             "a damaged pickle|claims",
         ),
         (
