@@ -28,7 +28,7 @@ def annotation(number: int, label: int, num_bodies: int = 1, channels: str = "xy
 
 
 def exchange(num_sequences: int = 12, **changes) -> dict:
-    """A whole set of two classes; every third sequence is for testing, every fourth has 2 people."""
+    """A whole set of two classes; every third sequence is a test, every fourth has two people."""
     annotations = [
         annotation(i, label=i % 2, num_bodies=2 if i % 4 == 0 else 1, **changes)
         for i in range(num_sequences)

@@ -195,7 +195,7 @@ def test_confidence_is_neither_turned_nor_shifted(coordinates):
 
 def test_a_training_view_keeps_confidence_between_0_and_1():
     clip = jnp.array(np.random.default_rng(0).uniform(0, 1, size=(70, 5, 3)), jnp.float32)
-    how = dict(num_frames=12, max_angles=(0.0, 0.0, 1.5), confidence=True)
+    how = {"num_frames": 12, "max_angles": (0.0, 0.0, 1.5), "confidence": True}
     views = jax.vmap(lambda key: augment.train_view(key, clip, 70, **how))(
         jax.random.split(jax.random.key(0), 16)
     )

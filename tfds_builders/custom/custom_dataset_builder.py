@@ -69,7 +69,12 @@ class Builder(record_builder.SkeletonBuilder):
     PUBLISHED: ClassVar = {}
     OPTIONS = ("name", "layout", "channels", "scale", "train_split", "test_split")
 
-    def __init__(self, *, config: Config, **kwargs):
+    def __init__(self, *, config: Config | None = None, **kwargs):
+        if not isinstance(config, Config):
+            raise UserError(
+                "the builder 'custom' has no configs of its own: `python -m amr_jax.prepare "
+                "--dataset=custom` makes records, tfds.builder_from_directory reads them."
+            )
         self.CLASS_NAMES, self.MAX_BODIES = tuple(config.class_names), config.max_bodies
         self.NUM_JOINTS, self.CHANNELS = config.layout.num_joints, config.channels
         super().__init__(config=config, **kwargs)
