@@ -174,8 +174,7 @@ def views(
 ) -> dict[str, Callable]:
     """The two views of a body: as in pre-training, and the test's centre crop."""
     num_frames = pretraining.encoder.num_frames
-    # Runs from before there were data sets with a confidence do not say that they have none.
-    how = {"confidence": pretraining.encoder.get("confidence", False), **pretraining.augment}
+    how = {"confidence": pretraining.encoder.confidence, **pretraining.augment}
 
     def train_view(key, clip, length):
         return augment.train_view(key, clip, length, num_frames=num_frames, **how)

@@ -93,9 +93,13 @@ def read_config(workdir: os.PathLike | str) -> ml_collections.ConfigDict:
             f"{path}: not found; expected the workdir of a run of `python -m amr_jax.pretrain`."
         )
     try:
-        return ml_collections.ConfigDict(json.loads(path.read_text()))
+        config = ml_collections.ConfigDict(json.loads(path.read_text()))
     except ValueError as error:
         raise UserError(f"{path}: not readable as JSON ({error}).") from error
+    if "method" in config:
+        # Pre-training runs from before there were confidences saw coordinates alone.
+        config.encoder.confidence = config.encoder.get("confidence", False)
+    return config
 
 
 def differences(
