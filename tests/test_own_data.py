@@ -9,9 +9,10 @@ import pytest
 from absl import flags
 
 from amr_jax import datasets, evaluate, methods, prepare, pretrain, records, workdir
+from amr_jax.comparison import rows
 from amr_jax.errors import UserError
 from tests import custom_sets
-from tests.test_configs import METHODS, PROTOCOLS, get_config, leaves
+from tests.test_configs import COMPARISONS, METHODS, PROTOCOLS, get_config, leaves
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +91,15 @@ def test_every_method_has_a_config_for_it(own, method):
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
 def test_every_protocol_has_a_config_for_it(own, protocol):
     assert get_config(protocol, f"{own},runlocal").dataset == str(own)
+
+
+@pytest.mark.parametrize("comparison", sorted(COMPARISONS))
+def test_methods_can_be_compared_on_it(own, comparison):
+    config = get_config(comparison, f"{own},runlocal")
+    for name in rows.in_order(config):
+        made = pretrain.resolve(rows.pretraining(config, name))
+        assert made.dataset == str(own)
+        methods.build(made)
 
 
 def tiny(own, method="amr"):

@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 
 from amr_jax.errors import BadFile
+from amr_jax.skeleton import num_coordinates
 
 # What one array may unpack to: hours of two persons.
 MAX_BYTES = 256 * 2**20
@@ -28,17 +29,13 @@ class Form:
 
     Attributes:
       num_joints: V, of its layout.
-      channels: 'xyz' (metres), 'xy' (places in an image), or 'xyc' (with the confidence in them).
+      channels: one of `skeleton.CHANNELS`.
       scale: coordinates are multiplied by this, to make them metres.
     """
 
     num_joints: int
     channels: str
     scale: float = 1.0
-
-    @property
-    def num_coordinates(self) -> int:
-        return len(self.channels.removesuffix("c"))
 
 
 def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) -> np.ndarray:
@@ -78,7 +75,7 @@ def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) 
         )
     if form.channels == "xyc":
         _check_confidence(result[..., 2], path)
-    result[..., : form.num_coordinates] *= np.float32(form.scale)
+    result[..., : num_coordinates(form.channels)] *= np.float32(form.scale)
     here = result.any(axis=(0, 2, 3))
     if not here.any():
         raise NoBody(path, "no body in any frame", "joints that are not all zero")
