@@ -49,7 +49,7 @@ def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) 
 
     Raises:
       BadFile: another shape, not numbers, not finite, or no confidences.
-      NoBody: no frame, or all zero.
+      NoBody: no frame, or all zero (where there are confidences, all of those).
     """
     if values.dtype.kind not in "fiu":
         raise BadFile(path, f"joints of dtype {values.dtype}", "numbers")
@@ -76,9 +76,10 @@ def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) 
     if form.channels == "xyc":
         _check_confidence(result[..., 2], path)
     result[..., : num_coordinates(form.channels)] *= np.float32(form.scale)
-    here = result.any(axis=(0, 2, 3))
+    told = result[..., 2:] if form.channels == "xyc" else result
+    here = told.any(axis=(0, 2, 3))
     if not here.any():
-        raise NoBody(path, "no body in any frame", "joints that are not all zero")
+        raise NoBody(path, "no body in any frame", f"{form.channels} that are not all zero")
     return result[:, : np.flatnonzero(here)[-1] + 1]
 
 

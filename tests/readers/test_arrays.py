@@ -55,6 +55,15 @@ def test_nobody(given):
         arrays.joints(given, None, XYZ, "x")
 
 
+def test_places_without_any_confidence_are_nobody():
+    given = values(4, 2, 5, 3)
+    given[:, 1, :, 2] = 0
+    assert arrays.joints(given, None, XYC, "x").shape == (4, 1, 5, 3)
+    given[..., 2] = 0
+    with pytest.raises(arrays.NoBody):
+        arrays.joints(given, None, XYC, "x")
+
+
 def with_value(value, shape=(4, 2, 5, 3)):
     given = values(*shape)
     given[2, 1, 3, 2 % shape[-1]] = value
