@@ -90,35 +90,63 @@ def rotation_matrix(angles: jax.Array) -> jax.Array:
     return jnp.matmul(jnp.matmul(rz, ry, precision=exact), rx, precision=exact)
 
 
-def rotate(clip: jax.Array, angles: jax.Array) -> jax.Array:
+def rotate(clip: jax.Array, angles: jax.Array, confidence: bool = False) -> jax.Array:
     """Rotates every joint (a column vector) about the origin; an absent body stays zero.
 
-    Raises:
-      UserError: the clip does not have 3 channels.
+    Args:
+      clip: (..., C); of two coordinates, x and y, only the angle about z counts.
+      angles: (3,), see `rotation_matrix`.
+      confidence: the last channel is no coordinate, and stays.
     """
-    if clip.shape[-1] != 3:
-        raise UserError(
-            f"rotation needs 3 channels (x, y, z); found clips of shape {clip.shape}. "
-            "Set config.augment.max_angles to (0.0, 0.0, 0.0)."
-        )
+    places, rest = _split(clip, confidence)
+    matrix = rotation_matrix(angles if places.shape[-1] == 3 else angles * jnp.array([0, 0, 1]))
+    matrix = matrix[: places.shape[-1], : places.shape[-1]]
     # Accelerators would otherwise round the coordinates to 8 or 11 bits before multiplying.
-    return jnp.einsum(
-        "ij,...j->...i", rotation_matrix(angles), clip, precision=jax.lax.Precision.HIGHEST
-    )
+    turned = jnp.einsum("ij,...j->...i", matrix, places, precision=jax.lax.Precision.HIGHEST)
+    return jnp.concatenate([turned, rest], axis=-1) if confidence else turned
+
+
+def _split(clip: jax.Array, confidence: bool) -> tuple[jax.Array, jax.Array]:
+    """Coordinates (..., 2 or 3), and the confidence (..., 1) or nothing (..., 0)."""
+    count = clip.shape[-1] - confidence
+    if count not in (2, 3):
+        raise UserError(
+            f"clips of shape {clip.shape}; expected joints of 2 or 3 coordinates"
+            f"{' and their confidence' if confidence else ''}."
+        )
+    return clip[..., :count], clip[..., count:]
 
 
 def random_rotate(
-    key: jax.Array, clip: jax.Array, max_angles: tuple[float, float, float] = (0.3, 0.3, 0.3)
+    key: jax.Array,
+    clip: jax.Array,
+    max_angles: tuple[float, float, float] = (0.3, 0.3, 0.3),
+    confidence: bool = False,
 ) -> jax.Array:
-    """One rotation for the whole clip: angles about x, y, z uniform in ± theirs of `max_angles`."""
+    """One rotation for the whole clip: angles about x, y, z uniform in ± theirs of `max_angles`.
+
+    Raises:
+      UserError: of two coordinates, a rotation about x or y.
+    """
+    if clip.shape[-1] - confidence == 2 and any(max_angles[:2]):
+        raise UserError(
+            f"rotation by up to {tuple(max_angles)} radians about x, y, z: places in an image turn "
+            "about z alone. Set config.augment.max_angles (S-JEPA: config.model.view_angles, too) "
+            "to (0.0, 0.0, 0.3)."
+        )
     bound = jnp.array(max_angles, jnp.float32)
-    return rotate(clip, jax.random.uniform(key, (3,), minval=-bound, maxval=bound))
+    angles = jax.random.uniform(key, (3,), minval=-bound, maxval=bound)
+    return rotate(clip, angles, confidence)
 
 
-def random_shift(key: jax.Array, clip: jax.Array, max_shift: float) -> jax.Array:
+def random_shift(
+    key: jax.Array, clip: jax.Array, max_shift: float, confidence: bool = False
+) -> jax.Array:
     """One translation for the whole clip: along each axis uniform in ± `max_shift` metres."""
-    shape = (clip.shape[-1],)
-    return clip + jax.random.uniform(key, shape, clip.dtype, minval=-max_shift, maxval=max_shift)
+    places, rest = _split(clip, confidence)
+    shape = places.shape[-1:]
+    shift = jax.random.uniform(key, shape, clip.dtype, minval=-max_shift, maxval=max_shift)
+    return jnp.concatenate([places + shift, rest], axis=-1) if confidence else places + shift
 
 
 def mirror(clip: jax.Array, mirrored: tuple[int, ...]) -> jax.Array:
@@ -152,8 +180,12 @@ def motion(clip: jax.Array) -> jax.Array:
     return jnp.diff(clip, axis=0, append=clip[-1:])
 
 
-def to_stream(clip: jax.Array, stream: str, parents: tuple[int, ...] = ()) -> jax.Array:
+def to_stream(
+    clip: jax.Array, stream: str, parents: tuple[int, ...] = (), confidence: bool = False
+) -> jax.Array:
     """The clip as one of `STREAMS`: its coordinates, `bone`s or `motion`. What is absent stays 0.
+
+    With `confidence` the last channel is no coordinate, and stays as it is.
 
     Raises:
       UserError: unknown stream.
@@ -161,11 +193,13 @@ def to_stream(clip: jax.Array, stream: str, parents: tuple[int, ...] = ()) -> ja
     """
     if stream not in STREAMS:
         raise UserError(f"input.stream={stream!r}: expected one of {', '.join(STREAMS)}.")
-    if stream == "bone":
-        if len(parents) != clip.shape[-2]:
-            raise ValueError(f"{len(parents)} parents for {clip.shape[-2]} joints.")
-        return bone(clip, parents)
-    return motion(clip) if stream == "motion" else clip
+    if stream == "joint":
+        return clip
+    if stream == "bone" and len(parents) != clip.shape[-2]:
+        raise ValueError(f"{len(parents)} parents for {clip.shape[-2]} joints.")
+    places, rest = _split(clip, confidence)
+    places = bone(places, parents) if stream == "bone" else motion(places)
+    return jnp.concatenate([places, rest], axis=-1) if confidence else places
 
 
 def train_view(
@@ -178,22 +212,23 @@ def train_view(
     max_fraction: float = 1.0,
     min_frames: int = 64,
     max_angles: tuple[float, float, float] = (0.3, 0.3, 0.3),
+    confidence: bool = False,
     stream: str = "joint",
     parents: tuple[int, ...] = (),
 ) -> jax.Array:
     """What pre-training sees of a clip: random crop and resize, one random rotation, its stream.
 
-    `max_angles` of zeros leave the rotation out. `stream`, `parents`: see `to_stream`; motion is
-    from frame to frame of the view, not of the recording. Returns (num_frames, V, C) or
-    (num_frames, M, V, C).
+    `max_angles` of zeros leave the rotation out; `confidence`: see `rotate`. `stream`, `parents`: see
+    `to_stream`; motion is from frame to frame of the view, not of the recording. Returns
+    (num_frames, V, C) or (num_frames, M, V, C).
     """
     key_crop, key_rotation = jax.random.split(key)
     view = random_crop_resize(
         key_crop, clip, length, num_frames, min_fraction, max_fraction, min_frames
     )
     if any(max_angles):
-        view = random_rotate(key_rotation, view, max_angles)
-    return to_stream(view, stream, parents)
+        view = random_rotate(key_rotation, view, max_angles, confidence)
+    return to_stream(view, stream, parents, confidence)
 
 
 def test_view(
@@ -204,9 +239,11 @@ def test_view(
     fraction: float,
     stream: str,
     parents: tuple[int, ...],
+    confidence: bool = False,  # noqa: PT028: this is no test
 ) -> jax.Array:
     """What evaluation sees of a clip: the centre crop, resized, as its stream; no rotation."""
-    return to_stream(centre_crop_resize(clip, length, num_frames, fraction), stream, parents)
+    view = centre_crop_resize(clip, length, num_frames, fraction)
+    return to_stream(view, stream, parents, confidence)
 
 
 test_view.__test__ = False  # pytest collects what is called test_*

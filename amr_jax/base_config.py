@@ -15,7 +15,8 @@ from amr_jax import datasets
 def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
     """The shared part of a pre-training config, for a data set `NAME` or `NAME,runlocal`.
 
-    `runlocal` is a small model and batch: seconds on two cores.
+    `NAME` may be the folder of a user's own records, too, wherever that is: `data_dir` does not
+    matter then. `runlocal` is a small model and batch: seconds on two cores.
     """
     name, dataset, runlocal = datasets.argument(argument)
     config = ml_collections.ConfigDict()
@@ -41,12 +42,13 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
     config.augment.min_fraction = 0.5
     config.augment.max_fraction = 1.0
     config.augment.min_frames = 64
-    config.augment.max_angles = (0.3, 0.3, 0.3)  # radians about x, y, z
+    config.augment.max_angles = max_angles(dataset)  # radians about x, y, z
 
     config.encoder = ml_collections.ConfigDict()
     config.encoder.num_frames = 120
     config.encoder.num_joints = dataset.layout.num_joints
-    config.encoder.channels = 3
+    config.encoder.channels = len(dataset.channels)
+    config.encoder.confidence = dataset.has_confidence  # the last channel: seen, not predicted
     config.encoder.patch_len = 4
     config.encoder.width = 256
     config.encoder.depth = 8
@@ -84,7 +86,13 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
         SMALL[name](config)
     if runlocal:
         _runlocal(config)
+        config.input.split = dataset.first("train", 64)
     return config
+
+
+def max_angles(dataset: datasets.Dataset) -> tuple[float, float, float]:
+    """The field's bounds of a random rotation, 0.3 radians about each axis; z alone in an image."""
+    return tuple(0.3 * turns for turns in dataset.turns_about)
 
 
 def _nwucla(config: ml_collections.ConfigDict) -> None:
@@ -118,7 +126,6 @@ SMALL = {"nwucla": _nwucla, "synthetic": _synthetic}
 
 
 def _runlocal(config: ml_collections.ConfigDict) -> None:
-    config.input.split = "train[:64]"
     config.epochs = 2
     config.batch_size = 16
     config.encoder.width = 32
@@ -134,7 +141,7 @@ def _runlocal(config: ml_collections.ConfigDict) -> None:
 
 def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
     """What configs/finetune.py and configs/semi.py share, for `NAME` or `NAME,runlocal`."""
-    name, _, runlocal = datasets.argument(argument)
+    name, dataset, runlocal = datasets.argument(argument)
     config = ml_collections.ConfigDict()
     config.protocol = protocol
     config.pretrained = ""  # workdir of the pre-training run; '': from scratch alone
@@ -190,7 +197,8 @@ def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
         config.drop_path = 0.1
         config.head.hidden = 512
     if runlocal:
-        config.train_split, config.test_split = "train[:64]", "test[:64]"
+        config.train_split = dataset.first("train", 64)
+        config.test_split = dataset.first("test", 64)
         config.epochs = 4
         config.batch_size = 16
         config.test_epochs = 2

@@ -265,6 +265,7 @@ def views(
     """The two views of a body: as in pre-training, and the test's centre crop, in its stream."""
     how = {
         "num_frames": pretraining.encoder.num_frames,
+        "confidence": pretraining.encoder.confidence,
         "stream": pretraining.input.stream,
         "parents": datasets.get(config.dataset).layout.parents,
     }

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from amr_jax import augment
+from amr_jax import augment, skeleton
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.heads import LinearHead
 
@@ -26,7 +26,9 @@ class Input:
       layout: name of the joints' layout.
       joints: the joints' names, in order.
       parents: the joint at the other end of each one's bone, as `skeleton.Layout.parents`.
-      centre: the joint of the first actor that is moved to the origin; None: none is.
+      channels: what the numbers of a joint are, one of `skeleton.CHANNELS`.
+      centre: the joint of the first actor that is moved to the origin, or several, whose mean is;
+        None: none is.
       max_frames: L, sequences are cut there.
       num_bodies: M, the most bodies of a sequence.
       test_fraction: of the frames, the centre crop that is resized to the encoder's T.
@@ -36,7 +38,8 @@ class Input:
     layout: str
     joints: tuple[str, ...]
     parents: tuple[int, ...]
-    centre: int | None
+    channels: str
+    centre: int | tuple[int, ...] | None
     max_frames: int
     num_bodies: int
     test_fraction: float
@@ -81,7 +84,7 @@ def features(
     Args:
       model: the architecture; static under jit.
       variables: its own, or others of the same shapes.
-      joints: (b, L, M, V, C) as captured, in the units that the model was trained in (metres); an
+      joints: (b, L, M, V, C) as captured, in metres, or in an image in any unit; an
         absent body is zeros.
       length: (b,) int32, the frames of each that count; what stands behind them is not looked at. A
         sequence of length 0 is nobody's and costs nothing.
@@ -101,11 +104,40 @@ def logits(
     return jax.lax.map(lambda x: model.head.apply(head, x[None])[0], pooled)
 
 
-def centre(joints: jax.Array, joint: int) -> jax.Array:
-    """`records.centre`, for tracing: (T, M, V, C), and the origin at `joint` of the first actor."""
-    seen = joints.any(axis=(2, 3))  # (T, M)
-    origin = jnp.where(seen[:, 0].any(), joints[seen[:, 0].argmax(), 0, joint], 0)
-    return jnp.where(seen[..., None, None], joints - origin, 0)
+def loaded(joints: jax.Array, size: Input) -> jax.Array:
+    """What `records.Records` makes of a sequence (T, M, V, C) as captured, for tracing.
+
+    Its origin is moved to the centre of the first actor; in an image its unit is that body's size.
+    """
+    count = skeleton.num_coordinates(size.channels)
+    if size.channels == "xyz":
+        here = jnp.broadcast_to(joints.any(axis=(2, 3))[..., None], joints.shape[:3])
+    else:
+        here = joints[..., 2] > 0 if size.channels == "xyc" else joints.any(axis=-1)
+    unit = 1.0 if size.channels == "xyz" else _body_size(joints[:, 0, :, :count], here[:, 0])
+    if size.centre is not None:
+        origin = _origin(joints[:, 0], here[:, 0], jnp.atleast_1d(jnp.array(size.centre)))
+        centred = jnp.where(here[..., None], joints - origin.at[count:].set(0), 0)
+        joints = jnp.where(here[:, 0].any(), centred, joints)
+    return joints.at[..., :count].divide(unit)
+
+
+def _origin(actor: jax.Array, here: jax.Array, wanted: jax.Array) -> jax.Array:
+    """(C,): `records.centre`'s origin of the first actor (T, V, C) with joints `here` (T, V)."""
+    together = here[:, wanted].all(axis=1)
+    frame = here.any(axis=1).argmax()
+    anywhere = jnp.mean(actor[frame], axis=0, where=here[frame][:, None])
+    return jnp.where(together.any(), actor[together.argmax(), wanted].mean(axis=0), anywhere)
+
+
+def _body_size(places: jax.Array, here: jax.Array) -> jax.Array:
+    """`records.body_size` of an actor (T, V, coordinates) with joints `here` (T, V)."""
+    here = here[..., None]
+    middle = jnp.where(here, places, 0).sum(1, keepdims=True)
+    middle = middle / jnp.maximum(here.sum(1, keepdims=True), 1)
+    squares = jnp.square(jnp.where(here, places - middle, 0)).sum()
+    root = jnp.sqrt(squares / jnp.maximum(here.sum(), 1))
+    return jnp.where(root > 0, root, 1)
 
 
 def _pooled(
@@ -132,8 +164,7 @@ def _pooled(
     def sequence(joints, length):
         real = jnp.arange(size.max_frames) < length
         joints = jnp.where(real[:, None, None, None], joints, 0)
-        if size.centre is not None:
-            joints = centre(joints, size.centre)
+        joints = loaded(joints, size)
 
         def body(clip, here):
             def view():
@@ -144,6 +175,7 @@ def _pooled(
                     fraction=size.test_fraction,
                     stream=size.stream,
                     parents=size.parents,
+                    confidence=encoder.confidence,
                 )
 
             return jax.lax.cond(here, lambda: encode(view()), lambda: absent)

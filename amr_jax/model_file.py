@@ -26,7 +26,7 @@ import safetensors.numpy
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from amr_jax import workdir
+from amr_jax import skeleton, workdir
 from amr_jax.augment import STREAMS
 from amr_jax.errors import BadFile
 from amr_jax.inference import Input, Model
@@ -149,13 +149,14 @@ def _settings(module: nn.Module) -> dict[str, Any]:
 def _model(path: Path, text: Mapping[str, Any], number_of_tensors: int) -> Model:
     """The model that the text describes, without its numbers."""
     try:
-        size, kind = Input(**text["input"]), text["head"]
+        size = {k: tuple(v) if isinstance(v, list) else v for k, v in text["input"].items()}
+        size, kind = Input(**size), text["head"]
         model = Model(
             encoder=_encoder(text, number_of_tensors),
             head=None
             if kind is None
             else construct(heads.HEADS[kind["kind"]], "head", kind["settings"]),
-            input=dataclasses.replace(size, joints=tuple(size.joints), parents=tuple(size.parents)),
+            input=size,
             bodies=text["bodies"],
             class_names=tuple(text["class_names"]),
             variables={},
@@ -172,6 +173,7 @@ def _model(path: Path, text: Mapping[str, Any], number_of_tensors: int) -> Model
 def _check(model: Model) -> None:
     """Refuses values that are none, or that more memory would be set aside for than is sane."""
     size, num_joints = model.input, model.encoder.num_joints
+    centre = size.centre if isinstance(size.centre, tuple) else (size.centre,)
     values = model.sequence_shape
     for what, is_right in {
         f"sequences of {values}": all(type(n) is int and n > 0 for n in values)
@@ -181,8 +183,11 @@ def _check(model: Model) -> None:
         and all(isinstance(name, str) for name in (size.layout, *size.joints)),
         f"parents {size.parents}": len(size.parents) == num_joints
         and all(type(n) is int and 0 <= n < num_joints for n in size.parents),
+        f"channels {size.channels!r}": size.channels in skeleton.CHANNELS
+        and len(size.channels) == model.encoder.channels
+        and size.channels.endswith("c") == model.encoder.confidence,
         f"centre {size.centre!r}": size.centre is None
-        or (type(size.centre) is int and 0 <= size.centre < num_joints),
+        or (size.centre != () and all(type(n) is int and 0 <= n < num_joints for n in centre)),
         f"test_fraction {size.test_fraction!r}": 0 < size.test_fraction <= 1,
         f"stream {size.stream!r}": size.stream in STREAMS,
         f"bodies {model.bodies!r}": model.bodies in heads.POOLINGS,

@@ -20,7 +20,7 @@ import numpy as np
 import tqdm
 
 from amr_jax.errors import BadFile, UserError
-from amr_jax.readers import memory
+from amr_jax.readers import files, memory
 
 ON_BAD_FILE = ("fail", "skip")
 _CHUNK = 32  # raw files per message to a worker: about 50 ms of work
@@ -73,8 +73,12 @@ class Spool:
         """Everything of example `index` but its joints."""
         return self._entries[index].fields
 
+    def shape(self, index: int) -> tuple[int, ...]:
+        """(T, M, V, C) of the joints of example `index`."""
+        return self._entries[index].shape
+
     def example(self, index: int) -> dict:
-        """Example `index`, with `joints` (T, M, V, 3) float32."""
+        """Example `index`, with `joints` (T, M, V, C) float32."""
         entry = self._entries[index]
         joints = np.fromfile(
             self._folder / entry.file, np.float32, int(np.prod(entry.shape)), offset=entry.offset
@@ -94,7 +98,7 @@ def parse(
     """Reads every task and spools what comes out, in the order of `tasks`.
 
     Args:
-      read: task -> list of examples (dicts with `joints` (T, M, V, 3) float32 and `name`) and
+      read: task -> list of examples (dicts with `joints` (T, M, V, C) float32 and `name`) and
         `LeftOut`s; picklable where `num_workers` > 1, and so are the tasks.
       tasks: raw files; each is read exactly once.
       folder: existing empty folder for the spool; the caller removes it.
@@ -189,4 +193,6 @@ def _parse_chunk(read: Callable, tasks: Sequence, path: str, skip: bool) -> tupl
 
 
 def _stem(task: object) -> str:
+    if hasattr(task, "name") and not isinstance(task, files.RawFile):
+        return task.name  # of a sample, not of a file
     return os.path.splitext(os.path.basename(str(getattr(task, "name", task))))[0]

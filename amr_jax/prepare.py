@@ -24,12 +24,25 @@ import tensorflow_datasets as tfds
 from absl import app, flags
 
 import tfds_builders
-from amr_jax import parsing, record_builder, records
+from amr_jax import parsing, record_builder, records, skeleton
 from amr_jax.command import command
 from amr_jax.errors import UserError
 from amr_jax.record_builder import SPLITS, SkeletonBuilder
 
 DATASETS = tuple(tfds_builders.__all__)
+
+# Flags of single data sets, handed on to their builders.
+OPTIONS = {
+    "gaps": "NTU RGB+D, a body that vanishes and returns: 'contiguous' (default) writes its frames "
+    "one after the other, as published numbers rest on; 'true_time' keeps each at its time.",
+    "name": "custom: what to call the data set; its records go to DATA_DIR/custom/NAME.",
+    "layout": f"custom: the joints, one of {', '.join(skeleton.LAYOUTS)}, or the path of a .json.",
+    "channels": "custom: what a joint's numbers are: 'xyz' (metres), 'xy' (in an image), or 'xyc' "
+    "(with the confidence in them).",
+    "scale": "custom: coordinates are multiplied by this (millimetres: 0.001); default 1.",
+    "train_split": "custom: the split of the data to train on, e.g. xsub_train.",
+    "test_split": "custom: the split of the data to test on, e.g. xsub_val.",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +71,11 @@ def prepare(
       dataset: one of `DATASETS`.
       manual_dir: where the raw files or their archives are.
       data_dir: records go to `data_dir/<dataset>/<protocol>/<version>`, and what was left out to
-        `data_dir/<dataset>/left_out.json`.
+        `data_dir/<dataset>/left_out.json` (of a user's own set, beside its records).
       on_bad_file: 'fail' or 'skip'.
       num_workers: processes that parse; None: one per processor.
       overwrite: replace records that are there; they stay until the new ones are complete.
-      **options: of the builder, e.g. `gaps` of NTU RGB+D.
+      **options: of the builder, e.g. `gaps` of NTU RGB+D; see `OPTIONS`.
 
     Returns:
       The summary; for records that were already there it is read from them.
@@ -77,8 +90,9 @@ def prepare(
             "then copy the finished folder."
         )
     home = Path(data_dir).expanduser() / dataset
+    wanted = cls.protocols(**options)
     done = {} if overwrite else _already_prepared(cls, Path(data_dir).expanduser(), options)
-    protocols = [config.name for config in cls.BUILDER_CONFIGS if config.name not in done]
+    protocols = [protocol for protocol in wanted if protocol not in done]
     if protocols:
         raw = cls.find(Path(manual_dir).expanduser(), **options)
         for note in raw.notes:
@@ -94,22 +108,22 @@ def prepare(
                 description=f"parsing {dataset}",
             )
             builders = [
-                cls(config=protocol, data_dir=staging / "records", **options)
+                cls.make(protocol, staging / "records", (raw, spool), **options)
                 for protocol in protocols
             ]
             for builder in builders:
-                builder.source = raw, spool
                 with contextlib.redirect_stdout(io.StringIO()):  # TFDS names the staging folder
                     builder.download_and_prepare(download_dir=staging / "downloads")
                 _check(builder)
             record_builder.write_left_out(staging / "left_out.json", spool.left_out)
+            left_out = home / cls.left_out_file(**options)
             done |= {builder.builder_config.name: builder for builder in builders}
-            rows = _rows(cls, done)
-            _move(staging, home, builders)
-        _report_left_out(home / "left_out.json", len(spool.left_out))
+            rows = _rows(cls, wanted, done)
+            _move(staging, home, left_out, builders)
+        _report_left_out(left_out, len(spool.left_out))
     else:
         print(f"{home}: already prepared, nothing to do (--overwrite makes the records anew).")
-        rows = _rows(cls, done)
+        rows = _rows(cls, wanted, done)
     _report(rows)
     return rows
 
@@ -128,27 +142,33 @@ def _already_prepared(
 ) -> dict[str, SkeletonBuilder]:
     """The builders, by protocol, whose records stand complete and were made with these options."""
     done = {}
-    for config in cls.BUILDER_CONFIGS:
-        folder = data_dir / cls.name / config.name / records.VERSION
-        others = sorted(p.name for p in folder.parent.glob("*") if p.name != folder.name)
+    for protocol in cls.protocols(**options):
+        folder = data_dir / cls.name / protocol / records.VERSION
+        others = sorted(
+            p.name for p in folder.parent.glob("*") if p.is_dir() and p.name != folder.name
+        )
         if others:
             print(f"note: {folder.parent} holds {', '.join(others)} too; it is left as it is.")
         if not folder.exists():
             continue
         try:
-            builder = cls(config=config.name, data_dir=data_dir, **options)
-            _check(builder)
+            builder = cls.make(protocol, data_dir, None, **options)
+            made_with, asked = dict(builder.info.metadata), builder.options()
+            differ = sorted(key for key in asked if made_with.get(key) != asked[key])
+            if not differ:
+                _check(builder)
         except Exception as error:  # TFDS and ArrayRecord raise what their parsers raise
             raise UserError(
                 f"{folder}: not a complete folder of records ({error}); --overwrite makes it anew."
             ) from error
-        made_with = dict(builder.info.metadata)
-        if made_with != builder.options():
+        if differ:
             raise UserError(
-                f"{folder}: the records there were made with {made_with}, now asked for: "
-                f"{builder.options()}. Choose another --data_dir, or replace them by --overwrite."
+                f"{folder}: the records there were made with "
+                f"{ {key: made_with.get(key) for key in differ} }, now asked for: "
+                f"{ {key: asked[key] for key in differ} }. Choose another --data_dir, or replace "
+                "them by --overwrite."
             )
-        done[config.name] = builder
+        done[protocol] = builder
     return done
 
 
@@ -205,7 +225,7 @@ def _check(builder: SkeletonBuilder) -> None:
         _ = source[0], source[len(source) - 1]
 
 
-def _move(staging: Path, home: Path, builders: Sequence[SkeletonBuilder]) -> None:
+def _move(staging: Path, home: Path, left_out: Path, builders: Sequence[SkeletonBuilder]) -> None:
     """Puts complete records into their places; what stood there goes with the staging folder."""
     for builder in builders:
         made = Path(builder.data_path)
@@ -214,10 +234,12 @@ def _move(staging: Path, home: Path, builders: Sequence[SkeletonBuilder]) -> Non
         if place.exists():
             place.rename(staging / f"replaced_{builder.builder_config.name}")
         made.rename(place)
-    (home / ".config").mkdir(exist_ok=True)
-    for file in (staging / "records" / builders[0].name / ".config").iterdir():
-        file.replace(home / ".config" / file.name)
-    (staging / "left_out.json").replace(home / "left_out.json")
+    known = staging / "records" / builders[0].name / ".config"  # TFDS's, of fixed configs alone
+    if known.exists():
+        (home / ".config").mkdir(exist_ok=True)
+        for file in known.iterdir():
+            file.replace(home / ".config" / file.name)
+    (staging / "left_out.json").replace(left_out)
 
 
 def _num_cpus() -> int:
@@ -225,14 +247,16 @@ def _num_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _rows(cls: type[SkeletonBuilder], builders: dict[str, SkeletonBuilder]) -> list[Row]:
+def _rows(
+    cls: type[SkeletonBuilder], protocols: Sequence[str], builders: dict[str, SkeletonBuilder]
+) -> list[Row]:
     rows = []
-    for protocol, published in cls.PUBLISHED.items():
+    for protocol in protocols:
         if protocol in builders:
-            splits = builders[protocol].info.splits
+            splits, published = builders[protocol].info.splits, cls.PUBLISHED.get(protocol, {})
             for split in SPLITS:
                 sequences = splits[split].num_examples if split in splits else 0
-                rows.append(Row(protocol, split, sequences, published[split]))
+                rows.append(Row(protocol, split, sequences, published.get(split)))
     return rows
 
 
@@ -267,13 +291,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "'skip' leaves bad files out, lists them, and goes on.",
         **define,
     )
-    flags.DEFINE_string(
-        "gaps",
-        None,
-        "NTU RGB+D, a body that vanishes and returns: 'contiguous' (default) writes its frames one "
-        "after the other, as published numbers rest on; 'true_time' keeps each at its time.",
-        **define,
-    )
+    for name, meaning in OPTIONS.items():
+        flags.DEFINE_string(name, None, meaning, **define)
     flags.DEFINE_integer(
         "num_workers", None, "Processes that parse; default: one per processor.", 1, **define
     )
@@ -299,7 +318,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
             on_bad_file=values.on_bad_file,
             num_workers=values.num_workers,
             overwrite=values.overwrite,
-            **({"gaps": values.gaps} if values.gaps else {}),
+            **{name: values[name].value for name in OPTIONS if values[name].value},
         )
     except KeyboardInterrupt:
         print("interrupted: no records were written.", file=sys.stderr)

@@ -85,14 +85,17 @@ def make_input(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
         dataset.layout.centre if config.input.centre else None,
         config.input.max_frames,
     )
-    if (split.num_joints, split.num_channels) != (
-        config.encoder.num_joints,
-        config.encoder.channels,
+    encoder, has = config.encoder, dataset.has_confidence
+    if (split.num_joints, split.num_channels, has) != (
+        encoder.num_joints,
+        encoder.channels,
+        encoder.confidence,
     ):
         raise UserError(
-            f"config.encoder.num_joints={config.encoder.num_joints}, "
-            f"channels={config.encoder.channels}: the records of {config.dataset} have "
-            f"{split.num_joints} joints with {split.num_channels} channels."
+            f"config.encoder.num_joints={encoder.num_joints}, channels={encoder.channels}, "
+            f"confidence={encoder.confidence}: the records of {config.dataset} have "
+            f"{split.num_joints} joints with {split.num_channels} channels, the last of which is "
+            f"{'a' if has else 'no'} confidence."
         )
     if config.input.mode == "resident":
         bodies = split.load()

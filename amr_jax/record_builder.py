@@ -31,6 +31,7 @@ from amr_jax.errors import UserError
 from amr_jax.parsing import LeftOut
 
 SPLITS = ("train", "test")
+NOTHING_LEFT = "{}: no sequence is left to write."
 # A shard's examples pass through memory together: about 100 MB of NTU RGB+D.
 _SEQUENCES_PER_SHARD = 2048
 
@@ -63,6 +64,13 @@ class RawSet:
         return spool
 
 
+_AS_CAPTURED = {
+    "xyz": "in metres as captured",
+    "xy": "in the image, as captured",
+    "xyc": "in the image, as captured, and the confidence",
+}
+
+
 class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """Base of the builders: subclasses say where the raw files are and what a protocol is.
 
@@ -82,6 +90,7 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     CLASS_NAMES: ClassVar[tuple[str, ...]]
     MAX_BODIES: ClassVar[int]
     NUM_JOINTS: ClassVar[int]
+    CHANNELS: ClassVar[str] = "xyz"  # one of `skeleton.CHANNELS`
     INTEGERS: ClassVar[tuple[str, ...]]  # int32 features beside the label
     TEXTS: ClassVar[tuple[str, ...]] = ("name",)
     PUBLISHED: ClassVar[dict[str, dict[str, int]]]  # protocol -> split -> sequences
@@ -100,6 +109,38 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def find(cls, manual_dir: Path, **options: str) -> RawSet:
         """Finds the raw files in `manual_dir`; `UserError` says what was looked for where."""
 
+    @classmethod
+    def protocols(cls, **options: str) -> tuple[str, ...]:
+        """Names of the builder configs; the keywords are those of `find`."""
+        del options
+        return tuple(config.name for config in cls.BUILDER_CONFIGS)
+
+    @classmethod
+    def left_out_file(cls, **options: str) -> str:
+        """Where what has no record is listed, below the folder of the builder."""
+        del options
+        return "left_out.json"
+
+    @classmethod
+    def make(
+        cls,
+        protocol: str,
+        data_dir: Path,
+        source: tuple[RawSet, parsing.Spool] | None,
+        **options: str,
+    ) -> "SkeletonBuilder":
+        """The builder of one protocol.
+
+        Args:
+          protocol: one of `protocols`.
+          data_dir: where its records are or go.
+          source: what it is to write; None where it only reads.
+          **options: the keywords of `find`.
+        """
+        builder = cls(config=protocol, data_dir=data_dir, **options)
+        builder.source = source
+        return builder
+
     def options(self) -> dict[str, str]:
         """The keywords for `find`; they are kept as metadata beside the records."""
         return {}
@@ -107,10 +148,11 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
             "joints": tfds.features.Tensor(
-                shape=(None, self.MAX_BODIES, self.NUM_JOINTS, 3),
+                shape=(None, self.MAX_BODIES, self.NUM_JOINTS, len(self.CHANNELS)),
                 dtype=np.float32,
                 encoding="bytes",
-                doc="(frames, bodies, joints, xyz) in metres as captured; zeros: no such body.",
+                doc=f"(frames, bodies, joints, {self.CHANNELS}) {_AS_CAPTURED[self.CHANNELS]}; "
+                "zeros: no such body.",
             ),
             "label": tfds.features.ClassLabel(names=self.CLASS_NAMES),
             **{key: tfds.features.Text() for key in self.TEXTS},
@@ -153,11 +195,15 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             if split is not None:
                 members[split].append(index)
         if not any(members.values()):
-            raise UserError(f"{self.name}/{protocol}: no sequence is left to write.")
+            raise UserError(NOTHING_LEFT.format(f"{self.name}/{protocol}"))
         # A user may hold a part of the data; a split without sequences is not written at all.
         return {
             split: _shards(
-                spool, indices, tuple(self.info.features), f"writing {self.name}/{protocol} {split}"
+                spool,
+                indices,
+                tuple(self.info.features),
+                self.MAX_BODIES,
+                f"writing {self.name}/{protocol} {split}",
             )
             for split, indices in members.items()
             if indices
@@ -216,7 +262,11 @@ def write_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:
 
 
 def _shards(
-    spool: parsing.Spool, indices: list[int], features: Sequence[str], description: str
+    spool: parsing.Spool,
+    indices: list[int],
+    features: Sequence[str],
+    num_bodies: int,
+    description: str,
 ) -> list[Callable]:
     """One generator function of (key, example) per shard; an example has just the `features`."""
     names = {index: spool.fields(index)["name"] for index in indices}
@@ -230,12 +280,19 @@ def _shards(
             bar.append(tqdm.tqdm(total=len(indices), desc=description, unit=" sequences"))
         for index in indices[start:stop]:
             example = spool.example(index)
+            example["joints"] = _with_slots(example["joints"], num_bodies)
             yield names[index], {feature: example[feature] for feature in features}
             bar[0].update()
         if stop == len(indices):
             bar[0].close()
 
     return [functools.partial(generate, *bounds[shard : shard + 2]) for shard in range(num_shards)]
+
+
+def _with_slots(joints: np.ndarray, num_bodies: int) -> np.ndarray:
+    """(T, M, V, C) with absent bodies added up to `num_bodies`."""
+    missing = num_bodies - joints.shape[1]
+    return np.pad(joints, ((0, 0), (0, missing), (0, 0), (0, 0))) if missing else joints
 
 
 def _hash(name: str) -> bytes:

@@ -1,7 +1,8 @@
 """Records as written by `python -m amr_jax.prepare`, read back: one by one or all at once.
 
 Loading applies what the field applies to every sequence before anything random: cutting at
-`max_frames`, and moving the origin to one joint of the first actor (datasets.md, Centring).
+`max_frames`, and moving the origin to one joint of the first actor (datasets.md, Centring). Places
+in an image have no metres: they are also divided by the first actor's size.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
+from amr_jax import skeleton
 from amr_jax.errors import UserError
 
 # Of the TFDS builders in tfds_builders/; raised when the content of the records changes.
@@ -24,7 +26,8 @@ class Bodies:
     """Every real body of a split, ragged, on the host.
 
     Attributes:
-      frames: (F, V, C) float32, all bodies' frames one body after the other, in metres.
+      frames: (F, V, C) float32, all bodies' frames one body after the other; metres, or in an
+        image body sizes (`body_size`).
       offset, length: (B,) int32, where each body's frames are; a body is as long as its sequence.
       sequence: (B,) int32, the sequence that each body belongs to.
       present: (S, M) bool, which slots of which sequence hold a body (row-major: bodies' order).
@@ -43,18 +46,65 @@ class Bodies:
     class_names: tuple[str, ...]
 
 
-def centre(joints: np.ndarray, joint: int) -> np.ndarray:
+def found(joints: np.ndarray, channels: str) -> np.ndarray:
+    """Which joints are there, (T, M, V, C) -> (T, M, V) bool.
+
+    In space a body is there with all its joints, or absent: all zero. In an image every joint was
+    found, or not: zero, or of confidence 0.
+    """
+    if channels == "xyz":
+        return np.broadcast_to(joints.any(axis=(2, 3))[..., None], joints.shape[:3])
+    return joints[..., 2] > 0 if channels == "xyc" else joints.any(axis=-1)
+
+
+def centre(joints: np.ndarray, joint: int | tuple[int, ...], channels: str = "xyz") -> np.ndarray:
     """Moves the origin to `joint` of the first actor, in the first frame in which it is seen.
 
     Args:
-      joints: (T, M, V, C); a body that is absent from a frame is all zero there, and stays so.
-      joint: 0-based.
+      joints: (T, M, V, C); a body that is absent from a frame is all zero there, and stays so, and
+        so does a joint that was not found in an image.
+      joint: 0-based; of several, the mean is the origin.
+      channels: one of `skeleton.CHANNELS`; confidence is not moved.
     """
-    seen = joints.any(axis=(2, 3))  # (T, M)
-    if not seen[:, 0].any():
+    here = found(joints, channels)
+    origin = _origin(joints[:, 0], here[:, 0], np.atleast_1d(joint))
+    if origin is None:
         return joints
-    origin = joints[seen[:, 0].argmax(), 0, joint]
-    return np.where(seen[..., None, None], joints - origin, np.float32(0))
+    origin[skeleton.num_coordinates(channels) :] = 0
+    return np.where(here[..., None], joints - origin, np.float32(0))
+
+
+def _origin(joints: np.ndarray, here: np.ndarray, wanted: np.ndarray) -> np.ndarray | None:
+    """(C,): mean of the `wanted` joints of one actor (T, V, C) where all of them are first there.
+
+    Where they never are, that of all joints in the first frame with any; None: the actor is absent.
+    """
+    together = here[:, wanted].all(axis=1)
+    if together.any():
+        return joints[together.argmax(), wanted].mean(axis=0)
+    frame = here.any(axis=1).argmax()
+    return joints[frame, here[frame]].mean(axis=0) if here.any() else None
+
+
+def body_size(joints: np.ndarray, channels: str) -> float:
+    """The first actor's size: root mean square distance of its joints to their mean in each frame.
+
+    Over all joints and frames of (T, M, V, C) in which they were found; 1 where it is absent or a
+    single point. A standing person measures about a quarter of its height.
+    """
+    here = found(joints, channels)[:, 0, :, None]  # (T, V, 1)
+    places = joints[:, 0, :, : skeleton.num_coordinates(channels)].astype(np.float64)
+    count = np.maximum(here.sum(axis=1, keepdims=True), 1)
+    middle = np.where(here, places, 0).sum(axis=1, keepdims=True) / count
+    squares = np.where(here, np.square(places - middle), 0)
+    return float(np.sqrt(squares.sum() / max(here.sum(), 1))) or 1.0
+
+
+def in_body_sizes(joints: np.ndarray, size: float, channels: str) -> np.ndarray:
+    """(..., C): the coordinates divided by `size`; confidence is not."""
+    unit = np.ones(joints.shape[-1], np.float32)
+    unit[: skeleton.num_coordinates(channels)] = size
+    return joints / unit
 
 
 class Records:
@@ -62,9 +112,10 @@ class Records:
 
     Args:
       data_dir: where `prepare` wrote to.
-      name: builder and config, e.g. 'ntu_rgbd60/xsub'.
+      name: builder and config, e.g. 'ntu_rgbd60/xsub'; or the whole path of a data set of the
+        user's own, as `datasets.Dataset.records` has it.
       split: 'train' or 'test', or a part of one as TFDS writes it: 'train[:64]'.
-      centre_joint: see `centre`; None leaves coordinates as captured.
+      centre_joint: see `centre`; None leaves the origin where it was.
       max_frames: sequences are cut at this many frames.
 
     Raises:
@@ -72,7 +123,12 @@ class Records:
     """
 
     def __init__(
-        self, data_dir: str, name: str, split: str, centre_joint: int | None, max_frames: int
+        self,
+        data_dir: str,
+        name: str,
+        split: str,
+        centre_joint: int | tuple[int, ...] | None,
+        max_frames: int,
     ):
         builder = _open(data_dir, name)
         if split.partition("[")[0] not in builder.info.splits:
@@ -87,6 +143,8 @@ class Records:
             raise UserError(f"{builder.data_path}: split {split!r}: {error}") from error
         self._centre_joint, self._max_frames = centre_joint, max_frames
         self.class_names = tuple(builder.info.features["label"].names)
+        # Records of a data set that the field knows are metres in space, and do not say so.
+        self.channels = dict(builder.info.metadata or {}).get("channels", "xyz")
         _, self.num_slots, self.num_joints, self.num_channels = builder.info.features[
             "joints"
         ].shape
@@ -95,12 +153,15 @@ class Records:
         return len(self._source)
 
     def joints(self, index: int) -> np.ndarray:
-        """(T, M, V, C) float32 of one sequence, cut and centred."""
+        """(T, M, V, C) float32 of one sequence, cut, centred and of unit size (in an image)."""
         return self._loaded(self._source[index]["joints"])
 
     def _loaded(self, joints: np.ndarray) -> np.ndarray:
         joints = joints[: self._max_frames]
-        return joints if self._centre_joint is None else centre(joints, self._centre_joint)
+        size = 1.0 if self.channels == "xyz" else body_size(joints, self.channels)
+        if self._centre_joint is not None:
+            joints = centre(joints, self._centre_joint, self.channels)
+        return joints if self.channels == "xyz" else in_body_sizes(joints, size, self.channels)
 
     def examples(self) -> Iterator[dict]:
         """All examples in order, as stored but for `joints`, which are cut and centred."""
@@ -150,10 +211,12 @@ def _text(value: bytes | str) -> str:
 
 def _open(data_dir: str, name: str) -> tfds.core.DatasetBuilder:
     """The read-only builder of the records, or an error that says what to run."""
-    folder = epath.Path(data_dir).expanduser() / name
+    folder = epath.Path(data_dir).expanduser() / name  # `name` alone where that is a whole path
+    dataset, where = name.split("/")[0], data_dir
+    if not dataset:
+        dataset, where = f"custom --name={folder.name}", folder.parent.parent
     make = (
-        f"python -m amr_jax.prepare --dataset={name.split('/')[0]} --manual_dir=RAW_FILES "
-        f"--data_dir={data_dir}"
+        f"python -m amr_jax.prepare --dataset={dataset} --manual_dir=RAW_FILES --data_dir={where}"
     )
     if not (folder / VERSION).exists():
         versions = sorted(p.name for p in folder.iterdir()) if folder.exists() else []

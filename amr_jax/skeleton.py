@@ -1,9 +1,19 @@
 """The layouts of joints: names, bones, left and right, body parts. Such constants stand only here.
 
-Indices are 0-based everywhere; the data sets' documents count from 1.
+Indices are 0-based everywhere; the data sets' documents count from 1. What is the same joint of the
+body has the same name in all layouts. A user's own layout comes from a file (`layout_file`).
 """
 
 import dataclasses
+
+# What a joint's numbers may be: metres in space; a place in the image; that and, as the third
+# number, the detector's confidence in it.
+CHANNELS = ("xyz", "xy", "xyc")
+
+
+def num_coordinates(channels: str) -> int:
+    """How many of a joint's numbers, the first ones, say where it is: 3, or 2 in an image."""
+    return len(channels.removesuffix("c"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +26,8 @@ class Layout:
       bones: (child, parent) for every joint but the root: V - 1 pairs that form a tree.
       left_right: pairs (left joint, its mirror image on the right).
       parts: joints of the trunk and the limbs; every joint is in exactly one part.
-      centre: the joint that the field puts at the origin (the spine's middle).
+      centre: the joint that the field puts at the origin (the spine's middle); or several, whose
+        mean that is, where no joint stands there.
     """
 
     name: str
@@ -24,7 +35,7 @@ class Layout:
     bones: tuple[tuple[int, int], ...]
     left_right: tuple[tuple[int, int], ...]
     parts: dict[str, tuple[int, ...]]
-    centre: int
+    centre: int | tuple[int, ...]
 
     @property
     def num_joints(self) -> int:
@@ -49,7 +60,7 @@ class Layout:
         return tuple(other.get(joint, joint) for joint in range(self.num_joints))
 
 
-def _layout(name: str, table: str, parts: dict[str, str], centre: str) -> Layout:
+def _layout(name: str, table: str, parts: dict[str, str], centre: str | tuple[str, ...]) -> Layout:
     """Builds a layout from lines `joint < parent`, the root's without a parent."""
     rows = [line.split(" < ") for line in table.strip().splitlines()]
     joints = tuple(row[0].strip() for row in rows)
@@ -61,7 +72,8 @@ def _layout(name: str, table: str, parts: dict[str, str], centre: str) -> Layout
         if joint.startswith("left ")
     )
     members = {part: tuple(index[j] for j in text.split(", ")) for part, text in parts.items()}
-    return Layout(name, joints, bones, left_right, members, index[centre])
+    middle = index[centre] if isinstance(centre, str) else tuple(index[j] for j in centre)
+    return Layout(name, joints, bones, left_right, members, middle)
 
 
 # Kinect v2: NTU RGB+D 60/120 and PKU-MMD I/II. The tip of a hand hangs on the thumb, not on the
@@ -142,6 +154,132 @@ KINECT_20 = _layout(
     centre="spine",
 )
 
+_HIPS = ("left hip", "right hip")
+
+# What detectors trained on COCO find (HRNet, ViTPose, YOLO); bones as graph networks have them.
+COCO_17 = _layout(
+    "coco_17",
+    """
+    nose
+    left eye < nose
+    right eye < nose
+    left ear < left eye
+    right ear < right eye
+    left shoulder < nose
+    right shoulder < nose
+    left elbow < left shoulder
+    right elbow < right shoulder
+    left wrist < left elbow
+    right wrist < right elbow
+    left hip < left shoulder
+    right hip < right shoulder
+    left knee < left hip
+    right knee < right hip
+    left ankle < left knee
+    right ankle < right knee
+    """,
+    {
+        "head": "nose, left eye, right eye, left ear, right ear",
+        "left arm": "left shoulder, left elbow, left wrist",
+        "right arm": "right shoulder, right elbow, right wrist",
+        "left leg": "left hip, left knee, left ankle",
+        "right leg": "right hip, right knee, right ankle",
+    },
+    centre=_HIPS,
+)
+
+# OpenPose's 18 key points (Kinetics-Skeleton); bones as graph networks have them.
+OPENPOSE_18 = _layout(
+    "openpose_18",
+    """
+    nose < neck
+    neck
+    right shoulder < neck
+    right elbow < right shoulder
+    right wrist < right elbow
+    left shoulder < neck
+    left elbow < left shoulder
+    left wrist < left elbow
+    right hip < right shoulder
+    right knee < right hip
+    right ankle < right knee
+    left hip < left shoulder
+    left knee < left hip
+    left ankle < left knee
+    right eye < nose
+    left eye < nose
+    right ear < right eye
+    left ear < left eye
+    """,
+    {
+        "head": "nose, neck, right eye, left eye, right ear, left ear",
+        "left arm": "left shoulder, left elbow, left wrist",
+        "right arm": "right shoulder, right elbow, right wrist",
+        "left leg": "left hip, left knee, left ankle",
+        "right leg": "right hip, right knee, right ankle",
+    },
+    centre=_HIPS,
+)
+
+# MediaPipe (BlazePose). Its own connections have cycles (trunk, hands, feet) and leave the face
+# apart: these bones are a choice. What it calls "foot index" is the tip of the foot, where Kinect
+# has its foot.
+MEDIAPIPE_33 = _layout(
+    "mediapipe_33",
+    """
+    nose
+    left inner eye < nose
+    left eye < left inner eye
+    left outer eye < left eye
+    right inner eye < nose
+    right eye < right inner eye
+    right outer eye < right eye
+    left ear < left outer eye
+    right ear < right outer eye
+    left mouth < nose
+    right mouth < nose
+    left shoulder < nose
+    right shoulder < nose
+    left elbow < left shoulder
+    right elbow < right shoulder
+    left wrist < left elbow
+    right wrist < right elbow
+    left little finger < left wrist
+    right little finger < right wrist
+    left index finger < left wrist
+    right index finger < right wrist
+    left thumb < left wrist
+    right thumb < right wrist
+    left hip < left shoulder
+    right hip < right shoulder
+    left knee < left hip
+    right knee < right hip
+    left ankle < left knee
+    right ankle < right knee
+    left heel < left ankle
+    right heel < right ankle
+    left foot < left ankle
+    right foot < right ankle
+    """,
+    {
+        "head": (
+            "nose, left inner eye, left eye, left outer eye, right inner eye, right eye, "
+            "right outer eye, left ear, right ear, left mouth, right mouth"
+        ),
+        "left arm": (
+            "left shoulder, left elbow, left wrist, left little finger, left index finger, "
+            "left thumb"
+        ),
+        "right arm": (
+            "right shoulder, right elbow, right wrist, right little finger, right index finger, "
+            "right thumb"
+        ),
+        "left leg": "left hip, left knee, left ankle, left heel, left foot",
+        "right leg": "right hip, right knee, right ankle, right heel, right foot",
+    },
+    centre=_HIPS,
+)
+
 # Names under which layouts have the same joint, for transfer between them. The two Kinects do not
 # put these at one point to the centimetre, but at the same places of the body.
 SAME_JOINT = (
@@ -150,4 +288,6 @@ SAME_JOINT = (
     ("spine shoulder", "shoulder centre"),
 )
 
-LAYOUTS = {layout.name: layout for layout in (NTU_25, KINECT_20)}
+LAYOUTS = {
+    layout.name: layout for layout in (NTU_25, KINECT_20, COCO_17, OPENPOSE_18, MEDIAPIPE_33)
+}

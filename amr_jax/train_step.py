@@ -103,6 +103,7 @@ def make_dispatch(
     num_micro = config.optim.accumulate
     view = dict(
         num_frames=config.encoder.num_frames,
+        confidence=config.encoder.confidence,
         stream=config.input.stream,
         parents=datasets.get(config.dataset).layout.parents,
         **config.augment,

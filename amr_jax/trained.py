@@ -7,7 +7,7 @@ from typing import Any
 
 import ml_collections
 
-from amr_jax import checkpoint, datasets, model_file, skeleton, workdir
+from amr_jax import checkpoint, datasets, model_file, workdir
 from amr_jax.errors import UserError
 from amr_jax.inference import Input, Model
 from amr_jax.models import heads
@@ -60,7 +60,7 @@ def of_pretraining(path: os.PathLike | str, step: int | None = None) -> Model:
     return Model(
         encoder=construct(Encoder, "config.encoder", config.encoder, dtype=dtype),
         head=None,
-        input=_input(config, datasets.get(config.dataset).layout, _NUM_BODIES, _TEST_FRACTION),
+        input=_input(config, datasets.get(config.dataset), _NUM_BODIES, _TEST_FRACTION),
         bodies="packed",
         class_names=(),
         variables={"params": {"encoder": params}, "batch_stats": {}},
@@ -89,11 +89,11 @@ def of_evaluation(
       test: the split that it was tested on.
       provenance: its results; see `Model`.
     """
-    layout, num_bodies = datasets.get(config.dataset).layout, test.present.shape[1]
+    dataset, num_bodies = datasets.get(config.dataset), test.present.shape[1]
     return Model(
         encoder=encoder,
         head=heads.build(classifier.head, classifier.head_settings),
-        input=_input(seen, layout, num_bodies, config.test_fraction),
+        input=_input(seen, dataset, num_bodies, config.test_fraction),
         bodies=classifier.bodies,
         class_names=test.class_names,
         variables={"params": classifier.params, "batch_stats": classifier.batch_stats},
@@ -103,14 +103,16 @@ def of_evaluation(
 
 def _input(
     seen: ml_collections.ConfigDict,
-    layout: skeleton.Layout,
+    dataset: datasets.Dataset,
     num_bodies: int,
     test_fraction: float,
 ) -> Input:
+    layout = dataset.layout
     return Input(
         layout=layout.name,
         joints=layout.joints,
         parents=layout.parents,
+        channels=dataset.channels,
         centre=layout.centre if seen.input.centre else None,
         max_frames=seen.input.max_frames,
         num_bodies=num_bodies,

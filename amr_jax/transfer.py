@@ -19,7 +19,7 @@ from amr_jax.models.encoder import Encoder
 from amr_jax.skeleton import Layout
 
 # Fields of an encoder that decide what its parameters mean, beside those that `adapt` adapts.
-_KEPT = ("channels", "patch_len", "width", "depth", "num_heads", "mlp_ratio")
+_KEPT = ("channels", "confidence", "patch_len", "width", "depth", "num_heads", "mlp_ratio")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,8 +148,8 @@ def settings(
         adapted.
 
     Raises:
-      UserError: an unknown data set; without `config.adapt`, other joints or another number of
-        frames than the encoder was trained on.
+      UserError: an unknown data set, or one with other channels; without `config.adapt`, other
+        joints or another number of frames than the encoder was trained on.
     """
     _require_fit(config, pretraining)
     if not (config.adapt and config.pretrained):
@@ -162,6 +162,7 @@ def settings(
     seen.encoder.num_frames = config.num_frames
     seen.encoder.num_joints = own.encoder.num_joints
     seen.encoder.channels = own.encoder.channels
+    seen.encoder.confidence = own.encoder.confidence
     return seen
 
 
@@ -180,9 +181,16 @@ def _require_fit(config: ml_collections.ConfigDict, pretraining: ml_collections.
             f"config.num_frames={config.num_frames}: expected a multiple of {patch_len}, the "
             f"frames of a patch of the encoder in {config.pretrained}; or 0, as it was trained."
         )
-    seen, asked = (datasets.get(c.dataset).layout for c in (pretraining, config))
+    rows = [datasets.get(c.dataset) for c in (pretraining, config)]
+    if rows[0].channels != rows[1].channels:
+        raise UserError(
+            f"config.dataset={config.dataset!r} has joints of {rows[1].channels}; the encoder in "
+            f"{config.pretrained} was trained on {pretraining.dataset}, with {rows[0].channels}. "
+            "Choose a data set of the same channels, or an encoder trained on this one."
+        )
     if config.adapt:
         return
+    seen, asked = (row.layout for row in rows)
     if seen != asked:
         raise UserError(
             f"config.dataset={config.dataset!r} has {asked.num_joints} joints ({asked.name}); the "

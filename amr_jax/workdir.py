@@ -97,8 +97,9 @@ def read_config(workdir: os.PathLike | str) -> ml_collections.ConfigDict:
     except ValueError as error:
         raise UserError(f"{path}: not readable as JSON ({error}).") from error
     if "method" in config:
-        # Pre-training runs from before there was a choice of streams saw joints.
+        # Pre-training runs from before there was a choice saw joints, and coordinates alone.
         config.input.stream = config.input.get("stream", "joint")
+        config.encoder.confidence = config.encoder.get("confidence", False)
     return config
 
 

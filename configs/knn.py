@@ -14,7 +14,7 @@ from amr_jax import datasets
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    name, _, runlocal = datasets.argument(argument)
+    name, dataset, runlocal = datasets.argument(argument)
     config = ml_collections.ConfigDict()
     config.protocol = "knn"
     config.pretrained = ""  # workdir of the pre-training run
@@ -37,6 +37,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.k = 1
 
     if runlocal:
-        config.train_split, config.test_split = "train[:64]", "test[:64]"
+        config.train_split = dataset.first("train", 64)
+        config.test_split = dataset.first("test", 64)
         config.encode_batch_size = 32
     return config

@@ -16,7 +16,7 @@ from amr_jax import datasets
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    name, _, runlocal = datasets.argument(argument)
+    name, dataset, runlocal = datasets.argument(argument)
     config = ml_collections.ConfigDict()
     config.protocol = "linear"
     config.pretrained = ""  # workdir of the pre-training run
@@ -49,7 +49,8 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
         config.learning_rate = 0.1
 
     if runlocal:
-        config.train_split, config.test_split = "train[:64]", "test[:64]"
+        config.train_split = dataset.first("train", 64)
+        config.test_split = dataset.first("test", 64)
         config.features = "cached"
         config.epochs = 20
         config.batch_size = 32

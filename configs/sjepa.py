@@ -15,10 +15,11 @@ from amr_jax import base_config, datasets
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
     config = base_config.pretraining("sjepa", argument)
+    dataset = datasets.get(config.dataset)
     config.model.masking = "motion_aware"
-    config.model.view_angles = (0.3, 0.3, 0.3)  # radians about x, y, z
-    config.model.view_shift = 0.1  # metres
-    config.model.view_mirror = datasets.get(config.dataset).layout.mirrored  # (): no mirror
+    config.model.view_angles = base_config.max_angles(dataset)  # radians about x, y, z
+    config.model.view_shift = 0.1  # metres; in an image, sizes of the body
+    config.model.view_mirror = dataset.layout.mirrored  # (): no mirror
     config.model.shared_view = False
     config.model.target_temperature = 0.06
     config.model.prediction_temperature = 0.1

@@ -161,14 +161,48 @@ def test_angles_stay_in_range():
     assert 0.28 < np.abs(about_y).max() < 0.3 + 1e-5
 
 
-def test_flat_clips_are_not_rotated():
-    flat = jnp.zeros((90, 5, 2))
-    with pytest.raises(UserError, match=r"3 channels.*\(120, 5, 2\).*max_angle"):
-        augment.train_view(jax.random.key(0), flat, 90, num_frames=120)
-    view = augment.train_view(
-        jax.random.key(0), flat, 90, num_frames=120, max_angles=(0.0, 0.0, 0.0)
+def test_places_in_an_image_turn_about_z_alone():
+    clip = jnp.array(np.random.default_rng(0).normal(size=(7, 5, 3)), jnp.float32)
+    places, deep = clip[..., :2], clip.at[..., 2].set(0)
+    angles = jnp.array([0.0, 0.0, 0.7])
+    expected = augment.rotate(deep, angles)[..., :2]
+    np.testing.assert_allclose(augment.rotate(places, angles), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        augment.rotate(places, jnp.array([0.4, -0.2, 0.7])), expected, atol=1e-6
     )
-    assert view.shape == (120, 5, 2)
+    turned = augment.random_rotate(jax.random.key(1), places, (0.0, 0.0, 3.0))
+    assert np.abs(turned - places).max() > 0.1
+    with pytest.raises(UserError, match=r"\(0\.3, 0\.3, 0\.3\).*turn about z alone.*max_angles"):
+        augment.random_rotate(jax.random.key(0), places)
+    with pytest.raises(UserError, match=r"\(7, 5, 1\); expected joints of 2 or 3 coordinates"):
+        augment.rotate(clip[..., :1], angles)
+
+
+@pytest.mark.parametrize("coordinates", [2, 3])
+def test_confidence_is_neither_turned_nor_shifted(coordinates):
+    values = np.random.default_rng(0).normal(size=(7, 2, 5, coordinates + 1))
+    clip, key = jnp.array(values, jnp.float32), jax.random.key(3)
+    max_angles = (0.3 * (coordinates == 3),) * 2 + (0.3,)
+    for transform in (
+        lambda x, confidence: augment.random_rotate(key, x, max_angles, confidence),
+        lambda x, confidence: augment.random_shift(key, x, 0.2, confidence),
+    ):
+        with_confidence = transform(clip, True)
+        np.testing.assert_array_equal(with_confidence[..., -1], clip[..., -1])
+        np.testing.assert_array_equal(with_confidence[..., :-1], transform(clip[..., :-1], False))
+        assert np.abs(with_confidence - clip).max() > 0.01
+    mirrored = augment.mirror(clip, (0, 2, 1, 4, 3))
+    np.testing.assert_array_equal(mirrored[..., -1], clip[..., jnp.array([0, 2, 1, 4, 3]), -1])
+
+
+def test_a_training_view_keeps_confidence_between_0_and_1():
+    clip = jnp.array(np.random.default_rng(0).uniform(0, 1, size=(70, 5, 3)), jnp.float32)
+    how = {"num_frames": 12, "max_angles": (0.0, 0.0, 1.5), "confidence": True}
+    views = jax.vmap(lambda key: augment.train_view(key, clip, 70, **how))(
+        jax.random.split(jax.random.key(0), 16)
+    )
+    assert 0 <= views[..., 2].min() < views[..., 2].max() <= 1
+    assert views[..., :2].min() < -0.1  # those were turned
 
 
 def test_two_bodies_share_their_view():

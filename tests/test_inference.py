@@ -1,18 +1,23 @@
 """One pure function from captured sequences to logits: against loops, and alone or in company."""
 
+import dataclasses
 import functools
 
 import hypothesis
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from amr_jax import augment, inference, records
+from amr_jax import augment, inference, records, skeleton
 from amr_jax.models import heads
 from tests import tiny_models
 from tests.tiny_models import padded
+
+
+JOINT = {"stream": "joint", "parents": ()}
 
 
 def one_by_one(model, sequences, of_body):
@@ -20,7 +25,7 @@ def one_by_one(model, sequences, of_body):
 
     @jax.jit
     def encode(clip, length):
-        view = augment.test_view(clip, length, num_frames=tiny_models.FRAMES, fraction=0.8)
+        view = augment.test_view(clip, length, num_frames=tiny_models.FRAMES, fraction=0.8, **JOINT)
         params = {"params": model.variables["params"]["encoder"]}
         return of_body(model.encoder.apply(params, view[None])[0])[0]
 
@@ -86,12 +91,21 @@ def test_company_order_and_padding_change_no_bit(bodies):
     np.testing.assert_array_equal(run(model.variables, rubbish, length), together)
 
 
-@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.settings(max_examples=100, deadline=None)
 @hypothesis.given(
     joints=hnp.arrays(np.float32, (4, 2, 3, 3), elements=st.sampled_from([-1.5, 0, 0, 2])),
     absent=hnp.arrays(bool, (4, 2)),
-    joint=st.integers(0, 2),
+    centre=st.sampled_from([None, 0, 2, (0, 2), (0, 1, 2)]),
+    channels=st.sampled_from(skeleton.CHANNELS),
 )
-def test_centring_is_that_of_the_records(joints, absent, joint):
+def test_sequences_are_loaded_as_from_the_records(joints, absent, centre, channels):
     joints[absent] = 0
-    np.testing.assert_array_equal(inference.centre(joints, joint), records.centre(joints, joint))
+    joints = joints[..., : len(channels)]
+    size = dataclasses.replace(tiny_models.make().input, centre=centre, channels=channels)
+    unit = 1.0 if channels == "xyz" else records.body_size(joints, channels)
+    expected = joints if centre is None else records.centre(joints, centre, channels)
+    expected = records.in_body_sizes(expected, unit, channels)
+    found = inference.loaded(jnp.asarray(joints), size)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    if channels == "xyz" and not isinstance(centre, tuple):
+        np.testing.assert_array_equal(found, expected)

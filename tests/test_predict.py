@@ -187,7 +187,11 @@ def as_evaluated(model, data_dir, dataset):
             ).load()
         )
     view = functools.partial(
-        augment.test_view, num_frames=tiny_models.FRAMES, fraction=model.input.test_fraction
+        augment.test_view,
+        num_frames=tiny_models.FRAMES,
+        fraction=model.input.test_fraction,
+        stream="joint",
+        parents=(),
     )
     mesh, variables = sharding.make_mesh(), model.variables
     head = {kind: trees["head"] for kind, trees in variables.items()}

@@ -14,15 +14,25 @@ BONES = {
         "(1,2) (2,3) (4,3) (5,3) (6,5) (7,6) (8,7) (9,3) (10,9) (11,10) (12,11) (13,1) (14,13) "
         "(15,14) (16,15) (17,1) (18,17) (19,18) (20,19)"
     ),
+    # As published graph networks list them, 0-based there.
+    "coco_17": (
+        "(16,14) (14,12) (17,15) (15,13) (12,6) (13,7) (10,8) (8,6) (11,9) (9,7) (6,1) (7,1) "
+        "(2,1) (4,2) (3,1) (5,3)"
+    ),
+    "openpose_18": (
+        "(5,4) (4,3) (8,7) (7,6) (14,13) (13,12) (11,10) (10,9) (12,6) (9,3) (6,2) (3,2) (1,2) "
+        "(16,1) (15,1) (18,16) (17,15)"
+    ),
 }
-ROOTS = {"ntu_25": 20, "kinect_20": 2}
+ROOTS = {"ntu_25": 20, "kinect_20": 2, "coco_17": 0, "openpose_18": 1, "mediapipe_33": 0}
 
 layouts = pytest.mark.parametrize("layout", skeleton.LAYOUTS.values(), ids=skeleton.LAYOUTS)
 
 
-@layouts
-def test_bones_are_those_of_the_documents(layout):
-    pairs = [pair.strip("()").split(",") for pair in BONES[layout.name].split()]
+@pytest.mark.parametrize("name", BONES)
+def test_bones_are_those_of_the_documents(name):
+    layout = skeleton.LAYOUTS[name]
+    pairs = [pair.strip("()").split(",") for pair in BONES[name].split()]
     assert set(layout.bones) == {(int(child) - 1, int(parent) - 1) for child, parent in pairs}
 
 
@@ -61,9 +71,10 @@ def test_every_joint_is_in_one_part_and_on_its_side(layout):
     assert members == list(range(layout.num_joints))
     for part, joints in layout.parts.items():
         side = part.split()[0]
-        for joint in joints:
-            first = layout.joints[joint].split()[0]
-            assert first == side if side in ("left", "right") else first not in ("left", "right")
+        if side in ("left", "right"):
+            assert {layout.joints[joint].split()[0] for joint in joints} == {side}
+        else:  # the trunk, the head: both sides of it
+            assert {layout.mirrored[joint] for joint in joints} == set(joints)
 
 
 def test_sizes_and_centres():
@@ -71,3 +82,39 @@ def test_sizes_and_centres():
     assert skeleton.NTU_25.centre == skeleton.KINECT_20.centre == 1  # joint 2 of the documents
     assert "spine" in skeleton.NTU_25.joints[1]
     assert "spine" in skeleton.KINECT_20.joints[1]
+
+
+def test_places_of_joints_in_the_image_layouts():
+    """Numbers from the detectors' own documents."""
+    coco, openpose, mediapipe = (
+        skeleton.LAYOUTS[name].joints for name in ("coco_17", "openpose_18", "mediapipe_33")
+    )
+    assert (len(coco), len(openpose), len(mediapipe)) == (17, 18, 33)
+    assert [coco[i] for i in (0, 1, 5, 10, 11, 16)] == [
+        "nose", "left eye", "left shoulder", "right wrist", "left hip", "right ankle",
+    ]  # fmt: skip
+    assert [openpose[i] for i in (0, 1, 2, 7, 8, 13, 14, 17)] == [
+        "nose", "neck", "right shoulder", "left wrist", "right hip", "left ankle", "right eye",
+        "left ear",
+    ]  # fmt: skip
+    assert [mediapipe[i] for i in (2, 8, 9, 11, 16, 19, 22, 23, 28, 29, 32)] == [
+        "left eye", "right ear", "left mouth", "left shoulder", "right wrist", "left index finger",
+        "right thumb", "left hip", "right ankle", "left heel", "right foot",
+    ]  # fmt: skip
+    for layout in (skeleton.COCO_17, skeleton.OPENPOSE_18, skeleton.MEDIAPIPE_33):
+        assert [layout.joints[joint] for joint in layout.centre] == ["left hip", "right hip"]
+
+
+def test_the_same_joint_has_one_name():
+    limbs = {
+        f"{side} {joint}"
+        for side in ("left", "right")
+        for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    }
+    for layout in skeleton.LAYOUTS.values():
+        assert limbs <= set(layout.joints), layout.name
+
+
+def test_numbers_of_coordinates():
+    counts = [skeleton.num_coordinates(channels) for channels in skeleton.CHANNELS]
+    assert dict(zip(skeleton.CHANNELS, counts, strict=True)) == {"xyz": 3, "xy": 2, "xyc": 2}

@@ -33,6 +33,7 @@ def test_the_encoder_of_a_run(run):
         layout="kinect_20",
         joints=layout.joints,
         parents=layout.parents,
+        channels="xyz",
         centre=1,
         max_frames=12,
         num_bodies=2,

@@ -67,3 +67,14 @@ def test_write_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="No space left"):
         workdir.write(path, "new")
     assert path.read_text() == "old"
+
+
+def test_a_run_from_before_there_were_confidences_goes_on(tmp_path):
+    old = config(method="amr", encoder={"channels": 3})
+    workdir.start(tmp_path, old, set())
+    assert workdir.read_config(tmp_path).encoder.confidence is False
+    now = config(method="amr", encoder={"channels": 3, "confidence": False})
+    workdir.refuse_another(tmp_path, now, set())
+    now.encoder.confidence = True
+    with pytest.raises(UserError, match=r"config\.encoder\.confidence: False in the workdir, True"):
+        workdir.refuse_another(tmp_path, now, set())

@@ -57,6 +57,7 @@ def make(
             layout=layout.name,
             joints=layout.joints,
             parents=layout.parents,
+            channels="xyz",
             centre=layout.centre if centred else None,
             max_frames=max_frames,
             num_bodies=num_bodies,

@@ -9,7 +9,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from amr_jax import checkpoint, datasets, workdir
+from amr_jax import base_config, checkpoint, datasets, workdir
 from amr_jax.errors import UserError
 from amr_jax.interop import files, mamp
 
@@ -21,12 +21,11 @@ DATA_DIR = "~/tensorflow_datasets"  # as in configs
 # The step of the imported checkpoint: amr_jax did none.
 STEP = 0
 
-# Views as in the published pre-training configs: half of the frames or more, rotations to 0.3 rad.
+# Views as in the published pre-training configs: half of the frames or more; and their rotations.
 _AUGMENT = {
     "min_fraction": 0.5,
     "max_fraction": 1.0,
     "min_frames": 64,
-    "max_angles": (0.3, 0.3, 0.3),
 }
 
 
@@ -58,12 +57,13 @@ def import_run(
         mamp.sizes(state, str(source)).settings(num_heads), dataset, method, str(data_dir)
     )
     found = config.encoder.num_joints, config.encoder.channels
-    layout = datasets.get(dataset).layout
-    if found != (layout.num_joints, 3):
+    row = datasets.get(dataset)
+    if found != (row.layout.num_joints, len(row.channels)):
         raise UserError(
             f"{source}: weights for {found[0]} joints with {found[1]} channels; {dataset} has "
-            f"{layout.num_joints} joints ({layout.name}) with 3."
+            f"{row.layout.num_joints} joints ({row.layout.name}) with {len(row.channels)}."
         )
+    config.encoder.confidence = row.has_confidence
     config.imported = {"file": str(Path(source).absolute()), "left_out": sorted(left_out)}
     if checkpoint.has_one(folder):
         raise UserError(f"{folder}: holds a run with checkpoints already; choose a new --workdir.")
@@ -142,7 +142,7 @@ def _config(sections: dict, dataset: str, method: str, data_dir: str) -> ml_coll
                 "centre": row.centre,
                 "max_frames": row.max_frames,
             },
-            "augment": _AUGMENT,
+            "augment": {**_AUGMENT, "max_angles": base_config.max_angles(row)},
             "optim": {"ema_decay": 0.0},
             **sections,
         }

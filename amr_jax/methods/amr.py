@@ -36,7 +36,8 @@ class AMR(MaskedReconstruction):
 
     The paper's symbols, and where they are here:
       X: `clips`, (B, T, V, C), B bodies.
-      T: `encoder.num_frames`; V: `encoder.num_joints`; C: `encoder.channels`.
+      T: `encoder.num_frames`; V: `encoder.num_joints`; C: `encoder.channels`, of which what is
+        predicted has the coordinates, `encoder.num_coordinates`: all but a confidence.
       l: `encoder.patch_len`; T_e = T/l: `encoder.num_times`; X': `targets.patchify` of X.
       N = T_e·V: `encoder.num_patches`; N_v: `num_kept`; C_e: `encoder.width`.
       E_v: `out["embed"]` of the encoder, the embedded visible patches, (B, N_v, C_e).
@@ -114,7 +115,12 @@ class AMR(MaskedReconstruction):
         x_t = self.target_patches(clips, self.r)
         w = self.large_patches(
             motion_energy.motion_weights(
-                clips, self.windows, self.weighting, self.k, self.epsilon, self.energy_threshold
+                self.coordinates(clips),
+                self.windows,
+                self.weighting,
+                self.k,
+                self.epsilon,
+                self.energy_threshold,
             ),
             self.r,
         )

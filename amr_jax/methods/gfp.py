@@ -94,7 +94,7 @@ class GFP(MaskedMethod):
 
     def level_targets(self, clips: jax.Array) -> list[jax.Array]:
         """Of each level (B, N / level, feature_width), then (B, 1, …), float32."""
-        motion = targets.motion(clips)
+        motion = targets.motion(self.coordinates(clips))
         scale = jnp.sqrt(jnp.square(motion).mean((1, 2, 3), keepdims=True) + 1e-8)
         motion = motion / scale
         features = []

@@ -114,7 +114,7 @@ class MaskedMethod(nn.Module):
         return {
             "num_times": self.encoder.num_times,
             "num_joints": self.encoder.num_joints,
-            "values": r * self.encoder.patch_len * self.encoder.channels,
+            "values": r * self.encoder.patch_len * self.encoder.num_coordinates,
             "width": self.decoder_width,
             "depth": self.decoder_depth,
             "num_heads": self.decoder_heads,
@@ -124,9 +124,13 @@ class MaskedMethod(nn.Module):
             "name": "decoder",
         }
 
+    def coordinates(self, clips: jax.Array) -> jax.Array:
+        """The clips (..., C) without the confidence, if they have it."""
+        return clips[..., : self.encoder.num_coordinates]
+
     def draw_mask(self, clips: jax.Array) -> jax.Array:
         """Ids of the visible patches, (B, num_kept), from the random stream `mask`."""
-        patches = targets.patchify(clips, self.encoder.patch_len)
+        patches = targets.patchify(self.coordinates(clips), self.encoder.patch_len)
         return masking.draw(self.make_rng("mask"), patches, self.num_kept, self.masking, self.tau)
 
     def hidden_patches(self, ids_keep: jax.Array) -> jax.Array:
@@ -137,7 +141,8 @@ class MaskedMethod(nn.Module):
 
     def large_patches(self, of_frames: jax.Array, r: int) -> jax.Array:
         """(B, T, V), one value for every frame of a joint -> (B, N/r, r·l·C), one per element."""
-        spread = jnp.broadcast_to(of_frames[..., None], (*of_frames.shape, self.encoder.channels))
+        shape = (*of_frames.shape, self.encoder.num_coordinates)
+        spread = jnp.broadcast_to(of_frames[..., None], shape)
         patches = targets.patchify(spread, r * self.encoder.patch_len)
         return patches.reshape(len(patches), -1, patches.shape[-1])
 
@@ -177,11 +182,11 @@ class MaskedReconstruction(MaskedMethod):
 
     def target_patches(self, clips: jax.Array, r: int = 1) -> jax.Array:
         """What is to be predicted: (B, N/r, r·l·C) float32, no gradient."""
-        patch_len = r * self.encoder.patch_len
+        patch_len, places = r * self.encoder.patch_len, self.coordinates(clips)
         require(
             patch_len >= 2 or self.normalisation != "patch_timestamps",
             "config.model.normalisation = 'patch_timestamps' normalises over the frames of a "
             "predicted patch, which has one here; expected at least 2 (config.encoder.patch_len).",
         )
-        values = targets.reconstruction_target(clips, patch_len, self.target, self.normalisation)
+        values = targets.reconstruction_target(places, patch_len, self.target, self.normalisation)
         return values.reshape(len(values), -1, values.shape[-1])

@@ -46,8 +46,9 @@ class SJEPA(MaskedMethod):
 
     Attributes, beside those of `MaskedMethod`:
       view_angles: radians about x, y, z, the bounds of a random rotation; zeros: none.
-      view_shift: metres, the bound of a random translation along each axis; 0: none. Moving a
-        body changes neither its bones nor its motion: those streams are left as they are.
+      view_shift: metres (in an image, body sizes), the bound of a random translation along each
+        axis; 0: none. Moving a body changes neither its bones nor its motion: those streams are
+        left as they are.
       view_mirror: the joint on the other side for every joint: half of the clips are left-right
         flipped; (): none.
       shared_view: the target encoder sees the clip rotated and shifted, too.
@@ -97,13 +98,14 @@ class SJEPA(MaskedMethod):
 
         def one(key, clip):
             keys = jax.random.split(key, 3)
+            confidence = self.encoder.confidence
             if self.view_mirror:
                 clip = augment.random_mirror(keys[0], clip, self.view_mirror)
             view = clip
             if any(self.view_angles):
-                view = augment.random_rotate(keys[1], view, self.view_angles)
+                view = augment.random_rotate(keys[1], view, self.view_angles, confidence)
             if self.view_shift and self.input_stream == "joint":
-                shifted = augment.random_shift(keys[2], view, self.view_shift)
+                shifted = augment.random_shift(keys[2], view, self.view_shift, confidence)
                 view = jnp.where(clip.any(), shifted, view)  # an absent body stays zero
             return clip, view
 

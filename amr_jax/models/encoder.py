@@ -16,6 +16,8 @@ class Encoder(nn.Module):
 
     Attributes:
       num_frames: T. num_joints: V. channels: C. patch_len: l, frames of a patch.
+      confidence: the last channel says how sure a joint's place is. The encoder sees it; methods
+        neither predict it nor count it as motion.
       width: D. depth: blocks. num_heads, mlp_ratio: of every block.
       drop_path: stochastic depth of the last block; grows linearly from 0 at the first.
       dtype: compute dtype of the blocks; parameters are float32.
@@ -25,6 +27,7 @@ class Encoder(nn.Module):
     num_frames: int
     num_joints: int
     channels: int = 3
+    confidence: bool = False
     patch_len: int = 4
     width: int = 256
     depth: int = 8
@@ -33,6 +36,11 @@ class Encoder(nn.Module):
     drop_path: float = 0.0
     dtype: Any = jnp.float32
     attention_kernel: str = "xla"
+
+    @property
+    def num_coordinates(self) -> int:
+        """The first so many of the channels say where a joint is."""
+        return self.channels - self.confidence
 
     @property
     def num_times(self) -> int:

@@ -1,0 +1,161 @@
+"""Arrays that users hand in: checked, and brought into the form of a record.
+
+What the numbers of a joint are is never guessed: three may be x, y, z or x, y and a confidence.
+"""
+
+import dataclasses
+import io
+import math
+import zipfile
+
+import numpy as np
+
+from amr_jax.errors import BadFile
+from amr_jax.skeleton import num_coordinates
+
+# What one array may unpack to: hours of two persons.
+MAX_BYTES = 256 * 2**20
+# Detectors' confidences can end a little above 1; a depth in metres or pixels does not stay there.
+_MAX_CONFIDENCE = 1.5
+
+
+class NoBody(BadFile):
+    """A sequence in which nobody is to be seen."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """What the joints of a set must be.
+
+    Attributes:
+      num_joints: V, of its layout.
+      channels: one of `skeleton.CHANNELS`.
+      scale: coordinates are multiplied by this, to make them metres.
+    """
+
+    num_joints: int
+    channels: str
+    scale: float = 1.0
+
+
+def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) -> np.ndarray:
+    """Joints as records hold them: (T, M, V, C) float32, slots behind the last body cut off.
+
+    Args:
+      values: (T, M, V, coordinates), or with the confidence as one channel more.
+      confidence: (T, M, V), where it stands apart; used if the form has it, else set aside.
+      form: what is expected.
+      path: what to call the place in an error.
+
+    Raises:
+      BadFile: another shape, not numbers, not finite, or no confidences.
+      NoBody: no frame, or all zero (where there are confidences, all of those).
+    """
+    if values.dtype.kind not in "fiu":
+        raise BadFile(path, f"joints of dtype {values.dtype}", "numbers")
+    if form.channels == "xyc" and (confidence is not None or values.shape[-1:] == (2,)):
+        values = _joined(values, confidence, path)
+    expected = (form.num_joints, len(form.channels))
+    if values.ndim != 4 or values.shape[2:] != expected:
+        raise BadFile(
+            path,
+            f"joints of shape {values.shape}",
+            f"(frames, bodies, {expected[0]} joints, {expected[1]} channels {form.channels})",
+            hint="--layout and --channels say what is expected.",
+        )
+    result = values.astype(np.float32)
+    wrong = np.argwhere(~np.isfinite(result))
+    if wrong.size:
+        frame, body, joint, channel = map(int, wrong[0])
+        raise BadFile(
+            path,
+            f"{result[frame, body, joint, channel]} in frame {frame}, body {body}, joint {joint}, "
+            f"channel {form.channels[channel]}",
+            "finite numbers; zeros stand for what was not found",
+        )
+    if form.channels == "xyc":
+        _check_confidence(result[..., 2], path)
+    result[..., : num_coordinates(form.channels)] *= np.float32(form.scale)
+    told = result[..., 2:] if form.channels == "xyc" else result
+    here = told.any(axis=(0, 2, 3))
+    if not here.any():
+        raise NoBody(path, "no body in any frame", f"{form.channels} that are not all zero")
+    return result[:, : np.flatnonzero(here)[-1] + 1]
+
+
+def _joined(values: np.ndarray, confidence: np.ndarray | None, path: object) -> np.ndarray:
+    if confidence is None or (*confidence.shape, 2) != values.shape:
+        apart = "no confidences" if confidence is None else f"confidences {confidence.shape}"
+        raise BadFile(
+            path,
+            f"joints of shape {values.shape} and {apart}",
+            "x and y of each joint and its confidence, as --channels=xyc says",
+            hint="Without confidences say --channels=xy, of places in space --channels=xyz.",
+        )
+    if confidence.dtype.kind not in "fiu":
+        raise BadFile(path, f"confidences of dtype {confidence.dtype}", "numbers")
+    return np.concatenate([values, confidence[..., None]], axis=-1)
+
+
+def _check_confidence(confidence: np.ndarray, path: object) -> None:
+    odd = (confidence < 0) | (confidence > _MAX_CONFIDENCE)
+    if odd.any():
+        raise BadFile(
+            path,
+            f"the confidence {confidence[odd][0]:g}",
+            f"0 to 1 (up to {_MAX_CONFIDENCE} is taken)",
+            hint="If the third channel is a coordinate, say --channels=xyz.",
+        )
+
+
+def read_npz(data: bytes, names: tuple[str, ...], path: object) -> dict[str, np.ndarray]:
+    """Those arrays of an `.npz` file that are there; its size bounds the memory it takes.
+
+    Args:
+      data: the whole file.
+      names: of the arrays that are wanted.
+      path: what to call the file in an error.
+
+    Raises:
+      BadFile: no npz file, damaged, arrays of Python objects, or more than `MAX_BYTES`.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            return {
+                name: _array(archive, members[f"{name}.npy"], path)
+                for name in names
+                if f"{name}.npy" in members
+            }
+    except BadFile:
+        raise
+    except Exception as error:  # zipfile's, zlib's and numpy's own, of damaged or encrypted files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadFile(
+            path, f"a damaged file ({reason})", "arrays by name, as np.savez writes them"
+        ) from error
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: object) -> np.ndarray:
+    """One member; what its header claims is held against the bytes that are there."""
+    if info.file_size > MAX_BYTES:
+        raise BadFile(
+            path, f"{info.filename} of {info.file_size:,} bytes", f"at most {MAX_BYTES:,}"
+        )
+    with archive.open(info) as file:
+        content = io.BytesIO(file.read(info.file_size + 1))
+    version = np.lib.format.read_magic(content)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read_header is None:
+        raise BadFile(path, f"{info.filename} of version {version}", "an array of numbers or text")
+    shape, _, dtype = read_header(content)
+    if dtype.hasobject:
+        raise BadFile(path, f"Python objects in {info.filename}", "an array of numbers or text")
+    there = len(content.getbuffer()) - content.tell()
+    if math.prod(shape) * dtype.itemsize != there:
+        raise BadFile(path, f"{there:,} bytes in {info.filename}", f"{shape} elements of {dtype}")
+    content.seek(0)
+    return np.lib.format.read_array(content, allow_pickle=False)

@@ -1,0 +1,62 @@
+"""Writes tiny data sets of a user's own: an exchange pickle, and a folder of npz files."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+
+def annotation(number: int, label: int, num_bodies: int = 1, channels: str = "xyc") -> dict:
+    """A sequence of COCO-17 as PYSKL writes it: a person in an image who waves, fast or slowly."""
+    rng = np.random.default_rng(number)
+    frames = int(rng.integers(6, 14))
+    pose = np.random.default_rng(0).uniform(300, 700, size=(17, len(channels.removesuffix("c"))))
+    wave = np.sin((1 + 3 * label) * np.arange(frames) / 4 + rng.uniform(0, 6))[:, None, None]
+    noise = rng.normal(scale=0.5, size=(num_bodies, frames, *pose.shape))
+    content = {
+        "frame_dir": f"S{number:03d}",
+        "label": label,
+        "img_shape": (1080, 1920),
+        "original_shape": (1080, 1920),
+        "total_frames": frames,
+        "keypoint": (pose + 20 * (1 + label) * wave + noise).astype(np.float16),
+    }
+    if channels == "xyc":
+        score = rng.uniform(0.5, 1, size=(num_bodies, frames, 17)).astype(np.float16)
+        content["keypoint_score"] = score
+    return content
+
+
+def exchange(num_sequences: int = 12, **changes) -> dict:
+    """A whole set of two classes; every third sequence is a test, every fourth has two people."""
+    annotations = [
+        annotation(i, label=i % 2, num_bodies=2 if i % 4 == 0 else 1, **changes)
+        for i in range(num_sequences)
+    ]
+    names = [entry["frame_dir"] for entry in annotations]
+    return {
+        "split": {
+            "sub_train": [name for i, name in enumerate(names) if i % 3],
+            "sub_val": names[::3],
+        },
+        "annotations": annotations,
+    }
+
+
+def write_pickle(path: Path, content: object, protocol: int = 4) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(content, protocol=protocol))
+    return path
+
+
+def write_npz(folder: Path, name: str = "a", **arrays) -> Path:
+    """One file; by default 4 frames of one body of COCO-17 in space, which waves for training."""
+    path = folder / f"{name}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "joints": np.random.default_rng(len(name)).normal(size=(4, 1, 17, 3)),
+        "label": "wave",
+        "split": "train",
+    } | arrays
+    np.savez(path, **{key: value for key, value in content.items() if value is not None})
+    return path

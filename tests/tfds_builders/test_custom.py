@@ -1,0 +1,304 @@
+"""A user's own data, from files to records; and what is said where that cannot be done."""
+
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from amr_jax import prepare, records, skeleton
+from amr_jax.errors import BadFile, UserError
+from tests import custom_sets
+from tests.test_layout_file import PUPPET
+from tests.test_prepare import everything
+
+
+def run(raw, out, **options):
+    how = {"name": "mine", "layout": "coco_17", "channels": "xyz", "num_workers": 1}
+    return prepare.prepare("custom", raw, out, **how | options)
+
+
+def counts(rows):
+    return {row.split: row.sequences for row in rows}
+
+
+def info(out, name="mine"):
+    return tfds.builder_from_directory(out / "custom" / name / "1.0.0").info
+
+
+def examples(out, split, name="mine"):
+    builder = tfds.builder_from_directory(out / "custom" / name / "1.0.0")
+    return {example["name"].decode(): example for example in builder.as_data_source(split)}
+
+
+def left_out(out, name="mine"):
+    return json.loads((out / "custom" / name / "left_out.json").read_text())
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """Npz files that tell everything: two train, one tests; one of two bodies."""
+    folder = tmp_path / "raw"
+    two = np.random.default_rng(9).normal(size=(6, 2, 17, 3))
+    custom_sets.write_npz(folder, "walk/a", subject=3)
+    custom_sets.write_npz(folder, "walk/b", label="run", joints=two)
+    custom_sets.write_npz(folder, "c", split="test")
+    return folder
+
+
+def test_npz_files(raw, tmp_path):
+    rows = run(raw, tmp_path / "out")
+    assert counts(rows) == {"train": 2, "test": 1}
+    assert [row.published for row in rows] == [None, None]
+    train = examples(tmp_path / "out", "train")
+    assert set(train) == {"walk/a", "walk/b"}
+    assert set(examples(tmp_path / "out", "test")) == {"c"}
+    found = info(tmp_path / "out")
+    assert found.features["label"].names == ["run", "wave"]
+    assert found.features["joints"].shape == (None, 2, 17, 3)
+    assert [train[name]["label"] for name in ("walk/a", "walk/b")] == [1, 0]
+    assert train["walk/a"]["subject"] == b"3"
+    written = np.load(raw / "walk/a.npz")["joints"].astype(np.float32)
+    np.testing.assert_array_equal(train["walk/a"]["joints"][:, :1], written)
+    np.testing.assert_array_equal(train["walk/a"]["joints"][:, 1], 0)
+    assert dict(found.metadata) == {
+        "layout": "coco_17",
+        "channels": "xyz",
+        "scale": 1.0,
+        "train_split": "train",
+        "test_split": "test",
+        "longest": 6,
+        "sequences": {"train": 2, "test": 1},
+    }
+    assert left_out(tmp_path / "out") == []
+
+
+def test_a_zip_is_the_same_as_its_folder(raw, tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for path in raw.rglob("*.npz"):
+            archive.write(path, path.relative_to(raw))
+    run(raw, tmp_path / "folder")
+    run(tmp_path / "set.zip", tmp_path / "zip")
+    assert everything(tmp_path / "folder") == everything(tmp_path / "zip")
+
+
+def test_a_table_of_labels_and_names_of_classes(raw, tmp_path):
+    (raw / "labels.csv").write_text("name,label,split\nwalk/a,1,b\nwalk/b,0,a\nc,1,b\nd,0,a\n")
+    (raw / "classes.txt").write_text("sit\nstand\nlie\n")
+    rows = run(raw, tmp_path / "out", train_split="b", test_split="a")
+    assert counts(rows) == {"train": 2, "test": 1}
+    assert info(tmp_path / "out").features["label"].names == ["sit", "stand", "lie"]
+    assert examples(tmp_path / "out", "test")["walk/b"]["label"] == 0
+    ((absent,),) = [left_out(tmp_path / "out")]
+    assert (absent["name"], absent["why"]) == ("d", "a row of the table, but no file of that name")
+    (raw / "labels.csv").write_text("name,label\nwalk/a,1\nwalk/b,0\n")
+    with pytest.raises(BadFile, match=r"c\.npz: found no row for it; expected .*'c' in .*labels"):
+        run(raw, tmp_path / "other")
+
+
+def test_sequences_that_tell_nothing_are_for_pretraining(tmp_path, capsys):
+    for name in "ab":
+        custom_sets.write_npz(tmp_path / "raw", name, label=None, split=None)
+    assert counts(run(tmp_path / "raw", tmp_path / "out")) == {"train": 2, "test": 0}
+    assert "no sequence says its split; all are for training" in capsys.readouterr().out
+    assert info(tmp_path / "out").features["label"].names == ["unlabelled"]
+    with pytest.raises(UserError, match="found the splits train; expected 'test'"):
+        records.Records("", str(tmp_path / "out/custom/mine"), "test", None, 100)
+
+
+@pytest.fixture
+def exchange(tmp_path):
+    return custom_sets.write_pickle(tmp_path / "raw" / "set.pkl", custom_sets.exchange())
+
+
+def test_a_pickle(exchange, tmp_path):
+    rows = run(exchange, tmp_path / "out", channels="xyc")
+    assert counts(rows) == {"train": 8, "test": 4}
+    run(exchange.parent, tmp_path / "folder", channels="xyc")
+    assert everything(tmp_path / "out") == everything(tmp_path / "folder")
+    content = custom_sets.exchange()
+    train = examples(tmp_path / "out", "train")
+    assert set(train) == set(content["split"]["sub_train"])
+    for entry in content["annotations"]:
+        if entry["frame_dir"] in train:
+            example = train[entry["frame_dir"]]
+            bodies = len(entry["keypoint"])
+            expected = entry["keypoint"].swapaxes(0, 1)
+            np.testing.assert_array_equal(example["joints"][:, :bodies, :, :2], expected)
+            np.testing.assert_array_equal(example["joints"][:, bodies:], 0)
+            assert example["label"] == entry["label"]
+    assert info(tmp_path / "out").features["joints"].shape == (None, 2, 17, 3)
+
+
+def test_a_pickle_without_its_confidences_and_scaled(exchange, tmp_path):
+    run(exchange, tmp_path / "out", channels="xy", scale="0.5")
+    entry = custom_sets.annotation(1, label=1)
+    joints = examples(tmp_path / "out", "train")["S001"]["joints"]
+    np.testing.assert_array_equal(joints[:, 0], entry["keypoint"][0].astype(np.float32) / 2)
+
+
+def test_same_bytes_from_any_number_of_workers(tmp_path):
+    content = custom_sets.exchange(40)  # two chunks
+    exchange = custom_sets.write_pickle(tmp_path / "set.pkl", content)
+    run(exchange, tmp_path / "one", channels="xyc")
+    run(exchange, tmp_path / "two", channels="xyc", num_workers=2)
+    assert everything(tmp_path / "one") == everything(tmp_path / "two")
+
+
+def test_splits_of_a_pickle_are_chosen_by_name(tmp_path, capsys):
+    content = custom_sets.exchange()
+    names = [entry["frame_dir"] for entry in content["annotations"]]
+    content["split"] |= {"view_train": names[:5], "view_val": names[5:10], "both": names}
+    exchange = custom_sets.write_pickle(tmp_path / "set.pkl", content)
+    with pytest.raises(UserError, match="--train_split=sub_train --test_split=sub_val; --train_sp"):
+        run(exchange, tmp_path / "out", channels="xyc")
+    how = {"channels": "xyc", "train_split": "view_train", "test_split": "view_val"}
+    assert counts(run(exchange, tmp_path / "out", **how)) == {"train": 5, "test": 5}
+    assert "note: 2 sequences are neither in 'view_train' nor" in capsys.readouterr().out
+    with pytest.raises(UserError, match="5 sequences are in the splits view_train and both"):
+        run(exchange, tmp_path / "other", **how | {"test_split": "both"})
+    with pytest.raises(UserError, match="--test_split is 'x'; the data has: sub_train, sub_val"):
+        run(exchange, tmp_path / "other", **how | {"test_split": "x"})
+    assert everything(tmp_path / "other") == {}
+
+
+def test_who_has_no_body_or_no_annotation_is_left_out(tmp_path):
+    content = custom_sets.exchange()
+    content["annotations"][4]["keypoint"] = np.zeros_like(content["annotations"][4]["keypoint"])
+    content["annotations"][4]["keypoint_score"][:] = 0
+    content["split"]["sub_val"].append("gone")
+    exchange = custom_sets.write_pickle(tmp_path / "set.pkl", content)
+    assert counts(run(exchange, tmp_path / "out", channels="xyc")) == {"train": 7, "test": 4}
+    first, second = left_out(tmp_path / "out")
+    assert (first["name"], first["why"]) == ("S004", "no body in any frame")
+    assert (second["name"], second["why"]) == ("gone", "named in a split, but has no annotation")
+
+
+@pytest.fixture
+def bad(raw, exchange):
+    """Sets with one bad sequence each, and its name."""
+    custom_sets.write_npz(raw, "b.ad", joints=np.full((4, 1, 17, 3), np.nan))
+    content = custom_sets.exchange()
+    content["annotations"][4]["keypoint"] = np.zeros((1, 5, 18, 2))
+    shutil.rmtree(exchange.parent / "walk")
+    folder = exchange.parent.parent / "pickle"
+    npz = exchange.parent.parent / "npz"
+    npz.mkdir()
+    for path in exchange.parent.glob("*.npz"):
+        path.rename(npz / path.name)
+    return {
+        "b.ad": (npz, {"channels": "xyz"}, 1),
+        "S004": (
+            custom_sets.write_pickle(folder / "set.pkl", content),
+            {"channels": "xyc"},
+            11,
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["b.ad", "S004"])
+def test_a_bad_sequence_leaves_nothing_behind_or_is_skipped(bad, tmp_path, name):
+    source, how, others = bad[name]
+    if name == "b.ad":  # the only other file tests
+        how = how | {"test_split": "test"}
+    with pytest.raises(BadFile, match=name):
+        run(source, tmp_path / "out", **how)
+    assert everything(tmp_path / "out") == {}
+    rows = run(source, tmp_path / "out", on_bad_file="skip", **how)
+    assert sum(counts(rows).values()) == others
+    (sample,) = left_out(tmp_path / "out")
+    assert sample["name"] == name
+    assert sample["why"].startswith("bad file: ")
+
+
+def test_two_sets_side_by_side(raw, exchange, tmp_path):
+    for path in (raw / "walk", raw / "c.npz"):
+        path.rename(tmp_path / path.name)
+    (tmp_path / "npz").mkdir()
+    (tmp_path / "walk").rename(tmp_path / "npz" / "walk")
+    run(tmp_path / "npz", tmp_path / "out", train_split="train")
+    before = everything(tmp_path / "out")
+    run(exchange, tmp_path / "out", name="other", channels="xyc")
+    assert before.items() <= everything(tmp_path / "out").items()
+
+
+def test_prepared_records_stay_and_are_not_mixed(raw, tmp_path, capsys):
+    first = run(raw, tmp_path / "out")
+    before = everything(tmp_path / "out")
+    assert run(tmp_path / "gone", tmp_path / "out") == first
+    assert "already prepared" in capsys.readouterr().out
+    assert run(tmp_path / "gone", tmp_path / "out", train_split="train") == first
+    for options in (
+        {"channels": "xy"},
+        {"layout": "openpose_18"},
+        {"scale": "0.001"},
+        {"test_split": "val"},
+    ):
+        ((key, value),) = options.items()
+        with pytest.raises(UserError, match=rf"made with {{'{key}': .*asked for: .*{value}.*over"):
+            run(raw, tmp_path / "out", **options)
+    assert everything(tmp_path / "out") == before
+    run(raw, tmp_path / "out", scale="0.001", overwrite=True)
+    assert dict(info(tmp_path / "out").metadata)["scale"] == 0.001
+
+
+def test_a_layout_of_ones_own(tmp_path):
+    layout = tmp_path / "puppet.json"
+    layout.write_text(json.dumps(PUPPET))
+    custom_sets.write_npz(tmp_path / "raw", joints=np.ones((4, 5, 3)))
+    run(tmp_path / "raw", tmp_path / "out", layout=str(layout))
+    assert dict(info(tmp_path / "out").metadata)["layout"] == PUPPET
+    assert info(tmp_path / "out").features["joints"].shape == (None, 1, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": ""}, "needs --name"),
+        ({"layout": ""}, "needs --layout"),
+        ({"channels": ""}, "needs --channels"),
+        ({"name": "a/b"}, "--name is 'a/b'; expected letters"),
+        ({"channels": "xyzc"}, "--channels is 'xyzc'; expected xyz, xy, xyc"),
+        ({"layout": "coco"}, "--layout is 'coco'; expected one of ntu_25"),
+        ({"scale": "mm"}, "--scale is 'mm'; expected a number above 0"),
+        ({"scale": "-1"}, "--scale is '-1'"),
+        ({"gaps": "true_time"}, "--gaps does not apply to custom"),
+    ],
+)
+def test_settings_that_do_not_exist(raw, tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        run(raw, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_that_are_no_set(raw, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("hello")
+    with pytest.raises(UserError, match=r"\(\*\.npz\).*there is none among 1 file"):
+        run(tmp_path / "texts", tmp_path / "out")
+    custom_sets.write_pickle(raw / "set.pkl", custom_sets.exchange(1))
+    with pytest.raises(UserError, match=r"one pickle, or \.npz files alone"):
+        run(raw, tmp_path / "out")
+    (raw / "set.pkl").unlink()
+    for folder in ("walk", "."):
+        (raw / folder / "labels.csv").write_text("name,label\n")
+    with pytest.raises(UserError, match=r"expected at most one labels\.csv"):
+        run(raw, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_metres_that_are_none_are_noticed(tmp_path, capsys):
+    joints = 1000 * np.random.default_rng(0).normal(size=(4, 17, 3))
+    custom_sets.write_npz(tmp_path / "raw", joints=joints)
+    run(tmp_path / "raw", tmp_path / "out")
+    assert "expected metres. --scale=0.001" in capsys.readouterr().out
+    run(tmp_path / "raw", tmp_path / "scaled", scale="0.001")
+    assert "expected metres" not in capsys.readouterr().out
+
+
+def test_the_builder_says_how_it_is_used(tmp_path):
+    with pytest.raises(UserError, match="prepare --dataset=custom"):
+        tfds.builder("custom", data_dir=tmp_path)
+    assert set(skeleton.CHANNELS) == {"xyz", "xy", "xyc"}
