@@ -114,4 +114,6 @@ def _input(
         max_frames=pretraining.input.max_frames,
         num_bodies=num_bodies,
         test_fraction=test_fraction,
+        # Another one than STREAMS knows is written down, and refused when the file is read.
+        stream=pretraining.input.get("stream", "joint"),
     )
