@@ -218,8 +218,8 @@ def train_view(
 ) -> jax.Array:
     """What pre-training sees of a clip: random crop and resize, one random rotation, its stream.
 
-    `max_angles` of zeros leave the rotation out; `confidence`: see `rotate`. `stream`, `parents`: see
-    `to_stream`; motion is from frame to frame of the view, not of the recording. Returns
+    `max_angles` of zeros leave the rotation out; `confidence`: see `rotate`; `stream`, `parents`:
+    see `to_stream`. Motion is from frame to frame of the view, not of the recording. Returns
     (num_frames, V, C) or (num_frames, M, V, C).
     """
     key_crop, key_rotation = jax.random.split(key)
@@ -239,7 +239,7 @@ def test_view(
     fraction: float,
     stream: str,
     parents: tuple[int, ...],
-    confidence: bool = False,  # noqa: PT028: this is no test
+    confidence: bool = False,  # noqa: PT028
 ) -> jax.Array:
     """What evaluation sees of a clip: the centre crop, resized, as its stream; no rotation."""
     view = centre_crop_resize(clip, length, num_frames, fraction)

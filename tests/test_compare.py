@@ -129,7 +129,7 @@ def test_a_row_whose_results_are_gone_is_judged_again(finished, monkeypatch, tmp
     folder, rows = finished
     copy = tmp_path / "two"
     shutil.copytree(folder, copy)
-    (copy / "mamp" / "knn" / "results.json").unlink()
+    shutil.rmtree(copy / "mamp" / "knn")
     one_device(monkeypatch)
     seen = watched(monkeypatch)
     # Not while another row is asked for.

@@ -16,7 +16,6 @@ from amr_jax.models import heads
 from tests import tiny_models
 from tests.tiny_models import padded
 
-
 JOINT = {"stream": "joint", "parents": ()}
 
 

@@ -94,8 +94,9 @@ def test_an_absent_body_has_a_target_of_zeros(normalisation):
 def test_the_frames_of_a_patch_need_to_be_several_to_be_normalised_over():
     config = small.config("skeleton_mae", {"patch_len": 1}, normalisation="patch_timestamps")
     method = methods.build(config)
+    keys = {"params": jax.random.key(0), **small.keys(method)}
     with pytest.raises(UserError, match=r"'patch_timestamps' .* which has one here.*patch_len"):
-        jax.eval_shape(method.init, small.keys(method), small.clips())
+        jax.eval_shape(method.init, keys, small.clips())
 
 
 def test_targets_are_float32_and_carry_no_gradient():

@@ -75,7 +75,7 @@ def test_half_precision_keeps_what_moves_far_from_the_camera(params):
     # Uncentred sets (PKU-MMD) stand 3 m away, where bfloat16 numbers are 16 mm apart. A bias that
     # has learned the distance takes it off before anything is rounded.
     still = jnp.broadcast_to(0.1 * CLIPS[:, :1], CLIPS.shape)
-    wave = 0.002 * jnp.sin(jnp.arange(12.0))[:, None, None]  # 2 mm
+    wave = 0.02 * jnp.sin(jnp.arange(12.0))[:, None, None]  # 2 cm
     kernel = params["patch_embed"]["kernel"]
     layer = {"kernel": kernel, "bias": -3 * kernel.sum(0)}
     apply = jax.jit(Encoder(**SIZES, dtype=jnp.bfloat16).apply)
@@ -86,7 +86,7 @@ def test_half_precision_keeps_what_moves_far_from_the_camera(params):
     far = embed(still + 3 + wave) - embed(still + 3)
     exact = wave[:, 0, 0].reshape(4, 3).repeat(3, axis=1) @ kernel  # of each time
     error = far.reshape(3, 4, 5, 16).astype(jnp.float32) - exact[:, None]
-    assert jnp.square(error).mean() < 0.2 * jnp.square(exact).mean()
+    assert jnp.square(error).mean() < 0.03 * jnp.square(exact).mean()
 
 
 def test_gradient_reaches_the_embeddings_of_visible_patches_only(params):
