@@ -138,9 +138,10 @@ def test_a_view_is_rotated_shifted_and_sometimes_mirrored():
 def test_only_joints_are_shifted(stream):
     method = methods.build(small.config("sjepa", input_stream=stream, view_shift=0.5))
     clips = CLIPS.at[:, :, 0].set(0)  # the root's bone; joint 0 mirrors itself
-    view = jax.jit(lambda: method.apply({}, clips, rngs=small.keys(method), method="view"))()
+    rngs = small.keys(method)
+    mirror, view = jax.jit(lambda: method.apply({}, clips, rngs=rngs, method="views"))()
     assert view[:, :, 0].any() == (stream == "joint")
-    assert not np.allclose(view, clips)  # rotated and mirrored all the same
+    assert not np.allclose(view, mirror)  # rotated all the same
 
 
 def test_the_centre_starts_at_zero_and_stays_where_nothing_may_change():
