@@ -184,9 +184,10 @@ def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
     config.scratch.input.centre = scratch.input.centre
     config.scratch.input.max_frames = scratch.input.max_frames
 
-    if name in SMALL:
+    if name in SMALL:  # a fraction of the steps: a higher rate, and less to regularise
         config.epochs = 30
         config.batch_size = 32
+        config.optim.lr = 1e-3
         config.drop_path = 0.1
         config.head.hidden = 512
     if runlocal:
