@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 import ml_collections
 from etils import epath
 
-from amr_jax import costs, evaluate, methods, metrics, pretrain, workdir
+from amr_jax import costs, evaluate, methods, metrics, pretrain, subject, workdir
 from amr_jax.command import run_with_config
 from amr_jax.comparison import budget, rows, tables
 from amr_jax.errors import UserError
@@ -160,7 +160,7 @@ def judged(folder: epath.Path, protocol: ml_collections.ConfigDict) -> dict:
     path = folder / config.protocol / evaluate.RESULTS_FILE
     if not path.exists():
         return evaluate.run(config, path.parent)
-    config = evaluate.resolve(config, workdir.read_config(folder))
+    config = subject.resolve(config, workdir.read_config(folder))
     # Its own folder's parent by construction: the comparison may have been moved.
     workdir.refuse_another(path.parent, config, evaluate.FREE_KEYS | {"pretrained"})
     return json.loads(path.read_text())

@@ -8,7 +8,17 @@ import ml_collections
 import numpy as np
 import pytest
 
-from amr_jax import compare, datasets, evaluate, methods, pretrain, protocols, records, workdir
+from amr_jax import (
+    compare,
+    datasets,
+    evaluate,
+    methods,
+    pretrain,
+    protocols,
+    records,
+    subject,
+    workdir,
+)
 from amr_jax.comparison import rows
 from amr_jax.errors import UserError
 from tests.comparison import handmade
@@ -136,9 +146,9 @@ def test_a_protocol_reads_every_key(protocol, tmp_path, monkeypatch):
     trained_unread(get_config("amr", "nwucla,runlocal"), tmp_path / "run", monkeypatch)
     config = get_config(protocol, "nwucla,runlocal")
     config.pretrained = str(tmp_path / "run")
-    config = evaluate.resolve(config, workdir.read_config(tmp_path / "run"))
-    resolve = evaluate.resolve
-    monkeypatch.setattr(evaluate, "resolve", lambda given, _: given)
+    config = subject.resolve(config, workdir.read_config(tmp_path / "run"))
+    resolve = subject.resolve
+    monkeypatch.setattr(subject, "resolve", lambda given, _: given)
     unread = unread_keys(config, lambda c: evaluate.run(c, tmp_path / "results"), monkeypatch)
     if "scratch" in config:
         # A section that is read where no run is named, and only there.
@@ -158,8 +168,8 @@ def unread_from_scratch(config, resolve, folder, monkeypatch) -> list[str]:
 
     config.pretrained, config.dtype = "", "auto"
     config.data_dir = config.scratch.data_dir = "somewhere"
-    config = resolve(config, evaluate.source(config)[1])
-    monkeypatch.setattr(evaluate, "resolve", lambda given, _: given)
+    config = resolve(config, subject.source(config)[1])
+    monkeypatch.setattr(subject, "resolve", lambda given, _: given)
     monkeypatch.setitem(evaluate.PROTOCOLS, config.protocol, look)
     return unread_keys(config, lambda c: evaluate.run(c, folder / "scratch"), monkeypatch)
 

@@ -17,6 +17,7 @@ from amr_jax import (
     records,
     score_file,
     skeleton,
+    subject,
     trained,
     workdir,
 )
@@ -121,7 +122,7 @@ def test_the_stream_is_the_pretraining_runs():
 
     def seen(stream):
         pretraining.input.stream = stream
-        views = evaluate.views(knn.get_config("nwucla"), pretraining).values()
+        views = subject.views(knn.get_config("nwucla"), pretraining).values()
         return [np.asarray(view(jax.random.key(0), clip, 60)) for view in views]
 
     parents = skeleton.KINECT_20.parents

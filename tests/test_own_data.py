@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from absl import flags
 
-from amr_jax import datasets, evaluate, methods, prepare, pretrain, records, workdir
+from amr_jax import (
+    datasets,
+    evaluate,
+    methods,
+    prepare,
+    pretrain,
+    records,
+    subject,
+    transfer,
+    workdir,
+)
 from amr_jax.comparison import rows
 from amr_jax.errors import UserError
 from tests import custom_sets
@@ -154,7 +164,8 @@ def test_another_set_of_other_channels_is_refused(own, tmp_path):
     probe = get_config("linear", f"{tmp_path}/custom/space")
     probe.pretrained = "run"
     with pytest.raises(UserError, match=r"has joints of xyz; .* trained on .*mine, with xyc"):
-        evaluate.resolve(probe, get_config("amr", str(own)))
+        run = get_config("amr", str(own))
+        transfer.settings(subject.resolve(probe, run), run)
 
 
 @pytest.mark.parametrize(
