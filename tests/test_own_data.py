@@ -163,9 +163,10 @@ def test_another_set_of_other_channels_is_refused(own, tmp_path):
     prepare.prepare("custom", exchange, tmp_path, **how)
     probe = get_config("linear", f"{tmp_path}/custom/space")
     probe.pretrained = "run"
+    run = get_config("amr", str(own))
+    probe = subject.resolve(probe, run)
     with pytest.raises(UserError, match=r"has joints of xyz; .* trained on .*mine, with xyc"):
-        run = get_config("amr", str(own))
-        transfer.settings(subject.resolve(probe, run), run)
+        transfer.settings(probe, run)
 
 
 @pytest.mark.parametrize(
