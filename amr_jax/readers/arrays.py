@@ -5,12 +5,12 @@ What the numbers of a joint are is never guessed: three may be x, y, z or x, y a
 
 import dataclasses
 import io
-import math
 import zipfile
 
 import numpy as np
 
 from amr_jax.errors import BadFile
+from amr_jax.readers import numpy_files
 from amr_jax.skeleton import num_coordinates
 
 # What one array may unpack to: hours of two persons.
@@ -137,25 +137,10 @@ def read_npz(data: bytes, names: tuple[str, ...], path: object) -> dict[str, np.
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: object) -> np.ndarray:
-    """One member; what its header claims is held against the bytes that are there."""
+    """One member."""
     if info.file_size > MAX_BYTES:
         raise BadFile(
             path, f"{info.filename} of {info.file_size:,} bytes", f"at most {MAX_BYTES:,}"
         )
     with archive.open(info) as file:
-        content = io.BytesIO(file.read(info.file_size + 1))
-    version = np.lib.format.read_magic(content)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read_header is None:
-        raise BadFile(path, f"{info.filename} of version {version}", "an array of numbers or text")
-    shape, _, dtype = read_header(content)
-    if dtype.hasobject:
-        raise BadFile(path, f"Python objects in {info.filename}", "an array of numbers or text")
-    there = len(content.getbuffer()) - content.tell()
-    if math.prod(shape) * dtype.itemsize != there:
-        raise BadFile(path, f"{there:,} bytes in {info.filename}", f"{shape} elements of {dtype}")
-    content.seek(0)
-    return np.lib.format.read_array(content, allow_pickle=False)
+        return numpy_files.from_npy(file.read(info.file_size + 1), f"{path}!{info.filename}")

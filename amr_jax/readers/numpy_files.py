@@ -26,7 +26,9 @@ def read(raw: files.RawFile) -> np.ndarray:
         numbers that are not finite in float32.
     """
     data = raw.read()
-    array = _array(raw, _member(raw, data) if raw.name.lower().endswith(".npz") else data)
+    array = from_npy(_member(raw, data) if raw.name.lower().endswith(".npz") else data, raw)
+    if array.dtype.kind not in "fiu":
+        raise BadFile(raw, f"an array of {array.dtype}", _EXPECTED)
     if array.ndim == 3:
         array = array[:, None]
     if array.ndim != 4 or 0 in array.shape:
@@ -63,8 +65,18 @@ def _member(raw: files.RawFile, data: bytes) -> bytes:
         )
 
 
-def _array(raw: files.RawFile, data: bytes) -> np.ndarray:
-    """The array of a `.npy`; `np.load` would set aside what the header claims."""
+def from_npy(data: bytes, path: object) -> np.ndarray:
+    """The array of a `.npy`: numbers or text.
+
+    What its header claims is held against the bytes that are there; `np.load` would set it aside.
+
+    Args:
+      data: the whole file.
+      path: what to call it in an error.
+
+    Raises:
+      BadFile: no such file, cut short, or Python objects.
+    """
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
@@ -74,12 +86,12 @@ def _array(raw: files.RawFile, data: bytes) -> np.ndarray:
         }[version]
         shape, fortran_order, dtype = header(stream)
     except Exception as error:  # whatever NumPy makes of a damaged header
-        raise BadFile(raw, "no header of a .npy file", "an array as np.save writes it") from error
-    if dtype.kind not in "fiu":
-        raise BadFile(raw, f"an array of {dtype}", _EXPECTED)
+        raise BadFile(path, "no header of a .npy file", "an array as np.save writes it") from error
+    if dtype.hasobject:
+        raise BadFile(path, "an array of Python objects", "an array of numbers or text")
     content = data[stream.tell() :]
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content):
         found = f"{len(content):,} bytes of numbers"
         expected = f"{shape} {dtype}, as its header says"
-        raise BadFile(raw, found, expected, hint="The file was cut short, or never completed.")
+        raise BadFile(path, found, expected, hint="The file was cut short, or never completed.")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")

@@ -77,7 +77,7 @@ def bomb():
         ("a.npy", npy(JOINTS)[:20], r"no header"),
         ("a.npy", claiming((10**6, 10**6, 25, 3)), r"found 8 bytes of numbers"),
         ("a.npy", claiming((-1, -2)), r"found 8 bytes of numbers"),
-        ("a.npy", npy(np.array([{}]), allow_pickle=True), r"an array of object"),
+        ("a.npy", npy(np.array([{}]), allow_pickle=True), r"an array of Python objects"),
         ("a.npy", npy(np.array(["left"])), r"an array of <U4"),
         ("a.npy", npy(JOINTS[0, 0]), r"shape \(4, 3\); expected .*\(T, M, V, C\), or \(T, V, C\)"),
         ("a.npy", npy(JOINTS[:0]), r"shape \(0, 3, 4, 3\)"),
@@ -91,7 +91,7 @@ def bomb():
         ("a.npz", npz(x=JOINTS)[:-30], r"no complete \.npz"),
         ("a.npz", npz(x=JOINTS, y=JOINTS), r"arrays x, y; expected one array, or one called 'joi"),
         ("a.npz", npz(), r"arrays \(none\)"),
-        ("a.npz", npz(joints=np.array(None)), r"an array of object"),
+        ("a.npz", npz(joints=np.array(None)), r"an array of Python objects"),
         ("a.npz", bomb(), r"68,157,440 bytes; expected at most 67,108,864"),
     ],
 )
