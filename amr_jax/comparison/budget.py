@@ -1,8 +1,9 @@
 """The same wall-clock time of training for every row: how many epochs that is, by a short run.
 
-A row's short run is pre-training as it will be, data, reports and checkpoints included; as
-everywhere, what compiles does not count (`metrics.TrainingClock`). What it found is written down,
-so that a row that is started again trains for as many epochs as it began with.
+A row's short run is pre-training as it will be, data, reports and checkpoints included, but for the
+steps of a dispatch: they begin with few, and grow until enough time is measured. As everywhere,
+what compiles does not count (`metrics.TrainingClock`). What it found is written down, so that a row
+that is started again trains for as many epochs as it began with.
 """
 
 import json
@@ -19,6 +20,7 @@ from amr_jax.errors import UserError
 FILE = "calibration.json"
 _FOLDER = "calibration"
 _DISPATCHES = 6  # of which the first one or two compile
+_STEPS = 5  # of a dispatch of the first run: on a slow machine, long ones outlast the budget
 _ENOUGH_SECONDS = 20.0  # timed; of a small budget, a tenth is enough
 
 
@@ -64,15 +66,22 @@ def measure(config: ml_collections.ConfigDict, seconds: float, folder: os.PathLi
     """
     trials = epath.Path(folder) / _FOLDER
     enough = min(_ENOUGH_SECONDS, seconds / 10)
-    epochs, last = _first_epochs(config), {"timed_seconds": 0.0}
+    steps, epochs, last = min(_STEPS, config.steps_per_dispatch), 1, {"timed_seconds": 0.0}
     while last["timed_seconds"] < enough:
+        epochs = max(epochs, _epochs_of(_DISPATCHES * steps, config))
         metrics.say(f"calibration: {epochs} epochs, to see how many are {seconds:,.0f} s")
         short = ml_collections.ConfigDict(config.copy_and_resolve_references())
+        short.steps_per_dispatch = steps
         rows.set_epochs(short, epochs)
-        pretrain.run(short, trials / str(epochs))
-        last = metrics.read_metrics(trials / str(epochs))[-1]
+        trial = trials / f"{epochs}_{steps}"
+        pretrain.run(short, trial)
+        last = metrics.read_metrics(trial)[-1]
         # Should that have been too short: by half longer than what it took seems to ask for.
-        epochs = math.ceil(1.5 * epochs * enough / max(last["timed_seconds"], enough / 20))
+        growth = 1.5 * enough / max(last["timed_seconds"], enough / 20)
+        if steps < config.steps_per_dispatch:
+            steps = min(math.ceil(steps * growth), config.steps_per_dispatch)
+        else:
+            epochs = math.ceil(epochs * growth)
     found = {
         "seconds": seconds,
         "timed_seconds": last["timed_seconds"],
@@ -97,8 +106,7 @@ def training_records(config: ml_collections.ConfigDict) -> records.Records:
     )
 
 
-def _first_epochs(config: ml_collections.ConfigDict) -> int:
-    """Whole epochs that hold `_DISPATCHES` dispatches."""
+def _epochs_of(steps: int, config: ml_collections.ConfigDict) -> int:
+    """Whole epochs that hold so many steps."""
     # A sequence has at least one body: there are no fewer units than sequences.
-    sequences = _DISPATCHES * config.steps_per_dispatch * config.batch_size
-    return math.ceil(sequences / len(training_records(config)))
+    return math.ceil(steps * config.batch_size / len(training_records(config)))

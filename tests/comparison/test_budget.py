@@ -33,22 +33,32 @@ def short_run(seen):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "trials"),
-    # 6 dispatches of 2 steps of 16 of 40 sequences are 4.8 epochs, 23 steps of them timed: 2.9 s. A
-    # budget of 100 s asks for 10 s; 1000 s for 20.
-    [(10, [5]), (100, [5, 27]), (1000, [5, 53])],
+    ("seconds", "dispatch", "trials"),
+    [
+        # 6 dispatches of 2 steps of 16 of 40 sequences are 4.8 epochs, 23 steps of them timed: 2.9
+        # s. A budget of 100 s asks for 10 s; 1000 s for 20.
+        (10, 2, [(5, 2)]),
+        (100, 2, [(5, 2), (27, 2)]),
+        (1000, 2, [(5, 2), (53, 2)]),
+        # Of 50 steps it would be 300 at once: 6 of 5 come first, 12 epochs, 58 steps in 7.25 s.
+        (10, 50, [(12, 5)]),
+        (100, 50, [(12, 5), (27, 11)]),
+    ],
 )
-def test_a_short_run_decides_and_leaves_a_file(tiny_ucla, tmp_path, monkeypatch, seconds, trials):
+def test_a_short_run_decides_and_leaves_a_file(
+    tiny_ucla, tmp_path, monkeypatch, seconds, dispatch, trials
+):
     seen = []
     monkeypatch.setattr(budget.pretrain, "run", short_run(seen))
     config = amr.get_config("nwucla,runlocal")
     config.data_dir, config.input.split = str(tiny_ucla), "train"
+    config.steps_per_dispatch = dispatch
     assert budget.stored(tmp_path) is None
     epochs = budget.measure(config, seconds, tmp_path)
     assert epochs == pytest.approx(seconds * 8 / 5)
     assert budget.stored(tmp_path) == epochs
     assert [path.name for path in tmp_path.iterdir()] == [budget.FILE]
-    assert [short.epochs for short in seen] == trials
+    assert [(short.epochs, short.steps_per_dispatch) for short in seen] == trials
     assert seen[0].checkpoint == config.checkpoint  # saving takes time, too
     assert config.epochs == 2
 
