@@ -90,7 +90,8 @@ def padded(model: Model, sequences: list[np.ndarray]) -> tuple[np.ndarray, np.nd
 def save_run(folder: os.PathLike | str) -> dict:
     """Makes a workdir as pre-training leaves it, step 7, of noise; returns the parameters."""
     config = small.config("skeleton_mae", {"num_joints": 20, "channels": 3})
-    config |= {"dataset": "nwucla", "input": {"centre": True, "max_frames": MAX_FRAMES}}
+    config["dataset"] = "nwucla"
+    config["input"] |= {"centre": True, "max_frames": MAX_FRAMES}
     params = noisy(methods.build(config), small.clips(joints=20))
     workdir.start(folder, ConfigDict(config), set())
     checkpoints = checkpoint.Checkpoints(folder, keep=1)

@@ -21,6 +21,7 @@ def build(state, method="mamp"):
     sections = mamp.sizes(state).settings(published.HEADS)
     model = {**sections["model"], "num_visible": 6}
     config = {"method": method, "dtype": "float32", "attention_kernel": "xla"}
+    config["input"] = {"stream": "joint"}
     return methods.build({**config, "encoder": sections["encoder"], "model": model})
 
 
