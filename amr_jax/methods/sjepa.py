@@ -38,20 +38,20 @@ def distribution_loss(
 class SJEPA(MaskedMethod):
     """Encodes the visible patches of a transformed view, predicts a target encoder's tokens.
 
-    The target encoder is a moving average of the encoder and sees the whole clip; the encoder sees
-    it rotated and shifted at random. Half of the clips are mirrored, for both: nobody could tell
-    from the visible patches of one whether the other is. Whether both should be rotated and shifted
-    alike is not stated: `shared_view`. The centre of the targets is a moving average in the
-    collection `state`.
+    The target encoder is a moving average of the encoder and sees the whole clip as it came; the
+    encoder sees it rotated, shifted and mirrored at random. Whether both should see the same view
+    is not stated: `shared_view`. Nor is where the mask comes from: here, from the clip as it came,
+    also for a mirrored view. With both mirrored alike, and the mask to it, NW-UCLA gave far less
+    (README). The centre of the targets is a moving average in the collection `state`.
 
     Attributes, beside those of `MaskedMethod`:
       view_angles: radians about x, y, z, the bounds of a random rotation; zeros: none.
       view_shift: metres (in an image, body sizes), the bound of a random translation along each
         axis; 0: none. Moving a body changes neither its bones nor its motion: those streams are
         left as they are.
-      view_mirror: the joint on the other side for every joint: half of the clips are left-right
+      view_mirror: the joint on the other side for every joint: half of the views are left-right
         flipped; (): none.
-      shared_view: the target encoder sees the clip rotated and shifted, too.
+      shared_view: the target encoder sees the transformed view, too.
       target_temperature, prediction_temperature: of the two softmaxes.
       centre_momentum: share that the centre keeps of itself at a step.
       momentum_start, momentum_end: see `momentum.cosine`.
@@ -93,21 +93,20 @@ class SJEPA(MaskedMethod):
             f"{self.encoder.num_joints} joints once, or ().",
         )
 
-    def views(self, clips: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The clips (B, T, V, C), some of them mirrored; and those rotated and shifted."""
+    def view(self, clips: jax.Array) -> jax.Array:
+        """The clips (B, T, V, C), each transformed at random."""
 
         def one(key, clip):
-            keys = jax.random.split(key, 3)
+            keys, view = jax.random.split(key, 3), clip
             confidence = self.encoder.confidence
-            if self.view_mirror:
-                clip = augment.random_mirror(keys[0], clip, self.view_mirror)
-            view = clip
             if any(self.view_angles):
-                view = augment.random_rotate(keys[1], view, self.view_angles, confidence)
+                view = augment.random_rotate(keys[0], view, self.view_angles, confidence)
+            if self.view_mirror:
+                view = augment.random_mirror(keys[1], view, self.view_mirror)
             if self.view_shift and self.input_stream == "joint":
                 shifted = augment.random_shift(keys[2], view, self.view_shift, confidence)
                 view = jnp.where(clip.any(), shifted, view)  # an absent body stays zero
-            return clip, view
+            return view
 
         return jax.vmap(one)(jax.random.split(self.make_rng("view"), len(clips)), clips)
 
@@ -125,8 +124,8 @@ class SJEPA(MaskedMethod):
           The loss, and metrics: `loss`, `target_std` (of the targets over bodies and patches, mean
           over features). Random streams: those of `AMR`, and `view`.
         """
-        clips, view = self.views(clips)
         ids_keep = self.draw_mask(clips)
+        view = self.view(clips)
         tokens, _ = self.encoder(view, ids_keep, deterministic)
         settings = {**self.decoder_settings(), "values": self.encoder.width}
         prediction = SelfAttentionDecoder(**settings)(tokens, ids_keep)

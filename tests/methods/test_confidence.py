@@ -74,7 +74,7 @@ def test_the_weights_of_amr_are_those_without_it_and_the_encoder_sees_it():
 
 def test_the_views_of_sjepa_leave_it():
     module = build("sjepa")
-    _, view = module.apply({}, ONE, rngs={"view": jax.random.key(0)}, method="views")
+    view = module.apply({}, ONE, rngs={"view": jax.random.key(0)}, method="view")
     mirrored = ONE[:, :, jnp.array(module.view_mirror)]
     for body in range(3):
         same = [np.array_equal(view[body, ..., 2], x[body, ..., 2]) for x in (ONE, mirrored)]
