@@ -32,13 +32,6 @@ def test_free_keys_may_change(tmp_path):
     assert workdir.read_config(tmp_path).input.mode == "y"
 
 
-def test_runs_from_before_there_were_streams_saw_joints(tmp_path):
-    workdir.start(tmp_path, config(method="amr"), set())
-    assert workdir.read_config(tmp_path).input.stream == "joint"
-    # They go on as such.
-    workdir.start(tmp_path, config(method="amr", input={"mode": "x", "stream": "joint"}), set())
-
-
 def test_a_folder_without_a_config_says_what_was_expected(tmp_path):
     with pytest.raises(UserError, match=r"config\.json: not found; expected the workdir"):
         workdir.read_config(tmp_path)
@@ -69,11 +62,16 @@ def test_write_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
     assert path.read_text() == "old"
 
 
-def test_a_run_from_before_there_were_confidences_goes_on(tmp_path):
-    old = config(method="amr", encoder={"channels": 3})
+def test_runs_from_before_there_were_streams_and_confidences_go_on(tmp_path):
+    old = config(method="amr", input={"mode": "x"}, encoder={"channels": 3})
     workdir.start(tmp_path, old, set())
+    assert workdir.read_config(tmp_path).input.stream == "joint"
     assert workdir.read_config(tmp_path).encoder.confidence is False
-    now = config(method="amr", encoder={"channels": 3, "confidence": False})
+    now = config(
+        method="amr",
+        input={"mode": "x", "stream": "joint"},
+        encoder={"channels": 3, "confidence": False},
+    )
     workdir.refuse_another(tmp_path, now, set())
     now.encoder.confidence = True
     with pytest.raises(UserError, match=r"config\.encoder\.confidence: False in the workdir, True"):
