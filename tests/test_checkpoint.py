@@ -75,7 +75,8 @@ def test_damage_is_named(tmp_path):
 def with_config(folder, **optim):
     from ml_collections import ConfigDict
 
-    workdir.start(folder, ConfigDict({"method": "amr", "optim": optim}), set())
+    content = {"method": "amr", "optim": optim, "input": {}, "encoder": {}}
+    workdir.start(folder, ConfigDict(content), set())
 
 
 def test_the_encoder_alone_and_its_average(tmp_path):
