@@ -32,6 +32,7 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
     config.input = ml_collections.ConfigDict()
     config.input.split = "train"  # or a part of it: 'train[:10%]'
     config.input.mode = "resident"  # or 'stream': the clips of a dispatch are in memory at once
+    config.input.storage = "int16"  # of the joints on the devices: 0.05 mm exact; or 'float32'
     config.input.bodies = "packed"  # or 'all': absent second bodies are encoded too, as published
     config.input.second_body = "zeros"  # with 'all': or 'repeat', as MAMP does on NTU-120
     config.input.stream = "joint"  # or 'bone', 'motion': what encoder and losses see of a clip

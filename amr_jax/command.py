@@ -9,6 +9,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from amr_jax import compilation
 from amr_jax.errors import UserError
 
 
@@ -47,6 +48,7 @@ def run_with_config(run: Callable[[ml_collections.ConfigDict, str], object], wor
     def main(argv: list[str]) -> None:
         if len(argv) > 1:
             raise UserError(f"unexpected arguments: {' '.join(argv[1:])}.")
+        compilation.keep_beside(folder.value)
         run(config.value, folder.value)
 
     app.run(main, flags_parser=_parse)

@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from amr_jax import sharding
+from amr_jax import fixed_point, sharding
 from amr_jax.records import Bodies, Records
 
 
@@ -84,18 +84,34 @@ class Resident:
 
     `arrays` go into the jitted step as an argument; `batches` yields small index arrays; `clips`
     runs inside the step.
+
+    Args:
+      bodies: the split.
+      slots: see `unit_slots`.
+      order: of the units.
+      mesh: the devices.
+      storage: 'float32', or 'int16' (`fixed_point`): half the memory.
     """
 
-    def __init__(self, bodies: Bodies, slots: np.ndarray, order: Order, mesh: Mesh):
+    def __init__(
+        self,
+        bodies: Bodies,
+        slots: np.ndarray,
+        order: Order,
+        mesh: Mesh,
+        storage: str = "float32",
+    ):
         self._mesh, self._order, self._max_length = mesh, order, int(bodies.length.max())
         # A body's number instead of its slot's: absent ones are −1 in both.
         body_of_slot = np.full(bodies.present.size + 1, -1, np.int32)
         body_of_slot[np.flatnonzero(bodies.present)] = np.arange(len(bodies.offset))
         self._units = body_of_slot[slots]
+        frames, of_bodies = bodies.frames, {"offset": bodies.offset, "length": bodies.length}
+        if storage == "int16":
+            frames, of_bodies["step"] = fixed_point.encode_bodies(bodies)
         self.arrays = {
-            "frames": put_frames(bodies.frames, mesh),
-            "offset": sharding.put(bodies.offset, sharding.replicated(mesh)),
-            "length": sharding.put(bodies.length, sharding.replicated(mesh)),
+            "frames": put_frames(frames, mesh),
+            **sharding.put(of_bodies, sharding.replicated(mesh)),
         }
 
     def batches(self, start: int, stop: int, steps_per_dispatch: int) -> Iterator[jax.Array]:
@@ -108,8 +124,9 @@ class Resident:
         """One step's clips, (batch, L, slots, V, C) zero-padded, and their lengths, (batch,)."""
         flat = bodies.reshape(-1)
         length = jnp.where(flat < 0, 0, arrays["length"][flat])
+        step = arrays["step"][flat] if "step" in arrays else None
         clips = gather_clips(
-            self._mesh, arrays["frames"], arrays["offset"][flat], length, self._max_length
+            self._mesh, arrays["frames"], arrays["offset"][flat], length, self._max_length, step
         )
         clips = clips.reshape(*bodies.shape, *clips.shape[1:]).swapaxes(1, 2)
         # Slots of one sequence are equally long; an absent one counts as 0.
@@ -123,7 +140,12 @@ def put_frames(frames: np.ndarray, mesh: Mesh) -> jax.Array:
 
 
 def gather_clips(
-    mesh: Mesh, frames: jax.Array, offset: jax.Array, length: jax.Array, max_length: int
+    mesh: Mesh,
+    frames: jax.Array,
+    offset: jax.Array,
+    length: jax.Array,
+    max_length: int,
+    step: jax.Array | None = None,
 ) -> jax.Array:
     """Frames [offset, offset + length) of each example, zero-padded.
 
@@ -132,32 +154,37 @@ def gather_clips(
     then runs the whole batch.)
 
     Args:
-      frames: (F, V, C), F split over the mesh.
+      frames: (F, V, C), F split over the mesh; float32, or int16 with `step`.
       offset, length: (batch,) int32.
       max_length: L.
+      step: (batch, C), see `fixed_point`.
 
     Returns:
-      (batch, L, V, C), batch split over the mesh.
+      (batch, L, V, C) float32, batch split over the mesh.
     """
 
-    def local(frames, offset, length):
+    def local(frames, offset, length, step):
         first = jax.lax.axis_index("data") * frames.shape[0]
         time = jnp.arange(max_length)
         position = offset[:, None] + time - first
         held = (position >= 0) & (position < frames.shape[0]) & (time < length[:, None])
         clips = frames[jnp.where(held, position, 0)]
         clips = jnp.where(held[..., None, None], clips, 0)
+        if step is not None:
+            # Before the sum: not every collective library adds 16-bit integers.
+            clips = fixed_point.decode(clips, step[:, None, None])
         return jax.lax.psum_scatter(clips, "data", scatter_dimension=0, tiled=True)
 
     return jax.shard_map(
-        local, mesh=mesh, in_specs=(P("data"), P(), P()), out_specs=P("data"), check_vma=False
-    )(frames, offset, length)
+        local, mesh=mesh, in_specs=(P("data"), P(), P(), P()), out_specs=P("data"), check_vma=False
+    )(frames, offset, length, step)
 
 
 class Streamed:
     """Clips read from the records as they are needed, by Grain's threads; nothing stays in memory.
 
-    Same interface and same batches as `Resident`.
+    Same interface and same batches as `Resident`; with storage='int16' half as many bytes go to
+    the devices.
     """
 
     def __init__(
@@ -167,31 +194,38 @@ class Streamed:
         order: Order,
         mesh: Mesh,
         max_length: int,
+        storage: str = "float32",
         num_threads: int = 16,
         prefetch: int = 64,
     ):
         self._records, self._slots, self._order, self._mesh = records, slots, order, mesh
-        self._max_length = max_length
+        self._max_length, self._storage = max_length, storage
         self.arrays: dict = {}
         self._options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
 
-    def _read(self, example: int) -> tuple[np.ndarray, np.int32]:
-        """Global example → clip (L, slots, V, C) zero-padded, and its length."""
+    def _read(self, example: int) -> tuple[np.ndarray, np.ndarray, np.int32]:
+        """Global example → clip (L, slots, V, C) zero-padded, its step (slots, C), its length.
+
+        A step is that of `fixed_point`; 1 where joints are stored as they are.
+        """
         slots = self._slots[self._order.unit(example)]
         num_slots = self._records.num_slots
         joints = self._records.joints(int(slots.max()) // num_slots)
-        clip = np.zeros(
-            (self._max_length, len(slots), *joints.shape[2:]), np.float32
-        )  # (L, slots, V, C)
+        shape = (self._max_length, len(slots), *joints.shape[2:])
+        clip = np.zeros(shape, np.int16 if self._storage == "int16" else np.float32)
+        step = np.ones((len(slots), shape[-1]), np.float32)
         for i, slot in enumerate(slots):
             if slot >= 0:
-                clip[: len(joints), i] = joints[:, slot % num_slots]
-        return clip, np.int32(len(joints))
+                body = joints[:, slot % num_slots]
+                if self._storage == "int16":
+                    body, step[i] = fixed_point.encode(body)
+                clip[: len(body), i] = body
+        return clip, step, np.int32(len(joints))
 
     def batches(
         self, start: int, stop: int, steps_per_dispatch: int
-    ) -> Iterator[tuple[jax.Array, jax.Array]]:
-        """Per dispatch: clips (steps, batch, L, slots, V, C) and lengths (steps, batch)."""
+    ) -> Iterator[tuple[jax.Array, jax.Array, jax.Array]]:
+        """Per dispatch: what `_read` returns, each with (steps, batch) in front of it."""
         where = sharding.over_data(self._mesh, axis=1)
         rows = _local_rows(self._mesh, self._order.batch_size)
         examples = (
@@ -210,11 +244,12 @@ class Streamed:
             )
 
     def clips(
-        self, arrays: dict, batch: tuple[jax.Array, jax.Array]
+        self, arrays: dict, batch: tuple[jax.Array, jax.Array, jax.Array]
     ) -> tuple[jax.Array, jax.Array]:
-        """The clips of one step: they came with the batch."""
+        """One step's clips, (batch, L, slots, V, C) float32, and their lengths: of its batch."""
         del arrays
-        return batch
+        clips, step, length = batch
+        return fixed_point.decode(clips, step[:, None, :, None]), length
 
 
 def _local_rows(mesh: Mesh, batch_size: int) -> list[int]:

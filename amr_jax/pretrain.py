@@ -5,6 +5,7 @@
 The same command with the same workdir goes on where the last start ended.
 """
 
+import collections
 import contextlib
 import math
 import os
@@ -45,6 +46,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     for key, choices in {
         "dtype": ("float32", "bfloat16"),
         "input.mode": ("resident", "stream"),
+        "input.storage": ("int16", "float32"),
         "input.bodies": ("packed", "all"),
         "input.second_body": ("zeros", "repeat"),
         "input.stream": augment.STREAMS,
@@ -105,9 +107,10 @@ def make_input(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
     slots = input_pipeline.unit_slots(present, config.input.bodies, config.input.second_body)
     order = input_pipeline.Order(len(slots), config.batch_size, config.seed)
     if config.input.mode == "resident":
-        data = input_pipeline.Resident(bodies, slots, order, mesh)
+        data = input_pipeline.Resident(bodies, slots, order, mesh, config.input.storage)
     else:
-        data = input_pipeline.Streamed(split, slots, order, mesh, int(lengths.max()))
+        longest = int(lengths.max())
+        data = input_pipeline.Streamed(split, slots, order, mesh, longest, config.input.storage)
     checksum = zlib.crc32("\n".join(names).encode() + present.tobytes())
     found = f"{len(present):,} sequences, {int(present.sum()):,} bodies (crc32 {checksum:08x})"
     return data, len(slots), len(present), found
@@ -128,6 +131,7 @@ def run(
     Raises:
       UserError: wrong settings; a loss that is not finite; a checkpoint that cannot be saved.
     """
+    started = time.monotonic()
     config, folder = resolve(config), epath.Path(folder).expanduser().absolute()
     mesh = sharding.make_mesh(devices)
     sharding.check_batch(mesh, config.batch_size, "batch_size")
@@ -181,7 +185,7 @@ def run(
             dispatch = train_step.make_dispatch(
                 method, optimizer, data.clips, config, total_steps, mesh
             )
-            state = loop.run(state, first_step, data, dispatch, checkpoints)
+            state = loop.run(state, first_step, data, dispatch, checkpoints, started)
         checkpoints.wait()
     finally:
         checkpoints.close()
@@ -200,9 +204,14 @@ class Loop:
         dispatch = config.steps_per_dispatch
         every = max(1, math.ceil(config.checkpoint.epochs * self._per_epoch / dispatch))
         self._save_every = every * dispatch
+        # Of the last dispatches: was the one before done by the time that the batches were there?
+        self._starved: collections.deque[bool] = collections.deque(maxlen=10)
 
-    def run(self, state, first_step, data, dispatch, checkpoints):
-        """From `first_step` to the end; returns the last state."""
+    def run(self, state, first_step, data, dispatch, checkpoints, started: float):
+        """From `first_step` to the end; returns the last state.
+
+        `started` is when the run was, by `time.monotonic`.
+        """
         k = self._config.steps_per_dispatch
         writer = metrics.MetricWriter(self._folder, first_step)
         self._clock = metrics.TrainingClock(metrics.read_metrics(self._folder))
@@ -215,7 +224,19 @@ class Loop:
                     # This one compiles, which is not to count as time of the one before it.
                     self._report(writer, progress, *pending)
                     pending = None
-                state, measured = dispatch(state, data.arrays, next(batches))
+                batch = next(batches)
+                self._starved.append(pending is not None and is_done(pending[1]))
+                asked = time.monotonic()
+                # Whatever the step needs is on the devices by now; anything else is a mistake.
+                with jax.transfer_guard("disallow"):
+                    state, measured = dispatch(state, data.arrays, batch)
+                if steps.start == first_step:
+                    compiled = time.monotonic() - asked
+                    jax.block_until_ready(measured)
+                    metrics.say(
+                        f"compiled in {compiled:.1f} s; the first {len(steps)} step(s) were done "
+                        f"{time.monotonic() - started:.1f} s after the start"
+                    )
                 # The device is busy with this dispatch while the one before it is reported.
                 if pending:
                     self._report(writer, progress, *pending)
@@ -233,11 +254,18 @@ class Loop:
         means = {name: float(np.mean(values)) for name, values in measured.items()}
         epoch = steps.stop / self._per_epoch
         text = f"epoch {epoch:.1f}/{self._config.epochs}  loss {means['loss']:.4f}"
+        if sum(self._starved) > len(self._starved) / 2:
+            text += "  (input is the bottleneck)"
         rate = progress.update(steps.stop, text)
         if rate is not None:
             means["sequences_per_s"] = rate
         means |= self._clock.update(steps)
         writer.write(steps.stop, {**means, "epoch": epoch, "time": time.time()})
+
+
+def is_done(measured: dict[str, jax.Array]) -> bool:
+    """Whether the devices have computed all of it; does not wait."""
+    return all(values.is_ready() for values in measured.values())
 
 
 def stop_unless_finite(
@@ -267,7 +295,8 @@ def _banner(config, method, mesh, state, first_step, total_steps) -> str:
         "devices": f"{mesh.size} × {jax.devices()[0].device_kind}, "
         f"{jax.process_count()} process(es)",
         "data": f"{config.dataset} {config.input.split}: {config.input.found}; "
-        f"{config.input.mode}, {config.input.bodies}, {config.input.stream} stream",
+        f"{config.input.mode} as {config.input.storage}, {config.input.bodies}, "
+        f"{config.input.stream} stream",
         "batch": f"{config.batch_size} a step, {config.steps_per_dispatch} steps a dispatch",
         "method": f"{config.method}, {config.dtype}",
         "patches": f"{num_patches} of {encoder.patch_len} frames of one joint; "

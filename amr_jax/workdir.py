@@ -97,8 +97,10 @@ def read_config(workdir: os.PathLike | str) -> ml_collections.ConfigDict:
     except ValueError as error:
         raise UserError(f"{path}: not readable as JSON ({error}).") from error
     if "method" in config:
-        # Pre-training runs from before there was a choice saw joints, and coordinates alone.
+        # Pre-training runs from before there was a choice saw joints, and coordinates alone, in
+        # float32.
         config.input.stream = config.input.get("stream", "joint")
+        config.input.storage = config.input.get("storage", "float32")
         config.encoder.confidence = config.encoder.get("confidence", False)
     return config
 

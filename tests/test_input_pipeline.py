@@ -67,6 +67,20 @@ def test_gathered_clips_are_slices_padded_with_zeros(num_devices):
     assert clips.sharding.is_equivalent_to(sharding.over_data(mesh), clips.ndim)
 
 
+@pytest.mark.parametrize("num_devices", [1, 8])
+def test_gathered_16_bit_clips_are_decoded(num_devices):
+    mesh = sharding.make_mesh(jax.devices()[:num_devices])
+    frames = np.random.default_rng(0).integers(-32767, 32768, size=(48, 5, 3)).astype(np.int16)
+    offset, length = np.arange(8) * 5, np.array([9, 8, 1, 12, 0, 3, 12, 1])
+    step = np.random.default_rng(1).uniform(1e-5, 1e-4, size=(8, 3)).astype(np.float32)
+    gather = jax.jit(lambda f, o, n, s: input_pipeline.gather_clips(mesh, f, o, n, 12, s))
+    placed = sharding.put((offset, length, step), sharding.replicated(mesh))
+    clips = np.asarray(gather(sharding.put(frames, sharding.over_data(mesh)), *placed))
+    for clip, start, size, unit in zip(clips, offset, length, step, strict=True):
+        np.testing.assert_array_equal(clip[:size], frames[start : start + size] * unit)
+        assert not clip[size:].any()
+
+
 def test_batch_must_split_over_the_devices():
     mesh = sharding.make_mesh(jax.devices()[:8])
     sharding.check_batch(mesh, 16, "batch_size")

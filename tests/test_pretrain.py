@@ -1,6 +1,8 @@
 """The loop: resuming, devices, streaming, and what stops it."""
 
 import json
+import re
+import time
 
 import jax
 import numpy as np
@@ -107,6 +109,58 @@ def test_streamed_data_agree_with_resident(tiny_ucla, undisturbed, tmp_path):
     assert_same_course(tmp_path, undisturbed[0])
 
 
+def test_joints_in_16_bits_give_the_losses_of_joints_in_32(tiny_ucla, undisturbed, tmp_path):
+    config = tiny_config(tiny_ucla, **{"optim.ema_decay": 0.9, "input.storage": "float32"})
+    pretrain.run(config, tmp_path, jax.devices()[:1])
+    exact, stored = metrics.read_metrics(tmp_path), metrics.read_metrics(undisturbed[0])
+    for a, b in zip(exact, stored, strict=True):
+        # Half a step, 2e-5 of a body's largest coordinate, beside motion of a hundredth of it.
+        np.testing.assert_allclose(a["loss"], b["loss"], rtol=2e-3)
+    assert any(a["loss"] != b["loss"] for a, b in zip(exact, stored, strict=True))
+
+
+def test_only_an_idle_device_is_said_to_wait_for_input(tmp_path, capsys):
+    class Measured(np.ndarray):
+        def is_ready(self):
+            return self.ready
+
+    def course(ready):
+        """What a run of ten dispatches says whose results are there, or not, at the next one."""
+        folder = tmp_path / str(ready)
+        folder.mkdir()
+        config = tiny_config("nowhere", **{"steps_per_dispatch": 1, "checkpoint.epochs": 100})
+
+        class Data:
+            arrays = None
+
+            def batches(self, start, stop, k):
+                return iter(range(start, stop))
+
+        def dispatch(state, arrays, batch):
+            losses = np.ones(1).view(Measured)
+            losses.ready = ready
+            return state, {"loss": losses}
+
+        class Checkpoints:
+            def save(self, step, state):
+                pass
+
+        loop = pretrain.Loop(config, folder, num_units=8, num_sequences=8, total_steps=10)
+        loop.run(0, 0, Data(), dispatch, Checkpoints(), started=time.monotonic())
+        return capsys.readouterr().out
+
+    assert "input is the bottleneck" in course(ready=True).splitlines()[-1]
+    assert "bottleneck" not in course(ready=False)
+
+
+def test_compilation_and_the_first_steps_are_told(tiny_ucla, tmp_path, capsys):
+    pretrain.run(tiny_config(tiny_ucla), tmp_path, jax.devices()[:1])
+    assert re.search(
+        r"compiled in [\d.]+ s; the first 2 step\(s\) were done [\d.]+ s after the start",
+        capsys.readouterr().out,
+    )
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_ucla, tmp_path):
     pretrain.run(tiny_config(tiny_ucla, epochs=1), tmp_path, jax.devices()[:1])
     config = tiny_config(tiny_ucla, **{"optim.lr": 1e38, "optim.min_lr": 1e38})
@@ -211,13 +265,13 @@ def test_a_dispatch_is_reported_before_one_of_another_length_compiles(tmp_path):
 
     def dispatch(state, arrays, length):
         reported[state] = [line["step"] for line in metrics.read_metrics(tmp_path)]
-        return state + length, {"loss": np.zeros(length)}
+        return state + length, {"loss": jax.numpy.zeros(length)}
 
     class Checkpoints:
         def save(self, step, state):
             assert step == state == 14
 
     loop = pretrain.Loop(config, tmp_path, num_units=40, num_sequences=40, total_steps=14)
-    loop.run(0, 0, Data(), dispatch, Checkpoints())
+    loop.run(0, 0, Data(), dispatch, Checkpoints(), started=time.monotonic())
     assert reported == {0: [], 4: [], 8: [4], 12: [4, 8, 12]}
     assert metrics.read_metrics(tmp_path)[-1]["timed_steps"] == 8

@@ -67,9 +67,10 @@ def test_runs_from_before_there_were_streams_and_confidences_go_on(tmp_path):
     workdir.start(tmp_path, old, set())
     assert workdir.read_config(tmp_path).input.stream == "joint"
     assert workdir.read_config(tmp_path).encoder.confidence is False
+    assert workdir.read_config(tmp_path).input.storage == "float32"
     now = config(
         method="amr",
-        input={"mode": "x", "stream": "joint"},
+        input={"mode": "x", "stream": "joint", "storage": "float32"},
         encoder={"channels": 3, "confidence": False},
     )
     workdir.refuse_another(tmp_path, now, set())
