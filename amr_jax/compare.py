@@ -47,8 +47,9 @@ def run(
       What the finished rows' row.json hold, by row, in the order of the tables.
 
     Raises:
-      UserError: wrong settings, by row and key; a row that belongs to another config; what
-        pre-training and evaluation raise, with the row's name before it.
+      UserError: wrong settings, by row and key; a row that belongs to another config: before any
+        trains. What pre-training and evaluation raise, with the row's name before it: at the end,
+        when the other rows have run and stand in the tables.
     """
     folder = epath.Path(folder).expanduser().absolute()
     names = rows.in_order(config)
@@ -70,20 +71,28 @@ def run(
     for name in done:
         with _named(name):
             finished[name] = read_row(folder / name, runs[name], protocols)
-    for name in chosen:
-        if name in finished:
-            continue
+    failed = []
+    for name in [name for name in chosen if name not in finished]:
         metrics.say(f"\n=== {name}: {config.rows[name].title}")
-        with _named(name):
-            for key, protocol in protocols.items():
-                # It is the same for all rows.
-                if any("random" in row["protocols"][key] for row in finished.values()):
-                    protocol.random_encoder = False
-            finished[name] = run_row(config, name, runs[name], protocols, folder / name)
+        for key, protocol in protocols.items():
+            # It is the same for all rows.
+            if any("random" in row["protocols"][key] for row in finished.values()):
+                protocol.random_encoder = False
+        try:
+            with _named(name):
+                finished[name] = run_row(config, name, runs[name], protocols, folder / name)
+        except UserError as error:
+            # The rows after it may take days, and do not depend on it.
+            failed.append(str(error))
+            metrics.say(f"error: {error}")
+            continue
         finished = {name: finished[name] for name in names if name in finished}
         tables.write(folder, config, finished, command)
-    metrics.say("\n" + tables.write(folder, config, finished, command))
-    metrics.say(f"all tables, as .md, .csv and .png: {folder}")
+    if finished:
+        metrics.say("\n" + tables.write(folder, config, finished, command))
+        metrics.say(f"all tables, as .md, .csv and .png: {folder}")
+    if failed:
+        raise UserError("\n".join(failed))
     return finished
 
 

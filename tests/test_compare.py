@@ -180,6 +180,21 @@ def test_an_error_in_a_row_comes_with_its_name(tiny_ucla, tmp_path):
         compare.run(config, tmp_path)
 
 
+def test_a_row_that_fails_is_told_and_the_others_run(tiny_ucla, tmp_path, monkeypatch, capsys):
+    one_device(monkeypatch)
+    config = configured(tiny_ucla)
+    config.rows.mamp.overrides = ("optim.lr=1e38", "optim.min_lr=1e38")
+    with pytest.raises(UserError, match=r"^row 'mamp': the \w+ of step .* not a finite number"):
+        compare.run(config, tmp_path)
+    assert not (tmp_path / "mamp" / compare.ROW_FILE).exists()
+    assert (tmp_path / "amr" / compare.ROW_FILE).exists()
+    text = (tmp_path / "comparison.md").read_text()
+    assert "| AMR |" in text
+    assert "| random encoder |" in text
+    assert "| MAMP |" not in text
+    assert "error: row 'mamp'" in capsys.readouterr().out
+
+
 def test_equal_time_is_measured_once_and_kept(tiny_ucla, tmp_path, monkeypatch):
     trained = []
 

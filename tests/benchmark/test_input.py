@@ -1,0 +1,73 @@
+"""The benchmark of the input: its arithmetic, and one small run."""
+
+import json
+
+import pytest
+
+from amr_jax.benchmark import __main__ as command
+from amr_jax.benchmark import input as benchmark
+
+
+class Measured:
+    """Stands in for `Input`, and for the training step's `Program`."""
+
+    mode, storage, resident_bytes, step_bytes = "resident", "int16", 2000, 10
+
+    def __init__(self, *step_s):
+        self.step_s = list(step_s)
+
+
+def test_ratios_and_shares_go_round_by_round():
+    inputs = [Measured(1.0, 2.0, 4.0), Measured(2.0, 2.0, 12.0)]
+    found = benchmark.summary(inputs, Measured(10.0, 10.0, 80.0), bodies=4)
+    assert [row["ratio"] for row in found[:2]] == [1, 2]
+    assert [row["of_training_step"] for row in found[:2]] == [0.1, 0.2]
+    assert found[0]["step_s_median"] == 2
+    assert found[0]["bodies_per_s"] == 2
+    assert found[2]["input"] == "training step"
+    assert found[2]["bodies_per_s"] == 0.4
+
+
+def test_a_step_that_did_not_fit_leaves_its_columns_empty():
+    found = benchmark.summary([Measured(1.0)], Measured(), bodies=4)
+    assert len(found) == 1
+    assert "of the step" not in benchmark.as_table(found)
+
+
+def test_a_small_run_end_to_end(tiny_ucla, tmp_path, capsys):
+    file = tmp_path / "input.json"
+    flags = ["--dataset=nwucla", "--bodies=8", "--steps=2", "--dispatches=2", "--rounds=2"]
+    command.main(["input", *flags, f"--data_dir={tiny_ucla}", f"--json={file}"])
+    rows = {row["input"]: row for row in json.loads(file.read_text())["rows"]}
+    assert list(rows) == [
+        "resident int16",
+        "resident float32",
+        "stream int16",
+        "stream float32",
+        "training step",
+    ]
+    assert all(len(row["step_s"]) == 2 for row in rows.values())
+    assert rows["resident int16"]["ratio"] == 1
+    # Half the joints' bytes; a length and an offset (4 bytes each) come to each body, and to one
+    # in 16 bits three scales.
+    joints = rows["resident float32"]["resident_bytes"] - 40 * 8
+    assert rows["resident int16"]["resident_bytes"] == joints / 2 + 40 * (8 + 12)
+    assert rows["resident int16"]["step_bytes"] == 8 * 4
+    stream = rows["stream float32"]["step_bytes"] - 8 * (12 + 4)
+    assert rows["stream int16"]["step_bytes"] == stream / 2 + 8 * (12 + 4)
+    assert "of the step" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=nwucla"], "--dataset and --data_dir go together"),
+        (["--dataset=ntu61", "--data_dir=/"], "unknown data set 'ntu61'"),
+        (["--bodies=0"], "--bodies: found '0'; expected a whole number of at least 1"),
+    ],
+)
+def test_wrong_flags_end_in_one_message(arguments, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.main(["input", *arguments])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err

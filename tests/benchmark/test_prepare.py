@@ -1,0 +1,50 @@
+"""The benchmark of the preparation: its arithmetic, and one small run."""
+
+import json
+
+import pytest
+
+from amr_jax.benchmark import __main__ as command
+from amr_jax.benchmark import prepare
+from amr_jax.errors import UserError
+
+
+def row(files, workers, *seconds):
+    runs = [{"seconds": s, "processor_seconds": s, "largest_process_bytes": s} for s in seconds]
+    return {"files": files, "raw_bytes": 1, "workers": workers, "runs": runs}
+
+
+def test_more_files_are_set_against_the_row_before_with_as_many_workers():
+    found = prepare.summary(
+        [row(100, 1, 7, 5, 6), row(300, 1, 8, 8, 8), row(100, 2, 6), row(300, 2, 6)]
+    )
+    assert [r["seconds_median"] for r in found] == [6, 8, 6, 6]
+    assert [r["files_per_s"] for r in found] == [100 / 6, 300 / 8, 100 / 6, 50]
+    # 200 files more took two seconds; and where they took none, nothing can be said.
+    assert [r["marginal_files_per_s"] for r in found] == [None, 100, None, None]
+    assert found[0]["largest_process_bytes"] == 7
+
+
+def test_a_small_run_end_to_end(tmp_path, capsys):
+    file = tmp_path / "prepare.json"
+    command.main(["prepare", "--files=150", "--workers=1", "--rounds=1", f"--json={file}"])
+    (found,) = json.loads(file.read_text())["rows"]
+    (run,) = found["runs"]
+    assert found["files"] == 150
+    assert 0 < found["files_per_s"] == 150 / run["seconds"]
+    # A Python process with numpy and TFDS, and far below what all the files would take.
+    assert 50e6 < found["largest_process_bytes"] < 1e9
+    assert "150" in capsys.readouterr().out.splitlines()[-2]
+
+
+def test_what_failed_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"(?s)amr_jax\.prepare .* failed: .*error: .*no\.where"):
+        prepare.run_once(tmp_path / "no.where", workers=1)
+
+
+@pytest.mark.parametrize("files", ["100", "150,0", "many", "150000"])
+def test_sizes_that_cannot_be_made_are_refused(files, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.main(["prepare", f"--files={files}"])
+    assert ended.value.code == 2
+    assert f"--files: found '{files.split(',')[-1]}'" in capsys.readouterr().err
