@@ -26,6 +26,7 @@ class Dataset:
       centre: whether the field puts the origin at `layout.centre` of the first actor.
       max_frames: sequences are cut at this many frames when loaded.
       channels: what the numbers of a joint are, one of `skeleton.CHANNELS`.
+      scale: of a user's own set, what made metres of its files' coordinates.
       sequences: of a user's own set, how many each split has.
     """
 
@@ -34,6 +35,7 @@ class Dataset:
     centre: bool
     max_frames: int
     channels: str = "xyz"
+    scale: float = 1.0
     sequences: dict[str, int] | None = None
 
     def first(self, split: str, count: int) -> str:
@@ -97,8 +99,8 @@ def _own(folder: epath.Path) -> Dataset:
     file = folder / records.VERSION / "metadata.json"
     try:
         content = json.loads(file.read_text())
-        layout, channels, longest, sequences = (
-            content[key] for key in ("layout", "channels", "longest", "sequences")
+        layout, channels, scale, longest, sequences = (
+            content[key] for key in ("layout", "channels", "scale", "longest", "sequences")
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
@@ -113,6 +115,7 @@ def _own(folder: epath.Path) -> Dataset:
         centre=True,
         max_frames=longest,
         channels=channels,
+        scale=scale,
         sequences=sequences,
     )
 

@@ -11,10 +11,10 @@ encoder it is then.
       program = jax.export.deserialize(bytearray(open(FILE, "rb").read()))
       logits = program.call(joints, length)  # (b, L, M, V, C) float32, (b,) int32 -> (b, K) float32
 
-  Joints are as captured, sequences zero-padded to L frames, of which `length` are real, absent
-  bodies zeros: centring, cropping and resizing are part of the program. Without a classifier it
-  returns features (b, D). What b is does not matter; the other sizes, the joints' and the classes'
-  names stand in FILE.json.
+  Joints are in metres (in an image in any unit), sequences zero-padded to L frames, of which
+  `length` are real, absent bodies zeros: centring, cropping and resizing are part of the program.
+  Without a classifier it returns features (b, D). What b is does not matter; the other sizes, the
+  joints' and the classes' names stand in FILE.json.
 - `torch`: the encoder under the names of the published PyTorch models of the MAMP family (.pth, .pt
   or .npz), and the decoder of a pre-training run where it is of their form; the same as
   `python -m amr_jax.interop --export`.
@@ -94,7 +94,8 @@ def _signature(model: Model) -> dict[str, Any]:
     size, returns = model.input, "logits" if model.head else "features"
     return {
         "arguments": {
-            "joints": "(b, L, M, V, C) float32, as captured; zeros where nobody is",
+            "joints": "(b, L, M, V, C) float32, in metres (in an image in any unit); zeros where "
+            "nobody is",
             "length": "(b,) int32, how many of the L frames are real",
         },
         "returns": f"{returns} (b, {len(model.class_names) or model.encoder.width}) float32",
@@ -102,6 +103,8 @@ def _signature(model: Model) -> dict[str, Any]:
         **dict(zip("LMVC", model.sequence_shape, strict=True)),
         "layout": size.layout,
         "joints": size.joints,
+        "channels": size.channels,
+        "scale": size.scale,  # that makes metres of the user's own files
         "platforms": PLATFORMS,
         "provenance": dict(model.provenance),
     }

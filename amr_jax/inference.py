@@ -33,6 +33,8 @@ class Input:
       num_bodies: M, the most bodies of a sequence.
       test_fraction: of the frames, the centre crop that is resized to the encoder's T.
       stream: what the encoder sees of the joints: one of `augment.STREAMS`.
+      scale: makes metres of the coordinates in files of a user's own (`arrays.Form`); here they
+        are metres already.
     """
 
     layout: str
@@ -44,6 +46,7 @@ class Input:
     num_bodies: int
     test_fraction: float
     stream: str = "joint"
+    scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -53,6 +53,9 @@ def read(path: str | os.PathLike) -> Layout:
         raise BadFile(path, f"no JSON ({error.msg})", "a layout in JSON", error.lineno) from error
     except UnicodeDecodeError as error:
         raise BadFile(path, "bytes that are not text", "a layout in JSON, UTF-8") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; deep nesting
+        reason = str(error) or type(error).__name__
+        raise BadFile(path, f"no JSON ({reason})", "a layout in JSON") from error
     return from_json(content, path)
 
 

@@ -23,7 +23,6 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _PICKLES = (".pkl", ".pickle")
 _WHAT = "sequences of your own (.npz files, or one .pkl)"
 _SAMPLES = 100  # sequences whose size is looked at
-_PLAUSIBLE = (0.05, 5.0)  # metres from a body's middle to its joints, on average
 
 
 @dataclasses.dataclass(eq=False)
@@ -268,15 +267,7 @@ def _splits(examples: list[dict], asked: Config) -> tuple[str, str]:
 def _note_unlikely_metres(spool: parsing.Spool) -> None:
     """Says so, where bodies have a size that no metres give them."""
     chosen = np.linspace(0, len(spool) - 1, min(len(spool), _SAMPLES)).astype(int)
-    size = float(np.median([_size(spool.example(index)["joints"]) for index in chosen]))
-    if not _PLAUSIBLE[0] <= size <= _PLAUSIBLE[1]:
-        print(
-            f"note: joints lie {size:,.3g} from a body's middle, on average; expected metres. "
-            "--scale=0.001 makes metres of millimetres."
-        )
-
-
-def _size(joints: np.ndarray) -> float:
-    """Mean distance of the joints of all bodies that are there to their middle."""
-    bodies = joints[joints.any(axis=(2, 3))]  # (frames · bodies, V, C)
-    return float(np.linalg.norm(bodies - bodies.mean(axis=1, keepdims=True), axis=-1).mean())
+    extents = [arrays.extent(spool.example(index)["joints"]) for index in chosen]
+    doubt = arrays.doubt_metres(float(np.median(extents)))
+    if doubt:
+        print(f"note: {doubt} --scale=0.001 makes metres of millimetres.")

@@ -5,8 +5,8 @@ r"""Command: files of skeletons -> what a trained model says of them.
 
 DIR is the workdir of an evaluation that trained a classifier, or the file in it; for embeddings the
 workdir of a pre-training run will do. FILE is a `.skeleton` of NTU RGB+D, a `.txt` of PKU-MMD, a
-`.json` of NW-UCLA, a `.npy` or `.npz` of shape (T, M, V, C) or (T, V, C), or one of these in an
-archive: `archive.zip!member`.
+`.json` of NW-UCLA, a `.npy` or `.npz` of shape (T, M, V, C) or (T, V, C), a `.pkl` of PYSKL with
+many sequences, or one of these in an archive: `archive.zip!member`.
 """
 
 import contextlib
@@ -196,7 +196,7 @@ def _skipped(error: BadFile, skip: bool) -> BadFile:
 
 
 def _for_people(row: dict[str, Any]) -> str:
-    frames = f"{row['frames']} frames"
+    frames = "1 frame" if row["frames"] == 1 else f"{row['frames']} frames"
     if row["used_frames"] < row["frames"]:
         frames = f"the first {row['used_frames']} of {frames}"
     bodies = "1 body" if row["bodies"] == 1 else f"{row['bodies']} bodies"

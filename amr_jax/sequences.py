@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from amr_jax import skeleton
 from amr_jax.errors import BadFile
-from amr_jax.inference import Model
-from amr_jax.readers import files, ntu, numpy_files, nw_ucla, pku
+from amr_jax.inference import Input, Model
+from amr_jax.readers import arrays, files, ntu, numpy_files, nw_ucla, pku, pyskl
 
 _MEMBER = re.compile(r"(.+\.zip)!(.+)", re.IGNORECASE)
 
@@ -20,7 +21,8 @@ class Sequence:
     """A clip before it is centred and cut.
 
     Attributes:
-      name: the file, or `archive.zip!member`; with the frames where it is a part of a video.
+      name: the file, or `archive.zip!member`; with the frames where it is a part of a video, and
+        the sequence's own name where it is one of many.
       joints: (T, M, V, C) float32, as captured; an absent body is zeros.
     """
 
@@ -55,44 +57,62 @@ def read(paths: Iterable[str], model: Model, options: Options) -> Iterator[Seque
     """
     for path in paths:
         try:
-            for sequence in _read(path, model.input.layout, options):
+            for sequence in _read(path, model.input, options):
                 if isinstance(sequence, Sequence):
                     _check_fits(sequence, model)
+                    _note_doubts(sequence, model)
                 yield sequence
         except BadFile as error:
             yield error
 
 
-def _read(path: str, layout: str, options: Options) -> Iterable[Sequence | BadFile]:
+def _read(path: str, size: Input, options: Options) -> Iterable[Sequence | BadFile]:
     archive = _MEMBER.fullmatch(path)
     raw = files.RawFile(*archive.groups()) if archive else files.RawFile(path)
     kind = Path(raw.name).suffix.lower()
     if kind not in _KINDS:
-        found = "a folder" if Path(path).is_dir() else f"a name that ends in {kind or 'nothing'!r}"
+        ending = f"a name that ends in {kind!r}" if kind else "a name without an ending"
+        found = "a folder" if Path(path).is_dir() else ending
         raise BadFile(path, found, f"a file {', '.join(_KINDS)}, or archive.zip!member")
     of_kind, reader = _KINDS[kind]
-    if of_kind is not None and of_kind.name != layout:
+    if of_kind is not None and of_kind.name != size.layout:
         raise BadFile(
             path,
             f"the layout {of_kind.name} ({of_kind.num_joints} joints)",
-            f"{layout}, on which the model was trained",
+            f"{size.layout}, on which the model was trained",
         )
-    return reader(raw, options)
+    return reader(raw, size, options)
 
 
-def _ntu(raw: files.RawFile, options: Options) -> Iterable[Sequence]:
+def _ntu(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
     return [Sequence(str(raw), ntu.read_joints(raw, options.gaps))]
 
 
-def _nw_ucla(raw: files.RawFile, options: Options) -> Iterable[Sequence]:
+def _nw_ucla(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
     return [Sequence(str(raw), nw_ucla.read_joints(raw))]
 
 
-def _array(raw: files.RawFile, options: Options) -> Iterable[Sequence]:
-    return [Sequence(str(raw), numpy_files.read(raw))]
+def _form(size: Input) -> arrays.Form:
+    """What a file must hold that does not say itself what its numbers are."""
+    told_by = f"The data that the model was trained on ({size.layout})"
+    return arrays.Form(len(size.joints), size.channels, size.scale, told_by)
 
 
-def _pku(raw: files.RawFile, options: Options) -> Iterator[Sequence | BadFile]:
+def _array(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
+    joints, confidence = numpy_files.read(raw)
+    return [Sequence(str(raw), arrays.joints(joints, confidence, _form(size), raw))]
+
+
+def _pickle(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence | BadFile]:
+    for annotation in pyskl.load(raw).annotations:
+        try:
+            name = f"{raw}[{annotation.name}]"
+            yield Sequence(name, pyskl.joints(annotation, _form(size)))
+        except BadFile as error:
+            yield error
+
+
+def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence | BadFile]:
     if not options.labels:
         yield Sequence(str(raw), pku.read_video(raw))
         return
@@ -114,7 +134,18 @@ _KINDS: dict[str, tuple[skeleton.Layout | None, Callable]] = {
     ".json": (skeleton.KINECT_20, _nw_ucla),
     ".npy": (None, _array),
     ".npz": (None, _array),
+    ".pkl": (None, _pickle),
+    ".pickle": (None, _pickle),
 }
+
+
+def _note_doubts(sequence: Sequence, model: Model) -> None:
+    """Says so, where a body has a size that no metres give it."""
+    doubt = ""
+    if model.input.channels == "xyz":
+        doubt = arrays.doubt_metres(arrays.extent(sequence.joints))
+    if doubt:
+        print(f"note: {sequence.name}: {doubt}", file=sys.stderr)
 
 
 def _check_fits(sequence: Sequence, model: Model) -> None:

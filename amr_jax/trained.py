@@ -118,4 +118,5 @@ def _input(
         num_bodies=num_bodies,
         test_fraction=test_fraction,
         stream=seen.input.stream,
+        scale=dataset.scale,
     )

@@ -97,7 +97,7 @@ def adapt(
 
     Raises:
       UserError: encoders that differ in more than frames and joints; parameters that are not those
-        of the source's encoder. By name.
+        of the source's encoder; layouts without a joint in common. By name.
     """
     (before, source_layout), (after, target_layout) = source, target
     for name in _KEPT:
@@ -110,6 +110,14 @@ def adapt(
             )
     checkpoint.check_same(params, _shapes(before), path)
     counterparts = match_joints(source_layout, target_layout)
+    if not any(counterparts.values()):
+        raise UserError(
+            f"none of the {target_layout.num_joints} joints of {target_layout.name} "
+            f"({', '.join(target_layout.joints[:4])} …) has a counterpart in {source_layout.name} "
+            f"({', '.join(source_layout.joints[:4])} …): nothing that was learned of joints would "
+            "be kept. Give the joints of your layout the names of the other's, where they are the "
+            "same."
+        )
     time, joint = params["position"]["time"], np.array(fresh["position"]["joint"])
     for i, taken in enumerate(counterparts.values()):
         if taken is not None:

@@ -111,6 +111,10 @@ def test_refuses_what_is_no_layout(tmp_path):
     path.write_text("[]")
     with pytest.raises(BadFile, match="a JSON list"):
         layout_file.find(str(path))
+    for deep in ("[" * 100_000, '{"name": ' + "1" * 5_000 + "}"):
+        path.write_text(deep)
+        with pytest.raises(BadFile, match="found no JSON"):
+            layout_file.find(str(path))
     path.write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(BadFile, match="not text"):
         layout_file.find(str(path))

@@ -131,11 +131,16 @@ def test_bad_files_end_it_or_are_skipped(checkpoint, clips, tmp_path, capsys):
         call(f"--checkpoint={checkpoint}", *files)
     captured = capsys.readouterr()
     assert ended.value.code == 2
-    assert captured.err.startswith(f"error: {tmp_path}/bad.npy: found no header")
+    *notes, error = captured.err.splitlines()
+    assert error.startswith(f"error: {tmp_path}/bad.npy: found no header")
+    assert [note.partition(" lie ")[0] for note in notes] == [
+        f"note: {tmp_path}/far.npy: joints"  # it was read when the batch was not yet full
+    ]
     assert str(clips[0]) in captured.out  # what came before it is told
 
     call(f"--checkpoint={checkpoint}", "--on_bad_file=skip", f"--json={tmp_path}/out", *files)
-    said = capsys.readouterr().err.splitlines()
+    note, *said = capsys.readouterr().err.splitlines()
+    assert note.startswith(f"note: {tmp_path}/far.npy: joints lie 3e+38 from a body's middle")
     assert said[0].startswith(f"skipped: {tmp_path}/bad.npy: found no header")
     assert "far.npy: found coordinates up to 3e+38, of which the model makes no finite" in said[1]
     assert said[2:] == ["note: 2 skipped, see above."]

@@ -1,5 +1,6 @@
 """Files of every kind become the sequences that `prepare` would have made records of."""
 
+import dataclasses
 import json
 import zipfile
 
@@ -8,9 +9,9 @@ import pytest
 
 from amr_jax import sequences, skeleton
 from amr_jax.errors import BadFile
-from amr_jax.readers import files, ntu
+from amr_jax.readers import arrays, files, npz, ntu, pyskl
 from amr_jax.sequences import Options
-from tests import raw_sets, tiny_models
+from tests import custom_sets, raw_sets, tiny_models
 from tests.readers import ntu_files
 
 
@@ -68,6 +69,70 @@ def test_members_of_archives_and_arrays(kinect_20, tmp_path):
     assert str(absent).startswith(f"{tmp_path}/all.zip!two.json: found no such member; expected")
 
 
+def as_trained(model, **changes):
+    """The model, had it been trained on other numbers."""
+    return dataclasses.replace(model, input=dataclasses.replace(model.input, **changes))
+
+
+def test_a_users_own_files_get_the_scale_of_the_training_data(kinect_20, tmp_path, capsys):
+    joints = tiny_models.joints(0, 3)
+    np.save(tmp_path / "mm.npy", np.rint(1000 * joints).astype(np.int32))
+    found = only(as_trained(kinect_20, scale=0.001), tmp_path / "mm.npy")
+    np.testing.assert_allclose(found, joints, atol=6e-4)
+    assert capsys.readouterr().err == ""
+    # Read as metres it is said to look odd.
+    only(kinect_20, tmp_path / "mm.npy")
+    assert "mm.npy: joints lie" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def coco_17():
+    model = tiny_models.make(layout=skeleton.COCO_17)
+    return as_trained(model, channels="xyc")
+
+
+def test_confidences_are_joined_as_prepare_does(coco_17, tmp_path):
+    file = custom_sets.write_npz(
+        tmp_path,
+        joints=np.random.default_rng(0).normal(size=(4, 1, 17, 2)),
+        confidence=np.random.default_rng(1).uniform(size=(4, 1, 17)),
+    )
+    form = arrays.Form(17, "xyc")
+    expected = npz.read(files.RawFile(str(file)), "a", form)["joints"]
+    np.testing.assert_array_equal(only(coco_17, file), expected)
+    bad = custom_sets.write_npz(tmp_path, "bad", joints=np.full((4, 1, 17, 3), 2.0))
+    (error,) = read(coco_17, bad)
+    assert "found the confidence 2; expected 0 to 1" in str(error)
+    assert "The data that the model was trained on (coco_17) say" in str(error)
+
+
+def test_a_pickle_holds_many_sequences(coco_17, tmp_path):
+    content = custom_sets.exchange(5)
+    content["annotations"][2]["label"] = "none of them is looked at"
+    content["annotations"][3]["total_frames"] = 99
+    file = custom_sets.write_pickle(tmp_path / "set.pkl", content)
+    found = read(coco_17, file)
+    assert isinstance(found[3], BadFile)
+    assert str(found[3]).startswith(f"{file}, S003: found")
+    form = arrays.Form(17, "xyc")
+    annotations = pyskl.load(files.RawFile(str(file))).annotations
+    for i in (0, 1, 2, 4):
+        assert found[i].name == f"{file}[S{i:03d}]"
+        expected = pyskl.joints(annotations[i], form)
+        np.testing.assert_array_equal(found[i].joints, expected)
+
+
+def test_an_archive_that_is_not_there_or_damaged_takes_its_own_place_alone(kinect_20, tmp_path):
+    np.save(tmp_path / "a.npy", tiny_models.joints(0, 3))
+    (tmp_path / "half.zip").write_bytes(b"PK")
+    paths = [tmp_path / "a.npy", f"{tmp_path}/no.zip!a.npy", f"{tmp_path}/half.zip!a.npy"]
+    first, absent, damaged, last = read(kinect_20, *paths, tmp_path / "a.npy")
+    assert isinstance(first, sequences.Sequence)
+    assert isinstance(last, sequences.Sequence)
+    assert "no.zip: found No such file" in str(absent)
+    assert "half.zip: found no complete zip archive" in str(damaged)
+
+
 def test_a_video_whole_or_by_its_labels(ntu_25, tmp_path):
     raw_sets.write_pku(tmp_path, videos=("0002-L",), labels="1,0,4,2\n5,4,4,2\n51,4,10,2\n")
     video = tmp_path / "skeleton" / "0002-L.txt"
@@ -99,10 +164,10 @@ def test_what_does_not_fit_is_named_at_its_place(kinect_20, tmp_path):
     (tmp_path / "a.skeleton").write_text("0\n")
     (tmp_path / "a.png").write_bytes(b"")
     wanted = {
-        "25.npy": r"25 joints with 3 channels; expected 20 (kinect_20) with 3",
-        "2d.npy": r"20 joints with 2 channels; expected 20 (kinect_20) with 3",
+        "25.npy": "(3, 1, 25, 3); expected (frames, bodies, 20 joints, 3 channels xyz). The data",
+        "2d.npy": "(3, 1, 20, 2); expected (frames, bodies, 20 joints, 3 channels xyz). The data",
         "three.npy": "3 bodies; expected 2 at most",
-        "nobody.npy": "nobody (zeros alone) in the first 3 frames",
+        "nobody.npy": "no body in any frame",
         "late.npy": "nobody (zeros alone) in the first 12 frames",
         "fine.npy": None,
         "padded.npy": None,

@@ -82,6 +82,14 @@ def test_joints_without_counterpart_take_the_random_embedding():
     assert adaptation.unused == []
 
 
+def test_layouts_without_a_joint_in_common_are_refused():
+    other = dataclasses.replace(
+        KINECT, name="own", joints=tuple(f"j{i}" for i in range(KINECT.num_joints))
+    )
+    with pytest.raises(UserError, match=r"none of the 20 joints of own \(j0, .* has a counterpart"):
+        adapt(made(NTU), made(other, seed=1))
+
+
 def test_nothing_differs_nothing_changes():
     source = made(NTU)
     params, adaptation = adapt(source, made(NTU, seed=1))

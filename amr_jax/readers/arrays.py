@@ -17,6 +17,7 @@ from amr_jax.skeleton import num_coordinates
 MAX_BYTES = 256 * 2**20
 # Detectors' confidences can end a little above 1; a depth in metres or pixels does not stay there.
 _MAX_CONFIDENCE = 1.5
+_PLAUSIBLE = (0.05, 5.0)  # metres from a body's middle to its joints, on average
 
 
 class NoBody(BadFile):
@@ -31,11 +32,13 @@ class Form:
       num_joints: V, of its layout.
       channels: one of `skeleton.CHANNELS`.
       scale: coordinates are multiplied by this, to make them metres.
+      told_by: what says so, for errors.
     """
 
     num_joints: int
     channels: str
     scale: float = 1.0
+    told_by: str = "--layout and --channels"
 
 
 def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) -> np.ndarray:
@@ -54,14 +57,14 @@ def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) 
     if values.dtype.kind not in "fiu":
         raise BadFile(path, f"joints of dtype {values.dtype}", "numbers")
     if form.channels == "xyc" and (confidence is not None or values.shape[-1:] == (2,)):
-        values = _joined(values, confidence, path)
+        values = _joined(values, confidence, form, path)
     expected = (form.num_joints, len(form.channels))
     if values.ndim != 4 or values.shape[2:] != expected:
         raise BadFile(
             path,
             f"joints of shape {values.shape}",
             f"(frames, bodies, {expected[0]} joints, {expected[1]} channels {form.channels})",
-            hint="--layout and --channels say what is expected.",
+            hint=f"{form.told_by} say what is expected.",
         )
     result = values.astype(np.float32)
     wrong = np.argwhere(~np.isfinite(result))
@@ -74,7 +77,7 @@ def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) 
             "finite numbers; zeros stand for what was not found",
         )
     if form.channels == "xyc":
-        _check_confidence(result[..., 2], path)
+        _check_confidence(result[..., 2], form, path)
     result[..., : num_coordinates(form.channels)] *= np.float32(form.scale)
     told = result[..., 2:] if form.channels == "xyc" else result
     here = told.any(axis=(0, 2, 3))
@@ -83,28 +86,43 @@ def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) 
     return result[:, : np.flatnonzero(here)[-1] + 1]
 
 
-def _joined(values: np.ndarray, confidence: np.ndarray | None, path: object) -> np.ndarray:
+def extent(joints: np.ndarray) -> float:
+    """Mean distance of the joints of all bodies in (T, M, V, C) to their body's middle."""
+    bodies = joints[joints.any(axis=(2, 3))].astype(np.float64)  # (frames · bodies, V, C)
+    return float(np.linalg.norm(bodies - bodies.mean(axis=1, keepdims=True), axis=-1).mean())
+
+
+def doubt_metres(size: float) -> str:
+    """What is odd about bodies of this `extent`, if they are in metres; '' where nothing is."""
+    if _PLAUSIBLE[0] <= size <= _PLAUSIBLE[1]:
+        return ""
+    return f"joints lie {size:,.3g} from a body's middle, on average; expected metres."
+
+
+def _joined(
+    values: np.ndarray, confidence: np.ndarray | None, form: Form, path: object
+) -> np.ndarray:
     if confidence is None or (*confidence.shape, 2) != values.shape:
         apart = "no confidences" if confidence is None else f"confidences {confidence.shape}"
         raise BadFile(
             path,
             f"joints of shape {values.shape} and {apart}",
-            "x and y of each joint and its confidence, as --channels=xyc says",
-            hint="Without confidences say --channels=xy, of places in space --channels=xyz.",
+            "x and y of each joint and its confidence (xyc)",
+            hint=f"{form.told_by} say what is expected: xy has no confidences, nor has xyz.",
         )
     if confidence.dtype.kind not in "fiu":
         raise BadFile(path, f"confidences of dtype {confidence.dtype}", "numbers")
     return np.concatenate([values, confidence[..., None]], axis=-1)
 
 
-def _check_confidence(confidence: np.ndarray, path: object) -> None:
+def _check_confidence(confidence: np.ndarray, form: Form, path: object) -> None:
     odd = (confidence < 0) | (confidence > _MAX_CONFIDENCE)
     if odd.any():
         raise BadFile(
             path,
             f"the confidence {confidence[odd][0]:g}",
             f"0 to 1 (up to {_MAX_CONFIDENCE} is taken)",
-            hint="If the third channel is a coordinate, say --channels=xyz.",
+            hint=f"{form.told_by} say that the third channel is one; of a coordinate, xyz would.",
         )
 
 

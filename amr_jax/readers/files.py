@@ -14,6 +14,9 @@ from amr_jax.errors import BadFile, UserError
 # No raw file of the data sets comes near: the longest PKU-MMD video has some 10 MB.
 MAX_BYTES = 64 * 2**20
 
+# Skeletons pack to a half or a third, mostly zeros to a tenth; a zip bomb to a thousandth.
+_MAX_RATIO = 100
+
 _PACKED = (".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 # What a damaged, encrypted or exotic member makes `zipfile` raise.
 _MEMBER_ERRORS = (
@@ -47,8 +50,7 @@ class RawFile:
 
         Raises:
           BadFile: larger than `max_bytes` (a member may claim what it likes, no more is unpacked),
-            unreadable, encrypted, or damaged.
-          UserError: the archive itself is damaged or gone.
+            unreadable, encrypted, or damaged; or its archive is damaged or gone.
         """
         data = self._read_disk(max_bytes) if self.member is None else self._read_zip(max_bytes)
         if len(data) > max_bytes:
@@ -71,6 +73,12 @@ class RawFile:
                 raise BadFile(self, "an encrypted member", "one that needs no password")
             if info.file_size > max_bytes:
                 raise BadFile(self, f"{info.file_size:,} bytes", f"at most {max_bytes:,}")
+            if info.file_size > max(MAX_BYTES, _MAX_RATIO * info.compress_size):
+                raise BadFile(
+                    self,
+                    f"{info.file_size:,} bytes packed into {info.compress_size:,}",
+                    f"at most {_MAX_RATIO} to 1, as in no archive that only unpacks to fill a disk",
+                )
             with archive.open(info) as file:
                 return file.read(info.file_size + 1)
         except BadFile:
@@ -102,7 +110,7 @@ def find(
       in the order of their names, whatever the disk's order is.
 
     Raises:
-      UserError: nothing there, or an archive that is not whole; says what to do.
+      UserError: nothing there, or an archive that is not whole (BadFile); says what to do.
     """
     manual_dir = _existing(manual_dir, what)
     disk, archives = _walk(manual_dir)
@@ -195,7 +203,7 @@ def _changed(path: str) -> int:
     try:
         return os.stat(path).st_mtime_ns
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}; expected a zip archive.") from error
+        raise BadFile(path, error.strerror or str(error), "a zip archive") from error
 
 
 @functools.lru_cache(maxsize=8)
@@ -205,8 +213,10 @@ def _archive(path: str, pid: int, changed: int) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise UserError(
-            f"{path} is no complete zip archive ({os.path.getsize(path):,} bytes on disk; {error})"
-            ": the download probably stopped half-way. Compare its size with the data set's page "
-            "and fetch it again, or remove it if it is not part of the data."
+        raise BadFile(
+            path,
+            f"no complete zip archive ({os.path.getsize(path):,} bytes on disk; {error})",
+            "a whole one",
+            hint="The download probably stopped half-way. Compare its size with the data set's "
+            "page and fetch it again, or remove it if it is not part of the data.",
         ) from error

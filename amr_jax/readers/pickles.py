@@ -24,6 +24,7 @@ from amr_jax.errors import BadFile
 # Far more than the largest exchange file has; each may cost some hundred bytes of memory.
 MAX_INSTRUCTIONS = 50_000_000
 
+_PROTOCOL = b"\x80"  # the first instruction, since protocol 2
 _EXPECTED = "plain data and numpy arrays"
 _HINT = (
     "Nothing of it was run. If you trust the file, load it where its code is installed, and save "
@@ -34,6 +35,23 @@ _DTYPE = re.compile(r"[biuf][1248]|U[1-9]\d{0,4}")  # numbers; texts of fixed le
 _DAMAGED = (
     ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError, struct.error,
 )  # fmt: skip
+
+
+def shown(value: object) -> str:
+    """A value out of a pickle, for an error: short, whatever it is and however it is nested.
+
+    Texts and numbers alone are rendered. A list of itself many times over would fill the memory, a
+    deep one end in a recursion, a number of thousands of digits in an error of Python's own.
+    """
+    if isinstance(value, str):
+        return repr(value[:40])
+    if isinstance(value, (bool, float)):
+        return str(value)
+    if isinstance(value, int) and abs(value) < 10**18:
+        return f"{value:,}"
+    if type(value) is tuple and len(value) < 8 and all(type(x) is int for x in value):
+        return f"({', '.join(map(shown, value))})"
+    return f"a {type(value).__name__}"
 
 
 class _Refused(Exception):
@@ -53,6 +71,14 @@ def load(data: bytes, path: object) -> object:
     Raises:
       BadFile: truncated, damaged, or asks for anything but plain data and arrays of numbers.
     """
+    if data and data[:1] != _PROTOCOL:
+        raise BadFile(
+            path,
+            f"a file that begins with {data[:8]!r}",
+            "a pickle of protocol 2 to 5",
+            hint="Unpack it, if it is compressed; an older pickle, load and save again: "
+            "pickle.dump(content, file, protocol=4).",
+        )
     machine = _Machine()
     try:
         for number, (opcode, arg, _) in enumerate(pickletools.genops(io.BytesIO(data))):
@@ -104,8 +130,8 @@ class _Dtype:
 
     def __init__(self, code: str):
         if not isinstance(code, str) or not _DTYPE.fullmatch(code):
-            what = "objects" if code in ("O", "O8") else f"dtype {str(code)[:20]!r}"
-            raise _Refused(f"an array of {what}")
+            objects = isinstance(code, str) and code in ("O", "O8")
+            raise _Refused(f"an array of {'objects' if objects else f'dtype {shown(code)}'}")
         self.dtype = np.dtype(code)
 
     def set_state(self, state: tuple) -> None:
@@ -128,12 +154,12 @@ def _array(data: bytes, dtype: _Dtype, shape: tuple, order: str) -> np.ndarray:
     if not isinstance(data, (bytes, bytearray)):
         raise _Refused("an array that is not made of bytes (an array of objects)")
     if not all(type(size) is int and size >= 0 for size in shape) or order not in ("C", "F"):
-        raise _Refused(f"an array of shape {str(shape)[:80]}, order {str(order)[:20]}")
+        raise _Refused(f"an array of shape {shown(shape)}, order {shown(order)}")
     claimed = math.prod(shape) * dtype.dtype.itemsize
     if claimed != len(data):
         raise _Refused(
-            f"an array that claims {str(shape)[:80]} elements of {dtype.dtype}, {claimed:,} bytes, "
-            f"and has {len(data):,}"
+            f"an array that claims {shown(shape)} elements of {dtype.dtype}, {shown(claimed)} "
+            f"bytes, and has {len(data):,}"
         )
     return np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
 
@@ -147,7 +173,7 @@ def _from_buffer(data, dtype, shape, order, axes=None) -> np.ndarray:
 
 def _latin1(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
-        raise _Refused(f"a text in {str(encoding)[:20]}")
+        raise _Refused(f"a text in {shown(encoding)}")
     return text.encode("latin1")
 
 

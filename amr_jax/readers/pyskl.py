@@ -91,6 +91,17 @@ def read(annotation: Annotation, form: arrays.Form) -> dict:
     Raises:
       BadFile: no joints, or of another form; a label that is no number; `arrays.NoBody`.
     """
+    return {
+        "joints": joints(annotation, form),
+        "name": annotation.name,
+        "label": _label(annotation.content.get("label"), annotation),
+        "subject": "",
+        "splits": annotation.splits,
+    }
+
+
+def joints(annotation: Annotation, form: arrays.Form) -> np.ndarray:
+    """The joints alone, (T, M, V, C) float32; arguments and errors as of `read`."""
     content = annotation.content
     values, score = content.get("keypoint"), content.get("keypoint_score")
     for key, value in (("keypoint", values), ("keypoint_score", score)):
@@ -103,16 +114,12 @@ def read(annotation: Annotation, form: arrays.Form) -> dict:
     frames = content.get("total_frames", values.shape[1])
     if frames != values.shape[1]:
         raise BadFile(
-            annotation, f"{values.shape[1]} frames in 'keypoint'", f"total_frames, {frames}"
+            annotation,
+            f"{values.shape[1]} frames in 'keypoint'",
+            f"total_frames, {pickles.shown(frames)}",
         )
     score = None if score is None else score.swapaxes(0, 1)
-    return {
-        "joints": arrays.joints(values.swapaxes(0, 1), score, form, annotation),
-        "name": annotation.name,
-        "label": _label(content.get("label"), annotation),
-        "subject": "",
-        "splits": annotation.splits,
-    }
+    return arrays.joints(values.swapaxes(0, 1), score, form, annotation)
 
 
 def _splits(value: object, raw) -> Iterator[tuple[str, list[str]]]:
@@ -120,19 +127,22 @@ def _splits(value: object, raw) -> Iterator[tuple[str, list[str]]]:
         raise BadFile(raw, f"a {type(value).__name__} under 'split'", "a dict, {name: [frame_dir]}")
     for split, names in value.items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise BadFile(raw, f"split {split!r}, which is no list of names", "{name: [frame_dir]}")
+            found = f"split {pickles.shown(split)}, which is no list of names"
+            raise BadFile(raw, found, "{name: [frame_dir]}")
+        if not isinstance(split, str):
+            raise BadFile(raw, f"a split called {pickles.shown(split)}", "a text as its name")
         if len(set(names)) < len(names):
             raise BadFile(raw, f"split {split!r} with a name twice", "every name once")
-        yield str(split), names
+        yield split, names
 
 
 def _label(label: object, annotation: Annotation) -> str:
     if label is None:
         return ""
-    if isinstance(label, bool) or not isinstance(label, int) or label < 0:
-        raise BadFile(annotation, f"the label {str(label)[:40]!r}", "a whole number from 0")
+    if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < 2**31:
+        raise BadFile(annotation, f"the label {pickles.shown(label)}", "a whole number from 0")
     return str(label)
 
 
 def _keys(content: dict) -> str:
-    return ", ".join(str(key)[:40] for key in list(content)[:8]) or "none"
+    return ", ".join(map(pickles.shown, list(content)[:8])) or "none"

@@ -122,7 +122,9 @@ def test_half_a_download(tmp_path, kept):
     half = write(tmp_path / "set.zip", whole[: int(kept * len(whole))])
     with pytest.raises(UserError) as error:
         find(tmp_path)
-    assert f"{half} is no complete zip archive ({half.stat().st_size:,} bytes" in str(error.value)
+    assert f"{half}: found no complete zip archive ({half.stat().st_size:,} bytes" in str(
+        error.value
+    )
     assert "fetch it again" in str(error.value)
 
 
@@ -154,8 +156,20 @@ def test_sizes_are_bounded(tmp_path):
             raw.read(max_bytes=10**6 - 1)
 
 
+def test_what_only_unpacks_to_fill_the_memory_is_refused(tmp_path):
+    # 128 MiB of zeros: below the bound of the caller, who takes gigabytes, and a thousand to one.
+    (bomb,) = find(pack(tmp_path / "set.zip", {"a.skeleton": bytes(2**27)}))
+    with pytest.raises(
+        BadFile, match=r"134,217,728 bytes packed into 1\d\d,\d+; expected at most 100"
+    ):
+        bomb.read(max_bytes=2**34)
+    # A file of the ordinary sizes may be all zeros.
+    (still,) = find(pack(tmp_path / "still.zip", {"a.skeleton": bytes(2**20)}))
+    assert still.read(max_bytes=2**34) == bytes(2**20)
+
+
 def test_a_file_that_went_away_is_named(tmp_path):
     with pytest.raises(BadFile, match=r"gone.skeleton: found No such file"):
         files.RawFile(str(tmp_path / "gone.skeleton")).read()
-    with pytest.raises(UserError, match=r"gone\.zip"):
+    with pytest.raises(BadFile, match=r"gone\.zip: found No such file"):
         files.RawFile(str(tmp_path / "gone.zip"), "a.skeleton").read()

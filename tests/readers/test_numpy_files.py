@@ -33,20 +33,31 @@ def npz(**named):
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "i2", "u1"])
 def test_any_numbers(tmp_path, dtype):
     for array in (JOINTS.astype(dtype), np.asfortranarray(JOINTS.astype(dtype))):
-        found = numpy_files.read(raw(tmp_path, npy(array)))
+        found, confidence = numpy_files.read(raw(tmp_path, npy(array)))
+        assert confidence is None
         np.testing.assert_array_equal(found, JOINTS)
         assert found.dtype == np.float32
 
 
 def test_one_body(tmp_path):
-    found = numpy_files.read(raw(tmp_path, npy(JOINTS[:, 0])))
+    found, _ = numpy_files.read(raw(tmp_path, npy(JOINTS[:, 0])))
     np.testing.assert_array_equal(found, JOINTS[:, :1])
 
 
 def test_npz(tmp_path):
     for content in (npz(x=JOINTS), npz(label=3, joints=JOINTS, other=JOINTS[:1])):
-        found = numpy_files.read(raw(tmp_path, content, "clip.NPZ"))
+        found, confidence = numpy_files.read(raw(tmp_path, content, "clip.NPZ"))
         np.testing.assert_array_equal(found, JOINTS)
+        assert confidence is None
+
+
+def test_confidences_beside_the_joints(tmp_path):
+    sure = JOINTS[..., 0]
+    for joints, confidence in ((JOINTS, sure), (JOINTS[:, 0], sure[:, 0])):
+        content = npz(confidence=confidence, joints=joints)
+        found = numpy_files.read(raw(tmp_path, content, "a.npz"))
+        np.testing.assert_array_equal(found[0], JOINTS[:, : found[0].shape[1]])
+        np.testing.assert_array_equal(found[1], sure[:, : found[0].shape[1]])
 
 
 def claiming(shape, dtype="<f4"):

@@ -1,12 +1,14 @@
 """Pickles: all that numpy and Python write as data is read; whatever would run code is refused."""
 
 import collections
+import gzip
 import os
 import pickle
 import pickletools
 import re
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -107,8 +109,6 @@ def test_code_is_not_run(tmp_path, protocol, function, argument):
 @pytest.mark.parametrize(
     "data",
     [
-        b"cos\nsystem\n(S'touch created'\ntR.",  # protocol 0
-        b"(S'touch created'\nios\nsystem\n.",
         b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.",
         b"\x80\x02cnumpy\nndarray\n)\x81.",  # NEWOBJ
         b"\x80\x02K\x01K\x02\x85R.",  # a number is called
@@ -123,6 +123,42 @@ def test_what_is_not_data_is_refused(tmp_path, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert refused(data).startswith("a pickle with ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"cos\nsystem\n(S'touch created'\ntR.",  # protocol 0
+        b"(S'touch created'\nios\nsystem\n.",
+        pickle.dumps({"a": 1}, protocol=1),
+        gzip.compress(pickle.dumps({"a": 1})),
+        zlib.compress(pickle.dumps({"a": 1})),
+        b"annotations: none\n",
+    ],
+)
+def test_older_compressed_and_other_files_are_called_so(tmp_path, data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadFile, match=r"begins with b.*pickle of protocol 2 to 5\. Unpack it"):
+        pickles.load(data, "x.pkl")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("x" * 100, repr("x" * 40)),
+        (-1234, "-1,234"),
+        (True, "True"),
+        (1.5, "1.5"),
+        ((3, 4), "(3, 4)"),
+        pytest.param(10**6000, "a int", id="huge"),  # whose text Python refuses to make
+        ((1, (2, 3)), "a tuple"),
+        (tuple(range(100)), "a tuple"),
+        ({}, "a dict"),
+    ],
+)
+def test_shown_values_are_short(value, expected):
+    assert pickles.shown(value) == expected
 
 
 @protocols
@@ -164,7 +200,7 @@ except BadFile as error:
         ),
         (
             pickle.dumps(np.zeros(7), protocol=4).replace(b"K\x07\x85", b"J\x00\xca\x9a\x3b\x85"),
-            r"claims \(1000000000,\) elements of float64, 8,000,000,000 bytes, and has 56",
+            r"claims \(1,000,000,000\) elements of float64, 8,000,000,000 bytes, and has 56",
         ),
         (  # bytes that are not there
             b"\x80\x04\x8e" + (10**12).to_bytes(8, "little") + b"abc.",

@@ -50,6 +50,11 @@ def test_in_space_and_without_label_or_length(tmp_path):
     assert example["label"] == ""
 
 
+LAUGHS = ["ha"]  # 10^12 of them, in a few hundred bytes
+for _ in range(12):
+    LAUGHS = [LAUGHS] * 10
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -60,8 +65,12 @@ def test_in_space_and_without_label_or_length(tmp_path):
         ({"keypoint_score": None}, "no confidences"),
         ({"total_frames": 99}, "total_frames, 99"),
         ({"label": "wave"}, "the label 'wave'; expected a whole number"),
-        ({"label": -1}, "the label '-1'"),
-        ({"label": True}, "the label 'True'"),
+        ({"label": -1}, "the label -1; expected"),
+        ({"label": True}, "the label True; expected"),
+        ({"label": 10**6000}, "the label a int"),
+        ({"label": LAUGHS}, "the label a list"),
+        ({"total_frames": LAUGHS}, "total_frames, a list"),
+        ({"total_frames": 10**6000}, "total_frames, a int"),
         ({"keypoint": np.ones((1, 4, 18, 2)), "total_frames": 4}, "18"),
     ],
 )
@@ -78,13 +87,14 @@ def test_refuses_a_sequence(tmp_path, changes, message):
     ("content", "message"),
     [
         ([1], "no dict"),
-        ({"a": 1}, "the keys a; expected a dict with 'annotations'"),
-        ({"annotations": {}}, "the keys annotations"),
+        ({"a": 1}, "the keys 'a'; expected a dict with 'annotations'"),
+        ({"annotations": {}}, "the keys 'annotations'"),
         ({"annotations": [{"label": 1}]}, r"no 'frame_dir' in annotations\[0\]"),
         ({"annotations": [3]}, r"no 'frame_dir' in annotations\[0\]"),
         ({"annotations": [{"frame_dir": "a"}] * 2}, "the frame_dir 'a' twice"),
         ({"annotations": [], "split": ["a"]}, "a list under 'split'"),
         ({"annotations": [], "split": {"a": "b"}}, "split 'a', which is no list"),
+        ({"annotations": [], "split": {10**6000: []}}, "a split called a int"),
         ({"annotations": [], "split": {"a": ["b", "b"]}}, "split 'a' with a name twice"),
     ],
 )
