@@ -16,7 +16,7 @@ import ml_collections
 
 from amr_jax import base_config, costs, datasets, metrics, pretrain
 from amr_jax import methods as registry
-from amr_jax.benchmark import output, rounds
+from amr_jax.benchmark import options, output, rounds
 from amr_jax.benchmark.program import Program
 from amr_jax.errors import UserError
 from amr_jax.models.attention import KERNELS
@@ -200,33 +200,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=output.positive,
         help=f"of {BODIES} bodies, a step (default: 8 on CPU, 128 on accelerators)",
     )
-    parser.add_argument(
-        "--dtype",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="compute dtype; auto (default): float32 on CPU, bfloat16 on accelerators",
-    )
+    options.add_dtype(parser)
     parser.add_argument(
         "--rounds", type=output.positive, default=10, help="steps timed of each (default 10)"
     )
-    parser.add_argument(
-        "--attention",
-        choices=("all", *KERNELS),
-        default="all",
-        help="kernel; all (default): each that the device has",
-    )
+    options.add_attention(parser)
     parser.add_argument(
         "--methods",
         default="all",
         help=f"some of: {', '.join(row.name for row in all_rows())}; {BASE} is always measured",
     )
-    parser.add_argument("--json", type=output.json_file, help="file for everything measured")
+    options.add_json(parser)
 
 
 def run(flags: argparse.Namespace) -> None:
     """Measures, prints the table, writes the JSON."""
     rows = select(flags.methods)
-    sequences = flags.sequences or (8 if jax.default_backend() == "cpu" else 128)
+    sequences = flags.sequences or (8 if options.on_cpu() else 128)
     config = config_of(rows[0], sequences, flags.dtype, "xla")
     attentions = kernels(flags.attention, config.dtype)
     source = output.provenance("methods")
