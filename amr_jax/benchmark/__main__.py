@@ -9,12 +9,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from amr_jax.benchmark import methods, step
+from amr_jax.benchmark import methods, scaling, step
 from amr_jax.command import command
 from amr_jax.errors import UserError
 
 # Modules with `add_flags(parser)` and `run(flags)`; their docstrings' first lines are the help.
-SUBCOMMANDS = {"methods": methods, "step": step}
+SUBCOMMANDS = {"methods": methods, "step": step, "scaling": scaling}
 
 
 class Parser(argparse.ArgumentParser):

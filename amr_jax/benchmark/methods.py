@@ -122,14 +122,7 @@ def measure(
             measured.append(Measured(row, attention, program, linear, compiler))
             took = program.problem or f"{program.compile_s:.0f} s"
             metrics.say(f"compiled {row.name}, {attention}: {took}")
-    programs = [m.program for m in measured]
-    # The allocator's peak never falls: from the smallest to the largest, each sets its own.
-    for program in sorted(programs, key=lambda p: p.memory_bytes or 0):
-        program.warm_up()
-    for i in range(num_rounds):
-        for program in rounds.rotated(programs, i):
-            program.time_step()
-        metrics.say(f"round {i + 1}/{num_rounds}")
+    rounds.time_all([m.program for m in measured], num_rounds)
     return measured
 
 

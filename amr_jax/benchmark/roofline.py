@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from amr_jax.benchmark import options
+from amr_jax.models.settings import compute_dtype
 
 # A step's backward pass has two products for each of the forward pass: PaLM's count of "model
 # FLOPs", recomputation and attention left out.
@@ -93,7 +94,7 @@ def measure(dtype: str, sizes: Sequence[int] | None = None, copy_bytes: int | No
 
 def _matmul_seconds(size: int, dtype: str) -> float:
     keys = jax.random.split(jax.random.key(0))
-    a, b = (jax.random.normal(key, (size, size), jnp.dtype(dtype)) for key in keys)
+    a, b = (jax.random.normal(key, (size, size), compute_dtype(dtype)) for key in keys)
     return _best_seconds(jax.jit(jnp.matmul), lambda _: (a, b), None)
 
 

@@ -9,146 +9,19 @@ published step in PyTorch). A time is that of `--steps` steps, divided by them.
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import ml_collections
 
-from amr_jax import base_config, costs, metrics, pretrain
+from amr_jax import costs, metrics
 from amr_jax import methods as registry
-from amr_jax.benchmark import options, output, roofline, rounds
-from amr_jax.benchmark.methods import DATASET, kernels
-from amr_jax.benchmark.program import Program
-from amr_jax.comparison.rows import override
-from amr_jax.errors import UserError
-from amr_jax.models.settings import require_choice
+from amr_jax.benchmark import options, output, roofline, rounds, variants
+from amr_jax.benchmark.methods import kernels
+from amr_jax.benchmark.variants import BASE, BODIES_PER_SEQUENCE, Variant
 
-BASE = "default"
-
-# NTU-60 x-sub: training sequences, real bodies of one on average, and how long it is trained.
-SEQUENCES, BODIES_PER_SEQUENCE, EPOCHS = 40_091, 1.17, 400
-
-
-@dataclasses.dataclass(frozen=True)
-class Variant:
-    """A row of the table.
-
-    Attributes:
-      build: (config, steps) → what is timed: a `Program`, or what has its attributes.
-      method, bodies, attention: in the config.
-    """
-
-    name: str
-    build: Callable[[ml_collections.ConfigDict, int], Any]
-    method: str = "amr"
-    bodies: str = "packed"
-    attention: str = "xla"
-
-
-def in_one_dispatch(config: ml_collections.ConfigDict, steps: int) -> Program:
-    """All steps in one dispatch, as the training loop does it."""
-    return Program(config, steps)
-
-
-def a_dispatch_each(config: ml_collections.ConfigDict, steps: int) -> Program:
-    """A dispatch for each step; they follow each other without waiting."""
-    return Program(config, 1, steps)
-
-
-def augmentation_alone(config: ml_collections.ConfigDict, steps: int) -> Program:
-    """The steps' augmentation and nothing else.
-
-    A step on ready-made clips would be the other way to find its share, but the difference of two
-    steps is smaller than their noise. Alone, nothing else hides it, and its result goes through
-    memory: what this says is rather too much.
-    """
-    return Program(config, steps, make=costs.augmentation)
-
-
-def in_torch(fused: bool) -> Callable:
-    """The published step in PyTorch, on the clips that the other variants start from."""
-
-    def build(config, steps):
-        clips, _ = costs.random_batch(config, steps)  # (steps, bodies, T, 1, V, C)
-        num_kept = registry.build(config).num_kept
-        threads = options.usable_cores()
-        return torch_mamp().TorchStep(config, clips[:, :, :, 0], num_kept, fused, threads)
-
-    return build
-
-
-def torch_mamp() -> ModuleType:
-    """The module that needs PyTorch; `UserError` where that is absent."""
-    try:
-        from amr_jax.benchmark import torch_mamp
-    except ImportError as error:
-        if error.name != "torch":
-            raise
-        raise UserError(
-            "--torch: PyTorch is not installed; pip install -e '.[torch]', or leave the flag out."
-        ) from error
-    return torch_mamp
-
-
-def variants(attentions: Sequence[str], with_torch: bool) -> list[Variant]:
-    """All rows; the first of the `attentions` is the default's."""
-    first, *others = attentions
-    rows = [
-        Variant(BASE, in_one_dispatch, attention=first),
-        Variant("one step a dispatch", a_dispatch_each, attention=first),
-        Variant("all body slots", in_one_dispatch, bodies="all", attention=first),
-        *(Variant(f"amr w/ {other}", in_one_dispatch, attention=other) for other in others),
-        Variant("augmentation", augmentation_alone, attention=first),
-        Variant("mamp", in_one_dispatch, "mamp", attention=first),
-        *(
-            Variant(f"mamp w/ {other}", in_one_dispatch, "mamp", attention=other)
-            for other in others
-        ),
-    ]
-    if with_torch:
-        rows += [
-            Variant("torch mamp", in_torch(False), "mamp"),
-            Variant("torch mamp w/ fused attention", in_torch(True), "mamp"),
-        ]
-    return rows
-
-
-def select(rows: Sequence[Variant], names: str) -> list[Variant]:
-    """The rows that --variants asks for, and the default; `all`: all of them."""
-    if names == "all":
-        return list(rows)
-    wanted = [name.strip() for name in names.split(",")]
-    for name in wanted:
-        require_choice("--variants", name, tuple(row.name for row in rows))
-    return [row for row in rows if row.name in (*wanted, BASE)]
-
-
-def config_of(
-    variant: Variant, sequences: int, dtype: str, overrides: Sequence[str] = ()
-) -> ml_collections.ConfigDict:
-    """The resolved config of a variant, for `sequences` sequences a step.
-
-    Args:
-      overrides: as `encoder.depth=4`, of every variant's config.
-    """
-    config = base_config.pretraining(variant.method, DATASET)
-    del config.model.masking  # SkeletonMAE's; each method's own default is right
-    config.input.bodies = variant.bodies
-    packed = round(BODIES_PER_SEQUENCE * sequences)
-    config.batch_size = packed if variant.bodies == "packed" else sequences
-    config.dtype = dtype
-    config.attention_kernel = variant.attention
-    for text in overrides:
-        override(config, text)
-    return pretrain.resolve(config)
-
-
-def sequences_of(config: ml_collections.ConfigDict) -> float:
-    """Sequences of the data set that a step trains on: of packed bodies, on average."""
-    packed = config.input.bodies == "packed"
-    return config.batch_size / BODIES_PER_SEQUENCE if packed else config.batch_size
+# NTU-60 x-sub: training sequences, and how many epochs they are trained for.
+SEQUENCES, EPOCHS = 40_091, 400
 
 
 @dataclasses.dataclass
@@ -172,18 +45,16 @@ def prepare(
     rows: Sequence[Variant], sequences: int, dtype: str, steps: int, overrides: Sequence[str]
 ) -> list[Measured]:
     """Compiles every variant and counts its work."""
-    measured, flops = [], {}
+    measured, counted = [], {}
     for row in rows:
-        config = config_of(row, sequences, dtype, overrides)
+        config = variants.config_of(row, sequences, dtype, overrides)
         m = Measured(row, config, row.build(config, steps))
-        if row.build in (in_one_dispatch, a_dispatch_each):
-            bodies = config.batch_size * costs.SLOTS[config.input.bodies]
-            m.forward_flops = costs.linear_flops(registry.build(config), bodies)
+        if row.build in (variants.in_one_dispatch, variants.a_dispatch_each):
             # The work is the same, whatever kernels do it, and in however many dispatches.
-            work = (row.method, config.input.bodies)
-            if work not in flops:
-                flops[work] = costs.step_flops(config)
-            m.flops = flops[work]
+            work = (row.method, row.bodies)
+            if work not in counted:
+                counted[work] = count(config)
+            m.forward_flops, m.flops = counted[work]
         measured.append(m)
         seconds = m.program.compile_s
         took = m.program.problem or (f"compiled in {seconds:.0f} s" if seconds else "ready")
@@ -191,25 +62,25 @@ def prepare(
     return measured
 
 
-def time_all(measured: Sequence[Measured], num_rounds: int) -> None:
-    """Warms all up, then times them in rounds."""
-    programs = [m.program for m in measured]
-    # The allocator's peak never falls: from the smallest to the largest, each sets its own.
-    for program in sorted(programs, key=lambda p: p.memory_bytes or 0):
-        program.warm_up()
-    for i in range(num_rounds):
-        for program in rounds.rotated(programs, i):
-            program.time_step()
-        metrics.say(f"round {i + 1}/{num_rounds}")
+def count(config: ml_collections.ConfigDict) -> tuple[int, float]:
+    """Operations of the linear layers in a forward pass, and the compiler's of the whole step."""
+    plain = ml_collections.ConfigDict(config.copy_and_resolve_references())
+    plain.attention_kernel = "xla"
+    return costs.linear_flops(registry.build(plain), bodies_of(config)), costs.step_flops(plain)
+
+
+def bodies_of(config: ml_collections.ConfigDict) -> int:
+    """Bodies that a step computes."""
+    return config.batch_size * costs.SLOTS[config.input.bodies]
 
 
 def summary(measured: Sequence[Measured], peaks: roofline.Peaks) -> list[dict[str, Any]]:
     """All that was measured, an entry each; ratios are of the time that a sequence takes."""
     base = next(m for m in measured if m.variant.name == BASE)
-    base_sequences = sequences_of(base.config)
+    base_sequences = variants.sequences_of(base.config)
     found = []
     for m in measured:
-        program, sequences = m.program, sequences_of(m.config)
+        program, sequences = m.program, variants.sequences_of(m.config)
         low, middle, high = rounds.quartiles(program.step_s) if program.step_s else (None,) * 3
         ratio = None
         if program.step_s and base.program.step_s:
@@ -219,7 +90,7 @@ def summary(measured: Sequence[Measured], peaks: roofline.Peaks) -> list[dict[st
             "method": m.variant.method,
             "slots": m.variant.bodies,
             "attention": m.variant.attention,
-            "bodies": m.config.batch_size * costs.SLOTS[m.config.input.bodies],
+            "bodies": bodies_of(m.config),
             "sequences": sequences,
             "problem": program.problem,
             "step_s_median": middle,
@@ -231,7 +102,7 @@ def summary(measured: Sequence[Measured], peaks: roofline.Peaks) -> list[dict[st
             "losses": program.losses,
             "step_s": program.step_s,
         }
-        if middle is not None and m.variant.build is not augmentation_alone:
+        if middle is not None and m.variant.build is not variants.augmentation_alone:
             entry["sequences_per_s"] = sequences / middle
             entry["epochs_s"] = EPOCHS * SEQUENCES * middle / sequences
         if middle is not None and m.flops is not None:
@@ -261,17 +132,8 @@ def as_table(found: Sequence[Mapping[str, Any]]) -> str:
         value = row.get(key)
         return "" if value is None else format(value / unit, form)
 
-    header = (
-        "step",
-        "bodies",
-        "ms",
-        "quartiles",
-        "to default",
-        "sequences/s",
-        "MFU",
-        "of the roof",
-    )
-    header += ("bound by", f"{EPOCHS} epochs", "memory GB", "device GB", "compile s")
+    header = ("step", "bodies", "ms", "quartiles", "to default", "sequences/s", "MFU")
+    header += ("of roof", "bound by", f"{EPOCHS} epochs", "memory GB", "device GB", "compile s")
     lines = []
     for row in found:
         low, high = row["step_s_quartiles"]
@@ -297,18 +159,23 @@ def as_table(found: Sequence[Mapping[str, Any]]) -> str:
 
 def notes(peaks: roofline.Peaks, with_torch: bool) -> str:
     """What the table's columns rest on."""
+    rate, bandwidth = peaks.flops_per_s / 1e9, peaks.bytes_per_s / 1e9
     lines = [
-        f"peaks: {peaks.flops_per_s / 1e9:,.0f} GFLOP/s (product of {peaks.matmul_size} × "
-        f"{peaks.matmul_size}, {peaks.dtype}), {peaks.bytes_per_s / 1e9:,.1f} GB/s read and written",
-        "to default: time of a sequence, median over rounds; MFU: linear layers, forward and "
-        "backward, over the peak",
-        f"{EPOCHS} epochs: extrapolated from the median step, NTU-60 x-sub, {SEQUENCES:,} sequences "
-        f"of {BODIES_PER_SEQUENCE} bodies",
+        f"peaks measured: {rate:,.0f} GFLOP/s in {peaks.dtype} (a product of matrices of "
+        f"{peaks.matmul_size} rows), {bandwidth:,.1f} GB/s read and written",
+        "to default: time of a sequence, median over rounds; of the augmentation, run alone, its "
+        "share of the step, rather too large",
+        "MFU: linear layers, forward and backward, at the peak rate. Of roof: time for the "
+        "compiler's operations or bytes at the peaks, the longer one, over the time measured; "
+        "above 100 % where caches serve the bytes",
+        f"{EPOCHS} epochs: EXTRAPOLATED from the median step to NTU-60 x-sub, {SEQUENCES:,} "
+        f"sequences of {BODIES_PER_SEQUENCE} bodies",
     ]
     if with_torch:
+        torch_mamp = variants.torch_mamp()
         lines.append(
-            f"PyTorch {torch_mamp().torch.__version__}: float32, ready-made clips, "
-            f"{options.usable_cores()} CPU threads, as many as XLA's"
+            f"PyTorch {torch_mamp.torch.__version__} on {torch_mamp.device().type}: float32, "
+            f"ready-made clips, {options.usable_cores()} CPU threads, as many as XLA has"
         )
     return "\n".join(lines)
 
@@ -339,14 +206,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> None:
     """Measures, prints the table, writes the JSON."""
     if flags.torch:
-        torch_mamp()
+        variants.torch_mamp()
     on_cpu = options.on_cpu()
     sequences = flags.sequences or (8 if on_cpu else 128)
     steps = flags.steps or (2 if on_cpu else 10)
     num_rounds = flags.rounds or (5 if on_cpu else 10)
-    default = config_of(Variant(BASE, in_one_dispatch), sequences, flags.dtype, flags.override)
-    rows = variants(kernels(flags.attention, default.dtype), flags.torch)
-    rows = select(rows, flags.variants)
+    default = variants.config_of(
+        Variant(BASE, variants.in_one_dispatch), sequences, flags.dtype, flags.override
+    )
+    rows = variants.all_variants(kernels(flags.attention, default.dtype), flags.torch)
+    rows = variants.select(rows, flags.variants)
     source = output.provenance("step")
     encoder = default.encoder
     metrics.say(
@@ -356,7 +225,7 @@ def run(flags: argparse.Namespace) -> None:
     )
     measured = prepare(rows, sequences, default.dtype, steps, flags.override)
     peaks = roofline.measure(default.dtype)
-    time_all(measured, num_rounds)
+    rounds.time_all([m.program for m in measured], num_rounds)
     found = summary(measured, peaks)
     metrics.say(as_table(found))
     metrics.say(notes(peaks, flags.torch))

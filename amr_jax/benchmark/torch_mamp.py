@@ -174,10 +174,15 @@ class Mamp(nn.Module):
         return self.decoder_pred(self.decoder_norm(x))
 
 
+def device() -> torch.device:
+    """A GPU if PyTorch has one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 class TorchStep:
     """The step on given clips, with what `program.Program` has: timed beside it in its rounds.
 
-    Runs on the GPU if PyTorch has one. The mask is drawn in the step, as published; clips come
+    Runs on `device()`. The mask is drawn in the step, as published; clips come
     ready-made, as from the published loader.
 
     Attributes: those of `Program`; nothing is compiled, and `memory_bytes` unknown.
@@ -197,7 +202,7 @@ class TorchStep:
         self.problem: str | None = None
         self.device_bytes: int | None = None
         self.steps, self.losses, self.step_s = len(clips), [], []
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device()
         self._clips = torch.from_numpy(clips).to(self.device)
         model = Mamp(config.encoder, config.model, num_kept, config.model.tau, fused)
         self._model = model.to(self.device)
