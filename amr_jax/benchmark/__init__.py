@@ -3,7 +3,7 @@
     python -m amr_jax.benchmark methods|step|scaling [--json=FILE] …
 
 A module for each sub-command, and: `program` (a compiled training step that is timed), `variants`
-(of AMR's step) and `torch_mamp` (the published step in PyTorch, an extra), `evaluation` (features and
+(of AMR's step), `torch_mamp` (the published step in PyTorch, an extra), `evaluation` (features and
 neighbours); `rounds` (the order of timing, and what a row of times says), `roofline` and `growth`
 (what times are held against); `options` (flags) and `output` (tables and JSON).
 """
