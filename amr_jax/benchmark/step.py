@@ -19,6 +19,7 @@ from amr_jax import methods as registry
 from amr_jax.benchmark import options, output, roofline, rounds, variants
 from amr_jax.benchmark.methods import kernels
 from amr_jax.benchmark.variants import BASE, BODIES_PER_SEQUENCE, Variant
+from amr_jax.models.attention import KERNELS
 
 # NTU-60 x-sub: training sequences, and how many epochs they are trained for.
 SEQUENCES, EPOCHS = 40_091, 400
@@ -169,13 +170,12 @@ def notes(peaks: roofline.Peaks, with_torch: bool) -> str:
         "compiler's operations or bytes at the peaks, the longer one, over the time measured; "
         "above 100 % where caches serve the bytes",
         f"{EPOCHS} epochs: EXTRAPOLATED from the median step to NTU-60 x-sub, {SEQUENCES:,} "
-        f"sequences of {BODIES_PER_SEQUENCE} bodies",
+        f"sequences, about {SEQUENCES * BODIES_PER_SEQUENCE:,.0f} bodies",
     ]
     if with_torch:
-        torch_mamp = variants.torch_mamp()
         lines.append(
-            f"PyTorch {torch_mamp.torch.__version__} on {torch_mamp.device().type}: float32, "
-            f"ready-made clips, {options.usable_cores()} CPU threads, as many as XLA has"
+            f"{variants.torch_mamp().about()}: float32, ready-made clips, "
+            f"{options.usable_cores()} CPU threads, as many as XLA has"
         )
     return "\n".join(lines)
 
@@ -193,12 +193,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="timed at once, in one dispatch or in one each (default: 2 on CPU, 10 elsewhere)",
     )
     parser.add_argument(
-        "--rounds", type=output.positive, help="times of each (default: 5 on CPU, 10 elsewhere)"
+        "--rounds", type=output.positive, help="times of each (default: 4 on CPU, 10 elsewhere)"
     )
     options.add_dtype(parser)
     options.add_attention(parser)
     parser.add_argument("--torch", action="store_true", help="MAMP in PyTorch, too")
-    parser.add_argument("--variants", default="all", help=f"some rows; {BASE} is always measured")
+    names = ", ".join(row.name for row in variants.all_variants(KERNELS, with_torch=True))
+    parser.add_argument(
+        "--variants", default="all", help=f"some of: {names}; {BASE} is always measured"
+    )
     options.add_override(parser)
     options.add_json(parser)
 
@@ -210,7 +213,7 @@ def run(flags: argparse.Namespace) -> None:
     on_cpu = options.on_cpu()
     sequences = flags.sequences or (8 if on_cpu else 128)
     steps = flags.steps or (2 if on_cpu else 10)
-    num_rounds = flags.rounds or (5 if on_cpu else 10)
+    num_rounds = flags.rounds or (4 if on_cpu else 10)
     default = variants.config_of(
         Variant(BASE, variants.in_one_dispatch), sequences, flags.dtype, flags.override
     )
@@ -236,6 +239,7 @@ def run(flags: argparse.Namespace) -> None:
             "rounds": num_rounds,
             "dtype": default.dtype,
             "cpu_threads": options.usable_cores(),
+            "torch": variants.torch_mamp().about() if flags.torch else None,
             "override": flags.override,
             "encoder": encoder.to_dict(),
         }

@@ -179,6 +179,11 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def about() -> str:
+    """Version and device, for the table."""
+    return f"PyTorch {torch.__version__} on {device().type}"
+
+
 class TorchStep:
     """The step on given clips, with what `program.Program` has: timed beside it in its rounds.
 

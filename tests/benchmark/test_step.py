@@ -63,7 +63,7 @@ def test_packed_bodies_and_slots_hold_the_same_sequences():
 def test_overrides_reach_every_variant_and_wrong_ones_are_named():
     for row in ROWS:
         assert variants.config_of(row, 2, "float32", ["encoder.depth=3"]).encoder.depth == 3
-    with pytest.raises(UserError, match="no key 'encoder.size'"):
+    with pytest.raises(UserError, match=r"no key 'encoder.size'"):
         variants.config_of(ROWS[0], 2, "float32", ["encoder.size=3"])
 
 
