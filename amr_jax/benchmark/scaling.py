@@ -134,7 +134,7 @@ def summary(timed: Sequence[Timed]) -> list[dict[str, Any]]:
     found, before = [], None
     for t in timed:
         point = t.point()
-        grown = growth.Growth(None, None, None)
+        grown = growth.Growth(None, None, None, None)
         if before and before[0] is t.axis:
             grown = growth.between(before[1], point)
         low, middle, high = rounds.quartiles(point.times) if point.times else (None,) * 3
@@ -191,7 +191,10 @@ def notes(axes: Sequence[Axis], found: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"{axis.name}: up to {axis.allowed:g}, as {axis.why}." for axis in axes]
     faster = [f"{row['axis']} {row['value']:,}" for row in found if row["surprises"]]
     verdict = f"faster than explained at: {', '.join(faster)}" if faster else "nothing is faster"
-    lines.append(f"Flagged above that plus {growth.MARGIN} (noise, caches): {verdict}.")
+    lines.append(
+        f"Flagged above that plus {growth.MARGIN} (noise, caches), in the fastest rounds, too: "
+        f"{verdict}."
+    )
     return "\n".join(lines)
 
 
