@@ -40,7 +40,9 @@ setup(
         "cuda13": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "tf": ["tensorflow", "apache_beam", "mlcroissant"],  # for `tfds build` and `tfds.load`
-        "torch": ["torch>=2.6"],  # for published weights in .pth files (amr_jax.interop)
+        "torch": [
+            "torch>=2.6"
+        ],  # for weights in .pth files (amr_jax.interop), benchmark step --torch
         "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff>=0.14"],
     },
 )

@@ -16,6 +16,10 @@ from flax import linen as nn
 
 from amr_jax import methods, optim, sharding, train_step
 
+# Bodies that a unit of the batch holds, by config.input.bodies: NTU's and PKU's sequences have two
+# slots.
+SLOTS = {"packed": 1, "all": 2}
+
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
@@ -125,11 +129,12 @@ def forward_flops(method: nn.Module, bodies: int) -> float:
     return lowered.compile().cost_analysis()["flops"]
 
 
-def training_step(config: ml_collections.ConfigDict) -> tuple:
-    """The loop's own dispatch of one step, on random clips of one body in device memory.
+def training_step(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
+    """The loop's own dispatch, on `random_batch` in device memory.
 
     Args:
       config: resolved.
+      steps: that the batch is for.
 
     Returns:
       The jitted dispatch, which donates the state; a state before the first step; and a batch, as
@@ -146,12 +151,55 @@ def training_step(config: ml_collections.ConfigDict) -> tuple:
     dispatch = train_step.make_dispatch(
         method, optimizer, lambda _, batch: batch, config, 1000, mesh
     )
-    encoder = config.encoder
-    shape = (1, config.batch_size, encoder.num_frames, 1, encoder.num_joints, encoder.channels)
-    steps = np.random.default_rng(0).normal(scale=0.01, size=shape).astype(np.float32)
-    lengths = np.full(shape[:2], encoder.num_frames, np.int32)
-    batch = sharding.put((steps.cumsum(2), lengths), sharding.replicated(mesh))
-    return dispatch, state, batch
+    return dispatch, state, sharding.put(random_batch(config, steps), sharding.replicated(mesh))
+
+
+def augmentation(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
+    """The augmentation of a training step and nothing else, in the form of `training_step`.
+
+    The state is the number of the step; what comes out beside it are the steps' clips.
+    """
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    views = train_step.make_views(config, mesh)
+
+    def step(number, batch):
+        keys = train_step.stream_keys(config.seed, number, (train_step.AUGMENT,))
+        return number + 1, {"clips": views(keys[train_step.AUGMENT], *batch)}
+
+    def dispatch(number, arrays, batches):
+        del arrays
+        return jax.lax.scan(step, number, batches)
+
+    first, batch = sharding.put(
+        (np.int32(0), random_batch(config, steps)), sharding.replicated(mesh)
+    )
+    return jax.jit(dispatch, donate_argnums=0), first, batch
+
+
+def random_batch(
+    config: ml_collections.ConfigDict, steps: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Random walks: clips (steps, batch, T, slots, V, C) float32 and their lengths (steps, batch).
+
+    Every slot holds a body: a step takes as long, whatever the numbers are.
+    """
+    encoder, slots = config.encoder, SLOTS[config.input.bodies]
+    shape = (steps, config.batch_size, encoder.num_frames, slots)
+    shape += (encoder.num_joints, encoder.channels)
+    walk = np.random.default_rng(0).normal(scale=0.01, size=shape).astype(np.float32)
+    return walk.cumsum(2), np.full(shape[:2], encoder.num_frames, np.int32)
+
+
+def step_flops(config: ml_collections.ConfigDict) -> float:
+    """What the compiler counts for one training step as it is written, attention in its `xla` form.
+
+    Before anything is compiled: of the library kernels (cuBLAS, cuDNN) that a GPU's compiler puts
+    in, it knows nothing any more (github.com/jax-ml/jax/issues/22249).
+    """
+    config = ml_collections.ConfigDict(config.copy_and_resolve_references())
+    config.attention_kernel = "xla"
+    dispatch, state, batch = training_step(config)
+    return dispatch.lower(state, {}, batch).cost_analysis()["flops"]
 
 
 def peak_bytes(memory: Any) -> int:

@@ -79,6 +79,30 @@ def init_state(
     return jax.jit(init, out_shardings=sharding.replicated(mesh))()
 
 
+def make_views(config: ml_collections.ConfigDict, mesh: Mesh) -> Callable:
+    """The augmentation of a step: (key, clips (b, L, slots, V, C), lengths (b,)) → (B, T, V, C).
+
+    One row a body, B = b · slots; the bodies of a sequence are cropped and rotated alike.
+    """
+    view = dict(
+        num_frames=config.encoder.num_frames,
+        confidence=config.encoder.confidence,
+        stream=config.input.stream,
+        parents=datasets.get(config.dataset).layout.parents,
+        **config.augment,
+    )
+
+    def views(key, clips, lengths):
+        keys = jax.random.split(key, len(clips))
+        clips = jax.vmap(lambda k, clip, length: augment.train_view(k, clip, length, **view))(
+            keys, clips, lengths
+        )  # (b, T, slots, V, C)
+        clips = clips.swapaxes(1, 2).reshape(-1, *clips.shape[1:2], *clips.shape[3:])
+        return jax.lax.with_sharding_constraint(clips, sharding.over_data(mesh))
+
+    return views
+
+
 def make_dispatch(
     method: nn.Module,
     optimizer: optax.GradientTransformation,
@@ -101,23 +125,7 @@ def make_dispatch(
       A function that runs one step for each leading element of `batches` and donates `state`.
     """
     num_micro = config.optim.accumulate
-    view = dict(
-        num_frames=config.encoder.num_frames,
-        confidence=config.encoder.confidence,
-        stream=config.input.stream,
-        parents=datasets.get(config.dataset).layout.parents,
-        **config.augment,
-    )
-
-    def views(key, clips, lengths):
-        """Augmented clips, one row a body: (b · slots, T, V, C)."""
-        keys = jax.random.split(key, len(clips))
-        clips = jax.vmap(lambda k, clip, length: augment.train_view(k, clip, length, **view))(
-            keys, clips, lengths
-        )  # (b, T, slots, V, C)
-        clips = clips.swapaxes(1, 2).reshape(-1, *clips.shape[1:2], *clips.shape[3:])
-        return jax.lax.with_sharding_constraint(clips, sharding.over_data(mesh))
-
+    views = make_views(config, mesh)
     gradient = jax.value_and_grad(method_loss(method), has_aux=True)
 
     def accumulated(state, clips, keys):

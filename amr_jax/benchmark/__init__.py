@@ -1,7 +1,9 @@
 """What things cost on the device at hand.
 
-    python -m amr_jax.benchmark methods [--json=FILE] …
+    python -m amr_jax.benchmark methods|step|input|prepare|scaling [--json=FILE] …
 
-Modules: `program` (a compiled training step that is timed), `rounds` (the order of timing, and what
-a row of times says), `output` (tables and JSON), and one for each sub-command.
+A module for each sub-command, and: `program` (a compiled training step that is timed), `variants`
+(of AMR's step), `torch_mamp` (the published step in PyTorch, an extra), `evaluation` (features and
+neighbours); `rounds` (the order of timing, and what a row of times says), `roofline` and `growth`
+(what times are held against); `options` (flags) and `output` (tables and JSON).
 """

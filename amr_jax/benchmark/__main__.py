@@ -9,12 +9,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from amr_jax.benchmark import input, methods, prepare
+from amr_jax.benchmark import input, methods, prepare, scaling, step
 from amr_jax.command import command
 from amr_jax.errors import UserError
 
 # Modules with `add_flags(parser)` and `run(flags)`; their docstrings' first lines are the help.
-SUBCOMMANDS = {"methods": methods, "input": input, "prepare": prepare}
+SUBCOMMANDS = {
+    "methods": methods,
+    "step": step,
+    "input": input,
+    "prepare": prepare,
+    "scaling": scaling,
+}
 
 
 class Parser(argparse.ArgumentParser):

@@ -20,7 +20,7 @@ import jax
 import ml_collections
 
 from amr_jax import base_config, datasets, metrics, prepare, pretrain, sharding, train_step
-from amr_jax.benchmark import output, rounds
+from amr_jax.benchmark import options, output, rounds
 from amr_jax.benchmark.program import Program
 from amr_jax.errors import UserError
 from amr_jax.synthetic import writer
@@ -193,14 +193,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--dispatches", type=positive, default=5, help="timed one after the other (default 5)"
     )
     parser.add_argument("--rounds", type=positive, default=5, help="of all (default 5)")
-    parser.add_argument("--json", type=output.json_file, help="file for everything measured")
+    options.add_json(parser)
 
 
 def run(flags: argparse.Namespace) -> None:
     """Measures, prints the table, writes the JSON."""
     if bool(flags.dataset) != bool(flags.data_dir):
         raise UserError("--dataset and --data_dir go together: give both, or neither.")
-    bodies = flags.bodies or (16 if jax.default_backend() == "cpu" else 256)
+    bodies = flags.bodies or (16 if options.on_cpu() else 256)
     source = output.provenance("input")
     with contextlib.ExitStack() as stack:
         dataset, data_dir = flags.dataset, flags.data_dir

@@ -16,7 +16,7 @@ import ml_collections
 
 from amr_jax import base_config, costs, datasets, metrics, pretrain
 from amr_jax import methods as registry
-from amr_jax.benchmark import output, rounds
+from amr_jax.benchmark import options, output, rounds
 from amr_jax.benchmark.program import Program
 from amr_jax.errors import UserError
 from amr_jax.models.attention import KERNELS
@@ -122,14 +122,7 @@ def measure(
             measured.append(Measured(row, attention, program, linear, compiler))
             took = program.problem or f"{program.compile_s:.0f} s"
             metrics.say(f"compiled {row.name}, {attention}: {took}")
-    programs = [m.program for m in measured]
-    # The allocator's peak never falls: from the smallest to the largest, each sets its own.
-    for program in sorted(programs, key=lambda p: p.memory_bytes or 0):
-        program.warm_up()
-    for i in range(num_rounds):
-        for program in rounds.rotated(programs, i):
-            program.time_step()
-        metrics.say(f"round {i + 1}/{num_rounds}")
+    rounds.time_all([m.program for m in measured], num_rounds)
     return measured
 
 
@@ -200,33 +193,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=output.positive,
         help=f"of {BODIES} bodies, a step (default: 8 on CPU, 128 on accelerators)",
     )
-    parser.add_argument(
-        "--dtype",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="compute dtype; auto (default): float32 on CPU, bfloat16 on accelerators",
-    )
+    options.add_dtype(parser)
     parser.add_argument(
         "--rounds", type=output.positive, default=10, help="steps timed of each (default 10)"
     )
-    parser.add_argument(
-        "--attention",
-        choices=("all", *KERNELS),
-        default="all",
-        help="kernel; all (default): each that the device has",
-    )
+    options.add_attention(parser)
     parser.add_argument(
         "--methods",
         default="all",
         help=f"some of: {', '.join(row.name for row in all_rows())}; {BASE} is always measured",
     )
-    parser.add_argument("--json", type=output.json_file, help="file for everything measured")
+    options.add_json(parser)
 
 
 def run(flags: argparse.Namespace) -> None:
     """Measures, prints the table, writes the JSON."""
     rows = select(flags.methods)
-    sequences = flags.sequences or (8 if jax.default_backend() == "cpu" else 128)
+    sequences = flags.sequences or (8 if options.on_cpu() else 128)
     config = config_of(rows[0], sequences, flags.dtype, "xla")
     attentions = kernels(flags.attention, config.dtype)
     source = output.provenance("methods")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from amr_jax import metrics
-from amr_jax.benchmark import output, rounds
+from amr_jax.benchmark import options, output, rounds
 from amr_jax.errors import UserError
 from amr_jax.synthetic import writer
 from amr_jax.synthetic.actions import ACTIONS
@@ -148,7 +148,6 @@ def _files(text: str) -> list[int]:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of the sub-command."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument(
         "--files",
         type=_files,
@@ -158,13 +157,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=_numbers,
-        default=sorted({1, cores}),
+        default=sorted({1, options.usable_cores()}),
         help="processes that parse (default: 1, and one per processor)",
     )
     parser.add_argument(
         "--rounds", type=output.positive, default=3, help="runs of each (default 3)"
     )
-    parser.add_argument("--json", type=output.json_file, help="file for everything measured")
+    options.add_json(parser)
 
 
 def run(flags: argparse.Namespace) -> None:

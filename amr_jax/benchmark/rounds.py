@@ -5,14 +5,32 @@ compared round by round, not by figures taken minutes apart.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from amr_jax import metrics
 
 
 def rotated(items: Sequence, round_number: int) -> list:
     """The order of a round: each round starts one further, and goes round."""
     start = round_number % len(items) if items else 0
     return [*items[start:], *items[:start]]
+
+
+def time_all(programs: Sequence[Any], num_rounds: int) -> None:
+    """Warms all programs up, then times each once a round.
+
+    Args:
+      programs: with what `program.Program` has for that: `warm_up`, `time_step`, `memory_bytes`.
+    """
+    # The allocator's peak never falls: from the smallest to the largest, each sets its own.
+    for program in sorted(programs, key=lambda p: p.memory_bytes or 0):
+        program.warm_up()
+    for i in range(num_rounds):
+        for program in rotated(programs, i):
+            program.time_step()
+        metrics.say(f"round {i + 1}/{num_rounds}")
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:

@@ -1,0 +1,104 @@
+"""The PyTorch MAMP that is timed is MAMP: loss and gradients against ours, on the same mask."""
+
+# ruff: noqa: E402  (what needs PyTorch is imported after it was looked for)
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch (the extra 'torch') is not installed")
+
+from amr_jax import masking, targets
+from amr_jax import methods as registry
+from amr_jax.benchmark import torch_mamp, variants
+from amr_jax.benchmark.program import OUT_OF_MEMORY
+from amr_jax.interop import mamp
+from tests.benchmark.test_program import SMALL
+from tests.methods import small
+from tests.models.params import noisy
+
+KEY = jax.random.key(5)
+CLIPS = small.clips()
+
+
+def same_weights(fused):
+    """Our method with noise for parameters, and the PyTorch model with the same."""
+    method = registry.build(small.config("mamp", decoder_heads=2))
+    params = noisy(method, CLIPS)
+    sections = mamp.sizes(mamp.to_state_dict(params)).settings(num_heads=2)
+    model = torch_mamp.Mamp(sections["encoder"], sections["model"], method.num_kept, fused=fused)
+    state = {key: torch.from_numpy(value) for key, value in mamp.to_state_dict(params).items()}
+    model.load_state_dict(state)
+    return method, params, model
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_loss_and_gradients_are_ours(fused):
+    method, params, model = same_weights(fused)
+    ids = method.apply({"params": params}, CLIPS, rngs={"mask": KEY}, method="draw_mask")
+    hidden = [np.setdiff1d(np.arange(20), row) for row in np.asarray(ids)]
+    order = torch.from_numpy(np.concatenate([np.asarray(ids), np.stack(hidden)], 1)).long()
+
+    def loss_of(params):
+        return method.apply({"params": params}, CLIPS, rngs={"mask": KEY})[0]
+
+    expected, gradients = jax.jit(jax.value_and_grad(loss_of))(params)
+    loss = model(torch.from_numpy(np.array(CLIPS)), order)
+    assert loss.item() == pytest.approx(float(expected), rel=1e-5)
+
+    loss.backward()
+    state = {name: p.grad.numpy() for name, p in model.named_parameters()}
+    theirs, left_out = mamp.from_state_dict(state)
+    assert not left_out
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), theirs, gradients
+    )
+
+
+def test_it_hides_what_moves(monkeypatch):
+    _, _, model = same_weights(fused=False)
+    clips = torch.from_numpy(np.array(CLIPS))
+    drawn = model.draw_order(clips).numpy()
+    np.testing.assert_array_equal(np.sort(drawn, 1), np.tile(np.arange(20), (3, 1)))
+
+    # The same noise everywhere: patches come in the order of their probability.
+    monkeypatch.setattr(torch, "rand_like", lambda x: torch.full_like(x, 0.5))
+    patches = targets.patchify(jnp.asarray(CLIPS), 3)
+    log_p = np.stack([masking.motion_log_probability(p, 0.8) for p in patches])
+    rising = np.take_along_axis(log_p, model.draw_order(clips).numpy(), 1)
+    assert (np.diff(rising, axis=1) > -1e-6).all()
+    assert rising[0, -1] - rising[0, 0] > 0.1
+
+
+def step():
+    variant = variants.Variant("x", variants.in_torch(False), "mamp")
+    config = variants.config_of(variant, 2, "float32", SMALL)
+    return variant.build(config, 2)
+
+
+def test_it_trains_and_is_timed():
+    timed = step()
+    timed.warm_up()
+    first = timed.losses
+    for _ in range(3):
+        timed.time_step()
+    timed.warm_up()
+    assert len(first) == timed.steps == 2
+    assert timed.losses[0] < first[0]
+    assert len(timed.step_s) == 3
+    assert min(timed.step_s) > 0
+    decayed, others = timed._optimizer.param_groups
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.05, 0)
+
+
+def test_what_does_not_fit_says_so(monkeypatch):
+    timed = step()
+
+    def too_much(clips):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(timed, "_step", too_much)
+    timed.warm_up()
+    timed.time_step()
+    assert timed.problem == OUT_OF_MEMORY
+    assert timed.step_s == timed.losses == []
