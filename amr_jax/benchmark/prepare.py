@@ -4,11 +4,10 @@
 
 The raw files are the built-in data's, in the format and of the size of NTU RGB+D's. Every run is a
 process of its own, the command as a user starts it: seconds are from its start to its end, memory
-is that of the largest of its processes.
+is that of the largest of its processes at its peak (on Linux).
 """
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -30,7 +29,7 @@ _FILES_OF_A_TAKE = _PERFORMERS * len(ACTIONS) * len(writer.CAMERAS)
 
 
 def run_once(raw: Path, workers: int) -> dict[str, float]:
-    """One preparation of the folder `raw`: seconds, processor seconds, bytes of memory.
+    """One preparation of the folder `raw`: seconds, and bytes of its largest process (0: unknown).
 
     Raises:
       UserError: the command failed.
@@ -39,21 +38,32 @@ def run_once(raw: Path, workers: int) -> dict[str, float]:
         command = [sys.executable, "-m", "amr_jax.prepare", "--dataset=ntu_rgbd60"]
         command += [f"--manual_dir={raw}", f"--data_dir={data_dir}", f"--num_workers={workers}"]
         with tempfile.TemporaryFile() as said:
-            start = time.perf_counter()
+            largest, start = 0, time.perf_counter()
             process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
-            # Of this child and its children alone; getrusage would mix in those of earlier runs.
-            _, status, usage = os.wait4(process.pid, 0)
+            while process.poll() is None:
+                largest = max(largest, largest_process(process.pid))
+                time.sleep(0.02)
             seconds = time.perf_counter() - start
-            process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode:
                 said.seek(0)
                 raise UserError(f"{' '.join(command)} failed: {said.read().decode()[-1000:]}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {
-        "seconds": seconds,
-        "processor_seconds": usage.ru_utime + usage.ru_stime,
-        "largest_process_bytes": usage.ru_maxrss * unit,
-    }
+    return {"seconds": seconds, "largest_process_bytes": largest}
+
+
+def largest_process(pid: int) -> int:
+    """Bytes that a process or one of its descendants held in memory at its peak, so far.
+
+    (What `getrusage` says of a child may be its parent's: the mark survives fork and exec.)
+    """
+    folder, found = Path(f"/proc/{pid}"), 0
+    try:
+        for line in (folder / "status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                found = int(line.split()[1]) * 1024
+        children = (folder / "task" / str(pid) / "children").read_text().split()
+    except OSError:  # it has just ended, or this is not Linux
+        return found
+    return max([found, *(largest_process(int(child)) for child in children)])
 
 
 def measure(
@@ -126,7 +136,9 @@ def as_table(found: Sequence[dict[str, Any]]) -> str:
                 f"{low:.1f}–{high:.1f}",
                 f"{row['files_per_s']:,.0f}",
                 "" if more is None else f"{more:,.0f}",
-                f"{row['largest_process_bytes'] / 1e6:,.0f}",
+                f"{row['largest_process_bytes'] / 1e6:,.0f}"
+                if row["largest_process_bytes"]
+                else "",
             )
         )
     return output.table(header, lines)

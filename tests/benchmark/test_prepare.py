@@ -1,6 +1,9 @@
 """The benchmark of the preparation: its arithmetic, and one small run."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +13,7 @@ from amr_jax.errors import UserError
 
 
 def row(files, workers, *seconds):
-    runs = [{"seconds": s, "processor_seconds": s, "largest_process_bytes": s} for s in seconds]
+    runs = [{"seconds": s, "largest_process_bytes": s} for s in seconds]
     return {"files": files, "raw_bytes": 1, "workers": workers, "runs": runs}
 
 
@@ -23,6 +26,20 @@ def test_more_files_are_set_against_the_row_before_with_as_many_workers():
     # 200 files more took two seconds; and where they took none, nothing can be said.
     assert [r["marginal_files_per_s"] for r in found] == [None, 100, None, None]
     assert found[0]["largest_process_bytes"] == 7
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+def test_the_largest_of_a_process_and_its_children_is_found():
+    child = "import time; x = bytes(range(256)) * 400_000; print(flush=True); time.sleep(60)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        assert 1.0e8 < prepare.largest_process(process.pid) < 1.5e8
+    finally:
+        subprocess.run(["pkill", "-P", str(process.pid)], check=True)
+        process.wait()
+    assert prepare.largest_process(process.pid) == 0
 
 
 def test_a_small_run_end_to_end(tmp_path, capsys):
