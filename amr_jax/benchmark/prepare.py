@@ -126,7 +126,7 @@ def as_table(found: Sequence[dict[str, Any]]) -> str:
     lines = []
     for row in found:
         low, high = row["seconds_quartiles"]
-        more = row["marginal_files_per_s"]
+        more, largest = row["marginal_files_per_s"], row["largest_process_bytes"]
         lines.append(
             (
                 f"{row['files']:,}",
@@ -136,9 +136,7 @@ def as_table(found: Sequence[dict[str, Any]]) -> str:
                 f"{low:.1f}–{high:.1f}",
                 f"{row['files_per_s']:,.0f}",
                 "" if more is None else f"{more:,.0f}",
-                f"{row['largest_process_bytes'] / 1e6:,.0f}"
-                if row["largest_process_bytes"]
-                else "",
+                f"{largest / 1e6:,.0f}" if largest else "",
             )
         )
     return output.table(header, lines)
