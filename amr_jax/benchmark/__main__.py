@@ -9,12 +9,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from amr_jax.benchmark import methods
+from amr_jax.benchmark import aot, methods
 from amr_jax.command import command
 from amr_jax.errors import UserError
 
 # Modules with `add_flags(parser)` and `run(flags)`; their docstrings' first lines are the help.
-SUBCOMMANDS = {"methods": methods}
+SUBCOMMANDS = {"methods": methods, "aot": aot}
 
 
 class Parser(argparse.ArgumentParser):
