@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 
-# They move nothing: names for places, parts of tuples, the ends of what was started before.
+# They move nothing: names for places, parts of tuples.
 _FREE = {
     "parameter",
     "constant",
@@ -22,6 +22,7 @@ _FREE = {
     "opt-barrier",
     "partition-id",
     "replica-id",
+    "ConcatBitcast",  # of a TPU: a name for neighbours in memory
 }
 # They run other computations one after the other, whose instructions count in their place.
 _CALLS = {"call", "while", "conditional", "async-start"}
@@ -38,12 +39,14 @@ class Instruction:
     Attributes:
       name, opcode: as they stand there.
       size: bytes of the result in main memory; of a tuple, of all that is in it.
+      size_anywhere: the same, with what lies in a TPU's on-chip memory.
       operands: names. attributes: the text behind them.
     """
 
     name: str
     opcode: str
     size: int
+    size_anywhere: int
     operands: tuple[str, ...]
     attributes: str
 
@@ -80,8 +83,8 @@ class Launch:
     Attributes:
       instruction: which.
       times: in a run of the program.
-      traffic: bytes of its operands and its result, each counted once: what it reads and writes
-        unless it takes part of an operand only.
+      traffic: bytes of main memory that it reads and writes: its operands and its result, each
+        once. (Of one that takes only part of an operand, that is too much.)
     """
 
     instruction: Instruction
@@ -107,7 +110,11 @@ def launches(text: str) -> list[Launch]:
             if opcode in _CALLS and instruction.called:
                 for called in instruction.called:
                     yield from walk(called, times * instruction.times)
-            elif opcode not in _FREE and not opcode.endswith("-done"):
+            elif opcode.endswith("-done") and opcode != "async-done":
+                # A transfer between two memories, of which one is the main memory; it counts where
+                # it ends, for what starts it has the whole source among its results.
+                yield Launch(instruction, times, instruction.size_anywhere)
+            elif instruction.kind not in _FREE and not opcode.endswith(("-start", "-done")):
                 read = {name for name in instruction.operands if name in instructions}
                 traffic = instruction.size + sum(instructions[name].size for name in read)
                 yield Launch(instruction, times, traffic)
@@ -119,7 +126,7 @@ def kinds(found: list[Launch]) -> dict[str, int]:
     """How many launches of each kind, the most frequent first."""
     counts = collections.Counter()
     for launch in found:
-        counts[launch.instruction.kind] += launch.times
+        counts[launch.instruction.kind.removesuffix("-done")] += launch.times
     return dict(counts.most_common())
 
 
@@ -166,7 +173,8 @@ def _parse(text: str) -> tuple[dict[str, dict[str, Instruction]], str]:
             name, shape, opcode, rest = found.groups()
             operands, attributes = _split(rest)
             names = tuple(re.findall(r"%([\w.\-]+)", operands))
-            current[name] = Instruction(name, opcode, _size(shape, opcode), names, attributes)
+            sizes = _size(shape, opcode, "S(1)"), _size(shape, opcode)
+            current[name] = Instruction(name, opcode, *sizes, names, attributes)
     return computations, entry
 
 
@@ -180,16 +188,17 @@ def _split(text: str) -> tuple[str, str]:
     return text, ""
 
 
-def _size(shape: str, opcode: str) -> int:
-    """Bytes in main memory of `bf16[8,75,256]{2,1,0}`, or of all arrays of a tuple.
+def _size(shape: str, opcode: str, without: str | None = None) -> int:
+    """Bytes of `bf16[8,75,256]{2,1,0:S(1)}`, or of all arrays of a tuple.
 
-    Not those of a TPU's on-chip memory, S(1), nor the bytes that a library call gets to work in.
+    Not those that a library call gets to work in, nor those of arrays in the memory `without`:
+    S(1) is a TPU's on-chip memory.
     """
     total = 0
     for name, bits, dimensions, layout in _ARRAY.findall(shape):
         sizes = [int(n) for n in dimensions.split(",") if n]
         workspace = opcode == "custom-call" and name in ("s8", "u8") and len(sizes) == 1
-        if "S(1)" not in layout and not workspace:
+        if not workspace and not (without and without in layout):
             # A truth value takes a byte, and so does everything of less than eight bits.
             total += math.prod(sizes) * max(1, int(bits or 8) // 8)
     return total
