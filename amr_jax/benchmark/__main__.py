@@ -1,4 +1,4 @@
-"""Command: what things cost on the device at hand.
+"""Command: what things cost on the device at hand, or would on others.
 
     python -m amr_jax.benchmark WHAT [--json=FILE] …
 
@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the sub-command that `argv` names; None: the arguments of the process."""
-    about = "What things cost on the device at hand."
+    about = "What things cost on the device at hand, or would on others."
     parser = Parser(prog="python -m amr_jax.benchmark", description=about, allow_abbrev=False)
     what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     for name, module in SUBCOMMANDS.items():

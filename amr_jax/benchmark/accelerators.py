@@ -55,6 +55,9 @@ ACCELERATORS = {
     "v6e": _tpu("TPU v6e", 918e12, 1.640e12, 32e9, "2x2"),
 }
 
+# Modules of the wheels with a platform's compiler, any of which will do.
+COMPILERS = {"tpu": ("libtpu",), "cuda": ("jax_cuda13_plugin", "jax_cuda12_plugin")}
+
 # What XLA wants to know of a GPU before it compiles for it (its GpuTargetConfigProto): compute
 # capability 9.0's limits from the CUDA programming guide, the H200's size from its datasheet.
 _H200 = """
@@ -127,13 +130,12 @@ def parse(text: str) -> Target:
 
 def require_compiler(target: Target) -> None:
     """Raises `UserError`, saying what to install, unless the compiler's wheels are there."""
-    needed = {"tpu": ("libtpu",), "cuda": ("jax_cuda13_plugin", "jax_cuda12_plugin")}
-    found = any(map(importlib.util.find_spec, needed[target.accelerator.platform]))
-    if not found:
-        extra = {"tpu": "tpu", "cuda": "cuda13"}[target.accelerator.platform]
+    platform = target.accelerator.platform
+    if not any(map(importlib.util.find_spec, COMPILERS[platform])):
+        extra = {"tpu": "tpu", "cuda": "cuda13"}[platform]
         raise UserError(
             f"--targets={target}: the compiler for {target.accelerator.title} is not installed "
-            f"(no module {' or '.join(needed[target.accelerator.platform])}). It needs no device: "
+            f"(no module {' or '.join(COMPILERS[platform])}). It needs no device: "
             f"pip install -e '.[{extra}]', or '.[aot]' for all targets."
         )
 

@@ -21,6 +21,7 @@ import jax
 from amr_jax import costs, metrics, sharding
 from amr_jax.benchmark import accelerators, hlo, methods, output
 from amr_jax.errors import UserError
+from amr_jax.models.attention import KERNELS
 
 # Real bodies of the training split of NTU-60 x-sub (40,091 sequences), and the epochs of the paper.
 BODIES_AN_EPOCH = 47_000
@@ -133,15 +134,27 @@ def compiled_apart(request: Request) -> dict[str, Any]:
 
 
 def requests_of(
-    targets: Sequence[accelerators.Target], rows: Sequence[methods.Row], bodies: int, dtype: str
+    targets: Sequence[accelerators.Target],
+    rows: Sequence[methods.Row],
+    attention: str,
+    bodies: int,
+    dtype: str,
 ) -> list[Request]:
-    """Every target with every method and every attention kernel that it has."""
-    return [
-        Request(target, row, attention, bodies, dtype)
-        for target in targets
-        for row in rows
-        for attention in (target.kernels if dtype == "bfloat16" else ("xla",))
-    ]
+    """Every target with every method and the kernel `attention`; `all`: each that it has.
+
+    Raises:
+      UserError: a kernel that a target does not have, in this dtype.
+    """
+    found = []
+    for target in targets:
+        kernels = target.kernels if dtype == "bfloat16" else ("xla",)
+        if attention not in ("all", *kernels):
+            raise UserError(
+                f"--attention={attention}: {target} in {dtype} has {' and '.join(kernels)} alone."
+            )
+        chosen = kernels if attention == "all" else (attention,)
+        found += [Request(target, row, k, bodies, dtype) for row in rows for k in chosen]
+    return found
 
 
 def predicted(entry: Mapping[str, Any]) -> dict[str, float] | None:
@@ -215,6 +228,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "(default amr,mamp)",
     )
     parser.add_argument(
+        "--attention",
+        choices=("all", *KERNELS),
+        default="all",
+        help="kernel; all (default): each that the target has",
+    )
+    parser.add_argument(
         "--bodies", type=output.positive, default=256, help="a step, on all chips (default 256)"
     )
     parser.add_argument(
@@ -232,12 +251,13 @@ def run(flags: argparse.Namespace) -> None:
     targets = [accelerators.parse(text.strip()) for text in flags.targets.split(",")]
     for target in targets:
         accelerators.require_compiler(target)
+    requests = requests_of(targets, rows, flags.attention, flags.bodies, flags.dtype)
     metrics.say(
         f"{flags.dtype}, {flags.bodies} bodies a step; compiled here, run nowhere: what follows is "
         "predicted, not measured"
     )
     found = []
-    for request in requests_of(targets, rows, flags.bodies, flags.dtype):
+    for request in requests:
         lead = {
             "target": str(request.target),
             "name": request.row.name,

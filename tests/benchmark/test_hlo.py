@@ -116,7 +116,7 @@ def test_what_stays_on_the_chip_is_no_traffic():
 
 def test_bytes_agree_with_the_compiler_of_this_machine():
     def function(x, y):
-        return jnp.tanh(x @ y) + 1, jnp.cumsum(x, axis=0)
+        return jnp.tanh(x @ y).T + 1
 
     x = jax.ShapeDtypeStruct((64, 32), jnp.float32)
     y = jax.ShapeDtypeStruct((32, 16), jnp.float32)
