@@ -49,7 +49,6 @@ ACCELERATORS = {
     ),
     # Cloud TPU documentation, "System architecture", the page of each generation: peak compute of a
     # chip in bf16, HBM capacity and bandwidth.
-    "v4": _tpu("TPU v4", 275e12, 1.2288e12, 32e9, "2x2x1"),
     "v5e": _tpu("TPU v5e", 197e12, 0.819e12, 16e9, "2x2"),
     "v5p": _tpu("TPU v5p", 459e12, 2.765e12, 95e9, "2x2x1"),
     "v6e": _tpu("TPU v6e", 918e12, 1.640e12, 32e9, "2x2"),

@@ -62,7 +62,7 @@ def test_targets_and_their_kernels():
 
 @pytest.mark.parametrize("text", ["h100", "v5e:", "v5e:2y2", ""])
 def test_unknown_targets(text):
-    with pytest.raises(UserError, match=f"--targets: found '{text}'; expected one of h200, v4"):
+    with pytest.raises(UserError, match=f"--targets: found '{text}'; expected one of h200, v5e"):
         accelerators.parse(text)
 
 
