@@ -39,6 +39,7 @@ setup(
         "cuda12": ["jax[cuda12]"],
         "cuda13": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
+        "aot": ["jax[cuda13,tpu]"],  # both compilers, for `benchmark aot`; no device needed
         "tf": ["tensorflow", "apache_beam", "mlcroissant"],  # for `tfds build` and `tfds.load`
         "torch": [
             "torch>=2.6"

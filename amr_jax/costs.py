@@ -13,12 +13,15 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from flax import linen as nn
+from jax.sharding import Mesh
 
 from amr_jax import methods, optim, sharding, train_step
 
 # Bodies that a unit of the batch holds, by config.input.bodies: NTU's and PKU's sequences have two
 # slots.
 SLOTS = {"packed": 1, "all": 2}
+# Of the run that a step is taken from; only the schedule's constants depend on it.
+_TOTAL_STEPS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,8 @@ def of_config(config: ml_collections.ConfigDict, bodies: int) -> Costs:
     def size(tree) -> int:
         return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
-    dispatch, state, batch = training_step(config)
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    dispatch, state, batch = abstract_training_step(config, mesh)
     memory = dispatch.lower(state, {}, batch).compile().memory_analysis()
     return Costs(
         num_patches=method.encoder.num_patches,
@@ -141,17 +145,53 @@ def training_step(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
       `dispatch(state, {}, batch)` takes it. On one device.
     """
     mesh = sharding.make_mesh(jax.devices()[:1])
+    method, optimizer, dispatch = _loop(config, mesh)
+    state = train_step.init_state(method, optimizer, config, mesh)
+    where = sharding.over_data(mesh, axis=1)
+    return dispatch, state, sharding.put(random_batch(config, steps), where)
+
+
+def abstract_training_step(config: ml_collections.ConfigDict, mesh: Mesh) -> tuple:
+    """`training_step` with shapes and shardings in place of arrays, on any mesh.
+
+    Nothing is allocated, and the devices of the mesh need not be there: it is for lowering and
+    compiling. The batch is split over the devices.
+    """
+    method, optimizer, dispatch = _loop(config, mesh)
+    state = train_step.abstract_state(method, optimizer, config, mesh)
+    batch = sharding.abstract(_batch_shapes(config), sharding.over_data(mesh, axis=1))
+    return dispatch, state, batch
+
+
+def step_flops(config: ml_collections.ConfigDict) -> float:
+    """FLOPs of one training step, as the compiler's analysis counts the program it is given.
+
+    Whatever a device then makes of it; of what is inside cuDNN's attention the analysis knows
+    nothing (github.com/jax-ml/jax/issues/22249), so it is counted as `xla`. Recomputation, if any,
+    counts.
+
+    Args:
+      config: resolved.
+    """
+    config = config.copy_and_resolve_references()
+    config.attention_kernel = "xla"
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    dispatch, state, batch = abstract_training_step(config, mesh)
+    return dispatch.lower(state, {}, batch).cost_analysis()["flops"]
+
+
+def _loop(config: ml_collections.ConfigDict, mesh: Mesh) -> tuple:
+    """Method, optimizer and dispatch as the training loop has them; a batch brings its clips."""
     method = methods.build(config)
     settings = config.optim
-    schedule = optim.schedule(settings.lr, settings.min_lr, 1, 1000)
+    schedule = optim.schedule(settings.lr, settings.min_lr, 1, _TOTAL_STEPS)
     optimizer = optim.adamw(
         schedule, settings.weight_decay, settings.b1, settings.b2, settings.clip_norm
     )
-    state = train_step.init_state(method, optimizer, config, mesh)
     dispatch = train_step.make_dispatch(
-        method, optimizer, lambda _, batch: batch, config, 1000, mesh
+        method, optimizer, lambda _, batch: batch, config, _TOTAL_STEPS, mesh
     )
-    return dispatch, state, sharding.put(random_batch(config, steps), sharding.replicated(mesh))
+    return method, optimizer, dispatch
 
 
 def augmentation(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
@@ -183,23 +223,18 @@ def random_batch(
 
     Every slot holds a body: a step takes as long, whatever the numbers are.
     """
+    clips, lengths = _batch_shapes(config, steps)
+    walk = np.random.default_rng(0).normal(scale=0.01, size=clips.shape).astype(clips.dtype)
+    full = np.full(lengths.shape, config.encoder.num_frames, lengths.dtype)
+    return walk.cumsum(2), full
+
+
+def _batch_shapes(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
+    """Shapes of what `random_batch` makes."""
     encoder, slots = config.encoder, SLOTS[config.input.bodies]
     shape = (steps, config.batch_size, encoder.num_frames, slots)
     shape += (encoder.num_joints, encoder.channels)
-    walk = np.random.default_rng(0).normal(scale=0.01, size=shape).astype(np.float32)
-    return walk.cumsum(2), np.full(shape[:2], encoder.num_frames, np.int32)
-
-
-def step_flops(config: ml_collections.ConfigDict) -> float:
-    """What the compiler counts for one training step as it is written, attention in its `xla` form.
-
-    Before anything is compiled: of the library kernels (cuBLAS, cuDNN) that a GPU's compiler puts
-    in, it knows nothing any more (github.com/jax-ml/jax/issues/22249).
-    """
-    config = ml_collections.ConfigDict(config.copy_and_resolve_references())
-    config.attention_kernel = "xla"
-    dispatch, state, batch = training_step(config)
-    return dispatch.lower(state, {}, batch).cost_analysis()["flops"]
+    return jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(shape[:2], jnp.int32)
 
 
 def peak_bytes(memory: Any) -> int:

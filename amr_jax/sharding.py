@@ -47,3 +47,12 @@ def put(tree, sharding: NamedSharding):
         return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
     return jax.tree.map(place, tree)
+
+
+def abstract(tree, sharding: NamedSharding):
+    """Shapes and dtypes of `tree` as arrays with `sharding`; nothing is allocated."""
+
+    def place(leaf):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(place, tree)

@@ -65,6 +65,20 @@ def init_state(
     method: nn.Module, optimizer: optax.GradientTransformation, config, mesh: Mesh
 ) -> TrainState:
     """The state before the first step, on every device of `mesh`; a function of the seed."""
+    init = _initialiser(method, optimizer, config)
+    return jax.jit(init, out_shardings=sharding.replicated(mesh))()
+
+
+def abstract_state(
+    method: nn.Module, optimizer: optax.GradientTransformation, config, mesh: Mesh
+) -> TrainState:
+    """Shapes and shardings of `init_state`; nothing is computed, and no device need be there."""
+    state = jax.eval_shape(_initialiser(method, optimizer, config))
+    return sharding.abstract(state, sharding.replicated(mesh))
+
+
+def _initialiser(method: nn.Module, optimizer: optax.GradientTransformation, config) -> Callable:
+    """The function without arguments that makes the first state."""
 
     def init():
         encoder = config.encoder
@@ -76,7 +90,7 @@ def init_state(
         average = jax.tree.map(jnp.copy, params["encoder"]) if keeps_average(method, config) else {}
         return TrainState(jnp.int32(0), params, optimizer.init(params), average, variables)
 
-    return jax.jit(init, out_shardings=sharding.replicated(mesh))()
+    return init
 
 
 def make_views(config: ml_collections.ConfigDict, mesh: Mesh) -> Callable:

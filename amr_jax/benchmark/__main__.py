@@ -1,4 +1,4 @@
-"""Command: what things cost on the device at hand.
+"""Command: what things cost on the device at hand, or would on others.
 
     python -m amr_jax.benchmark WHAT [--json=FILE] …
 
@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from amr_jax.benchmark import input, methods, prepare, scaling, step
+from amr_jax.benchmark import aot, input, methods, prepare, scaling, step
 from amr_jax.command import command
 from amr_jax.errors import UserError
 
@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "input": input,
     "prepare": prepare,
     "scaling": scaling,
+    "aot": aot,
 }
 
 
@@ -34,7 +35,7 @@ class Parser(argparse.ArgumentParser):
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the sub-command that `argv` names; None: the arguments of the process."""
-    about = "What things cost on the device at hand."
+    about = "What things cost on the device at hand, or would on others."
     parser = Parser(prog="python -m amr_jax.benchmark", description=about, allow_abbrev=False)
     what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     for name, module in SUBCOMMANDS.items():

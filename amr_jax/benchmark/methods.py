@@ -51,8 +51,8 @@ def all_rows() -> list[Row]:
     return rows
 
 
-def select(names: str) -> list[Row]:
-    """The rows that --methods asks for, and MAMP's; `all`: all of them."""
+def select(names: str, *always: str) -> list[Row]:
+    """The rows that --methods asks for, and those named `always`; `all`: all of them."""
     rows = all_rows()
     if names == "all":
         return rows
@@ -61,7 +61,7 @@ def select(names: str) -> list[Row]:
     for name in wanted:
         if name not in known:
             raise UserError(f"--methods: unknown {name!r}; expected some of: {', '.join(known)}.")
-    return [row for row in rows if row.name in (*wanted, BASE)]
+    return [row for row in rows if row.name in (*wanted, *always)]
 
 
 def config_of(row: Row, sequences: int, dtype: str, attention: str) -> ml_collections.ConfigDict:
@@ -208,7 +208,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> None:
     """Measures, prints the table, writes the JSON."""
-    rows = select(flags.methods)
+    rows = select(flags.methods, BASE)
     sequences = flags.sequences or (8 if options.on_cpu() else 128)
     config = config_of(rows[0], sequences, flags.dtype, "xla")
     attentions = kernels(flags.attention, config.dtype)

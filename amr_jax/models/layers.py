@@ -97,7 +97,10 @@ class Mlp(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        hidden = nn.gelu(dense(self.hidden, self.dtype, "fc1")(x), approximate=False)
+        # Its derivative is computed anew from what went in. Otherwise XLA keeps parts of it for the
+        # way back, one or two more arrays of the hidden width: on accelerators, bytes cost more.
+        gelu = jax.checkpoint(lambda hidden: nn.gelu(hidden, approximate=False))
+        hidden = gelu(dense(self.hidden, self.dtype, "fc1")(x))
         return dense(x.shape[-1], self.dtype, "fc2")(hidden)
 
 
@@ -122,9 +125,16 @@ class Block(nn.Module):
     def __call__(
         self, x: jax.Array, context: jax.Array | None = None, deterministic: bool = True
     ) -> jax.Array:
+        shape = x.shape
+        # As rows, between the branches. Of (B, N, D), XLA for GPUs is free to lay the tokens out
+        # with the bodies inside; it does so in AMR's decoder, whose queries start equal for all
+        # bodies, and then cuts each LayerNorm and its gradient into many kernels (`benchmark aot`).
+        x = x.reshape(-1, shape[-1])
+
         def residual(x, branch):
             drop = nn.Dropout(self.drop_path, broadcast_dims=(1, 2), rng_collection="drop_path")
-            return x + drop(branch, deterministic=deterministic)
+            branch = drop(branch.reshape(shape), deterministic=deterministic)
+            return x + branch.reshape(x.shape)
 
         def norm(name):
             return layer_norm(self.dtype, name)(x)
@@ -132,8 +142,9 @@ class Block(nn.Module):
         how = (self.num_heads, self.dtype, self.attention_kernel)
         if "cross" in self.attention:
             cross = CrossAttention(*how, name="cross_attn")
-            x = residual(x, cross(norm("norm_cross"), context))
+            x = residual(x, cross(norm("norm_cross").reshape(shape), context))
         if "self" in self.attention:
-            x = residual(x, SelfAttention(*how, name="attn")(norm("norm1")))
-        hidden = int(x.shape[-1] * self.mlp_ratio)
-        return residual(x, Mlp(hidden, self.dtype, name="mlp")(norm("norm2")))
+            attention = SelfAttention(*how, name="attn")
+            x = residual(x, attention(norm("norm1").reshape(shape)))
+        hidden = int(shape[-1] * self.mlp_ratio)
+        return residual(x, Mlp(hidden, self.dtype, name="mlp")(norm("norm2"))).reshape(shape)

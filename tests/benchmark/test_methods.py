@@ -48,7 +48,8 @@ def test_rows_are_the_methods_and_the_variant(monkeypatch):
     assert methods.all_rows()[-1] == methods.Row("anew", "anew")
     assert [row.name for row in methods.all_rows()[:-1]] == paper
 
-    assert [row.name for row in methods.select("amr,nat w/ contrast")] == ["mamp", *paper[5:]]
+    assert [row.name for row in methods.select("amr,nat w/ contrast")] == paper[5:]
+    assert [row.name for row in methods.select("amr,gfp", "mamp")] == ["mamp", "gfp", "amr"]
     with pytest.raises(UserError, match="unknown 'mampp'; expected some of: skeleton_mae, mamp"):
         methods.select("amr,mampp")
 

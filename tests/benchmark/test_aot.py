@@ -1,0 +1,227 @@
+"""The benchmark of programs compiled for other devices: arithmetic, shapes, and what goes wrong."""
+
+import importlib.util
+import json
+import os
+
+import jax
+import pytest
+
+from amr_jax import costs, sharding
+from amr_jax.benchmark import __main__ as command
+from amr_jax.benchmark import accelerators, aot, methods
+from amr_jax.errors import UserError
+from tests.benchmark.test_methods import tiny
+
+AMR = methods.Row("amr", "amr")
+
+
+def request(target="v5e", attention="xla", bodies=4, dtype="bfloat16"):
+    return aot.Request(accelerators.parse(target), AMR, attention, bodies, dtype)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The methods at a size that compiles in a second or two."""
+    monkeypatch.setattr(methods, "config_of", tiny(methods.config_of))
+
+
+def test_roofline_by_hand():
+    # 3 s of arithmetic, 2 s of memory; 400 · 47,000 bodies, 100 a step.
+    found = aot.roofline(6e12, 8e11, rate=2e12, bandwidth=4e11, bodies=100)
+    assert (found.compute_s, found.memory_s, found.step_s) == (3, 2, 3)
+    assert found.hours == pytest.approx(188_000 * 3 / 3600)
+    assert aot.roofline(1e12, 8e11, 2e12, 4e11, 100).step_s == 2
+
+
+def test_predictions_take_the_peaks_of_the_target():
+    entry = {"target": "h200:1", "dtype": "bfloat16", "bodies": 256, "problem": None}
+    found = aot.predicted({**entry, "flops": 989e9, "bytes": 9.6e9})
+    assert found["compute_s"] == pytest.approx(1e-3)
+    assert found["step_s"] == found["memory_s"] == pytest.approx(2e-3)
+    assert found["hours"] == pytest.approx(400 * 47_000 / 256 * 2e-3 / 3600)
+    assert aot.predicted({**entry, "problem": "does not fit"}) is None
+
+
+def test_targets_and_their_kernels():
+    assert str(accelerators.parse("v5e")) == "v5e:2x2"
+    assert accelerators.parse("v5e:4x4").chips == "4x4"
+    targets = [accelerators.parse("h200"), accelerators.parse("v5e")]
+
+    def chosen(attention, dtype):
+        requests = aot.requests_of(targets, [AMR], attention, 256, dtype)
+        return [(str(r.target), r.attention) for r in requests]
+
+    all_of_them = [("h200:1", "xla"), ("h200:1", "cudnn"), ("v5e:2x2", "xla")]
+    assert chosen("all", "bfloat16") == all_of_them
+    # cuDNN's attention takes 16 bits alone.
+    assert chosen("all", "float32") == chosen("xla", "bfloat16") == all_of_them[::2]
+    with pytest.raises(UserError, match="--attention=cudnn: v5e:2x2 in bfloat16 has xla alone"):
+        chosen("cudnn", "bfloat16")
+
+
+@pytest.mark.parametrize("text", ["h100", "v5e:", "v5e:2y2", ""])
+def test_unknown_targets(text):
+    with pytest.raises(UserError, match=f"--targets: found '{text}'; expected one of h200, v5e"):
+        accelerators.parse(text)
+
+
+@pytest.mark.parametrize(("target", "extra"), [("h200", "cuda13"), ("v5e", "tpu")])
+def test_missing_wheels_say_what_to_install(target, extra, monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        command.main(["aot", f"--targets={target}"])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --targets={target}:")
+    assert f"pip install -e '.[{extra}]', or '.[aot]'" in error
+
+
+@pytest.mark.parametrize("num_devices", [1, 4])
+def test_the_abstract_step_has_the_real_ones_shapes(num_devices, small):
+    config = methods.config_of(AMR, 4, "float32", "xla")
+    mesh = sharding.make_mesh(jax.devices()[:num_devices])
+    abstract_dispatch, state, batch = costs.abstract_training_step(config, mesh)
+    dispatch, real_state, real_batch = costs.training_step(config)
+
+    def shapes(tree):
+        return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
+    assert shapes((state, batch)) == shapes((real_state, real_batch))
+    assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
+    # (steps, batch, …): every device has its share of the bodies.
+    for leaf in batch:
+        assert leaf.sharding.shard_shape(leaf.shape) == (1, 8 // num_devices, *leaf.shape[2:])
+    if num_devices == 1:
+        program = dispatch.lower(real_state, {}, real_batch).as_text()
+        assert abstract_dispatch.lower(state, {}, batch).as_text() == program
+
+
+def test_flops_of_a_step_are_those_of_its_bodies_whatever_the_kernel(small):
+    def flops(sequences, kernel):
+        return costs.step_flops(methods.config_of(AMR, sequences, "bfloat16", kernel))
+
+    few, many, most = flops(2, "xla"), flops(4, "xla"), flops(6, "cudnn")
+    # Linear in the bodies, but for the optimiser.
+    assert most - many == pytest.approx(many - few, rel=1e-3)
+    assert 0 < few < many
+
+
+def lowered(kernel, platforms):
+    """The small step with shapes of two devices, exported for other platforms than this."""
+    config = methods.config_of(AMR, 2, "bfloat16", kernel)
+    mesh = sharding.make_mesh(jax.devices()[:2])
+    dispatch, state, batch = costs.abstract_training_step(config, mesh)
+    # JAX does not promise to read old files with these; here nothing is kept.
+    names = ("__cudnn$fmhaSoftmax", "__cudnn$fmhaSoftmaxBackward")
+    unchecked = [jax.export.DisabledSafetyCheck.custom_call(name) for name in names]
+    export = jax.export.export(dispatch, platforms=platforms, disabled_checks=unchecked)
+    return export(state, {}, batch)
+
+
+def test_the_step_lowers_for_accelerators(small):
+    exported = lowered("xla", ("tpu", "cuda"))
+    assert exported.platforms == ("tpu", "cuda")
+    assert exported.nr_devices == 2
+    text = exported.mlir_module()
+    # Attention in 16 bits, the batch split over the devices.
+    assert "4x15x24xbf16" in text
+    assert '[{}, {"data"}, {}, {}, {}, {}]' in text
+
+
+@pytest.mark.skipif(
+    not any(map(importlib.util.find_spec, accelerators.COMPILERS["cuda"])),
+    reason="JAX traces cuDNN's attention with the CUDA plugin only",
+)
+def test_the_step_lowers_with_cudnn(small):
+    assert "__cudnn$fmhaSoftmaxBackward" in lowered("cudnn", ("cuda",)).mlir_module()
+
+
+@pytest.fixture
+def here(monkeypatch, small):
+    """Devices of this machine in the place of a target's, and its compiler."""
+    monkeypatch.setattr(accelerators, "devices", lambda target: jax.devices()[:2])
+
+
+def test_an_entry_of_a_program(here):
+    found = aot.compile_step(request(dtype="float32"))
+    assert found["chips"] == 2
+    config = methods.config_of(AMR, 2, "float32", "xla")
+    assert config.batch_size == 4
+    assert found["flops"] == costs.step_flops(config) / 2
+    memory = found["memory"]
+    assert memory["peak"] == (
+        memory["arguments"] + memory["outputs"] - memory["aliased"] + memory["temporaries"]
+    )
+    assert found["launches"] == sum(found["launches_by_kind"].values())
+    assert found["bytes"] == sum(part["bytes"] for part in found["bytes_by_part"].values())
+    assert found["bytes_by_part"]["backward encoder/block/mlp/fc1"]["bytes"] > 0
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_batch_that_does_not_split_over_the_chips(here):
+    with pytest.raises(UserError, match="a positive multiple of the 2 devices"):
+        aot.compile_step(request(bodies=3))
+
+
+def crash(request):
+    os._exit(7)
+
+
+def test_a_compiler_that_ends_its_process_is_a_problem_of_its_program(monkeypatch):
+    monkeypatch.setattr(aot, "compile_step", crash)
+    assert aot.compiled_apart(request()) == {"problem": "the compiler ended its process"}
+
+
+def test_a_run(tmp_path, monkeypatch, capsys):
+    entry = {
+        "problem": None,
+        "chips": 1,
+        "compile_s": 1.0,
+        "flops": 2e12,
+        "bytes": 9.6e9,
+        "compiler_bytes": None,
+        "memory": {"temporaries": 3e9, "peak": 4e9},
+        "launches": 1234,
+        "bytes_by_part": {"backward decoder/norm": {"launches": 5, "bytes": 2.4e9}},
+    }
+
+    def compiled_apart(request):
+        broken = {"problem": "INTERNAL: no such kernel"}
+        return broken if request.attention == "cudnn" else entry
+
+    monkeypatch.setattr(aot, "compiled_apart", compiled_apart)
+    monkeypatch.setattr(accelerators, "require_compiler", lambda target: None)
+    file = tmp_path / "out.json"
+    command.main(
+        ["aot", "--targets=h200", "--methods=amr", "--bodies=4", "--parts", f"--json={file}"]
+    )
+    text = capsys.readouterr().out
+    assert "predicted, not measured" in text
+    assert "compiled amr, cudnn, h200:1: INTERNAL: no such kernel" in text
+    assert "compiler's GB" not in text  # there is none for CUDA
+    xla, cudnn = (line.split() for line in text.splitlines() if line.startswith("amr "))
+    hours = 400 * 47_000 / 4 * (2e12 / 989e12) / 3600
+    assert xla[:4] == ["amr", "xla", "h200:1", "1"]
+    assert xla[4:] == ["2.00", "9.6", "4.00", "3.00", "1,234", "2.02", "2.00", f"{hours:.2f}"]
+    assert cudnn == ["amr", "cudnn", "h200:1"]
+    assert "bytes of amr, xla, h200:1:" in text
+    part = next(line for line in text.splitlines() if line.startswith("backward decoder/norm"))
+    assert part.split()[2:] == ["5", "2.40", "25.0%"]
+    content = json.loads(file.read_text())
+    assert content["measured"] is False
+    assert content["training"] == {"epochs": 400, "bodies_an_epoch": 47_000}
+    assert content["peaks"]["h200"]["bandwidth"] == 4.8e12
+    xla, cudnn = content["rows"]
+    assert cudnn["problem"] == "INTERNAL: no such kernel"
+    assert cudnn["prediction"] is None
+    assert xla["prediction"]["hours"] > 0
+
+
+def test_nothing_compiled_is_an_error(monkeypatch, capsys):
+    monkeypatch.setattr(aot, "compiled_apart", lambda request: {"problem": "broken"})
+    monkeypatch.setattr(accelerators, "require_compiler", lambda target: None)
+    with pytest.raises(SystemExit) as ended:
+        command.main(["aot", "--methods=amr"])
+    assert ended.value.code == 2
+    assert "error: nothing could be compiled" in capsys.readouterr().err
