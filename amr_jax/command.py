@@ -9,7 +9,6 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from amr_jax import compilation
 from amr_jax.errors import UserError
 
 
@@ -48,6 +47,9 @@ def run_with_config(run: Callable[[ml_collections.ConfigDict, str], object], wor
     def main(argv: list[str]) -> None:
         if len(argv) > 1:
             raise UserError(f"unexpected arguments: {' '.join(argv[1:])}.")
+        # Imported late: commands without a config run without JAX.
+        from amr_jax import compilation
+
         compilation.keep_beside(folder.value)
         run(config.value, folder.value)
 

@@ -20,9 +20,11 @@ def encode(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
       codes: -32,767 to 32,767.
-      step: (C,) float32, the unit of the channel; 0 where it is zero throughout.
+      step: (C,) float32, the unit of the channel; 0 where it is zero throughout, or so small
+        (1e-34) that its steps would be no normal numbers.
     """
     step = (np.abs(joints).max(axis=(0, 1)) / _LARGEST).astype(np.float32)
+    step[step < np.finfo(np.float32).tiny] = 0
     codes = np.rint(joints / np.where(step > 0, step, 1)).astype(np.int16)
     return codes, step
 
