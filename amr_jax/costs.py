@@ -6,6 +6,7 @@ what it emits, attention and loss included: `forward_flops`.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -200,20 +201,28 @@ def augmentation(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
     The state is the number of the step; what comes out beside it are the steps' clips.
     """
     mesh = sharding.make_mesh(jax.devices()[:1])
-    views = train_step.make_views(config, mesh)
-
-    def step(number, batch):
-        keys = train_step.stream_keys(config.seed, number, (train_step.AUGMENT,))
-        return number + 1, {"clips": views(keys[train_step.AUGMENT], *batch)}
-
-    def dispatch(number, arrays, batches):
-        del arrays
-        return jax.lax.scan(step, number, batches)
-
     first, batch = sharding.put(
         (np.int32(0), random_batch(config, steps)), sharding.replicated(mesh)
     )
-    return jax.jit(dispatch, donate_argnums=0), first, batch
+    return augmenting(config, lambda _, batch: batch, mesh), first, batch
+
+
+def augmenting(config: ml_collections.ConfigDict, batch_clips: Callable, mesh: Mesh) -> Callable:
+    """The jitted function (number, arrays, batches) → (number, the steps' augmented clips).
+
+    Arguments as in `train_step.make_dispatch`; `number` is that of the first step, and donated.
+    """
+    views = train_step.make_views(config, mesh)
+
+    def dispatch(number, arrays, batches):
+        def step(number, batch):
+            keys = train_step.stream_keys(config.seed, number, (train_step.AUGMENT,))
+            clips = views(keys[train_step.AUGMENT], *batch_clips(arrays, batch))
+            return number + 1, {"clips": clips}
+
+        return jax.lax.scan(step, number, batches)
+
+    return jax.jit(dispatch, donate_argnums=0)
 
 
 def random_batch(

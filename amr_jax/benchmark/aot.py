@@ -19,7 +19,7 @@ from typing import Any
 import jax
 
 from amr_jax import costs, metrics, sharding
-from amr_jax.benchmark import accelerators, hlo, methods, output
+from amr_jax.benchmark import accelerators, hlo, methods, options, output
 from amr_jax.errors import UserError
 from amr_jax.models.attention import KERNELS
 
@@ -240,7 +240,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="compute dtype"
     )
     parser.add_argument("--parts", action="store_true", help="say where the bytes go")
-    parser.add_argument("--json", type=output.json_file, help="file for everything found")
+    options.add_json(parser)
 
 
 def run(flags: argparse.Namespace) -> None:

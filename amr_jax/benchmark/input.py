@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from amr_jax import base_config, datasets, metrics, prepare, pretrain, sharding, train_step
+from amr_jax import base_config, costs, datasets, metrics, prepare, pretrain, sharding
 from amr_jax.benchmark import options, output, rounds
 from amr_jax.benchmark.program import Program
 from amr_jax.errors import UserError
@@ -58,18 +58,8 @@ class Input:
         mesh = sharding.make_mesh(jax.devices()[:1])
         self._data, *_ = pretrain.make_input(config, mesh)
         self.resident_bytes = sum(x.nbytes for x in jax.tree.leaves(self._data.arrays))
-        self._steps, views = steps, train_step.make_views(config, mesh)
-
-        @jax.jit
-        def clips(number, arrays, batches):
-            def one(number, batch):
-                keys = train_step.stream_keys(config.seed, number, (train_step.AUGMENT,))
-                seen = views(keys[train_step.AUGMENT], *self._data.clips(arrays, batch))
-                return number + 1, seen
-
-            return jax.lax.scan(one, number, batches)
-
-        self._clips = clips
+        self._steps = steps
+        self._clips = costs.augmenting(config, self._data.clips, mesh)
 
     def run(self, num_dispatches: int) -> None:
         """That many dispatches one after the other; the first, which starts readers, not timed."""

@@ -67,7 +67,7 @@ def count(config: ml_collections.ConfigDict) -> tuple[int, float]:
     """Operations of the linear layers in a forward pass, and the compiler's of the whole step."""
     plain = ml_collections.ConfigDict(config.copy_and_resolve_references())
     plain.attention_kernel = "xla"
-    return costs.linear_flops(registry.build(plain), bodies_of(config)), costs.step_flops(plain)
+    return costs.linear_flops(registry.build(plain), bodies_of(config)), costs.step_flops(config)
 
 
 def bodies_of(config: ml_collections.ConfigDict) -> int:
