@@ -132,6 +132,11 @@ def _find(
     """The folder of checkpoints, the run's config, and the step: that one, or the newest."""
     workdir = epath.Path(workdir).expanduser().absolute()
     config = workdirs.read_config(workdir)
+    if "protocol" in config:
+        raise UserError(
+            f"{workdir}: the workdir of an evaluation by {config.protocol!r}; expected that of a "
+            "pre-training run" + (f", as {config.pretrained}." if config.get("pretrained") else ".")
+        )
     folder = workdir / FOLDER
     steps = _steps(folder)
     if not steps or (step is not None and step not in steps):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 from etils import epath
 
-from amr_jax import augment, checkpoint, datasets, records, transfer, workdir
+from amr_jax import augment, checkpoint, datasets, records, transfer
 from amr_jax.errors import UserError
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.settings import compute_dtype, construct, require
@@ -25,13 +25,6 @@ def source(
       UserError: no such pre-training run; none named, and the protocol needs one.
     """
     if config.pretrained:
-        found = workdir.read_config(config.pretrained)
-        if "protocol" in found:
-            raise UserError(
-                f"config.pretrained={config.pretrained}: the workdir of an evaluation by "
-                f"{found.protocol!r}; expected that of a pre-training run"
-                + (f", as {found.pretrained}." if found.get("pretrained") else ".")
-            )
         return checkpoint.load_encoder(config.pretrained, config.step or None, config.average)
     if "scratch" not in config:
         raise UserError("give the pre-training run's workdir: --config.pretrained=DIR.")

@@ -5,6 +5,7 @@ import shutil
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import pytest
 
@@ -121,3 +122,11 @@ def test_a_save_that_fails_leaves_the_one_before(tmp_path):
     kernel = again.restore(make_state()).params["encoder"]["dense"]["kernel"]
     again.close()
     np.testing.assert_array_equal(kernel, np.full((3, 4), 1.0))
+
+
+def test_an_evaluation_is_not_taken_for_a_run(tmp_path):
+    config = ml_collections.ConfigDict({"protocol": "linear", "pretrained": "/runs/amr"})
+    workdir.start(tmp_path, config, set())
+    for load in (checkpoint.load_encoder, checkpoint.load_params):
+        with pytest.raises(UserError, match=r"evaluation by 'linear'; expected .* as /runs/amr\."):
+            load(tmp_path)
