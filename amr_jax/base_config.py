@@ -28,6 +28,7 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
     config.attention_kernel = "xla"  # or 'cudnn', on NVIDIA GPUs in bfloat16
     config.epochs = 400
     config.batch_size = 128  # units: bodies if input.bodies is 'packed', else sequences
+    config.fsdp = 1  # devices that share parameters and optimiser state; every one has its batch
 
     config.input = ml_collections.ConfigDict()
     config.input.split = "train"  # or a part of it: 'train[:10%]'

@@ -19,13 +19,20 @@ from amr_jax.errors import UserError
 FOLDER = "checkpoints"
 
 
+class _Manager(ocp.CheckpointManager):
+    def reached_preemption(self, step: int) -> bool:
+        """Not asked here: who asks JAX's service must do so with numbers without gaps."""
+        del step
+        return False
+
+
 class Checkpoints:
     """The checkpoints of one workdir: saved in the background, the last `keep` of them kept."""
 
     def __init__(self, workdir: os.PathLike | str, keep: int):
         self._folder = epath.Path(workdir).expanduser().absolute() / FOLDER
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        self._manager = _Manager(self._folder, options=options)
 
     def latest_step(self) -> int | None:
         """Step of the newest complete checkpoint; None if there is none."""

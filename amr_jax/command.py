@@ -1,4 +1,9 @@
-"""How the commands start, and how they end on an error that is the user's to mend."""
+"""How the commands start, on one host or on several, and how they end.
+
+Exit status 0: done; 2: an error that is the user's to mend, said in one message; 75: told to end,
+and saved (`amr_jax.preemption`): the same command goes on. Anything else is a defect, or on several
+hosts the end of another one; the same command, started on all of them, goes on from what is saved.
+"""
 
 import functools
 import re
@@ -9,11 +14,14 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from amr_jax.errors import UserError
+from amr_jax.errors import Preempted, UserError
+
+# sysexits.h's EX_TEMPFAIL: nothing is wrong, try again.
+PREEMPTED_STATUS = 75
 
 
 def command(main: Callable) -> Callable:
-    """Wraps a command's `main`: a `UserError` ends it with its message and exit status 2.
+    """Wraps a command's `main`: `UserError` and `Preempted` end it with message and exit status.
 
     What the libraries log at INFO is kept off the terminal, unless --verbosity asks for it.
     """
@@ -26,32 +34,53 @@ def command(main: Callable) -> Callable:
             return main(*args, **kwargs)
         except UserError as error:
             _end(error)
+        except Preempted as notice:
+            print(notice, file=sys.stderr)
+            sys.exit(PREEMPTED_STATUS)
 
     return wrapped
 
 
-def run_with_config(run: Callable[[ml_collections.ConfigDict, str], object], workdir: str) -> None:
+def run_with_config(
+    run: Callable[[ml_collections.ConfigDict, str], object],
+    workdir: str,
+    several_hosts: bool = False,
+    saves_when_preempted: bool = False,
+) -> None:
     """A command with the flags --config, --config.KEY and --workdir, both required.
 
     Args:
       run: called with the locked config and the workdir.
       workdir: what --workdir is for.
+      several_hosts: whether it can be one of several processes of one run
+        (`amr_jax.distributed`), by their surroundings or by flags that it then has.
+      saves_when_preempted: whether `run` listens to `preemption.Notice`.
     """
     config = config_flags.DEFINE_config_file(
         "config", None, "config file and its argument: configs/amr.py:nwucla", lock_config=True
     )
     folder = flags.DEFINE_string("workdir", None, workdir)
     flags.mark_flags_as_required(["config", "workdir"])
+    if several_hosts:
+        flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, at which all meet")
+        flags.DEFINE_integer("num_processes", None, "how many processes make up this run")
+        flags.DEFINE_integer("process_id", None, "which of them this one is, from 0")
 
     @command
     def main(argv: list[str]) -> None:
         if len(argv) > 1:
             raise UserError(f"unexpected arguments: {' '.join(argv[1:])}.")
         # Imported late: commands without a config run without JAX.
-        from amr_jax import compilation
+        from amr_jax import compilation, distributed
 
         compilation.keep_beside(folder.value)
-        run(config.value, folder.value)
+        if not several_hosts:
+            run(config.value, folder.value)
+            return
+        names = ("coordinator", "num_processes", "process_id")
+        distributed.start(*(flags.FLAGS[name].value for name in names), saves_when_preempted)
+        with distributed.ends_at_once():
+            run(config.value, folder.value)
 
     app.run(main, flags_parser=_parse)
 

@@ -1,4 +1,4 @@
-"""The two errors that are meant for the reader of a terminal, not for a debugger."""
+"""What is meant for the reader of a terminal, not for a debugger: two errors and a notice."""
 
 
 class UserError(ValueError):
@@ -37,3 +37,7 @@ class BadFile(UserError):
     def __reduce__(self):
         # Worker processes send it home: rebuild from the parts, not from the message.
         return BadFile, (self.path, self.found, self.expected, self.line, self.hint)
+
+
+class Preempted(Exception):
+    """A run was told to end, and has saved; commands exit with status 75 (`amr_jax.command`)."""

@@ -227,4 +227,4 @@ def _banner(config, pretraining, step, adaptation, mesh, train, test) -> str:
 
 
 if __name__ == "__main__":
-    run_with_config(run, workdir="folder for the results")
+    run_with_config(run, workdir="folder for the results", several_hosts=True)

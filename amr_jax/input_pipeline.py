@@ -164,7 +164,7 @@ def gather_clips(
     """
 
     def local(frames, offset, length, step):
-        first = jax.lax.axis_index("data") * frames.shape[0]
+        first = jax.lax.axis_index(sharding.BATCH) * frames.shape[0]
         time = jnp.arange(max_length)
         position = offset[:, None] + time - first
         held = (position >= 0) & (position < frames.shape[0]) & (time < length[:, None])
@@ -173,10 +173,11 @@ def gather_clips(
         if step is not None:
             # Before the sum: not every collective library adds 16-bit integers.
             clips = fixed_point.decode(clips, step[:, None, None])
-        return jax.lax.psum_scatter(clips, "data", scatter_dimension=0, tiled=True)
+        return jax.lax.psum_scatter(clips, sharding.BATCH, scatter_dimension=0, tiled=True)
 
+    split = P(sharding.BATCH)
     return jax.shard_map(
-        local, mesh=mesh, in_specs=(P("data"), P(), P(), P()), out_specs=P("data"), check_vma=False
+        local, mesh=mesh, in_specs=(split, P(), P(), P()), out_specs=split, check_vma=False
     )(frames, offset, length, step)
 
 

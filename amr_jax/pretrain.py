@@ -12,6 +12,7 @@ import os
 import time
 import zlib
 from collections.abc import Sequence
+from typing import NoReturn
 
 import jax
 import ml_collections
@@ -26,16 +27,17 @@ from amr_jax import (
     methods,
     metrics,
     optim,
+    preemption,
     records,
     sharding,
     train_step,
     workdir,
 )
 from amr_jax.command import run_with_config
-from amr_jax.errors import UserError
+from amr_jax.errors import Preempted, UserError
 
 # What may differ between two starts of one run: none of it changes more than rounding.
-FREE_KEYS = {"data_dir", "checkpoint", "input.mode"}
+FREE_KEYS = {"data_dir", "checkpoint", "fsdp", "input.mode"}
 
 
 def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -130,10 +132,16 @@ def run(
 
     Raises:
       UserError: wrong settings; a loss that is not finite; a checkpoint that cannot be saved.
+      Preempted: told to end before the end; saved.
     """
+    with preemption.Notice() as notice:
+        return _run(config, folder, devices, notice)
+
+
+def _run(config, folder, devices, notice: preemption.Notice) -> train_step.TrainState:
     started = time.monotonic()
     config, folder = resolve(config), epath.Path(folder).expanduser().absolute()
-    mesh = sharding.make_mesh(devices)
+    mesh = sharding.make_mesh(devices, config.fsdp)
     sharding.check_batch(mesh, config.batch_size, "batch_size")
     if config.batch_size % (mesh.size * config.optim.accumulate):
         raise UserError(
@@ -185,7 +193,7 @@ def run(
             dispatch = train_step.make_dispatch(
                 method, optimizer, data.clips, config, total_steps, mesh
             )
-            state = loop.run(state, first_step, data, dispatch, checkpoints, started)
+            state = loop.run(state, first_step, data, dispatch, checkpoints, notice, started)
         checkpoints.wait()
     finally:
         checkpoints.close()
@@ -207,16 +215,21 @@ class Loop:
         # Of the last dispatches: was the one before done by the time that the batches were there?
         self._starved: collections.deque[bool] = collections.deque(maxlen=10)
 
-    def run(self, state, first_step, data, dispatch, checkpoints, started: float):
+    def run(self, state, first_step, data, dispatch, checkpoints, notice, started: float):
         """From `first_step` to the end; returns the last state.
 
         `started` is when the run was, by `time.monotonic`.
+
+        Raises:
+          Preempted: `notice` came; all is saved.
         """
         k = self._config.steps_per_dispatch
         writer = metrics.MetricWriter(self._folder, first_step)
         self._clock = metrics.TrainingClock(metrics.read_metrics(self._folder))
         progress = metrics.Progress(self._total_steps, first_step, self._sequences_per_step)
         pending = None
+        if notice.reached():
+            self._end(first_step)
         batches = data.batches(first_step, self._total_steps, k)
         with contextlib.closing(writer):
             for steps in input_pipeline.dispatches(first_step, self._total_steps, k):
@@ -241,11 +254,22 @@ class Loop:
                 if pending:
                     self._report(writer, progress, *pending)
                 pending = (steps, measured)
-                if steps.stop % self._save_every == 0 or steps.stop == self._total_steps:
+                told_to_end = notice.reached()
+                done = steps.stop == self._total_steps
+                if steps.stop % self._save_every == 0 or told_to_end or done:
                     self._report(writer, progress, *pending)
                     pending = None
                     checkpoints.save(steps.stop, state)
+                if told_to_end and not done:
+                    checkpoints.wait()
+                    self._end(steps.stop)
         return state
+
+    def _end(self, step: int) -> NoReturn:
+        raise Preempted(
+            f"told to end (SIGTERM): saved at step {step:,} of {self._total_steps:,} in "
+            f"{self._folder}. Started again, the same command goes on from there."
+        )
 
     def _report(self, writer, progress, steps: range, measured) -> None:
         """Writes the means over a dispatch; stops the run at a loss that is not finite."""
@@ -293,7 +317,7 @@ def _banner(config, method, mesh, state, first_step, total_steps) -> str:
     num_patches = encoder.num_frames // encoder.patch_len * encoder.num_joints
     lines = {
         "devices": f"{mesh.size} × {jax.devices()[0].device_kind}, "
-        f"{jax.process_count()} process(es)",
+        f"{jax.process_count()} process(es); parameters over {config.fsdp}",
         "data": f"{config.dataset} {config.input.split}: {config.input.found}; "
         f"{config.input.mode} as {config.input.storage}, {config.input.bodies}, "
         f"{config.input.stream} stream",
@@ -309,4 +333,9 @@ def _banner(config, method, mesh, state, first_step, total_steps) -> str:
 
 
 if __name__ == "__main__":
-    run_with_config(run, workdir="the run's folder; the same one resumes it")
+    run_with_config(
+        run,
+        workdir="the run's folder; the same one resumes it",
+        several_hosts=True,
+        saves_when_preempted=True,
+    )

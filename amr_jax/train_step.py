@@ -64,9 +64,9 @@ def method_loss(method: nn.Module) -> Callable:
 def init_state(
     method: nn.Module, optimizer: optax.GradientTransformation, config, mesh: Mesh
 ) -> TrainState:
-    """The state before the first step, on every device of `mesh`; a function of the seed."""
+    """The state before the first step, as `sharding.of_state` lays it; a function of the seed."""
     init = _initialiser(method, optimizer, config)
-    return jax.jit(init, out_shardings=sharding.replicated(mesh))()
+    return jax.jit(init, out_shardings=sharding.of_state(jax.eval_shape(init), mesh))()
 
 
 def abstract_state(
@@ -74,7 +74,7 @@ def abstract_state(
 ) -> TrainState:
     """Shapes and shardings of `init_state`; nothing is computed, and no device need be there."""
     state = jax.eval_shape(_initialiser(method, optimizer, config))
-    return sharding.abstract(state, sharding.replicated(mesh))
+    return sharding.abstract(state, sharding.of_state(state, mesh))
 
 
 def _initialiser(method: nn.Module, optimizer: optax.GradientTransformation, config) -> Callable:
@@ -144,7 +144,12 @@ def make_dispatch(
 
     def accumulated(state, clips, keys):
         """Loss, metrics and gradient over the batch, in `num_micro` parts one after the other."""
-        given = (state.params, state.variables, state.average)
+        # Collected before they are used: left to itself, the compiler moves activations about,
+        # which are many times larger.
+        everywhere = sharding.replicated(mesh)
+        given = jax.lax.with_sharding_constraint(
+            (state.params, state.variables, state.average), everywhere
+        )
         if num_micro == 1:
             return gradient(*given, clips, keys)
         # Part i takes every num_micro-th row, so that each device splits up what it holds.
@@ -160,10 +165,13 @@ def make_dispatch(
         total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_micro), parts))
         return jax.tree.map(lambda x: x / num_micro, total)
 
+    places = jax.tree.map(lambda x: x.sharding, abstract_state(method, optimizer, config, mesh))
+
     def step(state: TrainState, clips, lengths):
         keys = stream_keys(config.seed, state.step, (AUGMENT, *method.streams))
         clips = views(keys.pop(AUGMENT), clips, lengths)
         (value, (metrics, variables)), grads = accumulated(state, clips, keys)
+        grads = jax.lax.with_sharding_constraint(grads, places.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         average = state.average
@@ -179,10 +187,11 @@ def make_dispatch(
             "param_norm": optax.tree.norm(params),
             **metrics,
         }
-        return TrainState(state.step + 1, params, opt_state, average, variables), metrics
+        state = TrainState(state.step + 1, params, opt_state, average, variables)
+        # Said at every step, or the compiler may carry whole parameters from one to the next.
+        return jax.lax.with_sharding_constraint(state, places), metrics
 
     def dispatch(state, arrays, batches):
         return jax.lax.scan(lambda s, batch: step(s, *batch_clips(arrays, batch)), state, batches)
 
-    everywhere = sharding.replicated(mesh)
-    return jax.jit(dispatch, donate_argnums=0, out_shardings=(everywhere, everywhere))
+    return jax.jit(dispatch, donate_argnums=0, out_shardings=(places, sharding.replicated(mesh)))

@@ -10,6 +10,7 @@ import ml_collections
 from etils import epath
 
 import amr_jax
+from amr_jax import distributed
 from amr_jax.errors import UserError
 
 CONFIG_FILE = "config.json"
@@ -52,9 +53,11 @@ def start(workdir: os.PathLike | str, config: ml_collections.ConfigDict, free: s
         sub-keys).
 
     Raises:
-      UserError: the folder cannot be written, or was made with another config.
+      UserError: the folder cannot be written, or was made with another config; or the processes
+        of the run differ in what they run, or do not share the folder.
     """
     workdir = epath.Path(workdir)
+    distributed.agree(_facts(workdir, config))
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -62,9 +65,23 @@ def start(workdir: os.PathLike | str, config: ml_collections.ConfigDict, free: s
     path = workdir / CONFIG_FILE
     if path.exists():
         refuse_another(workdir, config, free)
+    distributed.meet("workdir checked")
     if jax.process_index() == 0:
         write(path, config.to_json_best_effort(indent=2, sort_keys=True) + "\n")
         write(workdir / VERSIONS_FILE, json.dumps(versions(), indent=2) + "\n")
+    distributed.meet("workdir started")
+    if not path.exists():
+        raise UserError(
+            f"{path}: written by process 0, not found by process {jax.process_index()}; expected "
+            "a --workdir that all hosts share: a network file system, or object storage."
+        )
+
+
+def _facts(workdir: epath.Path, config: ml_collections.ConfigDict) -> dict[str, object]:
+    """What the processes of one run must agree on; where each has its data is its own matter."""
+    settings = _flat(json.loads(config.to_json_best_effort()), "config.")
+    settings.pop("config.data_dir", None)
+    return {"--workdir": workdir, **versions(), **settings}
 
 
 def refuse_another(

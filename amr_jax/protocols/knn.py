@@ -73,8 +73,9 @@ def _classify(
         blocks = unit(queries).reshape(-1, rows, queries.shape[-1])
         return jax.lax.map(block, blocks).reshape(-1)
 
+    split = P(sharding.BATCH)
     classify_local = jax.shard_map(
-        local, mesh=mesh, in_specs=(P("data"), P(), P()), out_specs=P("data"), check_vma=False
+        local, mesh=mesh, in_specs=(split, P(), P()), out_specs=split, check_vma=False
     )
     labels = classify_local(queries, bank, bank_labels)
     return jax.lax.with_sharding_constraint(labels, sharding.replicated(mesh))

@@ -74,9 +74,10 @@ def _rank(
         nearest, precision = jax.lax.map(block, (blocks, query_labels.reshape(-1, rows)))
         return nearest.reshape(-1), precision.reshape(-1)
 
-    specs = (P("data"), P("data"), P(), P())
+    split = P(sharding.BATCH)
+    specs = (split, split, P(), P())
     ranked = jax.shard_map(
-        local, mesh=mesh, in_specs=specs, out_specs=(P("data"), P("data")), check_vma=False
+        local, mesh=mesh, in_specs=specs, out_specs=(split, split), check_vma=False
     )(queries, query_labels, gallery, gallery_labels)
     return jax.lax.with_sharding_constraint(ranked, sharding.replicated(mesh))
 

@@ -1,0 +1,217 @@
+"""One run on several hosts: who they are, that they agree, and how one of them ends.
+
+The engine is `jax.distributed`. It is started where there is more than one process, and only there:
+by the flags of a command, by SLURM or Open MPI, or on the hosts of a TPU slice.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import sys
+import traceback
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+
+import jax
+import numpy as np
+from etils import epath
+from jax.experimental import multihost_utils
+
+from amr_jax.errors import Preempted, UserError
+
+# Seconds without a sign of life after which JAX takes a process for dead, and ends the others.
+HEARTBEAT_TIMEOUT_S = 60
+# Seconds in which all processes must have met at the start, and at the end.
+MEETING_TIMEOUT_S = 300
+
+# Several slices, or a slice of several hosts, as Kubernetes says it to each of them.
+_TPU_HOSTS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
+_METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
+
+
+def start(
+    coordinator: str | None,
+    num_processes: int | None,
+    process_id: int | None,
+    saves_when_preempted: bool = False,
+) -> None:
+    """Makes this process one of a run of several, if there are several.
+
+    To be called before anything asks JAX for its devices. The arguments are all given, or none:
+    then SLURM, Open MPI or the TPU slice say whether there are several, and JAX who is who.
+
+    Args:
+      coordinator: HOST:PORT of process 0, at which all meet.
+      num_processes: of the run.
+      process_id: of this one, from 0.
+      saves_when_preempted: SIGTERM is JAX's, for `amr_jax.preemption`; else it ends the process.
+
+    Raises:
+      UserError: a part of the arguments, wrong ones, or the processes did not meet.
+    """
+    jax.config.update("jax_enable_preemption_service", saves_when_preempted)
+    given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
+    missing = [f"--{name}" for name, value in given.items() if value is None]
+    if not missing:
+        if not 0 <= process_id < num_processes or ":" not in coordinator:
+            raise UserError(
+                f"--coordinator={coordinator} --num_processes={num_processes} "
+                f"--process_id={process_id}: expected HOST:PORT of process 0, how many processes "
+                "the run has, and which of them this one is, from 0."
+            )
+        _initialise(coordinator_address=coordinator, num_processes=num_processes,
+                    process_id=process_id, local_device_ids=[])  # fmt: skip
+    elif len(missing) < len(given):
+        raise UserError(
+            f"{', '.join(missing)}: missing. --coordinator, --num_processes and --process_id are "
+            "given together, or none of them (SLURM, Open MPI and TPU slices are recognised)."
+        )
+    elif (arguments := found(os.environ)) is not None:
+        _initialise(**arguments)
+
+
+def found(environ: Mapping[str, str]) -> dict | None:
+    """Arguments for `jax.distributed.initialize` where the surroundings say that there are several.
+
+    None for a single process. JAX completes what is not among the arguments.
+    """
+    if "SLURM_STEP_NODELIST" in environ:  # a step: within `srun`
+        tasks = int(environ.get("SLURM_STEP_NUM_TASKS", environ.get("SLURM_NTASKS", "1")))
+        return {"num_processes": tasks, **_devices_of_task(environ)} if tasks > 1 else None
+    if int(environ.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
+        return {}
+    if int(environ.get("MEGASCALE_NUM_SLICES") or "1") > 1:
+        return {}
+    hosts = next((environ[name] for name in _TPU_HOSTS if environ.get(name)), None)
+    if hosts is None and _may_have_tpu(environ):
+        hosts = _metadata("worker-network-endpoints")
+    return {} if hosts and "," in hosts else None
+
+
+def _devices_of_task(environ: Mapping[str, str]) -> dict:
+    """Which GPUs are this SLURM task's: JAX would give every task one, the node's only task too."""
+    visible = environ.get("CUDA_VISIBLE_DEVICES", "")
+    alone = environ.get("SLURM_STEP_TASKS_PER_NODE", "").partition("(")[0] == "1"
+    # SLURM has given each task its own already, or there is none to share with: all it sees.
+    return {"local_device_ids": []} if alone or (visible and "," not in visible) else {}
+
+
+def _may_have_tpu(environ: Mapping[str, str]) -> bool:
+    """Whether this is a machine with TPU chips and the library for them."""
+    if "TPU_SKIP_MDS_QUERY" in environ or environ.get("JAX_PLATFORMS", "tpu") not in ("tpu", ""):
+        return False
+    chips = epath.Path("/dev/accel0").exists() or epath.Path("/dev/vfio").exists()
+    return chips and importlib.util.find_spec("libtpu") is not None
+
+
+def _metadata(key: str) -> str | None:
+    """What Google's servers say to a TPU VM about itself; None where they are not asked."""
+    request = urllib.request.Request(_METADATA + key, headers={"Metadata-Flavor": "Google"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read().decode()
+    except urllib.error.URLError:  # not a cloud TPU VM, or one without this key: one host
+        return None
+
+
+def _initialise(**arguments) -> None:
+    try:
+        jax.distributed.initialize(
+            **arguments,
+            initialization_timeout=MEETING_TIMEOUT_S,
+            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
+            shutdown_timeout_seconds=MEETING_TIMEOUT_S,
+        )
+    except (RuntimeError, ValueError) as error:  # gRPC's and JAX's own
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"the processes of this run did not meet within {MEETING_TIMEOUT_S} s: {reason}\n"
+            "Start the same command on all hosts; process 0 must be reachable from the others."
+        ) from error
+
+
+def several() -> bool:
+    """Whether this process is one of several; does not wake JAX's devices."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+@contextlib.contextmanager
+def ends_at_once() -> Iterator[None]:
+    """Ends this process with what goes wrong in the block, if it is one of several.
+
+    Otherwise it would wait at its end for the others, which wait for it in the middle of a step.
+    They end in turn: at once by a connection that breaks, or after `HEARTBEAT_TIMEOUT_S`, by JAX.
+    """
+    try:
+        yield
+    except Preempted:
+        raise  # all processes end so, together
+    except Exception as error:
+        if not several():
+            raise
+        who = f"process {jax.process_index()} of {jax.process_count()}"
+        if isinstance(error, UserError):
+            print(f"error ({who}): {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+            print(
+                f"{who} ends. If another one ended before it, look for the reason there. The same "
+                "command, started on all hosts, goes on from what is saved.",
+                file=sys.stderr,
+            )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(2 if isinstance(error, UserError) else 1)
+
+
+def meet(name: str) -> None:
+    """Returns when every process has come here, under the same name."""
+    if several():
+        multihost_utils.sync_global_devices(name)
+
+
+def agree(facts: Mapping[str, object]) -> None:
+    """Compares what each process knows of the run, before any step.
+
+    Args:
+      facts: by name; compared as text.
+
+    Raises:
+      UserError: on every process, if one differs from process 0 in anything; or if the processes
+        have unequally many devices.
+    """
+    if not several():
+        return
+    devices = [device.process_index for device in jax.devices()]
+    counts = [devices.count(process) for process in range(jax.process_count())]
+    if len(set(counts)) > 1:
+        held = ", ".join(f"{n} in process {i}" for i, n in enumerate(counts))
+        raise UserError(f"the processes have unequally many devices: {held}.")
+    tables = _gathered({name: str(value) for name, value in facts.items()})
+    lines = [
+        f"{name}: {tables[0].get(name, 'absent')} in process 0, {table.get(name, 'absent')} in "
+        f"process {i}"
+        for i, table in enumerate(tables)
+        for name in sorted(tables[0].keys() | table.keys())
+        if table.get(name) != tables[0].get(name)
+    ]
+    if lines:
+        more = f"\n  … and {len(lines) - 10} more" if len(lines) > 10 else ""
+        raise UserError(
+            "the processes of this run disagree:\n  "
+            + "\n  ".join(lines[:10])
+            + more
+            + "\nInstall the same versions, prepare the same data and give the same command on all "
+            "hosts."
+        )
+
+
+def _gathered(table: dict[str, str]) -> list[dict[str, str]]:
+    """Every process's table, in their order."""
+    text = np.frombuffer(json.dumps(table).encode(), np.uint8)
+    lengths = multihost_utils.process_allgather(np.int32(len(text)))
+    padded = np.pad(text, (0, int(lengths.max()) - len(text)))
+    texts = multihost_utils.process_allgather(padded)
+    return [json.loads(row[:length].tobytes()) for row, length in zip(texts, lengths, strict=True)]
