@@ -1,6 +1,5 @@
 """Fixtures that several test modules share."""
 
-import json
 import os
 from pathlib import Path
 
@@ -41,23 +40,9 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_ucla(tmp_path_factory) -> Path:
     """Records of 40 + 20 small sequences in the form of NW-UCLA; returns their data_dir."""
-    import numpy as np
+    from tests import raw_sets
 
-    from amr_jax import prepare
-
-    raw, data_dir = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    for label, action in enumerate((1, 2, 3, 4, 5, 6, 8, 9, 11, 12)):
-        for subject in (1, 2):
-            for view in (1, 2, 3):
-                name = f"a{action:02}_s{subject:02}_e00_v{view:02}"
-                frames = 1 if label == subject == 1 else int(rng.integers(5, 40))
-                steps = rng.normal(scale=0.01 * (1 + label), size=(frames, 20, 3))
-                joints = rng.normal(size=(20, 3)) + steps.cumsum(axis=0)
-                content = {"file_name": name, "skeletons": joints.tolist(), "label": label + 1}
-                (raw / f"{name}.json").write_text(json.dumps(content))
-    prepare.prepare("nw_ucla", raw, data_dir, num_workers=1)
-    return data_dir
+    return raw_sets.tiny_ucla(tmp_path_factory.mktemp("ucla"))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Writes tiny raw sets in the formats of the data sets, for the tests of the preparation."""
 
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +52,23 @@ def write_pku(
         (folder / kinds[1] / f"{video}.txt").write_text(labels)
     for name in names:
         (folder / name).write_text(f"Training videos:\n{', '.join(train)}\nValidation videos:\n\n")
+
+
+def tiny_ucla(folder: Path) -> Path:
+    """Records of 40 + 20 small sequences in the form of NW-UCLA; returns their data_dir."""
+    from amr_jax import prepare
+
+    raw, data_dir = folder / "raw", folder / "data"
+    raw.mkdir()
+    rng = np.random.default_rng(0)
+    for label, action in enumerate((1, 2, 3, 4, 5, 6, 8, 9, 11, 12)):
+        for subject in (1, 2):
+            for view in (1, 2, 3):
+                name = f"a{action:02}_s{subject:02}_e00_v{view:02}"
+                frames = 1 if label == subject == 1 else int(rng.integers(5, 40))
+                steps = rng.normal(scale=0.01 * (1 + label), size=(frames, 20, 3))
+                joints = rng.normal(size=(20, 3)) + steps.cumsum(axis=0)
+                content = {"file_name": name, "skeletons": joints.tolist(), "label": label + 1}
+                (raw / f"{name}.json").write_text(json.dumps(content))
+    prepare.prepare("nw_ucla", raw, data_dir, num_workers=1)
+    return data_dir

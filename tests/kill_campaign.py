@@ -1,0 +1,185 @@
+"""SIGKILLs at random moments of a run of two processes: it must end in the bits of one left alone.
+
+  python tests/kill_campaign.py [--kills=50] [--seed=0]
+
+A small pre-training run and its evaluation, each by two processes of two devices, on data made up
+for it. A kill hits one process or both, while they start, compile, step, save or evaluate; what is
+left must end by itself within a bound; then the same commands are started again. About a quarter of
+a minute a kill on two cores. tests/test_kill.py runs a short one.
+"""
+
+import argparse
+import collections
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from amr_jax import checkpoint, metrics
+from amr_jax.evaluate import RESULTS_FILE
+from tests import raw_sets
+from tests.several_processes import BOUND_S, Run, evaluation, pretraining
+
+STEPS = 300
+PHASES = ("start-up", "compile", "step", "save", "evaluation")
+_UNFINISHED = "*.orbax-checkpoint-tmp*/**/*"
+# As long as STEPS needs: 40 sequences, batches of 8; a checkpoint every third dispatch.
+SETTINGS = {"epochs": STEPS // 5, "checkpoint.epochs": 1, "optim.ema_decay": 0.9, "fsdp": 2}
+
+
+class Campaign:
+    """The commands, and the folders that they work in."""
+
+    def __init__(self, folder: Path, seed: int, cache: str | None = None):
+        self._folder, self._rng = folder, random.Random(seed)
+        self._cache = cache or str(folder / "compiled")
+        self._data = raw_sets.tiny_ucla(folder)
+        self._number = 0
+        self.kills: collections.Counter[str] = collections.Counter()
+        self.slowest_end_s = 0.0
+
+    def run(self, name: str, phases: Sequence[str] = (), evaluate: bool = True) -> Path:
+        """Both commands from start to end, killed once in each of `phases`.
+
+        Returns:
+          Their folder, of that name.
+        """
+        folder = self._folder / name
+        for phase in phases:
+            if phase != "evaluation":
+                self._kill_in(phase, self._pretrain(folder), folder)
+        _succeed(self._pretrain(folder))
+        if evaluate:
+            for _ in range(list(phases).count("evaluation")):
+                self._kill_in("evaluation", self._evaluate(folder), folder)
+            _succeed(self._evaluate(folder))
+        return folder
+
+    def _kill_in(self, phase: str, run: Run, folder: Path) -> None:
+        moment = self._moment(phase, run, folder)
+        while not (moment() or run.is_over()):
+            time.sleep(0.001)
+        # A run too quick for its killer: it has to be right all the same, but is no kill.
+        if run.is_over():
+            return
+        # One of them, or both, the second of them a moment later.
+        victims = self._rng.sample((0, 1), self._rng.choice((1, 1, 2)))
+        run.send(signal.SIGKILL, victims[:1])
+        killed = time.monotonic()
+        if victims[1:]:
+            time.sleep(self._rng.uniform(0, 0.05))
+            run.send(signal.SIGKILL, victims[1:])
+        run.wait(BOUND_S)
+        self.slowest_end_s = max(self.slowest_end_s, time.monotonic() - killed)
+        self.kills[phase] += 1
+        reached = checkpoint.has_one(folder / "run") and sorted(
+            int(path.name) for path in (folder / "run" / checkpoint.FOLDER).glob("[0-9]*")
+            if path.name.isdigit()
+        )  # fmt: skip
+        print(
+            f"{sum(self.kills.values()):3} killed {' and '.join(map(str, victims))} in {phase}; "
+            f"all ended {time.monotonic() - killed:.1f} s later; checkpoints {reached or 'none'}",
+            flush=True,
+        )
+
+    def _moment(self, phase: str, run: Run, folder: Path) -> Callable[[], bool]:
+        """What says that the moment has come: the phase has begun, and a random while is over."""
+        saves = folder / "run" / checkpoint.FOLDER
+        left = set(saves.glob(_UNFINISHED))
+        began = {
+            "start-up": lambda: True,
+            "compile": lambda: "\nsteps " in run.output(),
+            "step": lambda: "compiled in" in run.output(),
+            "save": lambda: not left.issuperset(saves.glob(_UNFINISHED)),
+            "evaluation": lambda: True,
+        }[phase]
+        # Start-up and evaluation are hit anywhere; a dispatch and a save are quickly over.
+        wait = self._rng.uniform(
+            0, {"start-up": 6, "compile": 3, "step": 1.5, "save": 0.02, "evaluation": 15}[phase]
+        )
+        since = None
+
+        def come() -> bool:
+            nonlocal since
+            if since is None and began():
+                since = time.monotonic()
+            return since is not None and time.monotonic() - since >= wait
+
+        return come
+
+    def _pretrain(self, folder: Path) -> Run:
+        arguments = pretraining(self._data, folder / "run", **SETTINGS)
+        return self._start("amr_jax.pretrain", arguments)
+
+    def _evaluate(self, folder: Path) -> Run:
+        arguments = evaluation("linear", self._data, folder / "run", folder / "linear")
+        return self._start("amr_jax.evaluate", [*arguments, "--config.epochs=20"])
+
+    def _start(self, module: str, arguments: list[str]) -> Run:
+        self._number += 1
+        log = self._folder / f"log{self._number:03}"
+        return Run(module, arguments, log, devices=(2, 2), cache=self._cache)
+
+
+def _succeed(run: Run) -> None:
+    assert run.wait(600) == [0, 0], run.output(0) + run.output(1)
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """What is not the same, bit by bit, in two folders of a campaign."""
+    found = []
+    states = [checkpoint.load_params(folder / "run") for folder in (one, other)]
+    if states[0][2] != states[1][2]:
+        found.append(f"last steps: {states[0][2]} and {states[1][2]}")
+    for (name, a), (_, b) in zip(_flat(states[0][0]), _flat(states[1][0]), strict=True):
+        if not np.array_equal(a, b):
+            found.append(f"parameters {name}")
+    courses = [
+        [(line["step"], line["loss"]) for line in metrics.read_metrics(folder / "run")]
+        for folder in (one, other)
+    ]
+    if courses[0] != courses[1]:
+        found.append("metrics.jsonl: steps or losses")
+    files = (one / "linear").glob("*.csv")
+    for name in [path.name for path in files]:
+        if (one / "linear" / name).read_bytes() != (other / "linear" / name).read_bytes():
+            found.append(f"evaluation: {name}")
+    if (one / "linear").exists() and not (other / "linear" / RESULTS_FILE).exists():
+        found.append(f"evaluation: no {RESULTS_FILE}")
+    return found
+
+
+def _flat(tree: dict, prefix: str = "") -> list[tuple[str, np.ndarray]]:
+    items = []
+    for key, value in sorted(tree.items()):
+        name = f"{prefix}/{key}"
+        items += _flat(value, name) if isinstance(value, dict) else [(name, value)]
+    return items
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        campaign = Campaign(Path(folder), arguments.seed)
+        expected = campaign.run("undisturbed")
+        phases = [PHASES[i % len(PHASES)] for i in range(arguments.kills)]
+        found = differences(expected, campaign.run("killed", phases))
+    counts = ", ".join(f"{count} in {phase}" for phase, count in campaign.kills.items())
+    print(f"{sum(campaign.kills.values())} kills ({counts}); the survivor of a kill ended within "
+          f"{campaign.slowest_end_s:.0f} s")  # fmt: skip
+    print("the same bits" if not found else "DIFFERENT:\n  " + "\n  ".join(found))
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
