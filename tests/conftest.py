@@ -3,16 +3,11 @@
 import os
 from pathlib import Path
 
-# Before anything imports jax: the tests simulate eight devices on the CPU, and compile much and run
-# little, so that optimising what they compile is time lost.
+from tests import xla_flags
+
+# Before anything imports jax: the tests simulate eight devices on the CPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_force_host_platform_device_count=8",
-        "--xla_backend_optimization_level=0",
-    ]
-)
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {xla_flags.quick(8)}"
 
 import pytest
 

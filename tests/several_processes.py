@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests import xla_flags
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Within which the rest of a run ends by itself: at once by a broken connection, else by JAX, after
@@ -53,8 +55,7 @@ class Run:
             environment = {
                 **os.environ,
                 "JAX_PLATFORMS": "cpu",
-                "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices[i]} "
-                "--xla_backend_optimization_level=0",
+                "XLA_FLAGS": xla_flags.quick(devices[i]),
                 "PYTHONUNBUFFERED": "1",
             }
             if cache:
