@@ -65,6 +65,7 @@ def run_with_config(
         flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, at which all meet")
         flags.DEFINE_integer("num_processes", None, "how many processes make up this run")
         flags.DEFINE_integer("process_id", None, "which of them this one is, from 0")
+        flags.DEFINE_integer("meeting_timeout", 300, "seconds that they wait for each other", 1)
 
     @command
     def main(argv: list[str]) -> None:
@@ -77,7 +78,7 @@ def run_with_config(
         if not several_hosts:
             run(config.value, folder.value)
             return
-        names = ("coordinator", "num_processes", "process_id")
+        names = ("coordinator", "num_processes", "process_id", "meeting_timeout")
         distributed.start(*(flags.FLAGS[name].value for name in names), saves_when_preempted)
         with distributed.ends_at_once():
             run(config.value, folder.value)

@@ -23,7 +23,8 @@ from amr_jax.errors import Preempted, UserError
 
 # Seconds without a sign of life after which JAX takes a process for dead, and ends the others.
 HEARTBEAT_TIMEOUT_S = 60
-# Seconds in which all processes must have met at the start, and at the end.
+# Seconds in which all processes must have met at the start, if a flag does not say otherwise, and
+# at the end.
 MEETING_TIMEOUT_S = 300
 
 # Several slices, or a slice of several hosts, as Kubernetes says it to each of them.
@@ -35,6 +36,7 @@ def start(
     coordinator: str | None,
     num_processes: int | None,
     process_id: int | None,
+    meeting_timeout_s: int = MEETING_TIMEOUT_S,
     saves_when_preempted: bool = False,
 ) -> None:
     """Makes this process one of a run of several, if there are several.
@@ -46,6 +48,7 @@ def start(
       coordinator: HOST:PORT of process 0, at which all meet.
       num_processes: of the run.
       process_id: of this one, from 0.
+      meeting_timeout_s: how long the processes wait for each other here.
       saves_when_preempted: SIGTERM is JAX's, for `amr_jax.preemption`; else it ends the process.
 
     Raises:
@@ -61,15 +64,20 @@ def start(
                 f"--process_id={process_id}: expected HOST:PORT of process 0, how many processes "
                 "the run has, and which of them this one is, from 0."
             )
-        _initialise(coordinator_address=coordinator, num_processes=num_processes,
-                    process_id=process_id, local_device_ids=[])  # fmt: skip
+        _initialise(
+            meeting_timeout_s,
+            coordinator_address=coordinator,
+            num_processes=num_processes,
+            process_id=process_id,
+            local_device_ids=[],
+        )
     elif len(missing) < len(given):
         raise UserError(
             f"{', '.join(missing)}: missing. --coordinator, --num_processes and --process_id are "
             "given together, or none of them (SLURM, Open MPI and TPU slices are recognised)."
         )
     elif (arguments := found(os.environ)) is not None:
-        _initialise(**arguments)
+        _initialise(meeting_timeout_s, **arguments)
 
 
 def found(environ: Mapping[str, str]) -> dict | None:
@@ -116,18 +124,18 @@ def _metadata(key: str) -> str | None:
         return None
 
 
-def _initialise(**arguments) -> None:
+def _initialise(timeout_s: int, **arguments) -> None:
     try:
         jax.distributed.initialize(
             **arguments,
-            initialization_timeout=MEETING_TIMEOUT_S,
+            initialization_timeout=timeout_s,
             heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
             shutdown_timeout_seconds=MEETING_TIMEOUT_S,
         )
     except (RuntimeError, ValueError) as error:  # gRPC's and JAX's own
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"the processes of this run did not meet within {MEETING_TIMEOUT_S} s: {reason}\n"
+            f"the processes of this run did not meet within {timeout_s} s: {reason}\n"
             "Start the same command on all hosts; process 0 must be reachable from the others."
         ) from error
 

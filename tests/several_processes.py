@@ -13,9 +13,10 @@ from tests import xla_flags
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# Within which the rest of a run ends by itself: at once by a broken connection, else by JAX, after
-# 60 s without a sign of life, or 300 s without a meeting at the start (amr_jax/distributed.py).
-BOUND_S = 330
+MEETING_S = 60
+# Within which the rest of a run ends by itself: at once by a broken connection; else by JAX, after
+# 60 s without a sign of life (amr_jax/distributed.py), or without a meeting at the start.
+BOUND_S = 120
 
 
 def free_port() -> int:
@@ -51,7 +52,7 @@ class Run:
         self.processes = []
         for i in range(processes):
             place = (f"--coordinator=localhost:{port}", f"--num_processes={processes}",
-                     f"--process_id={i}")  # fmt: skip
+                     f"--process_id={i}", f"--meeting_timeout={MEETING_S}")  # fmt: skip
             environment = {
                 **os.environ,
                 "JAX_PLATFORMS": "cpu",
@@ -97,8 +98,8 @@ class Run:
 def pretraining(data_dir: Path | str, folder: Path, **changes: object) -> list[str]:
     """Arguments of a small pre-training run: 10 steps on `tiny_ucla`'s 40 training sequences."""
     config = {
-        "data_dir": data_dir, "encoder.num_frames": 24, "encoder.width": 16,
-        "model.decoder_width": 16, "batch_size": 8, "input.split": "train", "epochs": 2,
+        "data_dir": data_dir, "encoder.num_frames": 24, "encoder.width": 32, "encoder.depth": 1,
+        "model.decoder_width": 32, "batch_size": 8, "input.split": "train", "epochs": 2,
         **changes,
     }  # fmt: skip
     return [

@@ -44,7 +44,10 @@ def test_two_by_two_with_split_parameters_told_to_end_and_begun_anew(tiny_ucla, 
     from amr_jax import pretrain
 
     whole, parted = tmp_path / "whole", tmp_path / "parted"
-    changes = {"epochs": 40, "optim.ema_decay": 0.9}  # 200 steps
+    # 200 steps; of this width some arrays are large enough to be split.
+    changes = {
+        "epochs": 40, "optim.ema_decay": 0.9, "encoder.width": 32, "model.decoder_width": 32
+    }  # fmt: skip
     pretrain.run(tiny_config(tiny_ucla, **changes), whole, jax.devices()[:1])
 
     arguments = pretraining(tiny_ucla, parted, fsdp=2, **changes)

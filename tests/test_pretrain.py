@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from amr_jax import checkpoint, input_pipeline, metrics, pretrain, workdir
+from amr_jax import checkpoint, input_pipeline, metrics, preemption, pretrain, workdir
 from amr_jax.errors import UserError
 from configs import amr, gfp, nat
 
@@ -18,6 +18,7 @@ def tiny_config(folder, **changes):
     config.data_dir = str(folder)
     config.encoder.num_frames = 24
     config.encoder.width = config.model.decoder_width = 16
+    config.encoder.depth = 1
     config.batch_size = 8
     config.input.split = "train"
     config.epochs = 2  # of 40 sequences: 10 steps
@@ -146,7 +147,7 @@ def test_only_an_idle_device_is_said_to_wait_for_input(tmp_path, capsys):
                 pass
 
         loop = pretrain.Loop(config, folder, num_units=8, num_sequences=8, total_steps=10)
-        loop.run(0, 0, Data(), dispatch, Checkpoints(), started=time.monotonic())
+        loop.run(0, 0, Data(), dispatch, Checkpoints(), preemption.Notice(), time.monotonic())
         return capsys.readouterr().out
 
     assert "input is the bottleneck" in course(ready=True).splitlines()[-1]
@@ -242,6 +243,7 @@ def test_two_bodies_as_published_streamed_on_eight_devices(tiny_ntu, tmp_path):
     config.input.bodies = "all"
     config.encoder.num_frames = 24
     config.encoder.width = config.model.decoder_width = 16
+    config.encoder.depth = 1
     config.batch_size = 8
     config.epochs = 4  # of 6 sequences: 3 steps
     pretrain.run(config, tmp_path / "resident", jax.devices()[:1])
@@ -274,6 +276,6 @@ def test_a_dispatch_is_reported_before_one_of_another_length_compiles(tmp_path):
             assert step == state == 14
 
     loop = pretrain.Loop(config, tmp_path, num_units=40, num_sequences=40, total_steps=14)
-    loop.run(0, 0, Data(), dispatch, Checkpoints(), started=time.monotonic())
+    loop.run(0, 0, Data(), dispatch, Checkpoints(), preemption.Notice(), time.monotonic())
     assert reported == {0: [], 4: [], 8: [4], 12: [4, 8, 12]}
     assert metrics.read_metrics(tmp_path)[-1]["timed_steps"] == 8

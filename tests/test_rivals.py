@@ -23,6 +23,7 @@ def tiny_config(folder, variant, **changes):
     config.data_dir = str(folder)
     config.encoder.num_frames = 24
     config.encoder.width = config.model.decoder_width = 16
+    config.encoder.depth = 1
     config.batch_size = 8
     config.input.split = "train"
     config.epochs = 2  # of 40 sequences: 10 steps

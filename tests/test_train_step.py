@@ -1,13 +1,17 @@
 """One step against the same step written out; streams of random numbers."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import PartitionSpec as P
 
 from amr_jax import (
     augment,
+    costs,
     input_pipeline,
     methods,
     optim,
@@ -25,6 +29,7 @@ def setting():
     config = amr.get_config("nwucla,runlocal")
     config.encoder.num_frames = 24
     config.encoder.width = config.model.decoder_width = 16
+    config.encoder.depth = 1
     config = pretrain.resolve(config)
     rng = np.random.default_rng(0)
     clips = rng.normal(size=(8, 30, 2, 20, 3)).astype(np.float32)  # two bodies a sequence
@@ -34,7 +39,7 @@ def setting():
 
 def run_step(config, clips, lengths, num_devices=1):
     """One dispatch of one step; returns the states before and after, and the metrics."""
-    mesh = sharding.make_mesh(jax.devices()[:num_devices])
+    mesh = sharding.make_mesh(jax.devices()[:num_devices], config.fsdp)
     method = methods.build(config)
     optimizer = optax.sgd(0.1)  # linear in the gradient: differences show as they are
     before = train_step.init_state(method, optimizer, config, mesh)
@@ -97,12 +102,56 @@ def test_a_step_is_gradient_descent_on_the_augmented_bodies(
     assert after.step == 1
 
 
+def test_split_parameters_change_nothing_but_rounding(setting):
+    config, clips, lengths = setting
+    config = config.copy_and_resolve_references()
+    config.encoder.width = config.model.decoder_width = 32
+    config.optim.ema_decay = 0.9
+    _, _, expected, measured = run_step(config, clips, lengths)
+    config.fsdp = 4
+    mesh = sharding.make_mesh(jax.devices()[:8], config.fsdp)
+    # A parameter, what the optimiser keeps of it and its average lie alike.
+    method, optimizer = methods.build(config), optax.adam(0.1)
+    state = train_step.init_state(method, optimizer, config, mesh)
+    for tree in (state.params["encoder"], state.opt_state[0].mu["encoder"], state.average):
+        kernel = tree["block_0"]["mlp"]["fc1"]["kernel"]
+        assert {shard.data.shape for shard in kernel.addressable_shards} == {(32, 32)}
+        assert kernel.shape == (32, 128)
+    _, _, found, metrics = run_step(config, clips, lengths, num_devices=8)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics["grad_norm"], measured["grad_norm"], rtol=1e-5)
+
+
+def test_with_split_parameters_only_parameters_and_gradients_travel(setting):
+    config = setting[0].copy_and_resolve_references()
+    config.encoder.width = config.model.decoder_width = 32
+    config.fsdp, config.batch_size = 4, 64
+    mesh = sharding.make_mesh(jax.devices()[:8], config.fsdp)
+    dispatch, state, batch = costs.abstract_training_step(config, mesh)
+    program = dispatch.lower(state, {}, batch).compile().as_text()
+    moved = re.findall(r"= (.*?) (?:all-gather|all-to-all|collective-permute)\(", program)
+    sizes = [
+        np.prod([int(n) for n in shape.split(",")])
+        for shapes in moved
+        for shape in re.findall(r"f32\[([\d,]+)\]", shapes)
+    ]
+    largest = max(leaf.size for leaf in jax.tree.leaves(state.params))
+    # An activation of one device, 8 bodies x 12 tokens x 32, is no larger than a parameter: so by
+    # number. Each split array is collected once, and never moved in another way.
+    split = [leaf for leaf in jax.tree.leaves(state.params) if leaf.sharding.spec != P()]
+    assert len(split) == 4
+    assert len(sizes) <= len(split) + 2
+    assert max(sizes) <= largest
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_momentum_encoder_and_a_methods_own_variables_are_kept(setting, accumulate):
     _, clips, lengths = setting
     config = sjepa.get_config("nwucla,runlocal")
     config.encoder.num_frames = 24
     config.encoder.width = config.model.decoder_width = 16
+    config.encoder.depth = 1
     config.optim.accumulate = accumulate
     config.model.momentum_start = 0.8
     method, before, after, metrics = run_step(pretrain.resolve(config), clips, lengths)
