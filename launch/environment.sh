@@ -24,11 +24,16 @@ say() {
 }
 
 run() {
-  local word words=()
-  if [ -z "$dry_run" ]; then
+  if [ -n "$dry_run" ]; then
+    quoted "$@"
+  else
     "$@"
-    return
   fi
+}
+
+# Prints a command so that a shell would run just that.
+quoted() {
+  local word words=()
   for word in "$@"; do
     case $word in
       '' | *[!A-Za-z0-9_/.:=@%+,-]*) words+=("${word@Q}") ;;

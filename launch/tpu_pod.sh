@@ -131,7 +131,7 @@ install_on_slice() {
 # tries broken connections again.
 start() {
   local kept='bash launch/tpu_vm.sh --once "$@"; echo $? >../run.status' # expanded on the worker
-  on_workers all "kill -0 \$(cat run.pid) 2>/dev/null && exit; rm -f run.status; cd amr_jax || exit; nohup bash -c '$kept' amr $quoted_command >../run.log 2>&1 </dev/null & echo \$! >../run.pid"
+  on_workers all "kill -0 \$(cat run.pid 2>/dev/null) 2>/dev/null && exit; rm -f run.status; cd amr_jax || exit; nohup bash -c '$kept' amr $quoted_command >../run.log 2>&1 </dev/null & echo \$! >../run.pid"
 }
 
 # Shows the log of worker 0 to its end, over broken connections.
@@ -195,7 +195,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 run tar --create --gzip --file="$scratch/amr_jax.tar.gz" --directory="$repository" \
   --exclude=__pycache__ setup.py pyproject.toml README.md amr_jax configs launch tfds_builders
-quoted_command=$(printf '%q ' "$@")
+quoted_command=$(quoted "$@")
 
 while true; do
   status=0
