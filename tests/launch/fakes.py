@@ -28,8 +28,8 @@ case "$*" in
 esac
 """
 
-# One slice of two hosts, which are folders. The lines of `states` say how it is, one a look; then it
-# is ACTIVE, from its creation to its deletion.
+# One slice of two hosts, which are folders. The lines of `states` say how it is, one a look; then
+# it is ACTIVE, from its creation to its deletion.
 _GCLOUD = """#!/usr/bin/env bash
 printf '%s\\n' "$*" >>"$FAKES/gcloud"
 verb="$3 $4"
