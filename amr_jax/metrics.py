@@ -7,10 +7,14 @@ import time
 import jax
 from etils import epath
 
+from amr_jax import paths
 from amr_jax import workdir as workdirs
 from amr_jax.errors import UserError
 
 METRICS_FILE = "metrics.jsonl"
+
+# In a bucket nothing can be appended to: the file is written anew, so often.
+_REWRITE_EVERY_S = 30.0
 
 
 class MetricWriter:
@@ -28,7 +32,9 @@ class MetricWriter:
         if not self._active:
             return
         kept = [line for line in read_metrics(workdir) if line["step"] <= resume_step]
-        workdirs.write(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._text = "".join(json.dumps(line) + "\n" for line in kept)
+        workdirs.write(self._path, self._text)
+        self._rewritten = time.monotonic()
         # Imported late: it takes a second, and only runs that write need it.
         from tensorboardX import SummaryWriter
 
@@ -40,17 +46,36 @@ class MetricWriter:
         """One line of `metrics.jsonl` and one point per scalar in TensorBoard."""
         if not self._active:
             return
-        try:
-            with self._path.open("a") as file:
-                file.write(json.dumps({"step": step, **scalars}) + "\n")
-        except OSError as error:
-            raise UserError(f"{self._path}: could not be written ({error}).") from error
+        line = json.dumps({"step": step, **scalars}) + "\n"
+        if paths.is_remote(self._path):
+            self._text += line
+            if time.monotonic() - self._rewritten >= _REWRITE_EVERY_S:
+                self.flush()
+        else:
+            self._append(line)
         for name, value in scalars.items():
             self._events.add_scalar(name, value, step)
 
+    def _append(self, line: str) -> None:
+        try:
+            with self._path.open("a") as file:
+                file.write(line)
+        except OSError as error:
+            raise UserError(f"{self._path}: could not be written ({error}).") from error
+
+    def flush(self) -> None:
+        """Returns when every line is in the file.
+
+        To be called before a checkpoint is saved: who goes on from that writes only later ones.
+        """
+        if self._active and paths.is_remote(self._path):
+            workdirs.write(self._path, self._text)
+            self._rewritten = time.monotonic()
+
     def close(self) -> None:
-        """Flushes the event file."""
+        """Flushes both files."""
         if self._active:
+            self.flush()
             self._events.close()
 
 

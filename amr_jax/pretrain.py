@@ -16,7 +16,6 @@ from collections.abc import Sequence
 import jax
 import ml_collections
 import numpy as np
-from etils import epath
 
 from amr_jax import (
     augment,
@@ -26,6 +25,7 @@ from amr_jax import (
     methods,
     metrics,
     optim,
+    paths,
     records,
     sharding,
     train_step,
@@ -132,7 +132,7 @@ def run(
       UserError: wrong settings; a loss that is not finite; a checkpoint that cannot be saved.
     """
     started = time.monotonic()
-    config, folder = resolve(config), epath.Path(folder).expanduser().absolute()
+    config, folder = resolve(config), paths.absolute(folder)
     mesh = sharding.make_mesh(devices)
     sharding.check_batch(mesh, config.batch_size, "batch_size")
     if config.batch_size % (mesh.size * config.optim.accumulate):
@@ -244,6 +244,7 @@ class Loop:
                 if steps.stop % self._save_every == 0 or steps.stop == self._total_steps:
                     self._report(writer, progress, *pending)
                     pending = None
+                    writer.flush()
                     checkpoints.save(steps.stop, state)
         return state
 

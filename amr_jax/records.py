@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from amr_jax import skeleton
+from amr_jax import paths, skeleton
 from amr_jax.errors import UserError
 
 # Of the TFDS builders in tfds_builders/; raised when the content of the records changes.
@@ -111,7 +111,7 @@ class Records:
     """Random access to one split of prepared records.
 
     Args:
-      data_dir: where `prepare` wrote to.
+      data_dir: where `prepare` wrote to, or a copy of that in a bucket (`amr_jax.paths`).
       name: builder and config, e.g. 'ntu_rgbd60/xsub'; or the whole path of a data set of the
         user's own, as `datasets.Dataset.records` has it.
       split: 'train' or 'test', or a part of one as TFDS writes it: 'train[:64]'.
@@ -225,8 +225,9 @@ def _open(data_dir: str, name: str) -> tfds.core.DatasetBuilder:
             f"{folder}: found {found}; expected records of version {VERSION}. Make them with: "
             f"{make}"
         )
+    local = paths.on_disk(folder / VERSION)
     try:
-        return tfds.builder_from_directory(folder / VERSION)
+        return tfds.builder_from_directory(local)
     except Exception as error:  # TFDS raises what its parsers raise
         raise UserError(
             f"{folder / VERSION}: not a complete folder of records ({error}). Delete it and run: "
