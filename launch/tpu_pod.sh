@@ -60,22 +60,53 @@ tpus() {
   run gcloud compute tpus "$@" "${place[@]}"
 }
 
-# Runs a shell command on worker $1, or on `all` at once; gcloud tries broken connections again itself.
+# Runs a shell command on worker $1, or on `all` at once; gcloud tries broken connections again itself,
+# and ssh is told to notice when the other side is gone without a word.
 on_workers() {
-  tpus tpu-vm ssh "$name" --worker="$1" --command="$2" &
+  local status=0 call=(gcloud compute tpus tpu-vm ssh "$name" --worker="$1" --command="$2"
+    --ssh-flag=-oServerAliveInterval=30 "${place[@]}")
+  if [ -n "$dry_run" ]; then
+    quoted "${call[@]}"
+    return
+  fi
   # In the background, as bash acts on signals only while it waits for nothing in the foreground.
+  "${call[@]}" &
   background=$!
-  wait "$background"
+  wait "$background" || status=$?
+  background=''
+  return "$status"
 }
 
 state() {
   tpus queued-resources describe "$name" --format='value(state.state)'
 }
 
+# Prints how the slice is; that gcloud fails now and then does not mean that it is gone.
+look() {
+  local try
+  for ((try = 0; try < patience; try++)); do
+    if state; then return; fi
+    sleep "$poll"
+  done
+  fail "gcloud cannot say how $name is, see above."
+}
+
 # Whether the slice is there; the state lags behind, so it is asked for only a moment later.
 still_active() {
+  local found
   sleep "$poll"
-  [ "$(state)" = ACTIVE ]
+  found=$(look) || exit
+  [ "$found" = ACTIVE ]
+}
+
+# Whether the slice was taken away; it can take minutes until that is said of a spot slice.
+vanished() {
+  local try tries=1
+  [ -z "$spot" ] || tries=5
+  for ((try = 0; try < tries; try++)); do
+    if ! still_active; then return; fi
+  done
+  return 1
 }
 
 delete_slice() {
@@ -99,7 +130,7 @@ clean_up() {
 
 # Asks for the slice and waits until it is there; 255: it was taken away at once.
 create_slice() {
-  local found failures=0
+  local found
   say "asking for a $type in $zone, named $name"
   made=1 # whatever interrupts this: there may be something to delete
   tpus queued-resources create "$name" --node-id="$name" --accelerator-type="$type" \
@@ -109,9 +140,8 @@ create_slice() {
     return
   fi
   while true; do
-    if found=$(state); then failures=0; else failures=$((failures + 1)); fi
-    [ "$failures" -lt "$patience" ] || fail "gcloud cannot say how $name is, see above."
-    say "$(date +%H:%M:%S) $name: ${found:-unknown}"
+    found=$(look) || exit
+    say "$(date +%H:%M:%S) $name: $found"
     case $found in
       ACTIVE) return ;;
       SUSPENDING | SUSPENDED) return 255 ;;
@@ -200,7 +230,8 @@ quoted_command=$(quoted "$@")
 while true; do
   status=0
   { create_slice && run_on_slice; } || status=$?
-  if [ "$status" = 0 ] || still_active; then break; fi
+  # (2: a mistake in the command's arguments or data, as it says)
+  if [ "$status" = 0 ] || [ "$status" = 2 ] || ! vanished; then break; fi
   say "the slice has vanished: asking for another one"
   delete_slice
   made=''

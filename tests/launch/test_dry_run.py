@@ -3,7 +3,9 @@
 import shlex
 
 import pytest
+from absl import flags
 
+from amr_jax import prepare as prepare_command
 from tests.launch.fakes import REPOSITORY
 
 POD = ("--zone=z-a", "--type=v5litepod-8", "--runtime=v2")
@@ -49,6 +51,7 @@ def test_tpu_pod(printed, place):
     for command, worker in ((install, "all"), (start, "all"), (follow, "0"), (statuses, "all")):
         assert command[:4] == [*ssh, f"--worker={worker}"]
         assert command[4].startswith("--command=")
+        assert command[5:] == ["--ssh-flag=-oServerAliveInterval=30"]
     # What a worker's shell gets is the command, word for word.
     assert ["amr", "pretrain", *ARGUMENTS] == shlex.split(start[4].partition("run.status' ")[2])[:5]
     assert delete == [*queued, "delete", "amr", "--force", "--quiet"]
@@ -114,6 +117,9 @@ def test_prepare_on_gcs(printed, place):
         [*rsync, r"--exclude=.*\.json$", "d/records", "gs://b/data"],
         [*rsync, "d/records", "gs://b/data"],
     ]
+    values = flags.FlagValues()
+    prepare_command.define_flags(values)
+    assert values(commands[4][2:]) == ["amr_jax.prepare"]  # the command knows all of them
 
 
 @pytest.mark.parametrize(

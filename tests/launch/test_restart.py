@@ -50,6 +50,16 @@ def test_a_launcher_that_is_stopped_lets_the_run_save_and_ends(place, number):
     assert (process.returncode, place.told("python")) == (75, [CALL])
 
 
+def test_nothing_is_sent_of_a_preparation_that_failed(place):
+    arguments = ("--raw=gs://b/raw", "--data=gs://b/data", "--dataset=nw_ucla")
+    place.tell("ends", "2")
+    assert place.run("prepare_on_gcs.sh", *arguments).returncode == 2
+    fetch = "storage rsync --recursive gs://b/raw amr_prepare/raw"
+    assert place.told("gcloud") == [fetch]
+    assert place.run("prepare_on_gcs.sh", *arguments).returncode == 0
+    assert len(place.told("gcloud")) == 1 + 3
+
+
 def slurm(place, gpus: int, tasks: int, **variables: str):
     """A job on two nodes; sbatch would run a copy, so the repository comes by SLURM_SUBMIT_DIR."""
     return place.run(
