@@ -211,10 +211,14 @@ def _text(value: bytes | str) -> str:
 
 def _open(data_dir: str, name: str) -> tfds.core.DatasetBuilder:
     """The read-only builder of the records, or an error that says what to run."""
-    folder = epath.Path(data_dir).expanduser() / name  # `name` alone where that is a whole path
-    dataset, where = name.split("/")[0], data_dir
-    if not dataset:
+    if name.startswith("/") or paths.is_remote(name):  # the whole path of a user's own
+        folder = epath.Path(name)
         dataset, where = f"custom --name={folder.name}", folder.parent.parent
+    else:
+        folder = epath.Path(data_dir).expanduser() / name
+        dataset, where = name.split("/")[0], data_dir
+    if paths.is_remote(where):  # records are not made there
+        where = f"DIR, and copy what is in DIR to {where}"
     make = (
         f"python -m amr_jax.prepare --dataset={dataset} --manual_dir=RAW_FILES --data_dir={where}"
     )

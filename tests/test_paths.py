@@ -10,6 +10,7 @@ from etils import epath
 
 from amr_jax import (
     checkpoint,
+    datasets,
     metrics,
     model_file,
     paths,
@@ -23,7 +24,7 @@ from amr_jax import (
 )
 from amr_jax.errors import UserError
 from configs import amr
-from tests import buckets, tiny_models
+from tests import buckets, custom_sets, tiny_models
 
 RUN = "s3://bucket/run"
 
@@ -70,6 +71,19 @@ def test_records_that_are_not_there_or_have_no_room(data_dir, monkeypatch, tmp_p
     monkeypatch.setenv("AMR_CACHE_DIR", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"AMR_CACHE_DIR=DIR"):
         load(data_dir)
+
+
+def test_records_of_ones_own_are_found_by_their_whole_path(bucket, tmp_path):
+    raw = custom_sets.write_pickle(tmp_path / "set.pkl", custom_sets.exchange())
+    data, options = tmp_path / "data", {"name": "mine", "layout": "coco_17", "channels": "xyc"}
+    prepare.prepare("custom", raw, data, num_workers=1, **options)
+    buckets.upload(data, "s3://bucket/data")
+    name, row, _ = datasets.argument("s3://bucket/data/custom/mine,runlocal")
+    assert name == "s3://bucket/data/custom/mine"
+    split = records.Records("not/there", row.records, "train", row.layout.centre, row.max_frames)
+    assert (len(split), split.num_joints, split.channels) == (8, 17, "xyc")
+    with pytest.raises(UserError, match=r"--name=x .*--data_dir=DIR, and copy .* to s3://bucket$"):
+        records.Records("", "s3://bucket/custom/x", "train", None, 10)
 
 
 def test_whole_paths(tmp_path, monkeypatch):
