@@ -32,9 +32,7 @@ class MetricWriter:
         if not self._active:
             return
         kept = [line for line in read_metrics(workdir) if line["step"] <= resume_step]
-        self._text = "".join(json.dumps(line) + "\n" for line in kept)
-        workdirs.write(self._path, self._text)
-        self._rewritten = time.monotonic()
+        self._lines = _Lines(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         # Imported late: it takes a second, and only runs that write need it.
         from tensorboardX import SummaryWriter
 
@@ -46,17 +44,39 @@ class MetricWriter:
         """One line of `metrics.jsonl` and one point per scalar in TensorBoard."""
         if not self._active:
             return
-        line = json.dumps({"step": step, **scalars}) + "\n"
-        if paths.is_remote(self._path):
-            self._text += line
-            if time.monotonic() - self._rewritten >= _REWRITE_EVERY_S:
-                self.flush()
-        else:
-            self._append(line)
+        self._lines.add(json.dumps({"step": step, **scalars}) + "\n")
         for name, value in scalars.items():
             self._events.add_scalar(name, value, step)
 
-    def _append(self, line: str) -> None:
+    def flush(self) -> None:
+        """Returns when every line is in the file.
+
+        To be called before a checkpoint is saved: who goes on from that writes only later ones.
+        """
+        if self._active:
+            self._lines.flush()
+
+    def close(self) -> None:
+        """Flushes both files."""
+        if self._active:
+            self._lines.flush()
+            self._events.close()
+
+
+class _Lines:
+    """A file that grows; in a bucket, where nothing can be appended to, it is written anew."""
+
+    def __init__(self, path: epath.Path, text: str):
+        self._path, self._text, self._appends = path, text, not paths.is_remote(path)
+        workdirs.write(path, text)
+        self._written = time.monotonic()
+
+    def add(self, line: str) -> None:
+        if not self._appends:
+            self._text += line
+            if time.monotonic() - self._written >= _REWRITE_EVERY_S:
+                self.flush()
+            return
         try:
             with self._path.open("a") as file:
                 file.write(line)
@@ -64,19 +84,9 @@ class MetricWriter:
             raise UserError(f"{self._path}: could not be written ({error}).") from error
 
     def flush(self) -> None:
-        """Returns when every line is in the file.
-
-        To be called before a checkpoint is saved: who goes on from that writes only later ones.
-        """
-        if self._active and paths.is_remote(self._path):
+        if not self._appends:
             workdirs.write(self._path, self._text)
-            self._rewritten = time.monotonic()
-
-    def close(self) -> None:
-        """Flushes both files."""
-        if self._active:
-            self.flush()
-            self._events.close()
+            self._written = time.monotonic()
 
 
 def read_metrics(workdir: os.PathLike | str) -> list[dict]:
