@@ -184,6 +184,7 @@ statuses() {
 worst() {
   local found
   found=$(sed -n 's/^.*ended with status //p' "$scratch/statuses")
+  found=${found:-255} # nobody answered
   if grep -qx lost <<<"$found"; then
     echo "$SAVED"
     return

@@ -9,8 +9,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 # A Python that installs nothing, and whose commands end as the lines of `ends` say, or well: with a
-# status, or (`waits`) after SIGTERM, as a run that saves, or with its slice. In a slice every
-# worker has lines of its own.
+# status, or (`waits`) after SIGTERM, as a run that saves, or with its slice, or together with what
+# started it (`loses its host`). In a slice every worker has lines of its own.
 _PYTHON = f"""#!/usr/bin/env bash
 case "$*" in
   "-m pip"*) ;;
@@ -23,6 +23,7 @@ case "$*" in
       trap 'exit 75' TERM
       until [ -e "$FAKES/deleted" ]; do sleep 0.05; done
     fi
+    [ "$end" != "loses its host" ] || kill -KILL "$PPID" $$
     exit "${{end:-0}}" ;;
   *) exec {sys.executable} "$@" ;;
 esac

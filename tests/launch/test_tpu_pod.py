@@ -29,6 +29,16 @@ def test_it_outlives_a_stop_and_a_vanished_slice(place):
     assert not list(place.folder.glob("amr_jax.*"))  # of the archive nothing is left
 
 
+def test_after_a_host_was_restarted_all_start_again(place):
+    # It comes back without a status, and what the others ended with came of that.
+    place.tell("ends0", "134", "0")
+    place.tell("ends1", "loses its host", "0")
+    done = place.run("tpu_pod.sh", *FLAGS, *PRETRAIN)
+    assert done.returncode == 0, done.stderr
+    assert place.told("python0") == place.told("python1") == [CALL] * 2
+    assert lives(place) == ["create", "delete"]
+
+
 def test_a_failure_of_any_worker_is_told_and_the_slice_deleted(place):
     place.tell("ends1", "2")
     done = place.run("tpu_pod.sh", *FLAGS, *PRETRAIN)
