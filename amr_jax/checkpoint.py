@@ -13,6 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from amr_jax import paths
 from amr_jax import workdir as workdirs
 from amr_jax.errors import UserError
 
@@ -30,7 +31,7 @@ class Checkpoints:
     """The checkpoints of one workdir: saved in the background, the last `keep` of them kept."""
 
     def __init__(self, workdir: os.PathLike | str, keep: int):
-        self._folder = epath.Path(workdir).expanduser().absolute() / FOLDER
+        self._folder = paths.absolute(workdir) / FOLDER
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
         self._manager = _Manager(self._folder, options=options)
 
@@ -137,7 +138,7 @@ def _find(
     workdir: os.PathLike | str, step: int | None
 ) -> tuple[epath.Path, ml_collections.ConfigDict, int]:
     """The folder of checkpoints, the run's config, and the step: that one, or the newest."""
-    workdir = epath.Path(workdir).expanduser().absolute()
+    workdir = paths.absolute(workdir)
     config = workdirs.read_config(workdir)
     if "protocol" in config:
         raise UserError(

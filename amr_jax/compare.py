@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 import ml_collections
 from etils import epath
 
-from amr_jax import costs, evaluate, methods, metrics, pretrain, subject, workdir
+from amr_jax import costs, evaluate, methods, metrics, paths, pretrain, subject, workdir
 from amr_jax.command import run_with_config
 from amr_jax.comparison import budget, rows, tables
 from amr_jax.errors import UserError
@@ -51,7 +51,7 @@ def run(
         trains. What pre-training and evaluation raise, with the row's name before it: at the end,
         when the other rows have run and stand in the tables.
     """
-    folder = epath.Path(folder).expanduser().absolute()
+    folder = paths.absolute(folder)
     names = rows.in_order(config)
     chosen = rows.chosen(config, names)
     # All that is wrong with a setting is told before the first row trains.

@@ -3,7 +3,8 @@
 import os
 
 import jax
-from etils import epath
+
+from amr_jax import paths
 
 FOLDER = ".jax_compilation_cache"
 
@@ -15,5 +16,5 @@ def keep_beside(workdir: os.PathLike | str) -> None:
     or programs is not used; the folder may be deleted at any time.
     """
     if jax.config.jax_compilation_cache_dir is None:
-        folder = epath.Path(workdir).expanduser().absolute().parent / FOLDER
+        folder = paths.absolute(workdir).parent / FOLDER
         jax.config.update("jax_compilation_cache_dir", str(folder))

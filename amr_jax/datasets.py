@@ -11,7 +11,7 @@ import json
 
 from etils import epath
 
-from amr_jax import layout_file, records, skeleton
+from amr_jax import layout_file, paths, records, skeleton
 from amr_jax.errors import UserError
 
 
@@ -129,5 +129,5 @@ def argument(text: str) -> tuple[str, Dataset, bool]:
     if variant not in ("", "runlocal"):
         raise UserError(f"config argument {text!r}: expected 'NAME' or 'NAME,runlocal'.")
     if "/" in name:
-        name = str(epath.Path(name).expanduser().absolute())
+        name = str(paths.absolute(name))
     return name, get(name), variant == "runlocal"

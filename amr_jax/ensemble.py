@@ -16,7 +16,7 @@ import numpy as np
 from absl import app, flags
 from etils import epath
 
-from amr_jax import metrics, report, score_file, workdir
+from amr_jax import metrics, paths, report, score_file, workdir
 from amr_jax.command import command
 from amr_jax.errors import UserError
 from amr_jax.evaluate import RESULTS_FILE
@@ -38,8 +38,8 @@ def run(
     Raises:
       UserError: scores that are not there, or not of the same test split; weights that do not fit.
     """
-    folders = [epath.Path(member).expanduser().absolute() for member in folders]
-    folder = epath.Path(folder).expanduser().absolute()
+    folders = [paths.absolute(member) for member in folders]
+    folder = paths.absolute(folder)
     _check(folders, weights, folder)
     members = [score_file.read(member) for member in folders]
     first = members[0]

@@ -31,6 +31,7 @@ from etils import epath
 from amr_jax import (
     metrics,
     model_file,
+    paths,
     records,
     report,
     score_file,
@@ -70,7 +71,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     Raises:
       UserError: wrong settings, no such pre-training run, no records, joints that do not match.
     """
-    began, folder = time.monotonic(), epath.Path(folder).expanduser().absolute()
+    began, folder = time.monotonic(), paths.absolute(folder)
     if config.protocol not in PROTOCOLS:
         raise UserError(
             f"config.protocol={config.protocol!r}: expected one of {', '.join(PROTOCOLS)}."

@@ -28,6 +28,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 from absl import app, flags
+from etils import epath
 
 from amr_jax import inference, model_file, trained, workdir
 from amr_jax.command import command
@@ -139,7 +140,7 @@ def main(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> None:
     for name in ("checkpoint", "format", "out"):
         if not values[name].value:
             raise UserError(f"--{name} is missing: {values[name].help}")
-    out = os.path.expanduser(values.out)
+    out = os.fspath(epath.Path(values.out).expanduser())
     FORMATS[values.format](values.checkpoint, out, values.step)
 
 

@@ -7,10 +7,14 @@ import time
 import jax
 from etils import epath
 
+from amr_jax import paths
 from amr_jax import workdir as workdirs
 from amr_jax.errors import UserError
 
 METRICS_FILE = "metrics.jsonl"
+
+# In a bucket nothing can be appended to: the file is written anew, so often.
+_REWRITE_EVERY_S = 30.0
 
 
 class MetricWriter:
@@ -28,7 +32,7 @@ class MetricWriter:
         if not self._active:
             return
         kept = [line for line in read_metrics(workdir) if line["step"] <= resume_step]
-        workdirs.write(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._lines = _Lines(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         # Imported late: it takes a second, and only runs that write need it.
         from tensorboardX import SummaryWriter
 
@@ -40,18 +44,49 @@ class MetricWriter:
         """One line of `metrics.jsonl` and one point per scalar in TensorBoard."""
         if not self._active:
             return
-        try:
-            with self._path.open("a") as file:
-                file.write(json.dumps({"step": step, **scalars}) + "\n")
-        except OSError as error:
-            raise UserError(f"{self._path}: could not be written ({error}).") from error
+        self._lines.add(json.dumps({"step": step, **scalars}) + "\n")
         for name, value in scalars.items():
             self._events.add_scalar(name, value, step)
 
-    def close(self) -> None:
-        """Flushes the event file."""
+    def flush(self) -> None:
+        """Returns when every line is in the file.
+
+        To be called before a checkpoint is saved: who goes on from that writes only later ones.
+        """
         if self._active:
+            self._lines.flush()
+
+    def close(self) -> None:
+        """Flushes both files."""
+        if self._active:
+            self._lines.flush()
             self._events.close()
+
+
+class _Lines:
+    """A file that grows; in a bucket, where nothing can be appended to, it is written anew."""
+
+    def __init__(self, path: epath.Path, text: str):
+        self._path, self._text, self._appends = path, text, not paths.is_remote(path)
+        workdirs.write(path, text)
+        self._written = time.monotonic()
+
+    def add(self, line: str) -> None:
+        if not self._appends:
+            self._text += line
+            if time.monotonic() - self._written >= _REWRITE_EVERY_S:
+                self.flush()
+            return
+        try:
+            with self._path.open("a") as file:
+                file.write(line)
+        except OSError as error:
+            raise UserError(f"{self._path}: could not be written ({error}).") from error
+
+    def flush(self) -> None:
+        if not self._appends:
+            workdirs.write(self._path, self._text)
+            self._written = time.monotonic()
 
 
 def read_metrics(workdir: os.PathLike | str) -> list[dict]:

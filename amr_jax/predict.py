@@ -22,6 +22,7 @@ from typing import Any, TextIO
 import jax
 import numpy as np
 from absl import app, flags
+from etils import epath
 
 from amr_jax import inference, sequences, workdir
 from amr_jax.command import command
@@ -268,7 +269,7 @@ def _lines(path: str | None) -> Iterator[TextIO | None]:
         yield sys.stdout if path else None
         return
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        with epath.Path(path).expanduser().open("w") as file:
             yield file
     except OSError as error:
         raise UserError(f"--json={path}: cannot be written ({error.strerror}).") from error

@@ -24,7 +24,7 @@ import tensorflow_datasets as tfds
 from absl import app, flags
 
 import tfds_builders
-from amr_jax import parsing, record_builder, records, skeleton
+from amr_jax import parsing, paths, record_builder, records, skeleton
 from amr_jax.command import command
 from amr_jax.errors import UserError
 from amr_jax.record_builder import SPLITS, SkeletonBuilder
@@ -84,11 +84,13 @@ def prepare(
       UserError: (BadFile for a raw file) says what was found, expected, and what to do.
     """
     cls = _builder_class(dataset, options)
-    if "://" in str(data_dir):
-        raise UserError(
-            f"--data_dir is {data_dir!r}; expected a folder of this machine. Prepare there, "
-            "then copy the finished folder."
-        )
+    for name, folder in (("manual_dir", manual_dir), ("data_dir", data_dir)):
+        if paths.is_remote(folder):
+            raise UserError(
+                f"--{name} is {folder!r}; expected a folder of this machine, as archives are read "
+                "and records put together at random places. launch/prepare_on_gcs.sh fetches, "
+                "prepares and sends; elsewhere prepare on a disk, then copy the finished folder."
+            )
     home = Path(data_dir).expanduser() / dataset
     wanted = cls.protocols(**options)
     done = {} if overwrite else _already_prepared(cls, Path(data_dir).expanduser(), options)

@@ -17,7 +17,6 @@ from typing import NoReturn
 import jax
 import ml_collections
 import numpy as np
-from etils import epath
 
 from amr_jax import (
     augment,
@@ -27,6 +26,7 @@ from amr_jax import (
     methods,
     metrics,
     optim,
+    paths,
     preemption,
     records,
     sharding,
@@ -140,7 +140,7 @@ def run(
 
 def _run(config, folder, devices, notice: preemption.Notice) -> train_step.TrainState:
     started = time.monotonic()
-    config, folder = resolve(config), epath.Path(folder).expanduser().absolute()
+    config, folder = resolve(config), paths.absolute(folder)
     mesh = sharding.make_mesh(devices, config.fsdp)
     sharding.check_batch(mesh, config.batch_size, "batch_size")
     if config.batch_size % (mesh.size * config.optim.accumulate):
@@ -259,6 +259,7 @@ class Loop:
                 if steps.stop % self._save_every == 0 or told_to_end or done:
                     self._report(writer, progress, *pending)
                     pending = None
+                    writer.flush()
                     checkpoints.save(steps.stop, state)
                 if told_to_end and not done:
                     checkpoints.wait()

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from amr_jax import skeleton
+from amr_jax import paths, skeleton
 from amr_jax.errors import UserError
 
 # Of the TFDS builders in tfds_builders/; raised when the content of the records changes.
@@ -111,7 +111,7 @@ class Records:
     """Random access to one split of prepared records.
 
     Args:
-      data_dir: where `prepare` wrote to.
+      data_dir: where `prepare` wrote to, or a copy of that in a bucket (`amr_jax.paths`).
       name: builder and config, e.g. 'ntu_rgbd60/xsub'; or the whole path of a data set of the
         user's own, as `datasets.Dataset.records` has it.
       split: 'train' or 'test', or a part of one as TFDS writes it: 'train[:64]'.
@@ -211,10 +211,14 @@ def _text(value: bytes | str) -> str:
 
 def _open(data_dir: str, name: str) -> tfds.core.DatasetBuilder:
     """The read-only builder of the records, or an error that says what to run."""
-    folder = epath.Path(data_dir).expanduser() / name  # `name` alone where that is a whole path
-    dataset, where = name.split("/")[0], data_dir
-    if not dataset:
+    if name.startswith("/") or paths.is_remote(name):  # the whole path of a user's own
+        folder = epath.Path(name)
         dataset, where = f"custom --name={folder.name}", folder.parent.parent
+    else:
+        folder = epath.Path(data_dir).expanduser() / name
+        dataset, where = name.split("/")[0], data_dir
+    if paths.is_remote(where):  # records are not made there
+        where = f"DIR, and copy what is in DIR to {where}"
     make = (
         f"python -m amr_jax.prepare --dataset={dataset} --manual_dir=RAW_FILES --data_dir={where}"
     )
@@ -225,8 +229,9 @@ def _open(data_dir: str, name: str) -> tfds.core.DatasetBuilder:
             f"{folder}: found {found}; expected records of version {VERSION}. Make them with: "
             f"{make}"
         )
+    local = paths.on_disk(folder / VERSION)
     try:
-        return tfds.builder_from_directory(folder / VERSION)
+        return tfds.builder_from_directory(local)
     except Exception as error:  # TFDS raises what its parsers raise
         raise UserError(
             f"{folder / VERSION}: not a complete folder of records ({error}). Delete it and run: "

@@ -6,9 +6,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import ml_collections
-from etils import epath
 
-from amr_jax import augment, checkpoint, datasets, records, transfer
+from amr_jax import augment, checkpoint, datasets, paths, records, transfer
 from amr_jax.errors import UserError
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.settings import compute_dtype, construct, require
@@ -49,7 +48,7 @@ def resolve(
     """
     config = ml_collections.ConfigDict(config.copy_and_resolve_references())
     if config.pretrained:
-        config.pretrained = os.fspath(epath.Path(config.pretrained).expanduser().absolute())
+        config.pretrained = os.fspath(paths.absolute(config.pretrained))
     config.data_dir = config.data_dir or pretraining.data_dir
     config.dtype = pretraining.dtype if config.dtype == "auto" else config.dtype
     config.num_frames = config.num_frames or pretraining.encoder.num_frames

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import ml_collections
+from etils import epath
 
-from amr_jax import checkpoint, datasets, model_file, workdir
+from amr_jax import checkpoint, datasets, model_file, paths, workdir
 from amr_jax.errors import UserError
 from amr_jax.inference import Input, Model
 from amr_jax.models import heads
@@ -32,13 +32,13 @@ def load(path: os.PathLike | str, step: int | None = None) -> Model:
     Raises:
       UserError: nothing of the kind is there; a step where there are no checkpoints.
     """
-    path = Path(path).expanduser()
+    path = epath.Path(path).expanduser()
     file = path / model_file.NAME if path.is_dir() else path
     if path.is_dir() and (is_pretraining(path) or not file.exists()):
         return of_pretraining(path, step)
     if step is not None:
         raise UserError(f"--step goes with a pre-training run; {file} holds one model alone.")
-    return model_file.read(file)
+    return model_file.read(paths.on_disk(file))
 
 
 def is_pretraining(path: os.PathLike | str) -> bool:

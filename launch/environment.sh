@@ -3,6 +3,7 @@
 #
 #   find_venv                 sets `venv_python`: of the virtual environment, which is made if it is not there
 #   install_package [EXTRA]…  installs this repository into it, unless nothing changed since the last time
+#   run COMMAND…              runs it; with `dry_run` set, prints it instead, quoted, on one line
 #
 # Needs Python >= 3.11 with venv, and a package index for the first install (about 1 GB, minutes).
 # AMR_PYTHON  the Python to make the environment with (default: the first that is new enough)
@@ -10,10 +11,36 @@
 # AMR_EXTRAS  further extras of setup.py, for accelerators: e.g. cuda13
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+dry_run=
 
 fail() {
   echo "error: $*" >&2
   exit 2
+}
+
+# What happens, for the reader; not in a dry run, which prints commands alone.
+say() {
+  [ -n "$dry_run" ] || echo "$*"
+}
+
+run() {
+  if [ -n "$dry_run" ]; then
+    quoted "$@"
+  else
+    "$@"
+  fi
+}
+
+# Prints a command so that a shell would run just that.
+quoted() {
+  local word words=()
+  for word in "$@"; do
+    case $word in
+      '' | *[!A-Za-z0-9_/.:=@%+,-]*) words+=("${word@Q}") ;;
+      *) words+=("$word") ;;
+    esac
+  done
+  echo "${words[*]}"
 }
 
 is_new_enough() {
@@ -51,9 +78,9 @@ find_venv() {
       "Name a folder that is not there yet, or one that is."
   fi
   python=$(find_python) || exit
-  echo "making the environment $venv with $("$python" --version)"
+  say "making the environment $venv with $("$python" --version)"
   # --clear: if our own folder is there, it was left half-made, or its Python is gone.
-  "$python" -m venv --clear "$venv" ||
+  run "$python" -m venv --clear "$venv" ||
     fail "$python could not make $venv. On Debian and Ubuntu: apt-get install python3-venv."
 }
 
@@ -79,10 +106,10 @@ install_package() {
   if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(installed_state "$extras")" ]; then
     return
   fi
-  echo "installing amr_jax${extras:+[$extras]} and what it needs"
-  rm -f "$stamp"
-  "$venv_python" -m pip install --quiet --disable-pip-version-check \
+  say "installing amr_jax${extras:+[$extras]} and what it needs"
+  run rm -f "$stamp"
+  run "$venv_python" -m pip install --quiet --disable-pip-version-check \
     --editable "$repository${extras:+[$extras]}" ||
     fail "the installation failed (pip's message is above); nothing was run."
-  installed_state "$extras" >"$stamp"
+  [ -n "$dry_run" ] || installed_state "$extras" >"$stamp"
 }

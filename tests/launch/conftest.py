@@ -1,0 +1,11 @@
+"""The fixture of the launchers' tests."""
+
+import pytest
+
+from tests.launch.fakes import Place
+
+
+@pytest.fixture
+def place(tmp_path) -> Place:
+    """Where launchers find fakes instead of gcloud, SLURM and Python."""
+    return Place(tmp_path)

