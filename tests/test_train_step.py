@@ -177,6 +177,26 @@ def test_a_momentum_encoder_and_a_methods_own_variables_are_kept(setting, accumu
     assert metrics["target_std"] > 0
 
 
+def test_16_bit_compute_gives_the_losses_and_gradients_of_32_bits_to_its_rounding(setting):
+    config, clips, lengths = setting
+    _, before, exact, measured = run_step(config, clips, lengths)
+    config = config.copy_and_resolve_references()
+    config.dtype = "bfloat16"
+    _, _, after, metrics = run_step(config, clips, lengths)
+    # Eight bits: 2^-8 a rounding, of which a loss averages many; parameters stay in 32 bits.
+    np.testing.assert_allclose(metrics["loss"], measured["loss"], rtol=2**-8)
+    assert metrics["loss"] != measured["loss"]
+    steps = [
+        jnp.concatenate(
+            jax.tree.leaves(jax.tree.map(lambda a, b: (a - b).ravel(), state.params, before.params))
+        )
+        for state in (exact, after)
+    ]
+    assert steps[1].dtype == jnp.float32
+    cosine = steps[0] @ steps[1] / jnp.linalg.norm(steps[0]) / jnp.linalg.norm(steps[1])
+    assert cosine > 0.999
+
+
 def test_streams_differ_by_name_step_and_seed():
     names = ("augment", "mask", "view")
 
