@@ -141,7 +141,7 @@ def _initialise(timeout_s: int, **arguments) -> None:
 
 
 def several() -> bool:
-    """Whether this process is one of several; does not wake JAX's devices."""
+    """Whether this process is one of several; where it is alone, JAX's devices are not woken."""
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 

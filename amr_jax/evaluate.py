@@ -84,7 +84,8 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
 
     mesh = sharding.make_mesh()
     train, test = subject.load(config, seen)
-    _start(folder, config)
+    data = "; ".join(records.described(split.names, split.present) for split in (train, test))
+    _start(folder, config, data)
     metrics.say(_banner(config, pretraining, step, adaptation, mesh, train, test))
     task = functools.partial(
         Task,
@@ -179,9 +180,9 @@ def write(
     workdir.write(folder / RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
 
 
-def _start(folder: os.PathLike | str, config: ml_collections.ConfigDict) -> None:
+def _start(folder: os.PathLike | str, config: ml_collections.ConfigDict, data: str) -> None:
     """Makes the workdir; results of an earlier start, if any, are taken away."""
-    workdir.start(folder, config, FREE_KEYS)
+    workdir.start(folder, config, FREE_KEYS, data)
     if (epath.Path(folder) / RESULTS_FILE).exists():
         metrics.say(f"{folder} holds a finished evaluation with this config: it is done again.")
     if jax.process_index() == 0:

@@ -10,7 +10,6 @@ import contextlib
 import math
 import os
 import time
-import zlib
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -113,9 +112,7 @@ def make_input(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
     else:
         longest = int(lengths.max())
         data = input_pipeline.Streamed(split, slots, order, mesh, longest, config.input.storage)
-    checksum = zlib.crc32("\n".join(names).encode() + present.tobytes())
-    found = f"{len(present):,} sequences, {int(present.sum()):,} bodies (crc32 {checksum:08x})"
-    return data, len(slots), len(present), found
+    return data, len(slots), len(present), records.described(names, present)
 
 
 def run(
@@ -318,7 +315,7 @@ def _banner(config, method, mesh, state, first_step, total_steps) -> str:
     num_patches = encoder.num_frames // encoder.patch_len * encoder.num_joints
     lines = {
         "devices": f"{mesh.size} × {jax.devices()[0].device_kind}, "
-        f"{jax.process_count()} process(es); parameters over {config.fsdp}",
+        f"{jax.process_count()} process(es); data {mesh.shape['data']} × fsdp {config.fsdp}",
         "data": f"{config.dataset} {config.input.split}: {config.input.found}; "
         f"{config.input.mode} as {config.input.storage}, {config.input.bodies}, "
         f"{config.input.stream} stream",

@@ -6,6 +6,7 @@ in an image have no metres: they are also divided by the first actor's size.
 """
 
 import dataclasses
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -44,6 +45,12 @@ class Bodies:
     label: np.ndarray
     names: np.ndarray
     class_names: tuple[str, ...]
+
+
+def described(names: np.ndarray, present: np.ndarray) -> str:
+    """Which sequences, with which bodies: a line that differs where those do. See `Bodies`."""
+    checksum = zlib.crc32("\n".join(names).encode() + present.tobytes())
+    return f"{len(present):,} sequences, {int(present.sum()):,} bodies (crc32 {checksum:08x})"
 
 
 def found(joints: np.ndarray, channels: str) -> np.ndarray:

@@ -43,7 +43,12 @@ def versions() -> dict[str, str]:
     }
 
 
-def start(workdir: os.PathLike | str, config: ml_collections.ConfigDict, free: set[str]) -> None:
+def start(
+    workdir: os.PathLike | str,
+    config: ml_collections.ConfigDict,
+    free: set[str],
+    data: str | None = None,
+) -> None:
     """Makes the folder, or checks that it belongs to the same run.
 
     Args:
@@ -51,13 +56,14 @@ def start(workdir: os.PathLike | str, config: ml_collections.ConfigDict, free: s
       config: the resolved config; written on the first start.
       free: keys, dotted, that may differ between the starts of one run (a prefix frees its
         sub-keys).
+      data: what records there are, where the config does not say; must be the same on all hosts.
 
     Raises:
       UserError: the folder cannot be written, or was made with another config; or the processes
         of the run differ in what they run, or do not share the folder.
     """
     workdir = epath.Path(workdir)
-    distributed.agree(_facts(workdir, config))
+    distributed.agree({"data": data, **_facts(workdir, config)})
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
