@@ -15,9 +15,8 @@ import jax
 import ml_collections
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.experimental import multihost_utils
 
-from amr_jax import checkpoint_step, checksums, metrics
+from amr_jax import agreement, checkpoint_step, checksums, metrics
 from amr_jax import workdir as workdirs
 from amr_jax.checkpoint_step import Damaged
 from amr_jax.errors import UserError
@@ -29,9 +28,18 @@ ASIDE = "damaged-"
 
 
 class Checkpoints:
-    """The checkpoints of one workdir: saved in the background, the last `keep` of them kept."""
+    """The checkpoints of one workdir: saved in the background, the last `keep` of them kept.
 
-    def __init__(self, workdir: os.PathLike | str, keep: int):
+    Args:
+      workdir: the run's.
+      keep: how many.
+      may_save: called before each save; raises where this run has lost the workdir to another.
+    """
+
+    def __init__(
+        self, workdir: os.PathLike | str, keep: int, may_save: Callable[[], None] | None = None
+    ):
+        self._may_save = may_save
         self._folder = epath.Path(workdir).expanduser().absolute() / FOLDER
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
@@ -50,6 +58,8 @@ class Checkpoints:
 
     def save(self, step: int, state) -> None:
         """Starts to save; returns when the state is copied and may be overwritten."""
+        if self._may_save is not None:
+            self._may_save()
         tree = flax.serialization.to_state_dict(state)
         try:
             self._manager.save(step, args=checkpoint_step.arguments(tree))
@@ -103,7 +113,7 @@ class Checkpoints:
         while aside.exists():
             number += 1
             aside = path.with_name(f"{name}-{number}")
-        _all_arrive(f"{aside.name}: found")
+        agreement.arrive(f"{aside.name}: found")
         if jax.process_index() == 0:
             try:
                 path.rename(aside)
@@ -111,7 +121,7 @@ class Checkpoints:
                 raise UserError(
                     f"{path}: this checkpoint is damaged, and could not be renamed ({error})."
                 ) from error
-        _all_arrive(f"{aside.name}: renamed")
+        agreement.arrive(f"{aside.name}: renamed")
         self._manager.reload()
         return aside
 
@@ -239,9 +249,3 @@ def _none_left(error: Damaged) -> UserError:
     return UserError(
         f"{error} There is none before it. It was left where it is; move it away to begin anew."
     )
-
-
-def _all_arrive(where: str) -> None:
-    """Waits until every process of the run is there."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(where)

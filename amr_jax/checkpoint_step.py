@@ -17,9 +17,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.experimental import multihost_utils
 
-from amr_jax import checksums, metrics
+from amr_jax import agreement, checksums, metrics
 from amr_jax.errors import UserError
 
 STATE, CHECKSUMS = "state", "checksums"
@@ -156,21 +155,14 @@ def on_all_processes(path: epath.Path, action: Callable[[], T]) -> T:
         verdict = f"{_UNREADABLE}{error}"
     except Damaged as error:
         verdict = f"{_DAMAGED}{error.reason}"
-    verdicts = _gathered(verdict)
+    verdicts = agreement.texts(verdict)
     for told in verdicts:
         if told.startswith(_UNREADABLE):
             raise UserError(told.removeprefix(_UNREADABLE))
     for process, told in enumerate(verdicts):
         if told.startswith(_DAMAGED):
-            raise Damaged(path, f"{told.removeprefix(_DAMAGED)}; met by process {process}")
+            raise Damaged(path, f"{told.removeprefix(_DAMAGED)}; on process {process}")
     return result
-
-
-def _gathered(text: str, size: int = 1024) -> list[str]:
-    """The text of every process, cut at `size` bytes."""
-    row = np.frombuffer(text.encode()[:size].ljust(size, b"\0"), np.uint8)
-    rows = multihost_utils.process_allgather(row)
-    return [bytes(row).rstrip(b"\0").decode(errors="replace") for row in rows]
 
 
 def _verify(step: Kept, sums: dict[str, str]) -> None:
@@ -196,7 +188,8 @@ def _reading(path: epath.Path, read: Callable[[], T]) -> T:
     except Damaged:
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines()
+        # What TensorStore adds to its message is a page long.
+        lines = str(error).partition(" See full TensorStore details")[0].strip().splitlines()
         reason = f"{type(error).__name__}: {lines[0]}" if lines else repr(error)
         if isinstance(error, _TROUBLE) or any(name in str(error) for name in _TROUBLE_NAMES):
             raise UserError(

@@ -23,6 +23,7 @@ from amr_jax import (
     checkpoint,
     datasets,
     input_pipeline,
+    lock,
     methods,
     metrics,
     optim,
@@ -129,7 +130,8 @@ def run(
       devices: to run on; default all.
 
     Raises:
-      UserError: wrong settings; a loss that is not finite; a checkpoint that cannot be saved.
+      UserError: wrong settings; a workdir in use; a loss that is not finite; a checkpoint that
+        cannot be saved.
     """
     started = time.monotonic()
     config, folder = resolve(config), epath.Path(folder).expanduser().absolute()
@@ -156,8 +158,17 @@ def run(
     with config.unlocked():
         # Into the workdir with it: a run must not go on with other records than it began with.
         config.input.found = found
-    workdir.start(folder, config, FREE_KEYS)
+    with lock.hold(folder) as owned:
+        workdir.start(folder, config, FREE_KEYS)
+        return _train(
+            config, folder, method, mesh, data, num_units, num_sequences, owned.check, started
+        )
 
+
+def _train(
+    config, folder, method, mesh, data, num_units, num_sequences, may_save, started
+) -> train_step.TrainState:
+    """What `run` does once the workdir is its own."""
     per_epoch = num_units / config.batch_size
     total_steps = max(1, round(config.epochs * per_epoch))
     optimizer = optim.adamw(
@@ -173,7 +184,7 @@ def run(
         config.optim.clip_norm,
     )
     state = train_step.init_state(method, optimizer, config, mesh)
-    checkpoints = checkpoint.Checkpoints(folder, config.checkpoint.keep)
+    checkpoints = checkpoint.Checkpoints(folder, config.checkpoint.keep, may_save)
     try:
         first_step = 0
         if checkpoints.latest_step() is not None:

@@ -30,6 +30,21 @@ def write(path: os.PathLike | str, content: str | bytes) -> None:
         raise UserError(f"{path}: could not be written ({error}).") from error
 
 
+def make(workdir: os.PathLike | str) -> None:
+    """Makes the folder if it is not there."""
+    try:
+        epath.Path(workdir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: cannot make this folder ({error}).") from error
+
+
+def remove_leftovers(workdir: os.PathLike | str) -> None:
+    """Removes the temporary files of `write` that a killed run left; for the folder's owner."""
+    for path in epath.Path(workdir).iterdir():
+        if path.name.startswith(".") and path.name.endswith(".tmp"):
+            path.unlink(missing_ok=True)
+
+
 def versions() -> dict[str, str]:
     """This package, its libraries, Python and the device: what a number was measured with."""
     found = {package: metadata.version(package) for package in _PACKAGES}
@@ -55,10 +70,7 @@ def start(workdir: os.PathLike | str, config: ml_collections.ConfigDict, free: s
       UserError: the folder cannot be written, or was made with another config.
     """
     workdir = epath.Path(workdir)
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--workdir={workdir}: cannot make this folder ({error}).") from error
+    make(workdir)
     path = workdir / CONFIG_FILE
     if path.exists():
         refuse_another(workdir, config, free)
