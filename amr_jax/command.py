@@ -1,6 +1,9 @@
 """How the commands start, and how they end on an error that is the user's to mend."""
 
+import contextlib
+import errno
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -11,11 +14,14 @@ from ml_collections import config_flags
 
 from amr_jax.errors import UserError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
 
 def command(main: Callable) -> Callable:
     """Wraps a command's `main`: a `UserError` ends it with its message and exit status 2.
 
-    What the libraries log at INFO is kept off the terminal, unless --verbosity asks for it.
+    So does a disk that is full or not to be written, wherever it is met. What the libraries log at
+    INFO is kept off the terminal, unless --verbosity asks for it.
     """
 
     @functools.wraps(main)
@@ -26,6 +32,10 @@ def command(main: Callable) -> Callable:
             return main(*args, **kwargs)
         except UserError as error:
             _end(error)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            _end(UserError(f"{error}. When there is room, the same command can be given again."))
 
     return wrapped
 
@@ -91,5 +101,11 @@ def _explained(error: Exception, argv: list[str]) -> UserError:
 
 
 def _end(error: UserError) -> None:
-    print(f"error: {error}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # into a file on a full disk: the status is left to tell it
+        print(f"error: {error}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Else Python tries once more at its end, and puts its own status in place of this one.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(2)

@@ -225,7 +225,8 @@ class Loop:
         """
         k = self._config.steps_per_dispatch
         writer = metrics.MetricWriter(self._folder, first_step)
-        self._clock = metrics.TrainingClock(metrics.read_metrics(self._folder))
+        lines = metrics.read_metrics(self._folder)
+        self._clock, self._wall = metrics.TrainingClock(lines), metrics.WallClock(lines)
         progress = metrics.Progress(self._total_steps, first_step, self._sequences_per_step)
         pending = None
         batches = data.batches(first_step, self._total_steps, k)
@@ -271,7 +272,7 @@ class Loop:
         if rate is not None:
             means["sequences_per_s"] = rate
         means |= self._clock.update(steps)
-        writer.write(steps.stop, {**means, "epoch": epoch, "time": time.time()})
+        writer.write(steps.stop, {**means, "epoch": epoch, "time": self._wall.now()})
 
 
 def is_done(measured: dict[str, jax.Array]) -> bool:
