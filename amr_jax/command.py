@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from logging import LogRecord
 
 import ml_collections
 from absl import app, flags, logging
@@ -21,13 +22,15 @@ def command(main: Callable) -> Callable:
     """Wraps a command's `main`: a `UserError` ends it with its message and exit status 2.
 
     So does a disk that is full or not to be written, wherever it is met. What the libraries log at
-    INFO is kept off the terminal, unless --verbosity asks for it.
+    INFO is kept off the terminal, unless --verbosity asks for it, and so are Orbax's tracebacks of
+    what it raises as well.
     """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
+            logging.get_absl_handler().addFilter(_is_not_told_twice)
         try:
             return main(*args, **kwargs)
         except UserError as error:
@@ -38,6 +41,14 @@ def command(main: Callable) -> Callable:
             _end(UserError(f"{error}. When there is room, the same command can be given again."))
 
     return wrapped
+
+
+def _is_not_told_twice(record: LogRecord) -> bool:
+    """False of what Orbax, and asyncio on its behalf, log of a failed save: a page for each array.
+
+    `amr_jax.checkpoint` says it in one message.
+    """
+    return not (record.exc_info and ("orbax" in record.pathname or record.name == "asyncio"))
 
 
 def run_with_config(run: Callable[[ml_collections.ConfigDict, str], object], workdir: str) -> None:
