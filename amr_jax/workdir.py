@@ -1,5 +1,6 @@
 """A run's folder: its resolved config, the versions it ran with, and files never half-written."""
 
+import contextlib
 import json
 import os
 import platform
@@ -26,7 +27,8 @@ def write(path: os.PathLike | str, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a read-only disk nothing is there to be removed
+            temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: could not be written ({error}).") from error
 
 
