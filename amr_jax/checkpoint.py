@@ -134,8 +134,8 @@ class Checkpoints:
         reason = str(error).strip().splitlines()
         return UserError(
             f"{self._folder}: a checkpoint could not be saved: {reason[0] if reason else error!r}\n"
-            f"The last complete one is of step {self._manager.latest_step()}. Make room (or choose "
-            "another --workdir) and start the same command again: it goes on from there."
+            f"The last complete one is of step {self._manager.latest_step()}. When that is mended "
+            "(room made, say), the same command goes on from there."
         )
 
 

@@ -170,7 +170,7 @@ class Records:
         """What ArrayRecord or the system say of a record, for the reader of a terminal."""
         try:
             yield
-        except (RuntimeError, OSError) as error:
+        except Exception as error:  # they raise what their parsers raise
             raise UserError(
                 f"{self._folder}: records can no longer be read ({error}). If the disk was away, "
                 "start the same command again; if they are damaged, make them anew: "

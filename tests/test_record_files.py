@@ -96,6 +96,14 @@ def test_records_from_before_there_were_checksums(data_dir, folder, capsys):
         verify.verify(data_dir)
 
 
+def test_shards_that_are_emptied_while_a_run_reads_them(data_dir, folder):
+    split = records.Records(str(data_dir), "nw_ucla/xview", "train", None, 100)
+    assert len(split.joints(3)) > 0
+    (folder / SHARD).write_bytes(b"")
+    with pytest.raises(UserError, match=r"1\.0\.0: records can no longer be read"):
+        list(map(split.joints, range(len(split))))
+
+
 def test_a_record_that_cannot_be_read_later_on(data_dir, monkeypatch):
     split = records.Records(str(data_dir), "nw_ucla/xview", "train", None, 100)
 
