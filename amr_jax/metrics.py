@@ -217,7 +217,10 @@ class TrainingClock:
 def say(text: str) -> None:
     """One text on the terminal, from process 0."""
     if jax.process_index() == 0:
-        print(text, flush=True)
+        try:
+            print(text, flush=True)
+        except OSError as error:
+            raise UserError(f"standard output: could not be written ({error}).") from error
 
 
 def aligned(lines: dict[str, str]) -> str:
