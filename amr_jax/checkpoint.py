@@ -60,9 +60,9 @@ class Checkpoints:
         """Starts to save; returns when the state is copied and may be overwritten."""
         if self._may_save is not None:
             self._may_save()
-        tree = flax.serialization.to_state_dict(state)
+        arguments = checkpoint_step.arguments(flax.serialization.to_state_dict(state))
         try:
-            self._manager.save(step, args=checkpoint_step.arguments(tree))
+            self._manager.save(step, args=arguments)
         except Exception as error:  # an earlier save's failure may surface here, as any type
             raise self._save_error(error) from error
 
