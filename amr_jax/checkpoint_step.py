@@ -10,7 +10,7 @@ meets damage and others don't, all have to hear of it (`on_all_processes`), or t
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import jax
@@ -185,15 +185,25 @@ def _reading(path: epath.Path, read: Callable[[], T]) -> T:
     """What `read` returns; whatever Orbax, tensorstore and JSON make of bad files, as one error."""
     try:
         return read()
-    except Damaged:
-        raise
     except Exception as error:
+        causes = list(_causes(error))
         # What TensorStore adds to its message is a page long.
-        lines = str(error).partition(" See full TensorStore details")[0].strip().splitlines()
-        reason = f"{type(error).__name__}: {lines[0]}" if lines else repr(error)
-        if isinstance(error, _TROUBLE) or any(name in str(error) for name in _TROUBLE_NAMES):
+        lines = str(causes[-1]).partition(" See full TensorStore details")[0].strip().splitlines()
+        reason = f"{type(causes[-1]).__name__}: {lines[0]}" if lines else repr(causes[-1])
+        if any(_is_trouble(cause) for cause in causes):
             raise UserError(
                 f"{path}: this checkpoint could not be read now ({reason}). It need not be "
                 "damaged, and was left as it is; mend that and start the same command again."
             ) from error
         raise Damaged(path, reason) from error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _is_trouble(error: BaseException) -> bool:
+    return isinstance(error, _TROUBLE) or any(name in str(error) for name in _TROUBLE_NAMES)

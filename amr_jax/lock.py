@@ -51,7 +51,7 @@ def hold(folder: os.PathLike | str) -> Iterator["Lock"]:
     if jax.process_index() == 0:
         try:
             lock.take()
-        except UserError as error:
+        except (UserError, OSError) as error:  # the others are waiting to hear of it
             refusal = str(error)
     if refusal := agreement.texts(refusal)[0]:
         raise UserError(refusal)

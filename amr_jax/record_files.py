@@ -59,7 +59,12 @@ def read(folder: epath.Path) -> dict[str, dict] | None:
         rows = json.loads(text)
         return {name: {key: row[key] for key in ("bytes", "crc32")} for name, row in rows.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadFile(path, repr(text[:80]), "names of files with their bytes and crc32") from error
+        raise BadFile(
+            path,
+            repr(text[:80]),
+            "names of files with their bytes and crc32",
+            hint="Copy it again, or remove it: then the records cannot be verified.",
+        ) from error
 
 
 def faults(

@@ -166,7 +166,7 @@ def test_what_cannot_be_read_now_is_not_taken_for_damage(tmp_path, monkeypatch):
     checkpoints = checkpoint.Checkpoints(tmp_path, keep=2)
 
     def busy(self, *args, **kwargs):
-        raise ValueError("UNAVAILABLE: the store is busy")
+        raise ValueError("an array could not be read") from ValueError("UNAVAILABLE: it is busy")
 
     with monkeypatch.context() as patch:
         patch.setattr("orbax.checkpoint.StandardCheckpointHandler.restore", busy)
