@@ -2,22 +2,29 @@
 
 A checkpoint holds parameters, optimizer state, the encoder's average and the step. Random keys and
 the position in the data follow from the step and the config's seed, so they need no place in it.
+Whatever is restored is verified by the checksums saved with it. A run that goes on sets a damaged
+newest checkpoint aside, under a name that is no step's, and takes the one before it; who only reads
+a run's folder changes nothing in it.
 """
 
 import os
+from collections.abc import Callable
 
 import flax.serialization
 import jax
 import ml_collections
-import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from amr_jax import paths
+from amr_jax import checkpoint_step, checksums, distributed, metrics, paths
 from amr_jax import workdir as workdirs
+from amr_jax.checkpoint_step import Damaged
 from amr_jax.errors import UserError
 
 FOLDER = "checkpoints"
+
+# In front of the step, in the name of a checkpoint that is set aside.
+ASIDE = "damaged-"
 
 
 class _Manager(ocp.CheckpointManager):
@@ -28,12 +35,29 @@ class _Manager(ocp.CheckpointManager):
 
 
 class Checkpoints:
-    """The checkpoints of one workdir: saved in the background, the last `keep` of them kept."""
+    """The checkpoints of one workdir: saved in the background, the last `keep` of them kept.
 
-    def __init__(self, workdir: os.PathLike | str, keep: int):
+    Args:
+      workdir: the run's.
+      keep: how many.
+      may_save: called before each save; raises where this run has lost the workdir to another.
+    """
+
+    def __init__(
+        self, workdir: os.PathLike | str, keep: int, may_save: Callable[[], None] | None = None
+    ):
+        self._may_save = may_save
         self._folder = paths.absolute(workdir) / FOLDER
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
-        self._manager = _Manager(self._folder, options=options)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            cleanup_tmp_directories=True,
+            # What a damaged step says of itself is for `restore` to meet.
+            lightweight_initialize=True,
+        )
+        try:
+            self._manager = _Manager(self._folder, options=options)
+        except OSError as error:
+            raise UserError(f"{self._folder}: cannot be used for checkpoints ({error}).") from error
 
     def latest_step(self) -> int | None:
         """Step of the newest complete checkpoint; None if there is none."""
@@ -41,9 +65,11 @@ class Checkpoints:
 
     def save(self, step: int, state) -> None:
         """Starts to save; returns when the state is copied and may be overwritten."""
-        tree = flax.serialization.to_state_dict(state)
+        if self._may_save is not None:
+            self._may_save()
+        arguments = checkpoint_step.arguments(flax.serialization.to_state_dict(state))
         try:
-            self._manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(tree)))
+            self._manager.save(step, args=arguments)
         except Exception as error:  # an earlier save's failure may surface here, as any type
             raise self._save_error(error) from error
 
@@ -55,27 +81,56 @@ class Checkpoints:
             raise self._save_error(error) from error
 
     def restore(self, state):
-        """The newest checkpoint, laid out over devices as `state` is.
+        """The newest whole checkpoint, laid out over devices as `state` is.
+
+        Damaged ones that are newer are set aside, and named on the terminal. The oldest never is:
+        with it a run would lose, unasked, all that it has done.
 
         Args:
           state: a state of the same structure: its shapes, dtypes and shardings are the target.
 
         Raises:
-          UserError: the checkpoint is of another architecture, or damaged.
+          UserError: no whole checkpoint; one of another architecture, or unreadable at the moment.
         """
-        step = self.latest_step()
         tree = flax.serialization.to_state_dict(state)
         target = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree
         )
-        check_same(_stored(self._folder, step), target, self._folder / str(step))
-        try:
-            restored = self._manager.restore(
-                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
-            )
-        except Exception as error:  # whatever Orbax and tensorstore make of damaged files
-            raise _damaged(self._folder / str(step), error) from error
-        return flax.serialization.from_state_dict(state, restored["state"])
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step, before in zip(steps, [*steps[1:], None], strict=True):
+            path = self._folder / str(step)
+            try:
+                restored = _onto_devices(path, target)
+            except Damaged as error:
+                if before is None:
+                    raise _none_left(error) from error
+                aside = self._set_aside(path)
+                metrics.say(
+                    f"warning: {error} It was set aside as {aside.name}; the run goes on from the "
+                    f"one before it, of step {before}."
+                )
+            else:
+                return flax.serialization.from_state_dict(state, restored)
+        raise UserError(f"{self._folder}: found no checkpoint to go on from.")
+
+    def _set_aside(self, path: epath.Path) -> epath.Path:
+        """Gives a step's folder a name that is no step's to Orbax; on all processes."""
+        name, number = f"{ASIDE}{int(path.name):06d}", 1
+        aside = path.with_name(name)
+        while aside.exists():
+            number += 1
+            aside = path.with_name(f"{name}-{number}")
+        distributed.meet(f"{aside.name}: found")
+        if jax.process_index() == 0:
+            try:
+                path.rename(aside)
+            except OSError as error:
+                raise UserError(
+                    f"{path}: this checkpoint is damaged, and could not be renamed ({error})."
+                ) from error
+        distributed.meet(f"{aside.name}: renamed")
+        self._manager.reload()
+        return aside
 
     def close(self) -> None:
         """Waits for saves and ends the background threads."""
@@ -86,8 +141,8 @@ class Checkpoints:
         reason = str(error).strip().splitlines()
         return UserError(
             f"{self._folder}: a checkpoint could not be saved: {reason[0] if reason else error!r}\n"
-            f"The last complete one is of step {self._manager.latest_step()}. Make room (or choose "
-            "another --workdir) and start the same command again: it goes on from there."
+            f"The last complete one is of step {self._manager.latest_step()}. When that is mended "
+            "(room made, say), the same command goes on from there."
         )
 
 
@@ -107,37 +162,55 @@ def load_encoder(
     Raises:
       UserError: no such run, no complete checkpoint, or damaged files.
     """
-    folder, config, step = _find(workdir, step)
-    stored = _stored(folder, step)
-    if not average:
-        tree = {"params": {"encoder": stored["params"]["encoder"]}}
-        return _read(folder, step, tree)["params"]["encoder"], config, step
-    if not stored["average"]:
-        raise UserError(
-            f"{folder.parent}: this run kept no average of its encoder (its config has "
-            "optim.ema_decay=0); evaluate the encoder itself."
-        )
-    return _read(folder, step, {"average": stored["average"]})["average"], config, step
+
+    def encoder(stored: dict) -> dict:
+        if not average:
+            return {"params": {"encoder": stored["params"]["encoder"]}}
+        if not stored["average"]:
+            raise UserError(
+                f"{workdir}: this run kept no average of its encoder (its config has "
+                "optim.ema_decay=0); evaluate the encoder itself."
+            )
+        return {"average": stored["average"]}
+
+    tree, config, step = _load(workdir, step, encoder)
+    return tree["average"] if average else tree["params"]["encoder"], config, step
 
 
 def load_params(
     workdir: os.PathLike | str, step: int | None = None
 ) -> tuple[dict, ml_collections.ConfigDict, int]:
     """All parameters of a pre-training run; arguments, returns and errors as `load_encoder`."""
-    folder, config, step = _find(workdir, step)
-    tree = {"params": _stored(folder, step)["params"]}
-    return _read(folder, step, tree)["params"], config, step
+    tree, config, step = _load(workdir, step, lambda stored: {"params": stored["params"]})
+    return tree["params"], config, step
 
 
 def has_one(workdir: os.PathLike | str) -> bool:
     """Whether there is a complete checkpoint in `workdir`; a folder that is not there has none."""
-    return bool(_steps(epath.Path(workdir).expanduser() / FOLDER))
+    return bool(checkpoint_step.steps(epath.Path(workdir).expanduser() / FOLDER))
+
+
+def _load(
+    workdir: os.PathLike | str, step: int | None, part: Callable[[dict], dict]
+) -> tuple[dict, ml_collections.ConfigDict, int]:
+    """`part` of the arrays of that step, or of the newest whole one; the run's config; the step."""
+    folder, config, steps = _find(workdir, step)
+    for candidate, before in zip(steps, [*steps[1:], None], strict=True):
+        try:
+            kept = checkpoint_step.kept(folder / str(candidate))
+            tree = checkpoint_step.on_host(kept, part(kept.arrays))
+            break
+        except Damaged as error:
+            if before is None:
+                raise _none_left(error) if step is None else UserError(str(error)) from error
+            metrics.say(f"warning: {error} The one before it is used, of step {before}.")
+    return tree, config, candidate
 
 
 def _find(
     workdir: os.PathLike | str, step: int | None
-) -> tuple[epath.Path, ml_collections.ConfigDict, int]:
-    """The folder of checkpoints, the run's config, and the step: that one, or the newest."""
+) -> tuple[epath.Path, ml_collections.ConfigDict, list[int]]:
+    """The folder of checkpoints, the run's config, and that step alone, or all, newest first."""
     workdir = paths.absolute(workdir)
     config = workdirs.read_config(workdir)
     if "protocol" in config:
@@ -146,30 +219,16 @@ def _find(
             "pre-training run" + (f", as {config.pretrained}." if config.get("pretrained") else ".")
         )
     folder = workdir / FOLDER
-    steps = _steps(folder)
+    steps = checkpoint_step.steps(folder)
     if not steps or (step is not None and step not in steps):
         found = f"steps {', '.join(map(str, steps))}" if steps else "no complete checkpoint"
         raise UserError(f"{folder}: found {found}; expected {step if step is not None else 'one'}.")
-    return folder, config, steps[-1] if step is None else step
-
-
-def _read(folder: epath.Path, step: int, tree: dict) -> dict:
-    """The part of a checkpoint that `tree`, of its metadata, names; as numpy arrays."""
-    restore = ocp.args.PyTreeRestore(
-        item=jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree),
-        restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree),
-        partial_restore=True,
-    )
-    try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            return checkpointer.restore(folder / str(step) / "state", restore)
-    except Exception as error:  # whatever Orbax and tensorstore make of damaged files
-        raise _damaged(folder / str(step), error) from error
+    return folder, config, steps[::-1] if step is None else [step]
 
 
 def check_same(stored, expected, path: os.PathLike | str) -> None:
     """Refuses a checkpoint whose arrays differ in name, shape or dtype from the config's."""
-    stored, expected = _described(stored), _described(expected)
+    stored, expected = checksums.described(stored), checksums.described(expected)
     differing = [
         f"{name}: {stored.get(name, 'absent')} in the checkpoint, "
         f"{expected.get(name, 'absent')} by the config"
@@ -186,39 +245,14 @@ def check_same(stored, expected, path: os.PathLike | str) -> None:
         )
 
 
-def _described(tree) -> dict[str, str]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        "/".join(str(getattr(key, "key", key)) for key in path): (
-            f"{tuple(leaf.shape)} {np.dtype(leaf.dtype).name}"
-        )
-        for path, leaf in leaves
-    }
+def _onto_devices(path: epath.Path, target) -> dict:
+    """The verified state of one step; raises `Damaged`, on all processes alike."""
+    kept = checkpoint_step.on_all_processes(path, lambda: checkpoint_step.kept(path))
+    check_same(kept.arrays, target, path)
+    return checkpoint_step.on_devices(kept, target)
 
 
-def _stored(folder: epath.Path, step: int):
-    """Shapes and dtypes of a stored state, by its metadata."""
-    try:
-        return ocp.PyTreeCheckpointHandler().metadata(folder / str(step) / "state").tree
-    except Exception as error:  # missing or damaged metadata files
-        raise _damaged(folder / str(step), error) from error
-
-
-def _damaged(path: epath.Path, error: Exception) -> UserError:
-    reason = str(error).strip().splitlines()
-    older = [step for step in _steps(path.parent) if step < int(path.name)]
-    advice = (
-        f"Move it away to use the one before it, of step {older[-1]}."
-        if older
-        else "There is none before it."
-    )
+def _none_left(error: Damaged) -> UserError:
     return UserError(
-        f"{path}: this checkpoint is damaged ({reason[0] if reason else repr(error)}). {advice}"
+        f"{error} There is none before it. It was left where it is; move it away to begin anew."
     )
-
-
-def _steps(folder: epath.Path) -> list[int]:
-    """The steps of which there is a complete checkpoint, ascending."""
-    if not folder.exists():
-        return []
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())

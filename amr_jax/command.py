@@ -5,10 +5,14 @@ and saved (`amr_jax.preemption`): the same command goes on. Anything else is a d
 hosts the end of another one; the same command, started on all of them, goes on from what is saved.
 """
 
+import contextlib
+import errno
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable
+from logging import LogRecord
 
 import ml_collections
 from absl import app, flags, logging
@@ -19,17 +23,22 @@ from amr_jax.errors import Preempted, UserError
 # sysexits.h's EX_TEMPFAIL: nothing is wrong, try again.
 PREEMPTED_STATUS = 75
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
 
 def command(main: Callable) -> Callable:
     """Wraps a command's `main`: `UserError` and `Preempted` end it with message and exit status.
 
-    What the libraries log at INFO is kept off the terminal, unless --verbosity asks for it.
+    So does a disk that is full or not to be written, wherever it is met. What the libraries log at
+    INFO is kept off the terminal, unless --verbosity asks for it, and so are Orbax's tracebacks of
+    what it raises as well.
     """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
+            logging.get_absl_handler().addFilter(_is_not_told_twice)
         try:
             return main(*args, **kwargs)
         except UserError as error:
@@ -37,8 +46,20 @@ def command(main: Callable) -> Callable:
         except Preempted as notice:
             print(notice, file=sys.stderr)
             sys.exit(PREEMPTED_STATUS)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            _end(UserError(f"{error}. When there is room, the same command can be given again."))
 
     return wrapped
+
+
+def _is_not_told_twice(record: LogRecord) -> bool:
+    """False of what Orbax, and asyncio on its behalf, log of a failed save: a page for each array.
+
+    `amr_jax.checkpoint` says it in one message.
+    """
+    return not (record.exc_info and ("orbax" in record.pathname or record.name == "asyncio"))
 
 
 def run_with_config(
@@ -121,5 +142,11 @@ def _explained(error: Exception, argv: list[str]) -> UserError:
 
 
 def _end(error: UserError) -> None:
-    print(f"error: {error}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # into a file on a full disk: the status is left to tell it
+        print(f"error: {error}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Else Python tries once more at its end, and puts its own status in place of this one.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(2)

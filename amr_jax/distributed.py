@@ -197,7 +197,8 @@ def agree(facts: Mapping[str, object]) -> None:
     if len(set(counts)) > 1:
         held = ", ".join(f"{n} in process {i}" for i, n in enumerate(counts))
         raise UserError(f"the processes have unequally many devices: {held}.")
-    tables = _gathered({name: str(value) for name, value in facts.items()})
+    own = json.dumps({name: str(value) for name, value in facts.items()})
+    tables = [json.loads(text) for text in texts(own)]
     lines = [
         f"{name}: {tables[0].get(name, 'absent')} in process 0, {table.get(name, 'absent')} in "
         f"process {i}"
@@ -216,10 +217,11 @@ def agree(facts: Mapping[str, object]) -> None:
         )
 
 
-def _gathered(table: dict[str, str]) -> list[dict[str, str]]:
-    """Every process's table, in their order."""
-    text = np.frombuffer(json.dumps(table).encode(), np.uint8)
-    lengths = multihost_utils.process_allgather(np.int32(len(text)))
-    padded = np.pad(text, (0, int(lengths.max()) - len(text)))
-    texts = multihost_utils.process_allgather(padded)
-    return [json.loads(row[:length].tobytes()) for row, length in zip(texts, lengths, strict=True)]
+def texts(text: str) -> list[str]:
+    """The text of every process, in their order; every process has to call."""
+    if not several():
+        return [text]
+    row = np.frombuffer(text.encode(), np.uint8)
+    lengths = multihost_utils.process_allgather(np.int32(len(row)))
+    rows = multihost_utils.process_allgather(np.pad(row, (0, int(lengths.max()) - len(row))))
+    return [row[:length].tobytes().decode() for row, length in zip(rows, lengths, strict=True)]

@@ -29,6 +29,7 @@ import numpy as np
 from etils import epath
 
 from amr_jax import (
+    lock,
     metrics,
     model_file,
     paths,
@@ -69,7 +70,8 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
       What results.json holds.
 
     Raises:
-      UserError: wrong settings, no such pre-training run, no records, joints that do not match.
+      UserError: wrong settings, no such pre-training run, no records, joints that do not match; a
+        workdir in use.
     """
     began, folder = time.monotonic(), paths.absolute(folder)
     if config.protocol not in PROTOCOLS:
@@ -85,68 +87,73 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     mesh = sharding.make_mesh()
     train, test = subject.load(config, seen)
     data = "; ".join(records.described(split.names, split.present) for split in (train, test))
-    _start(folder, config, data)
-    metrics.say(_banner(config, pretraining, step, adaptation, mesh, train, test))
-    task = functools.partial(
-        Task,
-        encoder=encoder,
-        train=Split(train, mesh),
-        test=Split(test, mesh),
-        num_classes=len(test.class_names),
-        **subject.views(config, seen),
-    )
+    workdir.agree(folder, config, data)
+    with lock.hold(folder) as owned:
+        _start(folder, config)
+        metrics.say(_banner(config, pretraining, step, adaptation, mesh, train, test))
+        task = functools.partial(
+            Task,
+            encoder=encoder,
+            train=Split(train, mesh),
+            test=Split(test, mesh),
+            num_classes=len(test.class_names),
+            **subject.views(config, seen),
+        )
 
-    writer = metrics.MetricWriter(folder, resume_step=0)
-    outcomes, seconds = {}, {}
-    for name, params in encoders.items():
-        start = time.monotonic()
-        params = sharding.put(params, sharding.replicated(mesh))
-        outcomes[name] = PROTOCOLS[config.protocol](task(params=params), config, _log(writer, name))
-        seconds[name] = round(time.monotonic() - start, 2)
-    writer.close()
+        writer = metrics.MetricWriter(folder, resume_step=0)
+        outcomes, seconds = {}, {}
+        for name, params in encoders.items():
+            start = time.monotonic()
+            params = sharding.put(params, sharding.replicated(mesh))
+            outcomes[name] = PROTOCOLS[config.protocol](
+                task(params=params), config, _log(writer, name)
+            )
+            seconds[name] = round(time.monotonic() - start, 2)
+        writer.close()
 
-    results = {
-        "protocol": config.protocol,
-        "dataset": config.dataset,
-        "encoders": {
-            name: {
-                **outcome.metrics,
-                **({"each_draw": outcome.draws} if outcome.draws else {}),
-                "seconds": seconds[name],
-            }
-            for name, outcome in outcomes.items()
-        },
-        "pretraining": None
-        if learned is None
-        else {
-            "workdir": str(config.pretrained),
-            "step": step,
-            "method": pretraining.method,
-            "dataset": pretraining.dataset,
-            "stream": pretraining.input.stream,
-        },
-        "adaptation": dataclasses.asdict(adaptation) if adaptation else None,
-        "train_sequences": len(train.label),
-        "test_sequences": len(test.label),
-        "num_classes": len(test.class_names),
-        "classes_in_test": len(np.unique(test.label)),
-        "versions": workdir.versions(),
-        "seconds": round(time.monotonic() - began, 2),
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-    model = None
-    if classifier := next(iter(outcomes.values())).classifier:
-        model = trained.of_evaluation(classifier, encoder, config, seen, test, results)
-    if jax.process_index() == 0:
-        write(folder, config, test, outcomes, model, results)
-    titles = TITLES if "scratch" in config else {}
-    rows = {titles.get(name, name): outcome for name, outcome in outcomes.items()}
-    metrics.say("\n" + report.table({name: outcome.metrics for name, outcome in rows.items()}))
-    for name, outcome in rows.items():
-        if outcome.draws:
-            metrics.say(f"{name}: {report.draws(outcome.draws)}")
-    metrics.say(f"\nall numbers, per class and confusion matrices: {folder}")
-    return results
+        results = {
+            "protocol": config.protocol,
+            "dataset": config.dataset,
+            "encoders": {
+                name: {
+                    **outcome.metrics,
+                    **({"each_draw": outcome.draws} if outcome.draws else {}),
+                    "seconds": seconds[name],
+                }
+                for name, outcome in outcomes.items()
+            },
+            "pretraining": None
+            if learned is None
+            else {
+                "workdir": str(config.pretrained),
+                "step": step,
+                "method": pretraining.method,
+                "dataset": pretraining.dataset,
+                "stream": pretraining.input.stream,
+            },
+            "adaptation": dataclasses.asdict(adaptation) if adaptation else None,
+            "train_sequences": len(train.label),
+            "test_sequences": len(test.label),
+            "num_classes": len(test.class_names),
+            "classes_in_test": len(np.unique(test.label)),
+            "versions": workdir.versions(),
+            "seconds": round(time.monotonic() - began, 2),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        model = None
+        if classifier := next(iter(outcomes.values())).classifier:
+            model = trained.of_evaluation(classifier, encoder, config, seen, test, results)
+        owned.check()
+        if jax.process_index() == 0:
+            write(folder, config, test, outcomes, model, results)
+        titles = TITLES if "scratch" in config else {}
+        rows = {titles.get(name, name): outcome for name, outcome in outcomes.items()}
+        metrics.say("\n" + report.table({name: outcome.metrics for name, outcome in rows.items()}))
+        for name, outcome in rows.items():
+            if outcome.draws:
+                metrics.say(f"{name}: {report.draws(outcome.draws)}")
+        metrics.say(f"\nall numbers, per class and confusion matrices: {folder}")
+        return results
 
 
 def write(
@@ -180,9 +187,9 @@ def write(
     workdir.write(folder / RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
 
 
-def _start(folder: os.PathLike | str, config: ml_collections.ConfigDict, data: str) -> None:
+def _start(folder: os.PathLike | str, config: ml_collections.ConfigDict) -> None:
     """Makes the workdir; results of an earlier start, if any, are taken away."""
-    workdir.start(folder, config, FREE_KEYS, data)
+    workdir.start(folder, config, FREE_KEYS)
     if (epath.Path(folder) / RESULTS_FILE).exists():
         metrics.say(f"{folder} holds a finished evaluation with this config: it is done again.")
     if jax.process_index() == 0:

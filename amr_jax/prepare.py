@@ -1,6 +1,7 @@
 """Command: raw files to records, all protocols of a data set from one parse, without TensorFlow.
 
     python -m amr_jax.prepare --dataset=nw_ucla --manual_dir=RAW_FILES --data_dir=DIR
+    python -m amr_jax.prepare --verify --data_dir=DIR
 
 Everything is made in a folder of its own inside `data_dir` and moved to its place at the very end:
 until then nothing that stands there is touched, and what was interrupted leaves no records behind.
@@ -22,9 +23,10 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 from absl import app, flags
+from etils import epath
 
 import tfds_builders
-from amr_jax import parsing, paths, record_builder, records, skeleton
+from amr_jax import parsing, paths, record_builder, record_files, records, skeleton, verify
 from amr_jax.command import command
 from amr_jax.errors import UserError
 from amr_jax.record_builder import SPLITS, SkeletonBuilder
@@ -217,13 +219,14 @@ def _full_disk_is_told(home: Path) -> Iterator[None]:
 
 
 def _check(builder: SkeletonBuilder) -> None:
-    """Reads the ends of every split back: what cannot be read is no record."""
+    """Counts all splits and reads their ends back: what cannot be read is no record."""
     if not builder.info.splits:
         raise OSError(errno.ENOENT, "no splits")
-    for split, info in builder.info.splits.items():
+    wrong = record_files.faults(epath.Path(builder.data_path))
+    if wrong := wrong or record_files.wrong_counts(builder, builder.info.splits):
+        raise OSError(errno.EIO, wrong[0])
+    for split in builder.info.splits:
         source = builder.as_data_source(split)
-        if len(source) != info.num_examples:
-            raise OSError(errno.ENOSPC, f"{len(source)} of {info.num_examples} records arrived")
         _ = source[0], source[len(source) - 1]
 
 
@@ -299,15 +302,24 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "num_workers", None, "Processes that parse; default: one per processor.", 1, **define
     )
     flags.DEFINE_bool("overwrite", False, "Make records anew that are already there.", **define)
+    flags.DEFINE_bool(
+        "verify",
+        False,
+        "Make none: read all that is in --data_dir, and name what is damaged.",
+        **define,
+    )
 
 
 @command
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     if len(argv) > 1:
         raise UserError(f"unknown argument {argv[1]!r}; settings are --name=value (see --help).")
-    for name in ("dataset", "manual_dir", "data_dir"):
+    for name in ("data_dir",) if values["verify"].value else ("dataset", "manual_dir", "data_dir"):
         if not values[name].value:
             raise UserError(f"--{name} is missing: {values[name].help}")
+    if values["verify"].value:
+        verify.verify(values["data_dir"].value)
+        return
     # Ended from outside, clean up as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     logging.disable(logging.WARNING)  # TFDS's, on folders that are still empty

@@ -22,6 +22,7 @@ from amr_jax import (
     checkpoint,
     datasets,
     input_pipeline,
+    lock,
     methods,
     metrics,
     optim,
@@ -128,7 +129,8 @@ def run(
       devices: to run on; default all.
 
     Raises:
-      UserError: wrong settings; a loss that is not finite; a checkpoint that cannot be saved.
+      UserError: wrong settings; a workdir in use; a loss that is not finite; a checkpoint that
+        cannot be saved.
       Preempted: told to end before the end; saved.
     """
     with preemption.Notice() as notice:
@@ -161,8 +163,18 @@ def _run(config, folder, devices, notice: preemption.Notice) -> train_step.Train
     with config.unlocked():
         # Into the workdir with it: a run must not go on with other records than it began with.
         config.input.found = found
-    workdir.start(folder, config, FREE_KEYS)
+    workdir.agree(folder, config, found)
+    with lock.hold(folder) as owned:
+        workdir.start(folder, config, FREE_KEYS)
+        return _train(
+            config, folder, method, mesh, data, num_units, num_sequences, owned, notice, started
+        )
 
+
+def _train(
+    config, folder, method, mesh, data, num_units, num_sequences, owned, notice, started
+) -> train_step.TrainState:
+    """What `run` does once the workdir is its own."""
     per_epoch = num_units / config.batch_size
     total_steps = max(1, round(config.epochs * per_epoch))
     optimizer = optim.adamw(
@@ -178,7 +190,7 @@ def _run(config, folder, devices, notice: preemption.Notice) -> train_step.Train
         config.optim.clip_norm,
     )
     state = train_step.init_state(method, optimizer, config, mesh)
-    checkpoints = checkpoint.Checkpoints(folder, config.checkpoint.keep)
+    checkpoints = checkpoint.Checkpoints(folder, config.checkpoint.keep, owned.check)
     try:
         first_step = 0
         if checkpoints.latest_step() is not None:
@@ -222,7 +234,8 @@ class Loop:
         """
         k = self._config.steps_per_dispatch
         writer = metrics.MetricWriter(self._folder, first_step)
-        self._clock = metrics.TrainingClock(metrics.read_metrics(self._folder))
+        lines = metrics.read_metrics(self._folder)
+        self._clock, self._wall = metrics.TrainingClock(lines), metrics.WallClock(lines)
         progress = metrics.Progress(self._total_steps, first_step, self._sequences_per_step)
         pending = None
         if notice.reached():
@@ -282,7 +295,7 @@ class Loop:
         if rate is not None:
             means["sequences_per_s"] = rate
         means |= self._clock.update(steps)
-        writer.write(steps.stop, {**means, "epoch": epoch, "time": time.time()})
+        writer.write(steps.stop, {**means, "epoch": epoch, "time": self._wall.now()})
 
 
 def is_done(measured: dict[str, jax.Array]) -> bool:

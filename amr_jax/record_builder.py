@@ -26,7 +26,7 @@ import tqdm
 from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 
-from amr_jax import parsing, records
+from amr_jax import parsing, record_files, records
 from amr_jax.errors import UserError
 from amr_jax.parsing import LeftOut
 
@@ -168,6 +168,12 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             metadata=tfds.core.MetadataDict(self.options()),
             disable_shuffling=True,  # the order is made here, see the module's docstring
         )
+
+    def download_and_prepare(self, **kwargs) -> None:
+        """As in TFDS; and writes `checksums.json`, if it is not there."""
+        super().download_and_prepare(**kwargs)
+        if not (self.data_path / record_files.CHECKSUMS_FILE).exists():
+            record_files.write(self.data_path)
 
     def _download_and_prepare(self, dl_manager, download_config=None) -> None:
         if self.source is not None:  # `amr_jax.prepare` has parsed for all protocols at once

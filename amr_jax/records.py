@@ -5,6 +5,7 @@ Loading applies what the field applies to every sequence before anything random:
 in an image have no metres: they are also divided by the first actor's size.
 """
 
+import contextlib
 import dataclasses
 import zlib
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from amr_jax import paths, skeleton
+from amr_jax import paths, record_files, skeleton
 from amr_jax.errors import UserError
 
 # Of the TFDS builders in tfds_builders/; raised when the content of the records changes.
@@ -126,7 +127,7 @@ class Records:
       max_frames: sequences are cut at this many frames.
 
     Raises:
-      UserError: no records there, of another version, or damaged.
+      UserError: no records there, of another version, or damaged; also in reading them later.
     """
 
     def __init__(
@@ -137,13 +138,19 @@ class Records:
         centre_joint: int | tuple[int, ...] | None,
         max_frames: int,
     ):
-        builder = _open(data_dir, name)
-        if split.partition("[")[0] not in builder.info.splits:
+        builder, self._again = _open(data_dir, name)
+        whole = split.partition("[")[0]
+        if whole not in builder.info.splits:
             raise UserError(
                 f"{builder.data_path}: found the splits {', '.join(builder.info.splits)}; expected "
                 f"{split!r}. If one of train and test is missing, {name} was prepared from a part "
                 "of the raw files: add the others and prepare it again with --overwrite."
             )
+        self._folder = epath.Path(builder.data_path)
+        self._shards = record_files.shards(builder, whole)
+        wrong = record_files.faults(self._folder, of=self._shards)
+        if wrong := wrong or record_files.wrong_counts(builder, [whole]):
+            raise record_files.damage(wrong, f"{self._again} --overwrite")
         try:
             self._source = builder.as_data_source(split)
         except ValueError as error:  # a slice that TFDS cannot read, or beyond the end
@@ -161,7 +168,21 @@ class Records:
 
     def joints(self, index: int) -> np.ndarray:
         """(T, M, V, C) float32 of one sequence, cut, centred and of unit size (in an image)."""
-        return self._loaded(self._source[index]["joints"])
+        with self._reading():
+            joints = self._source[index]["joints"]
+        return self._loaded(joints)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What ArrayRecord or the system say of a record, for the reader of a terminal."""
+        try:
+            yield
+        except Exception as error:  # they raise what their parsers raise
+            raise UserError(
+                f"{self._folder}: records can no longer be read ({error}). If the disk was away, "
+                "start the same command again; if they are damaged, make them anew: "
+                f"{self._again} --overwrite"
+            ) from error
 
     def _loaded(self, joints: np.ndarray) -> np.ndarray:
         joints = joints[: self._max_frames]
@@ -171,10 +192,17 @@ class Records:
         return joints if self.channels == "xyz" else in_body_sizes(joints, size, self.channels)
 
     def examples(self) -> Iterator[dict]:
-        """All examples in order, as stored but for `joints`, which are cut and centred."""
+        """All examples in order, as stored but for `joints`, which are cut and centred.
+
+        The files are verified before the first.
+        """
+        if wrong := record_files.faults(self._folder, self._shards, contents_of=self._shards):
+            raise record_files.damage(wrong, f"{self._again} --overwrite")
         for start in range(0, len(self), _CHUNK):
             indices = range(start, min(start + _CHUNK, len(self)))
-            for example in self._source.__getitems__(list(indices)):
+            with self._reading():
+                stored = self._source.__getitems__(list(indices))
+            for example in stored:
                 yield {**example, "joints": self._loaded(example["joints"])}
 
     def scan(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -216,8 +244,12 @@ def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _open(data_dir: str, name: str) -> tfds.core.DatasetBuilder:
-    """The read-only builder of the records, or an error that says what to run."""
+def _open(data_dir: str, name: str) -> tuple[tfds.core.DatasetBuilder, str]:
+    """The read-only builder of the records, and the command that makes them.
+
+    Raises:
+      UserError: nothing there, or damaged; it says what to run.
+    """
     if name.startswith("/") or paths.is_remote(name):  # the whole path of a user's own
         folder = epath.Path(name)
         dataset, where = f"custom --name={folder.name}", folder.parent.parent
@@ -236,9 +268,14 @@ def _open(data_dir: str, name: str) -> tfds.core.DatasetBuilder:
             f"{folder}: found {found}; expected records of version {VERSION}. Make them with: "
             f"{make}"
         )
+    # First the small files, which say what to make of the others.
     local = paths.on_disk(folder / VERSION)
+    if rows := record_files.read(local):
+        small = {file for file in rows if ".array_record-" not in file}
+        if wrong := record_files.faults(local, of=small, contents_of=small):
+            raise record_files.damage(wrong, f"{make} --overwrite")
     try:
-        return tfds.builder_from_directory(local)
+        return tfds.builder_from_directory(local), make
     except Exception as error:  # TFDS raises what its parsers raise
         raise UserError(
             f"{folder / VERSION}: not a complete folder of records ({error}). Delete it and run: "

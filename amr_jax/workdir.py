@@ -1,5 +1,6 @@
 """A run's folder: its resolved config, the versions it ran with, and files never half-written."""
 
+import contextlib
 import json
 import os
 import platform
@@ -27,8 +28,24 @@ def write(path: os.PathLike | str, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a read-only disk nothing is there to be removed
+            temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: could not be written ({error}).") from error
+
+
+def make(workdir: os.PathLike | str) -> None:
+    """Makes the folder if it is not there."""
+    try:
+        epath.Path(workdir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: cannot make this folder ({error}).") from error
+
+
+def remove_leftovers(workdir: os.PathLike | str) -> None:
+    """Removes the temporary files of `write` that a killed run left; for the folder's owner."""
+    for path in epath.Path(workdir).iterdir():
+        if path.name.startswith(".") and path.name.endswith(".tmp"):
+            path.unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:
@@ -47,7 +64,6 @@ def start(
     workdir: os.PathLike | str,
     config: ml_collections.ConfigDict,
     free: set[str],
-    data: str | None = None,
 ) -> None:
     """Makes the folder, or checks that it belongs to the same run.
 
@@ -56,18 +72,13 @@ def start(
       config: the resolved config; written on the first start.
       free: keys, dotted, that may differ between the starts of one run (a prefix frees its
         sub-keys).
-      data: what records there are, where the config does not say; must be the same on all hosts.
 
     Raises:
       UserError: the folder cannot be written, or was made with another config; or the processes
-        of the run differ in what they run, or do not share the folder.
+        of the run do not share it.
     """
     workdir = epath.Path(workdir)
-    distributed.agree({"data": data, **_facts(workdir, config)})
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--workdir={workdir}: cannot make this folder ({error}).") from error
+    make(workdir)
     path = workdir / CONFIG_FILE
     if path.exists():
         refuse_another(workdir, config, free)
@@ -83,11 +94,21 @@ def start(
         )
 
 
-def _facts(workdir: epath.Path, config: ml_collections.ConfigDict) -> dict[str, object]:
-    """What the processes of one run must agree on; where each has its data is its own matter."""
+def agree(workdir: os.PathLike | str, config: ml_collections.ConfigDict, data: str) -> None:
+    """Compares the processes of a run, before one of them touches the folder.
+
+    Where each has its data is its own matter; what data it is, is not.
+
+    Args:
+      workdir, config: see `start`.
+      data: what records there are.
+
+    Raises:
+      UserError: on all processes, if they differ in anything.
+    """
     settings = _flat(json.loads(config.to_json_best_effort()), "config.")
     settings.pop("config.data_dir", None)
-    return {"--workdir": workdir, **versions(), **settings}
+    distributed.agree({"--workdir": workdir, "data": data, **versions(), **settings})
 
 
 def refuse_another(

@@ -9,7 +9,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from amr_jax import base_config, checkpoint, datasets, workdir
+from amr_jax import base_config, checkpoint, datasets, lock, workdir
 from amr_jax.errors import UserError
 from amr_jax.interop import files, mamp
 
@@ -67,14 +67,15 @@ def import_run(
     config.imported = {"file": str(Path(source).absolute()), "left_out": sorted(left_out)}
     if checkpoint.has_one(folder):
         raise UserError(f"{folder}: holds a run with checkpoints already; choose a new --workdir.")
-    workdir.start(folder, config, set())
-    checkpoints = checkpoint.Checkpoints(folder, keep=1)
-    try:
-        # What `checkpoint.load_encoder` reads of a `TrainState`; there is no optimizer to go on.
-        checkpoints.save(STEP, {"step": np.int32(STEP), "params": params, "average": {}})
-        checkpoints.wait()
-    finally:
-        checkpoints.close()
+    with lock.hold(folder):
+        workdir.start(folder, config, set())
+        checkpoints = checkpoint.Checkpoints(folder, keep=1)
+        try:
+            # What `checkpoint.load_encoder` reads of a `TrainState`; no optimizer could go on.
+            checkpoints.save(STEP, {"step": np.int32(STEP), "params": params, "average": {}})
+            checkpoints.wait()
+        finally:
+            checkpoints.close()
     _report_import(source, folder, config, params, left_out)
     return config
 

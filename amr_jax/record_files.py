@@ -1,0 +1,143 @@
+"""The files of prepared records: whether they are all there, and as they were written.
+
+`checksums.json`, written after all other files of the folder, holds the size and the crc32 of each.
+Sizes of all shards, the contents of the small files and the numbers of records are checked whenever
+records are opened; the contents of shards whenever a split is read as a whole, as every run does
+once at its start. That costs a second for about 2 GB, a small part of the reading itself, and needs
+no note of what was checked before: data folders may be read-only, and disks get worse.
+
+Records of before there was such a file are opened all the same: their numbers are checked, and in
+reading ArrayRecord's own hashes, which cover what is in a shard, but not that it is the right one.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Collection, Iterable
+from concurrent import futures
+
+import tensorflow_datasets as tfds
+from array_record.python import array_record_module
+from etils import epath
+
+from amr_jax.errors import BadFile, UserError
+
+CHECKSUMS_FILE = "checksums.json"
+INFO_FILE = "dataset_info.json"
+
+# `left_out.json` of `tfds build` is for the reader.
+_NO_RECORDS = (CHECKSUMS_FILE, "left_out.json")
+
+_THREADS = 8  # on disks and object storage, some at a time are faster than one
+_BLOCK = 1 << 22
+
+
+def write(folder: os.PathLike | str) -> None:
+    """Writes `checksums.json` for all files that stand in a folder of records."""
+    folder = epath.Path(folder)
+    names = sorted(
+        path.name for path in folder.iterdir() if not path.is_dir() and path.name not in _NO_RECORDS
+    )
+    rows = {
+        name: {"bytes": size, "crc32": crc32}
+        for name, (size, crc32) in zip(names, _measured(folder, names), strict=True)
+    }
+    (folder / CHECKSUMS_FILE).write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def read(folder: epath.Path) -> dict[str, dict] | None:
+    """{file: {'bytes', 'crc32'}}; None where the records are older than checksums.
+
+    Raises:
+      BadFile: damaged.
+    """
+    path = folder / CHECKSUMS_FILE
+    if not path.exists():
+        return None
+    text = path.read_bytes().decode(errors="replace")
+    try:
+        rows = json.loads(text)
+        return {name: {key: row[key] for key in ("bytes", "crc32")} for name, row in rows.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadFile(
+            path,
+            repr(text[:80]),
+            "names of files with their bytes and crc32",
+            hint="Copy it again, or remove it: then the records cannot be verified.",
+        ) from error
+
+
+def faults(
+    folder: epath.Path, of: Collection[str] | None = None, contents_of: Collection[str] = ()
+) -> list[str]:
+    """One line for each file that is not as it was written; [] where there are no checksums.
+
+    Args:
+      folder: of one version of records.
+      of: the files to look at, default all.
+      contents_of: those of which not only the size, but the content is checked.
+    """
+    rows = read(folder) or {}
+    wanted = [name for name in rows if of is None or name in of]
+    found = [name for name in wanted if (folder / name).exists()]
+    lines = [f"{folder / name}: is missing" for name in wanted if name not in found]
+    right_size = []
+    for name in found:
+        size, expected = (folder / name).stat().length, rows[name]["bytes"]
+        if size == expected:
+            right_size.append(name)
+        else:
+            lines.append(f"{folder / name}: found {size:,} bytes; expected {expected:,}")
+    names = [name for name in right_size if name in contents_of]
+    for name, (_, crc32) in zip(names, _measured(folder, names), strict=True):
+        if crc32 != rows[name]["crc32"]:
+            expected = rows[name]["crc32"]
+            lines.append(f"{folder / name}: found other bytes (crc32 {crc32}; expected {expected})")
+    return lines
+
+
+def wrong_counts(builder: tfds.core.DatasetBuilder, splits: Iterable[str]) -> list[str]:
+    """One line for each shard that does not hold as many records as the data set's info says."""
+    lines = []
+    for split in splits:
+        info = builder.info.splits[split]
+        for path, expected in zip(info.filepaths, info.shard_lengths, strict=True):
+            try:
+                reader = array_record_module.ArrayRecordReader(os.fspath(path))
+                found = reader.num_records()
+                reader.close()
+            except (RuntimeError, ValueError, OSError) as error:
+                lines.append(f"{path}: cannot be opened ({error})")
+                continue
+            if found != expected:
+                lines.append(f"{path}: found {found:,} readable records; expected {expected:,}")
+    return lines
+
+
+def shards(builder: tfds.core.DatasetBuilder, split: str) -> list[str]:
+    """Names of a split's files."""
+    return [epath.Path(path).name for path in builder.info.splits[split].filepaths]
+
+
+def damage(lines: list[str], again: str) -> UserError:
+    """The error that names all damaged files and says how to make them anew."""
+    listed = "\n  ".join(lines[:20])
+    more = f"\n  … and {len(lines) - 20} more" if len(lines) > 20 else ""
+    return UserError(
+        f"{len(lines)} damaged file(s) of records:\n  {listed}{more}\nCopy them again from where "
+        f"they came from, or make them anew: {again}"
+    )
+
+
+def _measured(folder: epath.Path, names: Collection[str]) -> list[tuple[int, str]]:
+    """Size and crc32 of each file."""
+
+    def measure(name: str) -> tuple[int, str]:
+        size, crc32 = 0, 0
+        with (folder / name).open("rb") as file:
+            while block := file.read(_BLOCK):
+                size, crc32 = size + len(block), zlib.crc32(block, crc32)
+        return size, f"{crc32:08x}"
+
+    with futures.ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(measure, names))
