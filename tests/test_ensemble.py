@@ -98,7 +98,7 @@ def test_a_file_of_another_kind(tmp_path):
     one = made(tmp_path / "one", ONE)
     for content in (b"PK not really", b"text"):
         (one / score_file.FILE).write_bytes(content)
-        with pytest.raises(BadFile, match=r"one/scores\.npz: found something else"):
+        with pytest.raises(BadFile, match=r"one/scores\.npz: found a damaged file"):
             score_file.read(one)
     np.savez(one / score_file.FILE, features=ONE)
     with pytest.raises(BadFile, match="found the arrays features; expected arrays names"):

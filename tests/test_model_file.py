@@ -137,7 +137,11 @@ def test_a_description_that_does_not_fit(content, tmp_path, section, key, value,
     [
         ("head/dense/bias", None, r"'head/dense/bias': absent; expected \(3,\) F32"),
         ("head/dense/bias", np.zeros(4, np.float32), r"\(4,\) F32; expected \(3,\) F32"),
-        ("head/dense/bias", np.zeros(3, np.float64), r"\(3,\) F64; expected \(3,\) F32"),
+        (
+            "head/dense/bias",
+            np.zeros(3, np.float64),
+            r"'head/dense/bias': \(3,\) F64; expected F32",
+        ),
         ("decoder/bias", np.zeros(3, np.float32), r"'decoder/bias'.*expected no such tensor"),
     ],
 )

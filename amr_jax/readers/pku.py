@@ -112,6 +112,7 @@ def read_labels(raw: files.RawFile) -> list[Instance]:
             numbers = [float(value) for value in values]
             action, start, end = map(int, numbers[:3])
             whole = [action, start, end] == numbers[:3] and len(values) in (3, 4)
+            whole = whole and "_" not in line  # "1_0" is a number to Python, but to nobody else
         except (ValueError, OverflowError):
             whole = False
         if not whole:

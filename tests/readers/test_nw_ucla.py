@@ -49,11 +49,15 @@ def test_single_frame(tmp_path):
         ({"skeletons": 5}, "no frame", "at least one frame"),
         (
             {"skeletons": [[[0, 0, 0]] * 20, [[0, 0, 0]] * 19]},
-            "(19, 3) in skeletons[1]",
+            "19 joints of 3 numbers in skeletons[1]",
             "20 joint",
         ),
-        ({"skeletons": [[[0, 0]] * 20]}, "(20, 2) in skeletons[0]", "3 numbers"),
-        ({"skeletons": [[[0, 0, "x"]] * 20]}, "not a table of numbers", "20 joints"),
+        ({"skeletons": [[[0, 0]] * 20]}, "20 joints of 2 numbers in skeletons[0]", "3 numbers"),
+        ({"skeletons": [[[0, 0, "x"]] * 20]}, "'x' in skeletons[0]", "20 joints"),
+        ({"skeletons": [[[0, 0, "1.5"]] * 20]}, "'1.5' in skeletons[0]", "20 joints"),
+        ({"skeletons": [[[0, 0, True]] * 20]}, "a bool in skeletons[0]", "20 joints"),
+        ({"skeletons": [[[0, 0, None]] * 20]}, "a NoneType in skeletons[0]", "20 joints"),
+        ({"skeletons": [[0, 0, 0] * 20]}, "no list of joints in skeletons[0]", "20 joints"),
         ({"skeletons": [[[0, float("nan"), 0]] * 20]}, "nan at skeletons[0][0][1]", "finite"),
     ],
 )
@@ -104,9 +108,9 @@ def test_joints_alone_do_not_ask_for_the_name(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"skeletons": ' + "[" * 10**5, "JSON that cannot be read"),
-        ('{"skeletons": ' + "1" * 10**4 + "}", "JSON that cannot be read"),
-        (f'{{"skeletons": [{[[1, 2, 10**400]] * 20}]}}', "not a table of numbers"),
+        ('{"skeletons": ' + "[" * 10**5, "no JSON that can be read"),
+        ('{"skeletons": ' + "1" * 10**4 + "}", "no JSON that can be read"),
+        (f'{{"skeletons": [{[[1, 2, 10**400]] * 20}]}}', "a int in skeletons"),
         (f'{{"skeletons": [{[[1, 2, 1e300]] * 20}]}}', r"1e\+300 at skeletons\[0\]\[0\]\[2\]"),
         ('{"joints": []}', r"the keys \['joints'\]; expected also skeletons"),
     ],
