@@ -103,8 +103,10 @@ def test_a_file_of_another_kind(tmp_path):
     np.savez(one / score_file.FILE, features=ONE)
     with pytest.raises(BadFile, match="found the arrays features; expected arrays names"):
         score_file.read(one)
-    np.savez(one / score_file.FILE, names=NAMES, labels=LABELS, class_names=["x"], pretrained=ONE)
-    with pytest.raises(BadFile, match=r"pretrained of shape \(3, 2\) for 3 names.*1 classes"):
+    np.savez(
+        one / score_file.FILE, names=NAMES, labels=LABELS, class_names=list("xyz"), pretrained=ONE
+    )
+    with pytest.raises(BadFile, match=r"pretrained of shape \(3, 2\).* for 3 names and 3 classes"):
         score_file.read(one)
 
 

@@ -65,7 +65,9 @@ def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) 
             f"(frames, bodies, {expected[0]} joints, {expected[1]} channels {form.channels})",
             hint=f"{form.told_by} say what is expected.",
         )
-    result = values.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # told below, as an error
+        result = values.astype(np.float32)
+        result[..., : num_coordinates(form.channels)] *= np.float32(form.scale)
     wrong = np.argwhere(~np.isfinite(result))
     if wrong.size:
         frame, body, joint, channel = map(int, wrong[0])
@@ -77,7 +79,6 @@ def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) 
         )
     if form.channels == "xyc":
         _check_confidence(result[..., 2], form, path)
-    result[..., : num_coordinates(form.channels)] *= np.float32(form.scale)
     told = result[..., 2:] if form.channels == "xyc" else result
     here = told.any(axis=(0, 2, 3))
     if not here.any():

@@ -139,7 +139,7 @@ def _listed(path: str, suffix: str) -> list[RawFile]:
                 raise _damaged_member(RawFile(path, info.filename), error) from error
             except MEMBER_ERRORS:  # encrypted, or packed in a way unknown here: nobody reads it
                 continue
-    return [RawFile(path, m.filename) for m in archive.infolist() if not m.is_dir()]
+    return [RawFile(path, name) for name in archive.namelist() if name and not name.endswith("/")]
 
 
 def _damaged_member(raw: RawFile, error: Exception) -> BadFile:
@@ -254,8 +254,7 @@ def check_list(archive: zipfile.ZipFile, path: object) -> None:
     Raises:
       BadFile: it does.
     """
-    members = [info for info in archive.infolist() if not info.is_dir()]
-    counts = collections.Counter(info.filename for info in members)
+    counts = collections.Counter(name for name in archive.namelist() if not name.endswith("/"))
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise BadFile(path, f"several members called {twice[0]!r}", "every member once")

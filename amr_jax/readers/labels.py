@@ -8,6 +8,7 @@ from amr_jax.errors import BadFile, UserError
 
 LABELS_FILE, CLASSES_FILE = "labels.csv", "classes.txt"
 _COLUMNS = ("name", "label", "split", "subject")
+_MAX_BYTES = 2**24  # of either file; a row of ten bytes costs some hundred in memory
 _NUMBER = re.compile("[0-9]+")
 
 
@@ -170,6 +171,6 @@ def choose_splits(found: list[str], train: str, test: str) -> tuple[str, str]:
 
 def _text(raw) -> str:
     try:
-        return raw.read().decode("utf-8-sig")
+        return raw.read(_MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadFile(raw, "bytes that are not text", "text in UTF-8") from error

@@ -46,7 +46,7 @@ def read(raw: files.RawFile) -> tuple[np.ndarray, np.ndarray | None]:
         confidence = None if confidence is None else confidence[:, None]
     if array.ndim != 4 or 0 in array.shape:
         raise BadFile(raw, f"an array of shape {array.shape}", _EXPECTED)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # told below, as an error
         joints = array.astype(np.float32)
     wrong = np.argwhere(~np.isfinite(joints))
     if wrong.size:

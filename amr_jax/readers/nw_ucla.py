@@ -15,6 +15,8 @@ from amr_jax.readers import json_text
 PATTERN = r"a\d\d_s\d\d_e\d\d_v\d\d\.json"
 ACTION_CODES = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)  # in the order of the labels 1..10
 NUM_JOINTS = 20
+# Of a file: the longest of the set has 250 kB, and an empty list costs 20 times its text in memory.
+_MAX_BYTES = 2**24
 _LARGEST = float(np.finfo(np.float32).max)
 
 _NAME = re.compile(r"a(?P<action>\d\d)_s(?P<subject>\d\d)_e(?P<replication>\d\d)_v(?P<camera>\d\d)")
@@ -44,7 +46,7 @@ def read(raw) -> dict:
     """Reads one sequence.
 
     Args:
-      raw: a `files.RawFile` (anything with `name`, `read()` and a path as its `str`).
+      raw: a `files.RawFile` (anything with `name`, `read(max_bytes)` and a path as its `str`).
 
     Returns:
       joints (T, 1, 20, 3) float32 in metres as captured, T >= 1; name (without suffix); label 0..9;
@@ -82,7 +84,7 @@ def read_joints(raw) -> np.ndarray:
 
 
 def _load(raw, keys: tuple[str, ...] = ("file_name", "skeletons", "label")) -> dict:
-    content = json_text.load(raw.read(), raw, "one JSON object")
+    content = json_text.load(raw.read(_MAX_BYTES), raw, "one JSON object")
     missing = [key for key in keys if key not in content]
     if missing:
         raise BadFile(raw, f"the keys {sorted(content)}", f"also {', '.join(missing)}")

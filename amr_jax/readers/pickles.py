@@ -21,8 +21,10 @@ import numpy as np
 
 from amr_jax.errors import BadFile
 
-# Far more than the largest exchange file has; each may cost some hundred bytes of memory.
-MAX_INSTRUCTIONS = 50_000_000
+# Each may cost some hundred bytes of memory. In exchange files they are few, and arrays are large;
+# a file may have this many, or one in so many of its bytes.
+MAX_INSTRUCTIONS = 2_000_000
+_BYTES_PER_INSTRUCTION = 8
 
 _PROTOCOL = b"\x80"  # the first instruction, since protocol 2
 _EXPECTED = "plain data and numpy arrays"
@@ -81,10 +83,11 @@ def load(data: bytes, path: object) -> object:
             "pickle.dump(content, file, protocol=4).",
         )
     machine, stream = _Machine(), io.BytesIO(data)
+    most = max(MAX_INSTRUCTIONS, len(data) // _BYTES_PER_INSTRUCTION)
     try:
         for number, (opcode, arg, _) in enumerate(pickletools.genops(stream)):
-            if number >= MAX_INSTRUCTIONS:
-                raise _Refused(f"more than {MAX_INSTRUCTIONS:,} instructions")
+            if number >= most:
+                raise _Refused(f"more than {most:,} instructions")
             instruction = _INSTRUCTIONS.get(opcode.name)
             if instruction is None:
                 raise _Refused(f"the instruction {opcode.name}")
@@ -264,7 +267,10 @@ class _Machine:
         if not all(isinstance(key, (str, int, float)) for key in items[::2]):
             # Others would have to be hashed, and a deeply nested one then ends the process.
             raise _Refused("a key that is neither a text nor a number")
-        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if key in self.stack[-1]:  # one of the two values would be lost
+                raise _Refused(f"the key {shown(key)} twice")
+            self.stack[-1][key] = value
 
 
 def _value(machine: _Machine, arg: object) -> None:

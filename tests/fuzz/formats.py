@@ -9,8 +9,9 @@ ones. A value lost, moved, read twice or changed outside of the damage breaks th
 
 - `.skeleton`: x, y, z of every joint, of every body in its place in the file (`Recording` has them
   by body; the ids in the text say which comes when); and the file's two actors must be sound.
-- PKU text: the numbers; of labels, the three numbers of a line. A text that ends early at a line's
-  end is a valid, shorter one: nothing in the format tells. The labels then point out of it.
+- PKU text: the numbers. A text that ends early at a line's end is a valid, shorter one: nothing in
+  the format tells. The labels then point out of it. Of labels, lines as a whole: the fourth number
+  may be absent, so that what is left of a damaged line may say something else.
 - NW-UCLA: the numbers under 'skeletons'. Layout file: all of its texts, in the order of the keys.
 - `.npy`: the bytes of the numbers, in the order of the memory. A header that is another valid one
   (another shape, dtype or order for as many bytes) makes other numbers of them: nothing tells.
@@ -170,7 +171,7 @@ def _read_pku_labels(path: Path) -> list[int]:
 
 
 def _label_spans(data: bytes) -> Spans:
-    return [span for i, span in enumerate(_tokens(data, rb"[^\s,]+")) if i % 4 < 3]
+    return [line for line in _tokens(data, rb"[^\n]+") for _ in range(3)]
 
 
 def _nw_ucla_originals() -> list[bytes]:

@@ -65,6 +65,8 @@ class Judge:
         begin = time.process_time()
         try:
             with _watched(), warnings.catch_warnings(action="error"):
+                # Python's own, of an escape in a text that is refused in any case.
+                warnings.simplefilter("ignore", DeprecationWarning)
                 found = self.format.read(self.path)
         except UserError as error:
             self.tally.refused += 1
