@@ -85,9 +85,14 @@ class Format:
     weight: float = 1.0
 
 
+def places(pattern: bytes, data: bytes, start: int = 0) -> Spans:
+    """Where a pattern is."""
+    return [match.span() for match in re.compile(pattern).finditer(data, start)]
+
+
 def _tokens(data: bytes, pattern: bytes = rb"\S+", start: int = 0) -> Spans:
-    matches = re.compile(pattern).finditer(data, start)
-    return [(m.start() - 1, m.end() + 1) for m in matches]
+    """Where values are that what stands beside them ends: with a byte on either side."""
+    return [(a - 1, b + 1) for a, b in places(pattern, data, start)]
 
 
 def _sound(joints: np.ndarray, num_joints: int, channels: int = 3) -> None:

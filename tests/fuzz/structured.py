@@ -35,6 +35,11 @@ def _dump(node: object) -> str:
     return json.dumps(node)
 
 
+def json_pairs(data: bytes) -> list:
+    """A JSON text with lists of pairs for its objects."""
+    return json.loads(data, object_pairs_hook=_Pairs)
+
+
 def _containers(node: object) -> list:
     """All lists and objects, the outer ones first."""
     children = [value for _, value in node] if isinstance(node, _Pairs) else node
@@ -47,7 +52,7 @@ def _containers(node: object) -> list:
 
 def json_value(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
     """One value: another kind, twice, gone, renamed, or under the key of another."""
-    return _changed(rng, json.loads(data, object_pairs_hook=_Pairs)).encode(), "rest"
+    return _changed(rng, json_pairs(data)).encode(), "rest"
 
 
 def _changed(rng: np.random.Generator, tree: list) -> str:
