@@ -31,7 +31,8 @@ def read_labels(raw) -> dict[str, dict[str, str]]:
         _check_columns(reader.fieldnames, raw)
         return _table(reader, raw)
     except csv.Error as error:
-        raise BadFile(raw, f"no CSV ({error})", "cells with commas", reader.line_num) from error
+        line = reader.line_num + 1  # where the row begins that cannot be read
+        raise BadFile(raw, f"no CSV ({error})", "cells with commas", line) from error
 
 
 def _check_columns(found: list[str], raw) -> None:

@@ -123,7 +123,10 @@ def _what_is_odd(frame: object) -> str:
     sizes = {len(joint) for joint in frame}
     if len(frame) != NUM_JOINTS or sizes != {3}:
         return f"{len(frame)} joints of {', '.join(map(str, sorted(sizes)[:8])) or 'no'} numbers"
-    for number in (number for joint in frame for number in joint):
+    numbers = [number for joint in frame for number in joint]
+    if {type(number) for number in numbers} == {float}:
+        return ""
+    for number in numbers:
         if type(number) is not float and (type(number) is not int or abs(number) > _LARGEST):
             return f"{str(number)[:40]!r}" if type(number) is str else f"a {type(number).__name__}"
     return ""

@@ -24,7 +24,7 @@ from amr_jax.errors import BadFile
 # Each may cost some hundred bytes of memory. In exchange files they are few, and arrays are large;
 # a file may have this many, or one in so many of its bytes.
 MAX_INSTRUCTIONS = 2_000_000
-_BYTES_PER_INSTRUCTION = 8
+_BYTES_PER_INSTRUCTION = 16
 
 _PROTOCOL = b"\x80"  # the first instruction, since protocol 2
 _EXPECTED = "plain data and numpy arrays"

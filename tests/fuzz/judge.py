@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import signal
 import time
 import warnings
@@ -62,6 +63,7 @@ class Judge:
         """Reads a mutant; `Fault` says what it did wrong."""
         mutant = self.mutant(number)
         self.path.write_bytes(mutant.data)
+        os.utime(self.path, ns=(number, number))  # an open archive is known by it
         begin = time.process_time()
         try:
             with _watched(), warnings.catch_warnings(action="error"):

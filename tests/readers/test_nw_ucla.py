@@ -87,6 +87,22 @@ def test_refuses_what_is_no_json_object(tmp_path, content, line):
     assert caught.value.line == line
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"label": 7, "skeletons": [], "skeletons": []}', "the key 'skeletons' twice"),
+        ('{"file_name": "a08_s02_e01_v03", "skeletons": 1, "label": true}', "label True"),
+        ('{"a": ' + "[]," * 2**23 + "}", "more than 16,777,216 bytes"),
+    ],
+)
+def test_what_the_parser_lets_pass(tmp_path, text, found):
+    path = tmp_path / "a08_s02_e01_v03.json"
+    path.write_text(text)
+    with pytest.raises(BadFile) as caught:
+        nw_ucla.read(files.RawFile(str(path)))
+    assert caught.value.found == found
+
+
 def test_the_real_set(shared_data):
     raw = files.find(shared_data, ".json", what="NW-UCLA")
     examples = [nw_ucla.read(file) for file in raw]
