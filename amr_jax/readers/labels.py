@@ -9,6 +9,7 @@ from amr_jax.errors import BadFile, UserError
 LABELS_FILE, CLASSES_FILE = "labels.csv", "classes.txt"
 _COLUMNS = ("name", "label", "split", "subject")
 _MAX_BYTES = 2**24  # of either file; a row of ten bytes costs some hundred in memory
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")  # but tab, CR, LF
 _NUMBER = re.compile("[0-9]+")
 
 
@@ -172,6 +173,11 @@ def choose_splits(found: list[str], train: str, test: str) -> tuple[str, str]:
 
 def _text(raw) -> str:
     try:
-        return raw.read(_MAX_BYTES).decode("utf-8-sig")
+        text = raw.read(_MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadFile(raw, "bytes that are not text", "text in UTF-8") from error
+    odd = _CONTROL.search(text)
+    if odd:  # as of UTF-16, or of a line end that is one to Python alone
+        line = text.count("\n", 0, odd.start()) + 1
+        raise BadFile(raw, f"the character {odd[0]!a}", "lines of text in UTF-8", line)
+    return text

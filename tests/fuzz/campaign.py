@@ -1,11 +1,11 @@
 r"""Mutation fuzzing of every format that is read: thousands of damaged files of each.
 
-  python tests/fuzz/campaign.py [--mutants=10000] [--seed=0] [--format=NAME …] [--only=NUMBER]
+  python tests/fuzz/campaign.py [--mutants=10000] [--seed=0] [--format NAME …] [--only=NUMBER]
 
-Each must end in a named error or in data equal to the untouched rest (`formats` says what that is),
-within two seconds of processor time and a GiB of memory more than the reader's own. Prints a table;
-exits 1 where a mutant did not, with what reproduces it, and leaves the mutant in a file. Two cores
-take about MINUTES minutes for 10,000 mutants of each. Every format has a process of its own.
+Each must end in a named error or in data equal to the untouched rest (`formats.py` says what that
+is), within two seconds of processor time and a GiB of memory. Prints a table; exits 1 where one did
+not, with the options that make this mutant again, and leaves it in a file. 10,000 mutants of each
+format take MINUTES. Every format has a process of its own.
 """
 
 import argparse
@@ -22,8 +22,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # started as a script
 
 NAMES = (
-    "ntu", "pku", "pku_labels", "nw_ucla", "zip", "npy", "npz", "pickle", "layout", "labels",
-    "model", "scores", "weights",
+    "ntu", "pku", "pku_labels", "pku_split", "nw_ucla", "zip", "npy", "npz", "pickle", "layout",
+    "labels", "classes", "model", "scores", "weights",
 )  # fmt: skip
 _OF_MODELS = NAMES[-3:]
 _MEMORY = 2**30  # bytes that reading a mutant may take
@@ -31,17 +31,24 @@ _HUNG = 60  # seconds without a step; what no signal of Python's ends
 _MOST_FAULTS = 20  # of one format, then it is left
 
 
+def _formats(models: bool) -> dict:
+    """The formats by name; those of models need JAX, which is not imported for the others."""
+    from tests.fuzz import exchange_formats, raw_formats
+
+    if not models:
+        return raw_formats.FORMATS | exchange_formats.FORMATS
+    from tests.fuzz import model_formats
+
+    return model_formats.FORMATS
+
+
 def _run(name: str, seed: int, numbers: range, at, results) -> None:
     """In a process of its own: reads the mutants, puts (faults, tally, memory) into `results`."""
     from tests.fuzz.judge import Fault, Judge
 
-    if name in _OF_MODELS:
-        from tests.fuzz.model_formats import FORMATS
-    else:
-        from tests.fuzz.formats import FORMATS
-    faults = []
+    faults, fuzzed = [], _formats(models=name in _OF_MODELS)[name]
     with tempfile.TemporaryDirectory() as folder:
-        judge = Judge(FORMATS[name], seed, Path(folder))
+        judge = Judge(fuzzed, seed, Path(folder))
         before = _bound_memory()
         for number in numbers:
             at.value = number
@@ -80,10 +87,9 @@ def _try(name: str, seed: int, numbers: range) -> tuple[list, object, int]:
 
 
 def _write_mutant(name: str, seed: int, number: int) -> Path:
-    from tests.fuzz import formats, model_formats
     from tests.fuzz.judge import Judge
 
-    fuzzed = (formats.FORMATS | model_formats.FORMATS)[name]
+    fuzzed = _formats(models=name in _OF_MODELS)[name]
     with tempfile.TemporaryDirectory() as folder:
         mutant = Judge(fuzzed, seed, Path(folder)).mutant(number)
     path = Path(tempfile.gettempdir()) / f"mutant_{name}_{seed}_{number}_{mutant.how}_{fuzzed.file}"

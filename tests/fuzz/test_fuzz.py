@@ -8,10 +8,19 @@ import numpy as np
 import pytest
 
 from amr_jax.errors import BadFile
-from tests.fuzz import campaign, formats, judge, model_formats, mutations, structured
+from tests.fuzz import (
+    campaign,
+    exchange_formats,
+    formats,
+    judge,
+    model_formats,
+    mutations,
+    raw_formats,
+    structured,
+)
 
-FORMATS = formats.FORMATS | model_formats.FORMATS
-MUTANTS = {"model": 40, "weights": 80}  # slower ones: of the others 200
+FORMATS = raw_formats.FORMATS | exchange_formats.FORMATS | model_formats.FORMATS
+MUTANTS = {"model": 25, "weights": 60}  # slower ones: of the others 150
 
 
 def test_the_campaign_reads_every_format():
@@ -21,17 +30,18 @@ def test_the_campaign_reads_every_format():
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_mutant_is_refused_by_name_or_read_but_for_its_damage(name, tmp_path):
     judging = judge.Judge(FORMATS[name], 2, tmp_path)
-    for number in range(MUTANTS.get(name, 200)):
+    for number in range(MUTANTS.get(name, 150)):
         judging.try_one(number)
     assert judging.tally.refused > 0
     assert judging.tally.read > 0
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_values_stand_where_the_table_says(name, tmp_path):
+@pytest.mark.parametrize("name", [name for name, of in FORMATS.items() if of.spans])
+def test_every_value_has_a_place(name, tmp_path):
     judging = judge.Judge(FORMATS[name], 0, tmp_path)
-    for spans, values in zip(judging.spans, judging.expected, strict=True):
+    for data, spans, values in zip(judging.originals, judging.spans, judging.expected, strict=True):
         assert not spans or len(spans) == len(values)
+        assert all(-1 <= start < end <= len(data) + 1 for start, end in spans)
 
 
 def test_a_mutant_is_made_of_seed_and_number_alone(tmp_path):
