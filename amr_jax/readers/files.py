@@ -127,12 +127,12 @@ def find(
 def _listed(path: str, suffix: str) -> list[RawFile]:
     """The members of an archive. Its list of them stands apart from them, and may be damaged.
 
-    A member that is read is held against the list then. One whose name ends in another way than
-    those that are wanted is here, lest a sequence goes missing for a wrong letter.
+    A member is held against the list when it is read. Those that perhaps nobody will read, going by
+    their names, are here, lest a sequence goes missing for a wrong letter.
     """
     archive = _archive(path, os.getpid(), _changed(path))
     for info in archive.infolist():
-        if not info.filename.lower().endswith(suffix.lower()):
+        if not suffix or not info.filename.lower().endswith(suffix.lower()):
             try:
                 archive.open(info).close()
             except zipfile.BadZipFile as error:

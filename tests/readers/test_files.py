@@ -212,3 +212,14 @@ def test_a_wrong_letter_in_the_list_of_members_loses_none(tmp_path, name):
 def test_a_member_without_a_name(tmp_path):
     path = pack(tmp_path / "set.zip", {"a.skeleton": b"a", zipfile.ZipInfo(""): b"b"})
     assert [raw.name for raw in find(path)] == ["a.skeleton"]
+
+
+def test_no_letter_is_wrong_where_every_file_is_asked_for(tmp_path):
+    path = pack(tmp_path / "set.zip", {"a.npz": b"a", "labels.csv": b"name,label\na,wave\n"})
+    assert len(files.find(path, "", WHAT)) == 2
+    data = path.read_bytes()
+    at = data.rindex(b"labels.csv")
+    path.write_bytes(data[:at] + b"k" + data[at + 1 :])
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(BadFile, match=r"set\.zip!kabels\.csv: found a damaged member"):
+        files.find(path, "", WHAT)
