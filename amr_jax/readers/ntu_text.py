@@ -22,7 +22,7 @@ _JOINT_VALUES = 12  # x y z, depth x y, colour x y, orientation w x y z, trackin
 _BODY_LINES = 2 + NUM_JOINTS
 
 _MAX_FRAMES = 2**20  # ten hours
-_LARGE = 2**23  # bytes, more than any file of the data sets
+_MANY_BYTES = 2**23  # more than any file of the data sets
 _MAX_LINE = 2**12  # bytes; twelve values have some 150
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -69,7 +69,7 @@ def _parse_fast(data: bytes, path: str) -> Recording | None:
     """The recording, or None where the text has anything unusual about it, wrong or not."""
     # A margin in front for `decimals`, whose last line break also opens the first line.
     text = b"\n" * decimals.WINDOW + data.rstrip() + b"\n"
-    if len(text) > _LARGE and text.count(b"\n") + text.count(b" ") > len(text) // 4:
+    if len(text) > _MANY_BYTES and text.count(b"\n") + text.count(b" ") > len(text) // 4:
         return None  # values of next to no digits, for each of which some arrays have a number
     if text.translate(None, b"0123456789.-eE \r\n"):
         return None

@@ -128,5 +128,6 @@ def _what_is_odd(frame: object) -> str:
         return ""
     for number in numbers:
         if type(number) is not float and (type(number) is not int or abs(number) > _LARGEST):
-            return f"{str(number)[:40]!r}" if type(number) is str else f"a {type(number).__name__}"
+            shown = type(number) in (int, str)
+            return f"{number!r:.40}" if shown else f"a {type(number).__name__}"
     return ""

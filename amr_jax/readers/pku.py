@@ -68,7 +68,7 @@ def read_video(raw: files.RawFile) -> np.ndarray:
     data = raw.read()
     if not data.strip():
         raise BadFile(raw, "an empty file", f"{_NUMBERS_PER_LINE} numbers a line")
-    _check_first_lines(raw, data)
+    _check_lines(raw, data)
     try:
         numbers = np.loadtxt(io.BytesIO(data), comments=None, ndmin=2)
     except ValueError as error:
@@ -80,16 +80,15 @@ def read_video(raw: files.RawFile) -> np.ndarray:
     return numbers.reshape(-1, NUM_BODIES, NUM_JOINTS, 3)
 
 
-def _check_first_lines(raw: files.RawFile, data: bytes) -> None:
+def _check_lines(raw: files.RawFile, data: bytes) -> None:
     """Refuses at once what is no such text at all: to take it apart would need much memory."""
-    too_long = re.search(rb"[^\n]{%d}" % _MAX_LINE, data)
-    if too_long:
-        number = data.count(b"\n", 0, too_long.start()) + 1
-        found = f"a line of more than {_MAX_LINE:,} bytes"
-        raise BadFile(raw, found, f"{_NUMBERS_PER_LINE} numbers", number)
     first = next(line for line in io.BytesIO(data) if line.strip())
-    if len(first.split()) != _NUMBERS_PER_LINE:
+    if len(first) <= _MAX_LINE and len(first.split()) != _NUMBERS_PER_LINE:
         raise _bad_line(raw, data)
+    for number, line in enumerate(io.BytesIO(data), start=1):
+        if len(line) > _MAX_LINE:
+            found = f"a line of {len(line):,} bytes"
+            raise BadFile(raw, found, f"{_NUMBERS_PER_LINE} numbers", number)
 
 
 def _bad_line(raw: files.RawFile, data: bytes) -> BadFile:

@@ -49,7 +49,7 @@ def test_a_frame_is_body_one_then_body_two(tmp_path):
         ("1 " * 149 + "1e39", "'1e39'"),  # not finite in float32
         ("1 " * 149 + "x", "'x'"),
         ("1," * 149 + "1", "1 values"),
-        ("1" * 20_000, "a line of more than 16,384 bytes"),
+        ("1" * 20_000, "a line of 20,001 bytes"),
     ],
 )
 def test_bad_video_names_the_line(tmp_path, line, found):
@@ -71,7 +71,7 @@ def test_what_is_no_such_text_at_all_is_refused_at_once(tmp_path):
     """NumPy would take all of it apart first."""
     for text in ("1\n" * 2_000_000, "00 " * 2_000_000):
         begin = time.process_time()
-        with pytest.raises(BadFile, match=r"line 1: found (1 values|a line of more)"):
+        with pytest.raises(BadFile, match=r"line 1: found (1 values|a line of 6,000,000)"):
             pku.read_video(raw_file(tmp_path, text))
         assert time.process_time() - begin < 1
 
