@@ -62,6 +62,9 @@ class Judge:
     def try_one(self, number: int) -> None:
         """Reads a mutant; `Fault` says what it did wrong."""
         mutant = self.mutant(number)
+        self.path.unlink(
+            missing_ok=True
+        )  # disks take their time over a file that is cut to nothing
         self.path.write_bytes(mutant.data)
         os.utime(self.path, ns=(number, number))  # an open archive is known by it
         begin = time.process_time()
