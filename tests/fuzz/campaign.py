@@ -4,9 +4,9 @@ r"""Mutation fuzzing of every format that is read: thousands of damaged files of
 
 Each must end in a named error or in data equal to the untouched rest (`formats.py` says what that
 is), within two seconds of processor time and a GiB of memory. Prints a table; exits 1 where one did
-not, with the options that make this mutant again, and leaves it in a file. 10,000 mutants of each
-the reading takes two minutes of processor time, nearly all of it for models. Every format has a
-process of its own.
+not, with the options that make this mutant again, and leaves it in a file. Of 10,000 mutants of
+each format the reading takes two minutes of processor time, nearly all of it for models. Every
+format has a process of its own.
 """
 
 import argparse
