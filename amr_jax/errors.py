@@ -1,5 +1,7 @@
 """What is meant for the reader of a terminal, not for a debugger: two errors and a notice."""
 
+_LONGEST = 600  # characters of each half of a message: a file's content may be quoted in it
+
 
 class UserError(ValueError):
     """A wrong folder, setting or combination of settings.
@@ -14,8 +16,8 @@ class BadFile(UserError):
 
     Args:
       path: the file, or `archive.zip!member`.
-      found: what stands there.
-      expected: what the format asks for at that place.
+      found: what stands there; cut where it is long, and without control characters.
+      expected: what the format asks for at that place; treated alike.
       line: 1-based line of the file, where the place is known.
       hint: what to do about it, where there is more to say than "fetch it again".
     """
@@ -28,10 +30,10 @@ class BadFile(UserError):
         line: int | None = None,
         hint: str | None = None,
     ):
-        self.path, self.found, self.expected = str(path), found, expected
+        self.path, self.found, self.expected = str(path), _printable(found), _printable(expected)
         self.line, self.hint = line, hint
         place = self.path if line is None else f"{self.path}, line {line}"
-        message = f"{place}: found {found}; expected {expected}."
+        message = f"{place}: found {self.found}; expected {self.expected}."
         super().__init__(f"{message} {hint}" if hint else message)
 
     def __reduce__(self):
@@ -41,3 +43,9 @@ class BadFile(UserError):
 
 class Preempted(Exception):
     """A run was told to end, and has saved; commands exit with status 75 (`amr_jax.command`)."""
+
+
+def _printable(text: str) -> str:
+    """The text as a terminal can show it, whatever file it is quoted from."""
+    short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in short)

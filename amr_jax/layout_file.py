@@ -12,15 +12,16 @@
 """
 
 import collections
-import json
 import os
 from pathlib import Path
 
 from amr_jax.errors import BadFile, UserError
+from amr_jax.readers import json_text
 from amr_jax.skeleton import LAYOUTS, Layout
 
 _NEEDED = ("name", "joints", "bones")
 _OPTIONAL = ("left_right", "parts", "centre")
+_MAX_BYTES = 2**20  # of a file; one of a hundred joints has ten thousand
 
 
 def find(layout: str) -> Layout:
@@ -46,17 +47,13 @@ def read(path: str | os.PathLike) -> Layout:
     """The layout in a file; `BadFile` names what is wrong with it."""
     path = Path(path).expanduser()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise BadFile(path, f"nothing readable ({error.strerror})", "a layout in JSON") from error
-    except json.JSONDecodeError as error:
-        raise BadFile(path, f"no JSON ({error.msg})", "a layout in JSON", error.lineno) from error
-    except UnicodeDecodeError as error:
-        raise BadFile(path, "bytes that are not text", "a layout in JSON, UTF-8") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; deep nesting
-        reason = str(error) or type(error).__name__
-        raise BadFile(path, f"no JSON ({reason})", "a layout in JSON") from error
-    return from_json(content, path)
+    if len(data) > _MAX_BYTES:
+        raise BadFile(path, f"more than {_MAX_BYTES:,} bytes", "a layout in JSON")
+    return from_json(json_text.load(data, path, "a layout in JSON"), path)
 
 
 def to_json(layout: Layout) -> str | dict:
@@ -133,7 +130,7 @@ def _check_keys(content: object, path: object) -> None:
     unknown = sorted(set(content) - {*_NEEDED, *_OPTIONAL})
     if unknown:
         raise BadFile(path, f"the key {unknown[0]!r}", f"only {', '.join(_NEEDED + _OPTIONAL)}")
-    if not isinstance(content["name"], str) or not content["name"]:
+    if not _is_name(content["name"]):
         raise BadFile(path, f"the name {content['name']!r}", "a text")
     if content["name"] in LAYOUTS:
         raise BadFile(path, f"the name {content['name']!r}", "one that no built-in layout has")
@@ -147,11 +144,18 @@ def _list(value: object, key: str, path: object) -> list:
 
 def _names(value: object, key: str, path: object) -> tuple[str, ...]:
     """A list of names, or one name; none where the key is absent."""
-    names = _list([value] if isinstance(value, str) else value or [], key, path)
-    for name in names:
-        if not isinstance(name, str) or not name:
+    names = [value] if isinstance(value, str) else [] if value is None else value
+    for name in _list(names, key, path):
+        if not _is_name(name):
             raise BadFile(path, f"{name!r} in {key!r}", "names")
     return tuple(names)
+
+
+def _is_name(value: object) -> bool:
+    """Whether it is a text, and one that can be printed: JSON may hold half a character."""
+    if not isinstance(value, str) or not value:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _refuse_twice(names: tuple[str, ...] | list[str], what: str, path: object) -> None:
@@ -164,12 +168,15 @@ def _root(joints: tuple[str, ...], bones: tuple[tuple[int, int], ...], path: obj
     """The one joint without a parent, from which bones lead to all others."""
     _refuse_twice([joints[child] for child, _ in bones], "in 'bones', as a child,", path)
     parent = dict(bones)
+    leads_to_a_root: set[int] = set()  # whoever comes by such a joint need not go on
     for start in parent:
-        joint, steps = start, 0
-        while joint in parent:
-            joint, steps = parent[joint], steps + 1
-            if steps > len(bones):
+        way, joint = {start}, start
+        while joint in parent and joint not in leads_to_a_root:
+            joint = parent[joint]
+            if joint in way:
                 raise BadFile(path, f"a cycle of bones through {joints[start]!r}", "a tree")
+            way.add(joint)
+        leads_to_a_root |= way
     roots = [name for joint, name in enumerate(joints) if joint not in parent]
     if len(roots) > 1:
         raise BadFile(
@@ -189,9 +196,13 @@ def _parts(value: object, joints: tuple[str, ...], where, path) -> dict[str, tup
         part: tuple(where(name, "parts") for name in _names(names, "parts", path))
         for part, names in value.items()
     }
+    for part in parts:
+        if not _is_name(part):
+            raise BadFile(path, f"the part {part!r}", "a name for each")
     members = [joints[joint] for indices in parts.values() for joint in indices]
     _refuse_twice(members, "in 'parts', the joint", path)
-    missing = [joint for joint in joints if joint not in members]
+    there = set(members)
+    missing = [joint for joint in joints if joint not in there]
     if missing:
         raise BadFile(path, f"no part with {', '.join(missing)}", "every joint in one part")
     return parts

@@ -39,6 +39,7 @@ VERSION = 1
 
 _KEY = "amr_jax"  # of the JSON text in the header
 _STATISTICS = "batch_stats"
+_DTYPE = "F32"  # of every tensor, as safetensors calls it
 _MAX_HEADER = 2**22  # bytes; a model of a hundred blocks has a hundredth of it
 # What memory is set aside for when the model runs, and no array of the file shows.
 _MAX_SIZE = 2**20  # of anything that the encoder's settings count
@@ -71,13 +72,16 @@ def read(path: os.PathLike | str) -> Model:
     try:
         with safetensors.safe_open(path, "np") as file:
             text = _text(path, file.metadata() or {})
-            model = _model(path, text, number_of_tensors=len(file.keys()))
-            _check_tensors(path, file, model)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            found = _shapes(file)
+            tensors = _tensors(path, file, found)
     except (safetensors.SafetensorError, OSError) as error:
         raise _damaged(path, str(error)) from error
+    # Before anything is made of it: what was damaged on its way is to be called so.
     if text.pop("digest", None) != _digest(text, tensors):
         raise _damaged(path, "its content is not that which was written")
+    model = _model(path, text, number_of_tensors=len(tensors))
+    _check_tensors(path, found, model)
+    _check_finite(path, tensors)
     return dataclasses.replace(model, variables=_tree(tensors))
 
 
@@ -108,6 +112,7 @@ def _text(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         raise BadFile(path, found, f"a {NAME} of `amr_jax.evaluate` or `amr_jax.export`")
     try:
         text = json.loads(metadata[_KEY])
+        json.dumps(text, ensure_ascii=False).encode()  # JSON may hold half a character
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"no JSON under {_KEY!r} in its header") from error
     version = text.get("version") if isinstance(text, dict) else None
@@ -163,7 +168,7 @@ def _model(path: Path, text: Mapping[str, Any], number_of_tensors: int) -> Model
             provenance=dict(text["provenance"]),
         )
         _check(model)
-    except (KeyError, TypeError, ValueError) as error:  # UserError is one
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # UserError is one
         raise BadFile(
             path, f"a description that does not fit ({error})", "one that the format allows"
         ) from error
@@ -190,6 +195,7 @@ def _check(model: Model) -> None:
         or (size.centre != () and all(type(n) is int and 0 <= n < num_joints for n in centre)),
         f"test_fraction {size.test_fraction!r}": 0 < size.test_fraction <= 1,
         f"stream {size.stream!r}": size.stream in STREAMS,
+        f"scale {size.scale!r}": 0 < size.scale < math.inf,
         f"bodies {model.bodies!r}": model.bodies in heads.POOLINGS,
         f"class names {model.class_names}": len(model.class_names)
         == (model.head.num_classes if model.head else 0)
@@ -209,13 +215,33 @@ def _encoder(text: Mapping[str, Any], number_of_tensors: int) -> Encoder:
     return encoder
 
 
-def _check_tensors(path: Path, file: safetensors.safe_open, model: Model) -> None:
-    """Names, shapes and dtypes, before any tensor is read."""
-    expected = _expected(path, model)
+def _shapes(file: safetensors.safe_open) -> dict[str, str]:
+    """Shape and dtype of every tensor, in words."""
     found = {}
     for name in file.keys():  # noqa: SIM118
         view = file.get_slice(name)
         found[name] = f"{tuple(view.get_shape())} {view.get_dtype()}"
+    return found
+
+
+def _tensors(path: Path, file: safetensors.safe_open, found: Mapping[str, str]) -> dict[str, Any]:
+    """All of them; together they are as large as the file, not more."""
+    for name, what in found.items():
+        if not what.endswith(_DTYPE):
+            raise BadFile(path, f"tensor {name!r}: {what}", f"{_DTYPE} alone")
+    return {name: file.get_tensor(name) for name in found}
+
+
+def _check_finite(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            found = f"tensor {name!r} with numbers that are not finite"
+            raise BadFile(path, found, "the weights of a model")
+
+
+def _check_tensors(path: Path, found: Mapping[str, str], model: Model) -> None:
+    """Names, shapes and dtypes."""
+    expected = _expected(path, model)
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
             raise BadFile(
@@ -243,7 +269,7 @@ def _expected(path: Path, model: Model) -> dict[str, str]:
         raise BadFile(
             path, f"settings of no model ({type(error).__name__})", "sizes that fit together"
         ) from error
-    return {name: f"{leaf.shape} F32" for name, leaf in _names(tree).items()}
+    return {name: f"{leaf.shape} {_DTYPE}" for name, leaf in _names(tree).items()}
 
 
 def _by_kind(variables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

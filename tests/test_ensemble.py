@@ -98,13 +98,40 @@ def test_a_file_of_another_kind(tmp_path):
     one = made(tmp_path / "one", ONE)
     for content in (b"PK not really", b"text"):
         (one / score_file.FILE).write_bytes(content)
-        with pytest.raises(BadFile, match=r"one/scores\.npz: found something else"):
+        with pytest.raises(BadFile, match=r"one/scores\.npz: found a damaged file"):
+            score_file.read(one)
+    whole = {"names": NAMES, "labels": LABELS, "class_names": ["x", "y"], "p": ONE.astype("f4")}
+    np.savez(one / score_file.FILE, **whole)
+    content = (one / score_file.FILE).read_bytes()
+    assert score_file.read(one).labels.tolist() == LABELS.tolist()
+    for place, value, message in (
+        (content.rindex(b"PK\x01\x02") + 6, 255, "damaged file .zip file version"),
+        (content.rindex(b"PK\x01\x02") + 10, 99, "compression method"),
+        (content.index(b"a\0\0\0b"), ord("c"), "CRC"),
+    ):
+        damaged = content[:place] + bytes([value]) + content[place + 1 :]
+        (one / score_file.FILE).write_bytes(damaged)
+        with pytest.raises(BadFile, match=message):
+            score_file.read(one)
+    for changes, message in (
+        ({"names": ["a", "a", "b"]}, "one of the names twice"),
+        ({"names": [1, 2, 3]}, r"names of shape \(3,\), dtype int64; expected a row of texts"),
+        ({"class_names": "x"}, r"class_names of shape \(\)"),
+        ({"labels": LABELS[:2]}, r"labels of shape \(2,\).*expected 3 of int32"),
+        ({"labels": LABELS - 1}, "labels from -1 to 0; expected 0 to 1"),
+        ({"p": ONE}, r"p of shape \(3, 2\), dtype float64 for 3 names"),
+        ({"p": whole["p"] * np.nan}, "p with numbers that are not finite"),
+    ):
+        np.savez(one / score_file.FILE, **whole | changes)
+        with pytest.raises(BadFile, match=message):
             score_file.read(one)
     np.savez(one / score_file.FILE, features=ONE)
     with pytest.raises(BadFile, match="found the arrays features; expected arrays names"):
         score_file.read(one)
-    np.savez(one / score_file.FILE, names=NAMES, labels=LABELS, class_names=["x"], pretrained=ONE)
-    with pytest.raises(BadFile, match=r"pretrained of shape \(3, 2\) for 3 names.*1 classes"):
+    np.savez(
+        one / score_file.FILE, names=NAMES, labels=LABELS, class_names=list("xyz"), pretrained=ONE
+    )
+    with pytest.raises(BadFile, match=r"pretrained of shape \(3, 2\).* for 3 names and 3 classes"):
         score_file.read(one)
 
 

@@ -1,6 +1,8 @@
 """A user's own layout: what a file may hold, and what is said of one that is wrong."""
 
+import itertools
 import json
+import time
 
 import pytest
 
@@ -87,6 +89,12 @@ def test_there_and_back(tmp_path):
         ({"parts": {"a": PUPPET["joints"], "b": ["belly"]}}, "in 'parts', the joint 'belly' 2"),
         ({"parts": ["belly"]}, "expected an object"),
         ({"centre": "navel"}, "'navel' in 'centre'"),
+        ({"centre": 0}, "0 under 'centre'; expected a list"),
+        ({"centre": {}}, "{} under 'centre'; expected a list"),
+        ({"joints": ["belly", "\ud800", *PUPPET["joints"][2:]]}, "in 'joints'; expected names"),
+        ({"parts": PUPPET["parts"] | {"\udfff": []}}, r"the part '\\udfff'"),
+        ({"name": "\ud800"}, r"the name '\\ud800'"),
+        ({"bones": [["left hand", "x" * 10**5]]}, r"'xxx.*xxx…; expected"),
         ({"center": "belly"}, "the key 'center'; expected only name, joints"),
         ({"name": "ntu_25"}, "'ntu_25'; expected one that no built-in layout has"),
         ({"name": 5}, "the name 5; expected a text"),
@@ -118,3 +126,32 @@ def test_refuses_what_is_no_layout(tmp_path):
     path.write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(BadFile, match="not text"):
         layout_file.find(str(path))
+
+
+@pytest.mark.parametrize("key", ["joints", "belly"])
+def test_a_key_twice(tmp_path, key):
+    path = tmp_path / "x.json"
+    text = json.dumps(PUPPET)
+    path.write_text(text.replace(f'"{key}": ["belly"', f'"{key}": [], "{key}": ["belly"'))
+    assert path.read_text() != text
+    with pytest.raises(BadFile, match=f"the key '{key}' twice"):
+        layout_file.read(path)
+
+
+def test_many_joints_take_no_longer_than_few(tmp_path):
+    joints = [str(number) for number in range(20_000)]
+    bones = [[child, parent] for parent, child in itertools.pairwise(joints)]
+    path = tmp_path / "chain.json"
+    begin = time.process_time()
+    for order in (bones, bones[::-1]):
+        path.write_text(json.dumps({"name": "chain", "joints": joints, "bones": order}))
+        assert layout_file.read(path).root == 0
+        path.write_text(
+            json.dumps({"name": "ring", "joints": joints, "bones": [*order, ["0", "19999"]]})
+        )
+        with pytest.raises(BadFile, match="a cycle of bones"):
+            layout_file.read(path)
+    assert time.process_time() - begin < 3
+    path.write_text(" " * 2**21)
+    with pytest.raises(BadFile, match=r"more than 1,048,576 bytes"):
+        layout_file.read(path)

@@ -14,6 +14,7 @@ import numpy as np
 
 from amr_jax import workdir as workdirs
 from amr_jax.errors import BadFile, UserError
+from amr_jax.readers import numpy_files
 
 SUFFIXES = (".pth", ".pt", ".npz")
 
@@ -39,7 +40,7 @@ def read(path: os.PathLike | str) -> dict[str, np.ndarray]:
     _check_suffix(path)
     if not path.is_file():
         raise BadFile(path, "nothing", "a file of weights")
-    content = _read_npz(path) if path.suffix == ".npz" else _read_torch(path)
+    content = numpy_files.read_npz(path, path) if path.suffix == ".npz" else _read_torch(path)
     prefix = "module."
     if content and all(key.startswith(prefix) for key in content):
         content = {key.removeprefix(prefix): value for key, value in content.items()}
@@ -130,16 +131,3 @@ def _array(path: Path, key: Any, value: Any) -> np.ndarray:
         kind = getattr(value, "dtype", type(value).__name__)
         expected = "tensors alone, of dtypes that numpy has"
         raise BadFile(path, f"{key!r}: {kind}", expected) from error
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        arrays = np.load(path, allow_pickle=False)
-        if isinstance(arrays, np.ndarray):
-            raise ValueError("one array without a name")
-        with arrays:
-            return {key: arrays[key] for key in arrays.files}
-    except Exception as error:  # numpy's, zipfile's and zlib's own
-        reason = str(error).strip().splitlines()
-        found = f"a damaged file ({reason[0] if reason else repr(error)})"
-        raise BadFile(path, found, "arrays by name, as np.savez writes them") from error

@@ -109,6 +109,8 @@ def from_state_dict(
         expected = f"{shape} float32"
         if f"{value.shape} {value.dtype}" != expected:
             raise BadFile(source, f"{key} of {value.shape} {value.dtype}", expected)
+        if not np.isfinite(value).all():
+            raise BadFile(source, f"{key} with numbers that are not finite", "weights of a model")
         ours[path] = np.array(_to_ours(key, value), order="C")
     return unflatten_dict(ours), left_out
 

@@ -5,7 +5,6 @@ What the numbers of a joint are is never guessed: three may be x, y, z or x, y a
 
 import dataclasses
 import io
-import zipfile
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from amr_jax.errors import BadFile
 from amr_jax.readers import numpy_files
 from amr_jax.skeleton import num_coordinates
 
-# What one array may unpack to: hours of two persons.
+# What the arrays of a file may unpack to: hours of two persons.
 MAX_BYTES = 256 * 2**20
 # Detectors' confidences can end a little above 1; a depth in metres or pixels does not stay there.
 _MAX_CONFIDENCE = 1.5
@@ -66,7 +65,9 @@ def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) 
             f"(frames, bodies, {expected[0]} joints, {expected[1]} channels {form.channels})",
             hint=f"{form.told_by} say what is expected.",
         )
-    result = values.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # told below, as an error
+        result = values.astype(np.float32)
+        result[..., : num_coordinates(form.channels)] *= np.float32(form.scale)
     wrong = np.argwhere(~np.isfinite(result))
     if wrong.size:
         frame, body, joint, channel = map(int, wrong[0])
@@ -78,7 +79,6 @@ def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) 
         )
     if form.channels == "xyc":
         _check_confidence(result[..., 2], form, path)
-    result[..., : num_coordinates(form.channels)] *= np.float32(form.scale)
     told = result[..., 2:] if form.channels == "xyc" else result
     here = told.any(axis=(0, 2, 3))
     if not here.any():
@@ -137,28 +137,8 @@ def read_npz(data: bytes, names: tuple[str, ...], path: object) -> dict[str, np.
     Raises:
       BadFile: no npz file, damaged, arrays of Python objects, or more than `MAX_BYTES`.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = {info.filename: info for info in archive.infolist()}
-            return {
-                name: _array(archive, members[f"{name}.npy"], path)
-                for name in names
-                if f"{name}.npy" in members
-            }
-    except BadFile:
-        raise
-    except Exception as error:  # zipfile's, zlib's and numpy's own, of damaged or encrypted files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadFile(
-            path, f"a damaged file ({reason})", "arrays by name, as np.savez writes them"
-        ) from error
 
+    def wanted(there: list[str]) -> list[str]:
+        return [name for name in names if name in there]
 
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: object) -> np.ndarray:
-    """One member."""
-    if info.file_size > MAX_BYTES:
-        raise BadFile(
-            path, f"{info.filename} of {info.file_size:,} bytes", f"at most {MAX_BYTES:,}"
-        )
-    with archive.open(info) as file:
-        return numpy_files.from_npy(file.read(info.file_size + 1), f"{path}!{info.filename}")
+    return numpy_files.read_npz(io.BytesIO(data), path, wanted, MAX_BYTES)

@@ -15,11 +15,13 @@ from amr_jax.errors import BadFile, UserError
 MAX_BYTES = 64 * 2**20
 
 # Skeletons pack to a half or a third, mostly zeros to a tenth; a zip bomb to a thousandth.
-_MAX_RATIO = 100
+MAX_RATIO = 100
+
+_ENTRY = b"PK\x01\x02"  # how each entry of an archive's list of members begins
 
 _PACKED = (".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 # What a damaged, encrypted or exotic member makes `zipfile` raise.
-_MEMBER_ERRORS = (
+MEMBER_ERRORS = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
     NotImplementedError, ValueError,
 )  # fmt: skip
@@ -73,11 +75,11 @@ class RawFile:
                 raise BadFile(self, "an encrypted member", "one that needs no password")
             if info.file_size > max_bytes:
                 raise BadFile(self, f"{info.file_size:,} bytes", f"at most {max_bytes:,}")
-            if info.file_size > max(MAX_BYTES, _MAX_RATIO * info.compress_size):
+            if info.file_size > max(MAX_BYTES, MAX_RATIO * info.compress_size):
                 raise BadFile(
                     self,
                     f"{info.file_size:,} bytes packed into {info.compress_size:,}",
-                    f"at most {_MAX_RATIO} to 1, as in no archive that only unpacks to fill a disk",
+                    f"at most {MAX_RATIO} to 1, as in no archive that only unpacks to fill a disk",
                 )
             with archive.open(info) as file:
                 return file.read(info.file_size + 1)
@@ -85,13 +87,8 @@ class RawFile:
             raise
         except KeyError as error:
             raise BadFile(self, "no such member", "one of those in the archive") from error
-        except _MEMBER_ERRORS as error:
-            raise BadFile(
-                self,
-                f"a damaged member ({error or type(error).__name__})",
-                "one that unpacks",
-                hint="Fetch the archive again.",
-            ) from error
+        except MEMBER_ERRORS as error:
+            raise _damaged_member(self, error) from error
 
 
 def find(
@@ -116,8 +113,7 @@ def find(
     disk, archives = _walk(manual_dir)
     everything = [RawFile(path) for path in disk]
     for path in archives:
-        members = _archive(path, os.getpid(), _changed(path)).infolist()
-        everything += [RawFile(path, m.filename) for m in members if not m.is_dir()]
+        everything += _listed(path, suffix)
     everything = [raw for raw in everything if not _is_apple_double(raw.member or raw.container)]
     found = [raw for raw in everything if raw.name.lower().endswith(suffix.lower())]
     if not found:
@@ -126,6 +122,31 @@ def find(
     if unique:
         found = list({raw.name: raw for raw in reversed(found)}.values())[::-1]
     return found
+
+
+def _listed(path: str, suffix: str) -> list[RawFile]:
+    """The members of an archive. Its list of them stands apart from them, and may be damaged.
+
+    A member is held against the list when it is read. Those that perhaps nobody will read, going by
+    their names, are here, lest a sequence goes missing for a wrong letter.
+    """
+    archive = _archive(path, os.getpid(), _changed(path))
+    for info in archive.infolist():
+        if not suffix or not info.filename.lower().endswith(suffix.lower()):
+            try:
+                archive.open(info).close()
+            except zipfile.BadZipFile as error:
+                raise _damaged_member(RawFile(path, info.filename), error) from error
+            except MEMBER_ERRORS:  # encrypted, or packed in a way unknown here: nobody reads it
+                continue
+    return [RawFile(path, name) for name in archive.namelist() if name and not name.endswith("/")]
+
+
+def _damaged_member(raw: RawFile, error: Exception) -> BadFile:
+    reason = str(error)[:100] or type(error).__name__
+    return BadFile(
+        raw, f"a damaged member ({reason})", "one that unpacks", hint="Fetch the archive again."
+    )
 
 
 def _existing(manual_dir: str | os.PathLike, what: str) -> str:
@@ -211,7 +232,7 @@ def _archive(path: str, pid: int, changed: int) -> zipfile.ZipFile:
     """An open archive, once per process: a forked child must not share its parent's position."""
     del pid, changed  # only tell archives apart in the cache
     try:
-        return zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise BadFile(
             path,
@@ -220,3 +241,23 @@ def _archive(path: str, pid: int, changed: int) -> zipfile.ZipFile:
             hint="The download probably stopped half-way. Compare its size with the data set's "
             "page and fetch it again, or remove it if it is not part of the data.",
         ) from error
+    check_list(archive, path)
+    return archive
+
+
+def check_list(archive: zipfile.ZipFile, path: object) -> None:
+    """Whether the list of an archive's members hides one of them.
+
+    Of two members of one name only one can be read; and a wrong length makes the rest of the list
+    a member's comment.
+
+    Raises:
+      BadFile: it does.
+    """
+    counts = collections.Counter(name for name in archive.namelist() if not name.endswith("/"))
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise BadFile(path, f"several members called {twice[0]!r}", "every member once")
+    if any(_ENTRY in info.comment or _ENTRY in info.extra for info in archive.infolist()):
+        found = "members within the comment of another one"
+        raise BadFile(path, found, "a whole archive", hint="Fetch the archive again.")

@@ -2,11 +2,15 @@
 
 import csv
 import io
+import re
 
 from amr_jax.errors import BadFile, UserError
 
 LABELS_FILE, CLASSES_FILE = "labels.csv", "classes.txt"
 _COLUMNS = ("name", "label", "split", "subject")
+_MAX_BYTES = 2**24  # of either file; a row of ten bytes costs some hundred in memory
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")  # but tab, CR, LF
+_NUMBER = re.compile("[0-9]+")
 
 
 def read_labels(raw) -> dict[str, dict[str, str]]:
@@ -20,15 +24,29 @@ def read_labels(raw) -> dict[str, dict[str, str]]:
     Raises:
       BadFile: another form, or a name twice.
     """
-    reader = csv.DictReader(io.StringIO(_text(raw)), skipinitialspace=True)
-    columns = [column for column in _COLUMNS if column in (reader.fieldnames or ())]
+    # Old line ends become new ones; a quote that nothing ends would swallow all that follows.
+    text = io.StringIO(_text(raw), newline=None)
+    reader = csv.DictReader(text, skipinitialspace=True, strict=True)
+    try:
+        reader.fieldnames = [column.strip() for column in reader.fieldnames or ()]
+        _check_columns(reader.fieldnames, raw)
+        return _table(reader, raw)
+    except csv.Error as error:
+        line = reader.line_num + 1  # where the row begins that cannot be read
+        raise BadFile(raw, f"no CSV ({error})", "cells with commas", line) from error
+
+
+def _check_columns(found: list[str], raw) -> None:
+    columns = [column for column in _COLUMNS if column in found]
+    told = f"the columns {', '.join(found) or 'none'}"
     if "name" not in columns or len(columns) < 2:
-        raise BadFile(
-            raw,
-            f"the columns {', '.join(map(str, reader.fieldnames or ())) or 'none'}",
-            f"name, and of {', '.join(_COLUMNS[1:])} those that are known",
-            line=1,
-        )
+        expected = f"name, and of {', '.join(_COLUMNS[1:])} those that are known"
+        raise BadFile(raw, told, expected, line=1)
+    if any(found.count(column) > 1 for column in columns):
+        raise BadFile(raw, told, "every column once", line=1)
+
+
+def _table(reader: csv.DictReader, raw) -> dict[str, dict[str, str]]:
     table: dict[str, dict[str, str]] = {}
     for row in reader:
         if None in row or None in row.values():
@@ -51,11 +69,13 @@ def read_classes(raw) -> tuple[str, ...]:
       BadFile: an empty line between them, or a name twice.
     """
     names = tuple(line.strip() for line in _text(raw).rstrip().splitlines())
+    seen: set[str] = set()
     for number, name in enumerate(names, start=1):
         if not name:
             raise BadFile(raw, "an empty line", "the name of a class", number)
-        if name in names[: number - 1]:
+        if name in seen:
             raise BadFile(raw, f"the class {name!r} again", "every class once", number)
+        seen.add(name)
     if not names:
         raise BadFile(raw, "nothing", "the names of the classes, one on a line")
     return names
@@ -86,7 +106,10 @@ def numbered(
             f"{len(missing)} of {len(labels)} sequences have no label, the first is {missing[0]}; "
             "expected one for each, or none at all."
         )
-    if all(label.isdecimal() for label in labels):
+    if all(_NUMBER.fullmatch(label) for label in labels):
+        too_long = max(labels, key=len)
+        if len(too_long) > 9:  # Python itself refuses numbers of thousands of digits
+            raise UserError(f"the label {too_long[:20]}; expected numbers of classes, from 0 on.")
         numbers = [int(label) for label in labels]
         highest = max(numbers)
         if classes is None and highest >= 10 * len(labels) + 1000:
@@ -150,6 +173,11 @@ def choose_splits(found: list[str], train: str, test: str) -> tuple[str, str]:
 
 def _text(raw) -> str:
     try:
-        return raw.read().decode("utf-8-sig")
+        text = raw.read(_MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadFile(raw, "bytes that are not text", "text in UTF-8") from error
+    odd = _CONTROL.search(text)
+    if odd:  # as of UTF-16, or of a line end that is one to Python alone
+        line = text.count("\n", 0, odd.start()) + 1
+        raise BadFile(raw, f"the character {odd[0]!a}", "lines of text in UTF-8", line)
+    return text

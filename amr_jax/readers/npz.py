@@ -49,4 +49,10 @@ def _text(value: np.ndarray, key: str, raw) -> str:
         found = f"'{key}' of shape {value.shape}, dtype {value.dtype}"
         raise BadFile(raw, found, "one number from 0, or one text")
     item = value.reshape(()).item()
-    return item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item)
+    try:
+        text = item.decode() if isinstance(item, bytes) else str(item)
+    except UnicodeDecodeError as error:
+        raise BadFile(raw, f"'{key}' of bytes that are not text", "text in UTF-8") from error
+    if isinstance(item, int) and item < 0:
+        raise BadFile(raw, f"'{key}' {item}", "a number from 0, or a name")
+    return text

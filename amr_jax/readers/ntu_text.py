@@ -6,6 +6,7 @@ and says in which line the trouble is.
 """
 
 import dataclasses
+import io
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -19,6 +20,10 @@ NUM_JOINTS = 25
 _BODY_VALUES = 10  # bodyID, clippedEdges, hand states, lean, trackingState
 _JOINT_VALUES = 12  # x y z, depth x y, colour x y, orientation w x y z, trackingState
 _BODY_LINES = 2 + NUM_JOINTS
+
+_MAX_FRAMES = 2**20  # ten hours
+_MANY_BYTES = 2**23  # more than any file of the data sets
+_MAX_LINE = 2**12  # bytes; twelve values have some 150
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -64,6 +69,8 @@ def _parse_fast(data: bytes, path: str) -> Recording | None:
     """The recording, or None where the text has anything unusual about it, wrong or not."""
     # A margin in front for `decimals`, whose last line break also opens the first line.
     text = b"\n" * decimals.WINDOW + data.rstrip() + b"\n"
+    if len(text) > _MANY_BYTES and text.count(b"\n") + text.count(b" ") > len(text) // 4:
+        return None  # values of next to no digits, for each of which some arrays have a number
     if text.translate(None, b"0123456789.-eE \r\n"):
         return None
     chars = np.frombuffer(text, np.uint8)
@@ -150,15 +157,17 @@ class _Lines:
     """Hands out a text's lines, and complains about the one handed out last."""
 
     def __init__(self, data: bytes, path: str):
-        self.lines, self.path, self.number = data.split(b"\n"), path, 0
+        self.lines, self.path, self.number = io.BytesIO(data), path, 0
 
     def values(self, count: int, expected: str) -> list[bytes]:
         """The values of the next line, of which there must be `count`."""
         self.number += 1
-        line = self.lines[self.number - 1] if self.number <= len(self.lines) else b""
+        line = self.lines.readline()
+        if len(line) > _MAX_LINE:
+            self.fail(f"a line of {len(line):,} bytes", expected)
         values = line.split()
         if len(values) != count:
-            rest = any(line.strip() for line in self.lines[self.number - 1 :])
+            rest = line.strip() or self.lines.read().strip()
             text = repr(line[:40].decode("latin-1").strip())
             self.fail(f"{len(values)} value(s) in {text}" if rest else "the file's end", expected)
         return values
@@ -181,6 +190,8 @@ def _parse_carefully(data: bytes, path: str) -> Recording:
     """Line by line; `BadFile` names the first line that is wrong."""
     lines = _Lines(data, path)
     num_frames = lines.count("the number of frames")
+    if num_frames > _MAX_FRAMES:
+        lines.fail(f"{num_frames} frames", f"at most {_MAX_FRAMES:,} frames")
     frame, ids, xyz = [], [], []
     for number in range(num_frames):
         where = f"frame {number + 1} of {num_frames}"
@@ -191,7 +202,7 @@ def _parse_carefully(data: bytes, path: str) -> Recording:
             ids.append(_careful_body(lines, who))
             for joint in range(NUM_JOINTS):
                 xyz += _careful_joint(lines, f"joint {joint + 1} of {who}")
-    for line in lines.lines[lines.number :]:
+    for line in lines.lines:
         lines.number += 1
         if line.strip():
             lines.fail_at(line.strip(), f"the end of the file after its {num_frames} frames")

@@ -1,8 +1,12 @@
 """Plain NumPy files, `.npy` and `.npz`: one sequence each."""
 
+import functools
 import io
 import math
+import os
 import zipfile
+from collections.abc import Callable, Iterable
+from typing import BinaryIO
 
 import numpy as np
 
@@ -30,9 +34,11 @@ def read(raw: files.RawFile) -> tuple[np.ndarray, np.ndarray | None]:
     """
     data, confidence = raw.read(), None
     if raw.name.lower().endswith(".npz"):
-        data, beside = _members(raw, data)
-        confidence = None if beside is None else from_npy(beside, f"{raw}, {CONFIDENCE}")
-    array = from_npy(data, raw)
+        choose = functools.partial(_wanted, raw)
+        array, *beside = read_npz(io.BytesIO(data), raw, choose, files.MAX_BYTES).values()
+        confidence = beside[0] if beside else None
+    else:
+        array = from_npy(data, raw)
     if array.dtype.kind not in "fiu":
         raise BadFile(raw, f"an array of {array.dtype}", _EXPECTED)
     if array.ndim == 3:
@@ -40,7 +46,7 @@ def read(raw: files.RawFile) -> tuple[np.ndarray, np.ndarray | None]:
         confidence = None if confidence is None else confidence[:, None]
     if array.ndim != 4 or 0 in array.shape:
         raise BadFile(raw, f"an array of shape {array.shape}", _EXPECTED)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # told below, as an error
         joints = array.astype(np.float32)
     wrong = np.argwhere(~np.isfinite(joints))
     if wrong.size:
@@ -49,32 +55,76 @@ def read(raw: files.RawFile) -> tuple[np.ndarray, np.ndarray | None]:
     return joints, confidence
 
 
-def _members(raw: files.RawFile, data: bytes) -> tuple[bytes, bytes | None]:
-    """The `.npy` inside a `.npz`, and that of the confidences."""
+def _wanted(raw: files.RawFile, names: list[str]) -> list[str]:
+    """The joints among the arrays of a `.npz`, and their confidences."""
+    if KEY in names:
+        return [KEY, CONFIDENCE] if CONFIDENCE in names else [KEY]
+    if len(names) != 1:
+        found = f"the arrays {', '.join(names) or '(none)'}"
+        raise BadFile(raw, found, f"one array, or one called {KEY!r}")
+    return names
+
+
+def read_npz(
+    file: BinaryIO | os.PathLike,
+    path: object,
+    wanted: Callable[[list[str]], list[str]] = list,
+    max_bytes: float = math.inf,
+) -> dict[str, np.ndarray]:
+    """Arrays of a `.npz`, by name. Nothing is unpacked before its size is known.
+
+    The archive's list of its members is held against the members, those that are not read included:
+    a wrong letter in a name must not hide an array.
+
+    Args:
+      file: where it is.
+      path: what to call it in an error.
+      wanted: of all names those that are read, e.g. all.
+      max_bytes: that all of these together may have.
+
+    Raises:
+      BadFile: no `.npz`, damaged, a name twice, Python objects, or too large.
+    """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
-            names = list(members)
-            if KEY not in members and len(members) != 1:
-                found = f"the arrays {', '.join(names) or '(none)'}"
-                raise BadFile(raw, found, f"one array, or one called {KEY!r}")
-            joints = _unpacked(raw, archive, members[KEY if KEY in members else names[0]])
-            beside = members.get(CONFIDENCE) if KEY in members else None
-            return joints, None if beside is None else _unpacked(raw, archive, beside)
+        with zipfile.ZipFile(file) as archive:
+            files.check_list(archive, path)
+            members: dict[str, zipfile.ZipInfo] = {}
+            for info in archive.infolist():
+                archive.open(info).close()
+                name = info.filename.removesuffix(".npy")
+                if name in members:
+                    raise BadFile(path, f"several arrays called {name!r}", "every name once")
+                members[name] = info
+            chosen = {name: members[name] for name in wanted(list(members))}
+            _check_sizes(chosen.values(), path, max_bytes)
+            return {name: _member(archive, info, path) for name, info in chosen.items()}
     except BadFile:
         raise
-    except Exception as error:  # whatever zipfile and its decompressors raise
-        reason = str(error) or type(error).__name__
-        raise BadFile(raw, f"no complete .npz ({reason})", "arrays as np.savez writes them") from (
-            error
-        )
+    except files.MEMBER_ERRORS as error:
+        reason = str(error)[:100] or type(error).__name__
+        raise BadFile(
+            path, f"a damaged file ({reason})", "arrays by name, as np.savez writes them"
+        ) from error
 
 
-def _unpacked(raw: files.RawFile, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    if member.file_size > files.MAX_BYTES:
-        raise BadFile(raw, f"{member.file_size:,} bytes", f"at most {files.MAX_BYTES:,}")
-    with archive.open(member) as file:  # unpacks no more than is asked for
-        return file.read(member.file_size)
+def _check_sizes(members: Iterable[zipfile.ZipInfo], path: object, max_bytes: float) -> None:
+    total = 0
+    for info in members:
+        total += info.file_size
+        if total > max_bytes:
+            found = f"{info.filename} of {info.file_size:,} bytes"
+            raise BadFile(path, found, f"at most {max_bytes:,} for all arrays")
+        if info.file_size > max(files.MAX_BYTES, files.MAX_RATIO * info.compress_size):
+            raise BadFile(
+                path,
+                f"{info.filename} of {info.file_size:,} bytes packed into {info.compress_size:,}",
+                f"at most {files.MAX_RATIO} to 1",
+            )
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: object) -> np.ndarray:
+    with archive.open(info) as file:  # unpacks no more than is asked for
+        return from_npy(file.read(info.file_size + 1), f"{path}!{info.filename}")
 
 
 def from_npy(data: bytes, path: object) -> np.ndarray:
@@ -87,7 +137,7 @@ def from_npy(data: bytes, path: object) -> np.ndarray:
       path: what to call it in an error.
 
     Raises:
-      BadFile: no such file, cut short, or Python objects.
+      BadFile: no such file, cut short, Python objects, or text that is none.
     """
     stream = io.BytesIO(data)
     try:
@@ -99,11 +149,25 @@ def from_npy(data: bytes, path: object) -> np.ndarray:
         shape, fortran_order, dtype = header(stream)
     except Exception as error:  # whatever NumPy makes of a damaged header
         raise BadFile(path, "no header of a .npy file", "an array as np.save writes it") from error
-    if dtype.hasobject:
-        raise BadFile(path, "an array of Python objects", "an array of numbers or text")
+    if dtype.hasobject or dtype.itemsize == 0:
+        found = "an array of Python objects" if dtype.hasobject else f"an array of {dtype}"
+        raise BadFile(path, found, "an array of numbers or text")
     content = data[stream.tell() :]
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content):
         found = f"{len(content):,} bytes of numbers"
         expected = f"{shape} {dtype}, as its header says"
         raise BadFile(path, found, expected, hint="The file was cut short, or never completed.")
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
+    if dtype.kind == "U":
+        _check_characters(content, dtype, path)
+    try:
+        return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
+    except ValueError as error:  # more axes than NumPy has, or longer ones, of no numbers at all
+        raise BadFile(path, f"an array of shape {shape}", "one that NumPy can have") from error
+
+
+def _check_characters(content: bytes, dtype: np.dtype, path: object) -> None:
+    """Python makes no text of numbers that are no characters, and nobody else of half a pair."""
+    codes = np.frombuffer(content, np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+    wrong = codes[(codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))]
+    if wrong.size:
+        raise BadFile(path, f"the character {wrong[0]:#x} in a text", "Unicode")

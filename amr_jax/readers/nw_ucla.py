@@ -5,16 +5,19 @@ subject, episode, view) and hold `file_name`, `skeletons` (T x 20 joints x xyz, 
 (1..10). The action codes have gaps: a07 and a10 do not exist.
 """
 
-import json
 import re
 
 import numpy as np
 
 from amr_jax.errors import BadFile
+from amr_jax.readers import json_text
 
 PATTERN = r"a\d\d_s\d\d_e\d\d_v\d\d\.json"
 ACTION_CODES = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)  # in the order of the labels 1..10
 NUM_JOINTS = 20
+# Of a file: the longest of the set has 250 kB, and an empty list costs 20 times its text in memory.
+_MAX_BYTES = 2**24
+_LARGEST = float(np.finfo(np.float32).max)
 
 _NAME = re.compile(r"a(?P<action>\d\d)_s(?P<subject>\d\d)_e(?P<replication>\d\d)_v(?P<camera>\d\d)")
 
@@ -43,7 +46,7 @@ def read(raw) -> dict:
     """Reads one sequence.
 
     Args:
-      raw: a `files.RawFile` (anything with `name`, `read()` and a path as its `str`).
+      raw: a `files.RawFile` (anything with `name`, `read(max_bytes)` and a path as its `str`).
 
     Returns:
       joints (T, 1, 20, 3) float32 in metres as captured, T >= 1; name (without suffix); label 0..9;
@@ -61,7 +64,7 @@ def read(raw) -> dict:
             raw, f"file_name {content['file_name']!r} inside", f"{name!r}, as the file is called"
         )
     label = ACTION_CODES.index(fields["action"])
-    if content["label"] != label + 1:
+    if isinstance(content["label"], bool) or content["label"] != label + 1:
         raise BadFile(
             raw,
             f"label {content['label']!r}",
@@ -81,19 +84,7 @@ def read_joints(raw) -> np.ndarray:
 
 
 def _load(raw, keys: tuple[str, ...] = ("file_name", "skeletons", "label")) -> dict:
-    data = raw.read()
-    try:
-        content = json.loads(data)
-    except json.JSONDecodeError as error:
-        raise BadFile(
-            raw, f"no JSON ({error.msg}, column {error.colno})", "one JSON object", error.lineno
-        ) from error
-    except UnicodeDecodeError as error:
-        raise BadFile(raw, "bytes that are not text", "one JSON object in UTF-8") from error
-    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, deep nesting
-        raise BadFile(raw, f"JSON that cannot be read ({error})", "one JSON object") from error
-    if not isinstance(content, dict):
-        raise BadFile(raw, f"a JSON {type(content).__name__}", "a JSON object")
+    content = json_text.load(raw.read(_MAX_BYTES), raw, "one JSON object")
     missing = [key for key in keys if key not in content]
     if missing:
         raise BadFile(raw, f"the keys {sorted(content)}", f"also {', '.join(missing)}")
@@ -103,15 +94,12 @@ def _load(raw, keys: tuple[str, ...] = ("file_name", "skeletons", "label")) -> d
 def _joints(skeletons: object, raw) -> np.ndarray:
     if not isinstance(skeletons, list) or not skeletons:
         raise BadFile(raw, "no frame under 'skeletons'", "a list of at least one frame")
-    try:
-        joints = np.array(skeletons, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        joints = None
-    if joints is None or joints.shape[1:] != (NUM_JOINTS, 3):
-        place, found = _first_odd_frame(skeletons)
-        raise BadFile(
-            raw, f"{found} in skeletons[{place}]", f"{NUM_JOINTS} joints of 3 numbers (x, y, z)"
-        )
+    for place, frame in enumerate(skeletons):
+        odd = _what_is_odd(frame)
+        if odd:
+            expected = f"{NUM_JOINTS} joints of 3 numbers (x, y, z)"
+            raise BadFile(raw, f"{odd} in skeletons[{place}]", expected)
+    joints = np.array(skeletons, np.float64)
     with np.errstate(over="ignore"):
         stored = joints.astype(np.float32)
     wrong = np.argwhere(~np.isfinite(stored))
@@ -125,13 +113,21 @@ def _joints(skeletons: object, raw) -> np.ndarray:
     return stored
 
 
-def _first_odd_frame(skeletons: list) -> tuple[int, str]:
-    """Index of the first frame that is not (20, 3) numbers, and what it is instead."""
-    for place, frame in enumerate(skeletons):
-        try:
-            shape = np.array(frame, np.float64).shape
-        except (TypeError, ValueError, OverflowError):
-            return place, "something that is not a table of numbers"
-        if shape != (NUM_JOINTS, 3):
-            return place, f"numbers of shape {shape}"
-    raise AssertionError("unreachable: called only when some frame is odd")
+def _what_is_odd(frame: object) -> str:
+    """What a frame is instead of a table of numbers; '' where it is one.
+
+    NumPy alone would not do: to it, texts and truth values are numbers, too.
+    """
+    if not isinstance(frame, list) or not all(isinstance(joint, list) for joint in frame):
+        return "something that is no list of joints"
+    sizes = {len(joint) for joint in frame}
+    if len(frame) != NUM_JOINTS or sizes != {3}:
+        return f"{len(frame)} joints of {', '.join(map(str, sorted(sizes)[:8])) or 'no'} numbers"
+    numbers = [number for joint in frame for number in joint]
+    if {type(number) for number in numbers} == {float}:
+        return ""
+    for number in numbers:
+        if type(number) is not float and (type(number) is not int or abs(number) > _LARGEST):
+            shown = type(number) in (int, str)
+            return f"{number!r:.40}" if shown else f"a {type(number).__name__}"
+    return ""

@@ -21,8 +21,10 @@ import numpy as np
 
 from amr_jax.errors import BadFile
 
-# Far more than the largest exchange file has; each may cost some hundred bytes of memory.
-MAX_INSTRUCTIONS = 50_000_000
+# Each may cost some hundred bytes of memory. In exchange files they are few, and arrays are large;
+# a file may have this many, or one in so many of its bytes.
+MAX_INSTRUCTIONS = 2_000_000
+_BYTES_PER_INSTRUCTION = 16
 
 _PROTOCOL = b"\x80"  # the first instruction, since protocol 2
 _EXPECTED = "plain data and numpy arrays"
@@ -33,7 +35,8 @@ _HINT = (
 _DTYPE = re.compile(r"[biuf][1248]|U[1-9]\d{0,4}")  # numbers; texts of fixed length
 # What pickletools, struct and the machine raise on instructions that are cut off or make no sense.
 _DAMAGED = (
-    ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError, struct.error,
+    ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+    struct.error,
 )  # fmt: skip
 
 
@@ -79,15 +82,19 @@ def load(data: bytes, path: object) -> object:
             hint="Unpack it, if it is compressed; an older pickle, load and save again: "
             "pickle.dump(content, file, protocol=4).",
         )
-    machine = _Machine()
+    machine, stream = _Machine(), io.BytesIO(data)
+    most = max(MAX_INSTRUCTIONS, len(data) // _BYTES_PER_INSTRUCTION)
     try:
-        for number, (opcode, arg, _) in enumerate(pickletools.genops(io.BytesIO(data))):
-            if number >= MAX_INSTRUCTIONS:
-                raise _Refused(f"more than {MAX_INSTRUCTIONS:,} instructions")
+        for number, (opcode, arg, _) in enumerate(pickletools.genops(stream)):
+            if number >= most:
+                raise _Refused(f"more than {most:,} instructions")
             instruction = _INSTRUCTIONS.get(opcode.name)
             if instruction is None:
                 raise _Refused(f"the instruction {opcode.name}")
             instruction(machine, arg)
+        # Python's own reader does not mind; but what no longer hangs together would go unnoticed.
+        if machine.below or len(machine.stack) != 1 or stream.read(1):
+            raise _Refused("more in it than its content")
         return _made(machine.pop())
     except _Refused as error:
         raise BadFile(path, f"a pickle with {error}", _EXPECTED, hint=_HINT) from error
@@ -186,7 +193,7 @@ _CALLS: dict[_Name, Callable] = {
     _Name.RECONSTRUCT: lambda *_: _Array(),
     _Name.FROM_BUFFER: _from_buffer,
     _Name.DTYPE: lambda code, *_: _Dtype(code),
-    _Name.SCALAR: lambda dtype, data: _array(data, dtype, (), "C").item(),
+    _Name.SCALAR: lambda dtype, data: _whole(_array(data, dtype, (), "C").item()),
     _Name.BYTES: lambda: b"",
     _Name.LATIN1: _latin1,
     _Name.ORDERED_DICT: lambda: {},
@@ -260,11 +267,21 @@ class _Machine:
         if not all(isinstance(key, (str, int, float)) for key in items[::2]):
             # Others would have to be hashed, and a deeply nested one then ends the process.
             raise _Refused("a key that is neither a text nor a number")
-        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if key in self.stack[-1]:  # one of the two values would be lost
+                raise _Refused(f"the key {shown(key)} twice")
+            self.stack[-1][key] = value
 
 
 def _value(machine: _Machine, arg: object) -> None:
-    machine.push(arg)
+    machine.push(_whole(arg))
+
+
+def _whole(value: object) -> object:
+    """The value; of a text, `UnicodeError` if it has half a character, which nothing can print."""
+    if isinstance(value, str):
+        value.encode()
+    return value
 
 
 def _ignore(machine: _Machine, arg: object) -> None:
@@ -301,7 +318,6 @@ _INSTRUCTIONS: dict[str, Callable[[_Machine, object], None]] = {
     "APPENDS": lambda machine, _: machine.append(machine.pop_to_mark()),
     "SETITEM": lambda machine, _: machine.set_items(_take(machine, 2)),
     "SETITEMS": lambda machine, _: machine.set_items(machine.pop_to_mark()),
-    "POP": lambda machine, _: machine.pop(),
     "MEMOIZE": _Machine.remember,
     "BINPUT": _Machine.remember,
     "LONG_BINPUT": _Machine.remember,

@@ -20,6 +20,8 @@ NUM_BODIES = 2
 NUM_JOINTS = 25
 _NUMBERS_PER_LINE = NUM_BODIES * NUM_JOINTS * 3
 
+_MAX_LINE = 2**14  # bytes, a hundred for each number
+
 _VIDEO = re.compile(r"[A-Za-z0-9]+-[LMR]")  # 0002-L in phase I, A01N01-L in phase II
 
 
@@ -66,6 +68,7 @@ def read_video(raw: files.RawFile) -> np.ndarray:
     data = raw.read()
     if not data.strip():
         raise BadFile(raw, "an empty file", f"{_NUMBERS_PER_LINE} numbers a line")
+    _check_lines(raw, data)
     try:
         numbers = np.loadtxt(io.BytesIO(data), comments=None, ndmin=2)
     except ValueError as error:
@@ -77,10 +80,21 @@ def read_video(raw: files.RawFile) -> np.ndarray:
     return numbers.reshape(-1, NUM_BODIES, NUM_JOINTS, 3)
 
 
+def _check_lines(raw: files.RawFile, data: bytes) -> None:
+    """Refuses at once what is no such text at all: to take it apart would need much memory."""
+    first = next(line for line in io.BytesIO(data) if line.strip())
+    if len(first) <= _MAX_LINE and len(first.split()) != _NUMBERS_PER_LINE:
+        raise _bad_line(raw, data)
+    for number, line in enumerate(io.BytesIO(data), start=1):
+        if len(line) > _MAX_LINE:
+            found = f"a line of {len(line):,} bytes"
+            raise BadFile(raw, found, f"{_NUMBERS_PER_LINE} numbers", number)
+
+
 def _bad_line(raw: files.RawFile, data: bytes) -> BadFile:
     """The error on the first line that is wrong."""
-    for number, line in enumerate(data.decode("latin-1").splitlines(), start=1):
-        values = line.split()
+    for number, line in enumerate(io.BytesIO(data), start=1):
+        values = line.decode("latin-1").split()
         if values and len(values) != _NUMBERS_PER_LINE:
             return BadFile(raw, f"{len(values)} values", f"{_NUMBERS_PER_LINE} numbers", number)
         for value in values:
@@ -112,6 +126,7 @@ def read_labels(raw: files.RawFile) -> list[Instance]:
             numbers = [float(value) for value in values]
             action, start, end = map(int, numbers[:3])
             whole = [action, start, end] == numbers[:3] and len(values) in (3, 4)
+            whole = whole and "_" not in line  # "1_0" is a number to Python, but to nobody else
         except (ValueError, OverflowError):
             whole = False
         if not whole:

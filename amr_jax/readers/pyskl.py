@@ -112,7 +112,7 @@ def joints(annotation: Annotation, form: arrays.Form) -> np.ndarray:
             found = f"'{key}' of shape {shape}" if shape else f"no array '{key}'"
             raise BadFile(annotation, found, "an array (bodies, frames, joints, …)")
     frames = content.get("total_frames", values.shape[1])
-    if frames != values.shape[1]:
+    if type(frames) is not int or frames != values.shape[1]:
         raise BadFile(
             annotation,
             f"{values.shape[1]} frames in 'keypoint'",

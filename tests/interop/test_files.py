@@ -72,7 +72,7 @@ def test_pickles_that_want_to_run_code_do_not(torch, tmp_path):
     with pytest.raises(BadFile, match=r"weights\.pth: found a pickle that wants to run \w+\.mkdir"):
         files.read(path)
     np.savez(tmp_path / "weights.npz", a=np.array([Code(trace)], dtype=object))
-    with pytest.raises(BadFile, match=r"weights\.npz: found a damaged file \(Object arrays"):
+    with pytest.raises(BadFile, match=r"weights\.npz: found an array of Python objects"):
         files.read(tmp_path / "weights.npz")
     assert not trace.exists()
 
@@ -117,7 +117,7 @@ def test_paths_that_do_not_serve(tmp_path):
         files.write(tmp_path / "absent" / "weights.npz", STATE)
     with open(tmp_path / "one.npz", "wb") as file:
         np.save(file, np.zeros(3))
-    with pytest.raises(BadFile, match="one array without a name"):
+    with pytest.raises(BadFile, match="File is not a zip file"):
         files.read(tmp_path / "one.npz")
 
 

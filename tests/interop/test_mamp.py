@@ -151,6 +151,7 @@ def gap(state):
             other("pos_embed", lambda x: x.astype(np.float16)),
             r"pos_embed of \(1, 1, 5, 8\) float16; expected \(1, 1, 5, 8\) float32",
         ),
+        (other("norm.bias", lambda x: x * np.nan), r"norm\.bias with numbers that are not finite"),
         (other("temp_embed", lambda x: x[0]), r"shape \(2, 1, 8\); expected \(1, T_e, 1, D\)"),
         (
             other("joints_embed.proj.weight", lambda x: np.concatenate([x, x], 3)),

@@ -42,6 +42,13 @@ def test_scale_is_for_coordinates_alone():
     np.testing.assert_allclose(scaled, given * 0.5, rtol=1e-6)
 
 
+def test_a_scale_that_makes_too_much_of_a_number():
+    far = np.full((1, 1, 5, 3), 1e38)
+    arrays.joints(far, None, arrays.Form(5, "xyz", 0.1), "x")
+    with pytest.raises(BadFile, match=r"x: found inf in frame 0, body 0, joint 0, channel x"):
+        arrays.joints(far, None, arrays.Form(5, "xyz", 1000.0), "x")
+
+
 def test_slots_behind_the_last_body_are_cut_off():
     given = values(4, 4, 5, 3)
     given[:, [0, 2, 3]] = 0

@@ -173,3 +173,53 @@ def test_a_file_that_went_away_is_named(tmp_path):
         files.RawFile(str(tmp_path / "gone.skeleton")).read()
     with pytest.raises(BadFile, match=r"gone\.zip: found No such file"):
         files.RawFile(str(tmp_path / "gone.zip"), "a.skeleton").read()
+
+
+def test_two_members_of_one_name(tmp_path):
+    path = pack(tmp_path / "set.zip", {"a.skeleton": b"one", "b.skeleton": b"two"})
+    path.write_bytes(path.read_bytes().replace(b"b.skeleton", b"a.skeleton"))
+    with pytest.raises(BadFile, match=r"set\.zip: found several members called 'a\.skeleton'"):
+        find(tmp_path)
+
+
+def damaged(folder, change):
+    """An archive of three members whose list of them is damaged: `change` of its bytes."""
+    path = pack(folder / "set.zip", {f"{letter}.skeleton": letter for letter in "abc"})
+    path.write_bytes(change(path.read_bytes()))
+    return path
+
+
+def test_a_member_in_the_comment_of_another_is_not_lost(tmp_path):
+    def longer_comment(data):  # a wrong length in the list: the next entry becomes text
+        at = data.index(b"PK\x01\x02") + 32
+        return data[:at] + (46 + len("b.skeleton")).to_bytes(2, "little") + data[at + 2 :]
+
+    with pytest.raises(BadFile, match="members within the comment of another one"):
+        find(damaged(tmp_path, longer_comment))
+
+
+@pytest.mark.parametrize("name", [b"b.skelEton", b"b.skelet\x00n", b"b.skeletom"])
+def test_a_wrong_letter_in_the_list_of_members_loses_none(tmp_path, name):
+    def other_name(data):
+        at = data.rindex(b"b.skeleton")
+        return data[:at] + name + data[at + len(name) :]
+
+    path = damaged(tmp_path, other_name)
+    with pytest.raises(BadFile, match="File name in directory"):
+        [raw.read() for raw in find(path)]
+
+
+def test_a_member_without_a_name(tmp_path):
+    path = pack(tmp_path / "set.zip", {"a.skeleton": b"a", zipfile.ZipInfo(""): b"b"})
+    assert [raw.name for raw in find(path)] == ["a.skeleton"]
+
+
+def test_no_letter_is_wrong_where_every_file_is_asked_for(tmp_path):
+    path = pack(tmp_path / "set.zip", {"a.npz": b"a", "labels.csv": b"name,label\na,wave\n"})
+    assert len(files.find(path, "", WHAT)) == 2
+    data = path.read_bytes()
+    at = data.rindex(b"labels.csv")
+    path.write_bytes(data[:at] + b"k" + data[at + 1 :])
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(BadFile, match=r"set\.zip!kabels\.csv: found a damaged member"):
+        files.find(path, "", WHAT)

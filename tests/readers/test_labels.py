@@ -1,5 +1,7 @@
 """Tables of labels, names of classes, and which splits are for what."""
 
+import time
+
 import pytest
 
 from amr_jax.errors import BadFile, UserError
@@ -20,6 +22,17 @@ def test_reads_a_table(tmp_path):
     }
 
 
+def test_spaces_and_old_ends_of_lines_do_not_matter(tmp_path):
+    expected = labels.read_labels(raw(tmp_path, "name,label,subject\na,wave,1\nb,run,2\n"))
+    assert expected["b"] == {"label": "run", "split": "", "subject": "2"}
+    for table in (
+        "name,label,subject \na,wave,1 \nb,run,2 \n",
+        " name , label , subject\na,wave,1\nb,run,2",
+        "name,label,subject\ra,wave,1\rb,run,2\r",
+    ):
+        assert labels.read_labels(raw(tmp_path, table)) == expected
+
+
 @pytest.mark.parametrize(
     ("content", "line", "message"),
     [
@@ -31,6 +44,10 @@ def test_reads_a_table(tmp_path):
         ("name,label\n,wave\n", 2, "no name"),
         ("name,label\na,wave\nb,wave\na.npz,run\n", 4, "the name 'a' again"),
         (b"name,label\n\xff,wave\n", None, "not text"),
+        ('name,label\n"a,wave\nb,wave\nc,wave\n', 2, "no CSV"),  # would be one name, to the end
+        ('name,label\n"a"b,wave\n', 2, "no CSV"),
+        ("name,label\n" + 200_000 * "a" + ",wave\n", 2, "no CSV"),
+        ("name,label,label\na,wave,run\n", 1, "label, label; expected every column once"),
     ],
 )
 def test_refuses_a_table(tmp_path, content, line, message):
@@ -39,12 +56,24 @@ def test_refuses_a_table(tmp_path, content, line, message):
     assert caught.value.line == line
 
 
+def test_many_classes_take_no_longer_than_few(tmp_path):
+    names = tuple(map(str, range(100_000)))
+    begin = time.process_time()
+    assert labels.read_classes(raw(tmp_path, "\n".join(names))) == names
+    assert time.process_time() - begin < 2
+
+
 def test_names_of_classes(tmp_path):
     assert labels.read_classes(raw(tmp_path, "wave\n run fast \n\n")) == ("wave", "run fast")
     with pytest.raises(BadFile, match="line 2: found an empty line"):
         labels.read_classes(raw(tmp_path, "wave\n\nrun\n"))
     with pytest.raises(BadFile, match="line 3: found the class 'wave' again"):
         labels.read_classes(raw(tmp_path, "wave\nrun\nwave\n"))
+    for odd in ("\x1a", "\x00", "\x85", "\u2028"):
+        with pytest.raises(BadFile, match="line 2: found the character"):
+            labels.read_classes(raw(tmp_path, f"wave\nrun{odd}fast\n"))
+    with pytest.raises(BadFile, match="line 1: found the character"):
+        labels.read_classes(raw(tmp_path, "wave\nrun\n".encode("utf-16-be")))
     with pytest.raises(BadFile, match="found nothing"):
         labels.read_classes(raw(tmp_path, "\n"))
 
@@ -55,6 +84,7 @@ def test_names_of_classes(tmp_path):
         (["2", "0"], None, [2, 0], ("0", "1", "2")),
         (["2", "0"], ("a", "b", "c", "d"), [2, 0], ("a", "b", "c", "d")),
         (["wave", "run", "wave"], None, [1, 0, 1], ("run", "wave")),
+        (["\u0661", "\u0660"], None, [1, 0], ("\u0660", "\u0661")),  # names: digits are 0 to 9
         (["wave", "2"], None, [1, 0], ("2", "wave")),
         (["wave", "run"], ("wave", "sit", "run"), [0, 2], ("wave", "sit", "run")),
         (["", ""], None, [0, 0], ("unlabelled",)),
@@ -67,6 +97,7 @@ def test_labels_become_numbers(told, classes, numbers, names):
 @pytest.mark.parametrize(
     ("told", "classes", "message"),
     [
+        (["1", "9" * 5000, "2"], None, r"the label 99999999999999999999; expected numbers"),
         (["1", "", ""], None, "2 of 3 sequences have no label, the first is y"),
         (["0", "2", "1"], ("a", "b"), "y: label 2; expected 0 to 1, as classes.txt names 2"),
         (["a", "b", "c"], ("a", "b"), "z: label 'c'; expected a class of classes.txt"),

@@ -44,6 +44,8 @@ def test_a_row_of_the_table_counts_instead(tmp_path):
         ({"joints": None}, "no array 'joints'"),
         ({"label": [1, 2]}, r"'label' of shape \(2,\)"),
         ({"label": 1.5}, "'label' of shape .*float64; expected one number from 0"),
+        ({"label": -1}, "'label' -1; expected a number from 0"),
+        ({"split": b"tr\xff"}, "'split' of bytes that are not text"),
         ({"split": True}, "'split' .*bool"),
         ({"joints": np.zeros((2, 17))}, r"joints of shape \(2, 17\)"),
     ],

@@ -1,6 +1,7 @@
 """Plain NumPy files: what is read, and what is refused with which words."""
 
 import io
+import warnings
 import zipfile
 
 import numpy as np
@@ -80,6 +81,15 @@ def bomb():
     return buffer.getvalue()
 
 
+def twice():
+    """A `.npz` with two arrays of one name."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(buffer, "w") as archive:
+        for array in (JOINTS, JOINTS[:1]):
+            archive.writestr("joints.npy", npy(array))
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -98,14 +108,53 @@ def bomb():
             r"nan at .* \(0, 0, 0, 2\)",
         ),
         ("a.npy", npy(JOINTS + np.float64(1e300)), r"1e\+300 at .* expected a finite number"),
-        ("a.npz", npy(JOINTS), r"no complete \.npz \(File is not a zip file\)"),
-        ("a.npz", npz(x=JOINTS)[:-30], r"no complete \.npz"),
+        ("a.npz", npy(JOINTS), r"a damaged file \(File is not a zip file\)"),
+        ("a.npz", npz(x=JOINTS)[:-30], r"a damaged file"),
         ("a.npz", npz(x=JOINTS, y=JOINTS), r"arrays x, y; expected one array, or one called 'joi"),
+        ("a.npy", claiming((0, 10**19))[:-8], r"an array of shape \(0, 10000000000000000000\)"),
+        ("a.npy", claiming((0,) * 70)[:-8], r"an array of shape \(0, 0"),
+        ("a.npy", claiming((3,), "|V0")[:-8], r"an array of \|V0"),
+        ("a.npy", claiming((2,), "<U1"), r"array of <U1"),
+        ("a.npz", npz(joints=JOINTS).replace(b"joints", b"jointz", 1), "File name in directory"),
+        ("a.npz", twice(), r"several members called 'joints\.npy'"),
         ("a.npz", npz(), r"arrays \(none\)"),
         ("a.npz", npz(joints=np.array(None)), r"an array of Python objects"),
-        ("a.npz", bomb(), r"68,157,440 bytes; expected at most 67,108,864"),
+        ("a.npz", bomb(), r"joints.npy of 68,157,440 bytes; expected at most 67,108,864"),
     ],
 )
 def test_refused(tmp_path, name, content, message):
     with pytest.raises(BadFile, match=message):
         numpy_files.read(raw(tmp_path, content, name))
+
+
+@pytest.mark.parametrize("code", [0xD800, 0x110000, 2**32 - 1])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_text_of_what_is_no_character(code, order):
+    texts = np.array(["one", "two"]).astype(f"{order}U3")
+    assert numpy_files.from_npy(npy(texts), "x").tolist() == ["one", "two"]
+    data = npy(texts)[:-4] + np.array(code, f"{order}u4").tobytes()
+    with pytest.raises(BadFile, match=f"x: found the character {code:#x} in a text"):
+        numpy_files.from_npy(data, "x")
+
+
+def test_an_array_that_nobody_asks_for_may_not_hide_another():
+    data = npz(joints=JOINTS, label="wave")
+    at = data.rindex(b"label.npy")
+    with pytest.raises(BadFile, match=r"File name in directory 'lacel\.npy'"):
+        numpy_files.read_npz(
+            io.BytesIO(data[: at + 2] + b"c" + data[at + 3 :]), "x", lambda names: names[:1]
+        )
+
+
+def test_all_arrays_together_are_bounded():
+    data = npz(a=JOINTS, b=JOINTS)
+    assert len(numpy_files.read_npz(io.BytesIO(data), "x", max_bytes=2 * 416)) == 2
+    with pytest.raises(
+        BadFile, match=r"x: found b\.npy of 416 bytes; expected at most 831 for all"
+    ):
+        numpy_files.read_npz(io.BytesIO(data), "x", max_bytes=831)
+
+
+def test_weights_that_unpack_to_a_thousand_times_their_size():
+    with pytest.raises(BadFile, match=r"joints\.npy of 68,157,440 bytes packed into 66,"):
+        numpy_files.read_npz(io.BytesIO(bomb()), "x")

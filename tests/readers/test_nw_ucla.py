@@ -49,11 +49,15 @@ def test_single_frame(tmp_path):
         ({"skeletons": 5}, "no frame", "at least one frame"),
         (
             {"skeletons": [[[0, 0, 0]] * 20, [[0, 0, 0]] * 19]},
-            "(19, 3) in skeletons[1]",
+            "19 joints of 3 numbers in skeletons[1]",
             "20 joint",
         ),
-        ({"skeletons": [[[0, 0]] * 20]}, "(20, 2) in skeletons[0]", "3 numbers"),
-        ({"skeletons": [[[0, 0, "x"]] * 20]}, "not a table of numbers", "20 joints"),
+        ({"skeletons": [[[0, 0]] * 20]}, "20 joints of 2 numbers in skeletons[0]", "3 numbers"),
+        ({"skeletons": [[[0, 0, "x"]] * 20]}, "'x' in skeletons[0]", "20 joints"),
+        ({"skeletons": [[[0, 0, "1.5"]] * 20]}, "'1.5' in skeletons[0]", "20 joints"),
+        ({"skeletons": [[[0, 0, True]] * 20]}, "a bool in skeletons[0]", "20 joints"),
+        ({"skeletons": [[[0, 0, None]] * 20]}, "a NoneType in skeletons[0]", "20 joints"),
+        ({"skeletons": [[0, 0, 0] * 20]}, "no list of joints in skeletons[0]", "20 joints"),
         ({"skeletons": [[[0, float("nan"), 0]] * 20]}, "nan at skeletons[0][0][1]", "finite"),
     ],
 )
@@ -83,6 +87,22 @@ def test_refuses_what_is_no_json_object(tmp_path, content, line):
     assert caught.value.line == line
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"label": 7, "skeletons": [], "skeletons": []}', "the key 'skeletons' twice"),
+        ('{"file_name": "a08_s02_e01_v03", "skeletons": 1, "label": true}', "label True"),
+        ('{"a": ' + "[]," * 2**23 + "}", "more than 16,777,216 bytes"),
+    ],
+)
+def test_what_the_parser_lets_pass(tmp_path, text, found):
+    path = tmp_path / "a08_s02_e01_v03.json"
+    path.write_text(text)
+    with pytest.raises(BadFile) as caught:
+        nw_ucla.read(files.RawFile(str(path)))
+    assert caught.value.found == found
+
+
 def test_the_real_set(shared_data):
     raw = files.find(shared_data, ".json", what="NW-UCLA")
     examples = [nw_ucla.read(file) for file in raw]
@@ -104,9 +124,9 @@ def test_joints_alone_do_not_ask_for_the_name(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"skeletons": ' + "[" * 10**5, "JSON that cannot be read"),
-        ('{"skeletons": ' + "1" * 10**4 + "}", "JSON that cannot be read"),
-        (f'{{"skeletons": [{[[1, 2, 10**400]] * 20}]}}', "not a table of numbers"),
+        ('{"skeletons": ' + "[" * 10**5, "no JSON that can be read"),
+        ('{"skeletons": ' + "1" * 10**4 + "}", "no JSON that can be read"),
+        (f'{{"skeletons": [{[[1, 2, 10**400]] * 20}]}}', "found 10{39} in skel"),
         (f'{{"skeletons": [{[[1, 2, 1e300]] * 20}]}}', r"1e\+300 at skeletons\[0\]\[0\]\[2\]"),
         ('{"joints": []}', r"the keys \['joints'\]; expected also skeletons"),
     ],

@@ -117,6 +117,12 @@ def test_code_is_not_run(tmp_path, protocol, function, argument):
         b"\x80\x02}((K\x01tK\x02u.",  # a tuple as a key
         b"\x80\x02P1\n.",
         b"\x80\x02\x82\x01.",  # an extension
+        b"\x80\x02K\x01K\x02.",  # two values, of which the first would be lost
+        b"\x80\x02(K\x01.",  # a mark whose values nobody takes
+        b"\x80\x02K\x01.K\x02.",  # two pickles
+        b"\x80\x02K\x01K\x020.",  # a value that is dropped
+        b"\x80\x02}(K\x01K\x02K\x01K\x03u.",  # a key twice
+        b"\x80\x02}K\x01K\x02sK\x01K\x03s.",
     ],
 )
 def test_what_is_not_data_is_refused(tmp_path, data, monkeypatch):
@@ -207,6 +213,13 @@ except BadFile as error:
             "a damaged pickle",
         ),
         (b"\x80\x05\x96" + (10**12).to_bytes(8, "little") + b"abc.", "a damaged pickle"),
+        # No numbers, in a shape beyond all numbers.
+        (
+            pickle.dumps(np.zeros((0, 9)), protocol=4).replace(
+                b"K\x09", b"\x8a\x0a" + b"\xff" * 9 + b"\x00"
+            ),
+            "a damaged pickle",
+        ),
         # A place in the memo that the standard reader would make room for.
         (b"\x80\x02K\x01r\xff\xff\xff\x7f.", ""),
     ],
@@ -224,6 +237,9 @@ def test_too_many_instructions(monkeypatch):
     monkeypatch.setattr(pickles, "MAX_INSTRUCTIONS", 100)
     assert pickles.load(pickle.dumps([1] * 10), "x") == [1] * 10
     assert "more than 100 instructions" in refused(pickle.dumps(list(range(100))))
+    # A large file may have more of them, as exchange files have: in proportion to its arrays.
+    large = [*range(100), bytes(16 * 120)]
+    assert pickles.load(pickle.dumps(large), "x") == large
 
 
 def test_nested_without_end():
@@ -249,3 +265,15 @@ def test_damaged_bytes_are_refused_or_harmless():
                 pickles.load(damaged, "x")
             except BadFile:
                 continue
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02X\x03\x00\x00\x00\xed\xa0\x80.",
+        pickle.dumps(np.str_("ab"), protocol=4).replace(b"b\x00\x00\x00", b"\x00\xd8\x00\x00"),
+    ],
+)
+def test_half_a_character_is_none(data):
+    with pytest.raises(BadFile, match="a damaged pickle"):
+        pickles.load(data, "x")

@@ -1,5 +1,7 @@
 """Readers of PKU-MMD: videos, labels, splits, and the instances that come out."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,7 @@ def test_a_frame_is_body_one_then_body_two(tmp_path):
         ("1 " * 149 + "1e39", "'1e39'"),  # not finite in float32
         ("1 " * 149 + "x", "'x'"),
         ("1," * 149 + "1", "1 values"),
+        ("1" * 20_000, "a line of 20,001 bytes"),
     ],
 )
 def test_bad_video_names_the_line(tmp_path, line, found):
@@ -64,6 +67,15 @@ def test_video_all_of_whose_lines_are_wrong(tmp_path):
         pku.read_video(raw_file(tmp_path, "\n"))
 
 
+def test_what_is_no_such_text_at_all_is_refused_at_once(tmp_path):
+    """NumPy would take all of it apart first."""
+    for text in ("1\n" * 2_000_000, "00 " * 2_000_000):
+        begin = time.process_time()
+        with pytest.raises(BadFile, match=r"line 1: found (1 values|a line of 6,000,000)"):
+            pku.read_video(raw_file(tmp_path, text))
+        assert time.process_time() - begin < 1
+
+
 def test_labels(tmp_path):
     instances = pku.read_labels(raw_file(tmp_path, "3,10,20,2\n\n51,30,40,1\n1, 50, 60\n"))
     assert instances == [
@@ -74,7 +86,7 @@ def test_labels(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["0,1,2,2", "52,1,2,2", "1,2", "1,2,3,4,5", "a,1,2,2", "1,1.5,2,2"]
+    "line", ["0,1,2,2", "52,1,2,2", "1,2", "1,2,3,4,5", "a,1,2,2", "1,1.5,2,2", "1,1_0,20,2"]
 )
 def test_bad_labels_name_the_line(tmp_path, line):
     with pytest.raises(BadFile) as caught:

@@ -70,6 +70,8 @@ for _ in range(12):
         ({"label": 10**6000}, "the label a int"),
         ({"label": LAUGHS}, "the label a list"),
         ({"total_frames": LAUGHS}, "total_frames, a list"),
+        ({"total_frames": np.arange(3)}, "total_frames, a ndarray"),
+        ({"keypoint": np.ones((1, 1, 17, 2)), "total_frames": True}, "total_frames, True"),
         ({"total_frames": 10**6000}, "total_frames, a int"),
         ({"keypoint": np.ones((1, 4, 18, 2)), "total_frames": 4}, "18"),
     ],
