@@ -23,8 +23,9 @@ def of_tree(tree) -> dict[str, str]:
     Args:
       tree: arrays on the host, or global ones; then every process has to call this.
     """
-    named = {name_of(path): _sum(leaf) for path, leaf in _leaves(tree)}
-    return {name: f"{int(value):08x}" for name, value in jax.device_get(named).items()}
+    # One after the other: of several programs under way at once, processes may start the exchanges
+    # in different orders, and wait for each other for ever (seen on simulated devices).
+    return {name_of(path): f"{int(jax.device_get(_sum(leaf))):08x}" for path, leaf in _leaves(tree)}
 
 
 def described(tree) -> dict[str, str]:
