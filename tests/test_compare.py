@@ -33,7 +33,9 @@ def configured(data_dir, **changes):
 def one_device(monkeypatch):
     """Everything on the first of the eight simulated devices: half the time."""
     make_mesh = sharding.make_mesh
-    monkeypatch.setattr(sharding, "make_mesh", lambda devices=None: make_mesh(jax.devices()[:1]))
+    monkeypatch.setattr(
+        sharding, "make_mesh", lambda devices=None, fsdp=1: make_mesh(jax.devices()[:1], fsdp)
+    )
 
 
 def watched(monkeypatch):
