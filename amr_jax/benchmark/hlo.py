@@ -101,7 +101,7 @@ def launches(text: str) -> list[Launch]:
     Args:
       text: of the optimised program, as `compiled.as_text()`.
     """
-    computations, entry = _parse(text)
+    computations, entry = parse(text)
 
     def walk(name: str, times: int) -> Iterator[Launch]:
         instructions = computations[name]
@@ -162,7 +162,7 @@ def part(op_name: str) -> str:
     return f"{direction} {'/'.join(re.sub(r'_[0-9]+$', '', m) for m in modules) or 'loss'}"
 
 
-def _parse(text: str) -> tuple[dict[str, dict[str, Instruction]], str]:
+def parse(text: str) -> tuple[dict[str, dict[str, Instruction]], str]:
     """Computations by name, each with its instructions by name; and the entry's name."""
     computations, entry, current = {}, None, None
     for line in text.splitlines():
