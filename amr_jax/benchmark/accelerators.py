@@ -163,7 +163,7 @@ class Target:
         """
         if self.accelerator.platform == "cuda":
             return _CUDA_OPTIONS
-        return {"exec_time_optimization_effort": effort, "memory_fitting_effort": effort}
+        return {"exec_time_optimization_effort": effort}
 
 
 def parse(text: str) -> Target:

@@ -41,8 +41,8 @@ class Collective:
 def of_program(text: str) -> list[Collective]:
     """All collectives of a program, in order; those of a loop's body as often as it runs.
 
-    What takes place between the start and the end of an asynchronous one counts once. A TPU's
-    all-reduce of which only a part is kept, in one fusion, is a reduce-scatter.
+    An asynchronous one counts where it starts. A TPU's all-reduce of which only a part is kept, in
+    one fusion, is a reduce-scatter. What a loop without a known number of rounds does counts once.
 
     Args:
       text: of the optimised program, as `compiled.as_text()`.

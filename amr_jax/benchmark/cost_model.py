@@ -26,7 +26,8 @@ class Work:
       flops: of a body.
       fixed_bytes: of main memory, moved on every chip whatever its batch: parameters, gradients and
         the optimiser's moments. body_bytes: moved for each body on top.
-      parameters: bytes of all of them, float32. split: of those that `fsdp` splits, `arrays` many.
+      parameters: bytes of all of them, float32. split: of those that `fsdp` splits, which are
+        collected in `gathers` operations.
       gradients: bytes of a gradient as it is summed, for each byte of its parameter: 1/2 where the
         compute dtype is bfloat16.
     """
@@ -36,7 +37,7 @@ class Work:
     body_bytes: float
     parameters: float
     split: float
-    arrays: int
+    gathers: int
     gradients: float
 
 
@@ -84,7 +85,7 @@ def through(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def exchanged(work: Work, data: int, fsdp: int, scatters: bool = True) -> list[Collective]:
     """What `data` · `fsdp` chips exchange in a step, as `train_step` and `sharding` lay it out.
 
-    Split parameters are collected once, in float32, each by itself, before they are used. Their
+    Split parameters are collected once, in float32, before they are used. Their
     gradients are summed over `fsdp`, every chip keeping its part, then over `data`; all others over
     all chips. (All that is large is taken to be split: that `fsdp` divides one of its axes.)
 
@@ -96,7 +97,7 @@ def exchanged(work: Work, data: int, fsdp: int, scatters: bool = True) -> list[C
     found = []
     if split:
         found += [
-            Collective("all-gather", fsdp, split / work.arrays, work.arrays),
+            Collective("all-gather", fsdp, split / work.gathers, work.gathers),
             Collective("reduce-scatter" if scatters else "all-reduce", fsdp, summed * split),
         ]
     if data > 1 and split:

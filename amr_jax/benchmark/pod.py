@@ -35,21 +35,28 @@ from amr_jax.errors import UserError
 CHIPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 # Bytes of main memory in a step of AMR as it is by default, in bfloat16: whatever the batch, and
-# for each body on a chip. From programs of `benchmark aot`, 24 November 2026, jax 0.10.2 with
-# libtpu 0.0.42.1 (least effort; 4 and 256 chips) and with CUDA 13 (cuDNN's attention; TODO).
+# for each body on a chip. From programs of `benchmark aot`, 24 November 2026, jax 0.10.2: with CUDA
+# 13 (cuDNN's attention, 8 and 256 bodies) and libtpu 0.0.42.1 (least effort, 1 and 256 bodies on a
+# v5e, 1 and 64 on a v5p).
 COUNTED = {
-    "h200": (0.397e9, 82.1e6),
-    "v5e": (0.397e9, 119.3e6),
-    "v5p": (0.397e9, 119.3e6),
+    "h200": (0.435e9, 81.9e6),
+    "v5e": (0.393e9, 123.5e6),
+    "v5p": (0.398e9, 119.3e6),
 }
+# XLA for GPUs collects all split parameters in so many operations (at full size; 24 November 2026);
+# for TPUs, each array in one of its own.
+_GATHERS_ON_GPU = 3
 
 
-def work_of(config: ml_collections.ConfigDict, memory: tuple[float, float]) -> Work:
+def work_of(
+    config: ml_collections.ConfigDict, memory: tuple[float, float], platform: str = "tpu"
+) -> Work:
     """What a step of a config asks for.
 
     Args:
       config: resolved.
       memory: bytes of main memory: whatever the batch, and for each body.
+      platform: of JAX, whose compiler it is.
     """
     mesh = sharding.make_mesh(jax.devices()[:1])
     _, state, _ = costs.abstract_training_step(config, mesh)
@@ -65,7 +72,7 @@ def work_of(config: ml_collections.ConfigDict, memory: tuple[float, float]) -> W
         body_bytes=memory[1],
         parameters=size(leaves),
         split=size(split),
-        arrays=len(split),
+        gathers=_GATHERS_ON_GPU if platform == "cuda" else len(split),
         gradients=0.5 if config.dtype == "bfloat16" else 1.0,
     )
 
@@ -98,11 +105,14 @@ def memory_of(
     Raises:
       UserError: neither is there.
     """
-    points = {
-        row["bodies"] / row["chips"]: row["bytes"]
+    rows = [
+        row
         for row in programs
         if row["target"].partition(":")[0] == target.kind and row["fsdp"] == 1
-    }
+    ]
+    # Compiled with the effort that is nearest to a run's.
+    effort = max((row["effort"] for row in rows), default=0.0)
+    points = {r["bodies"] / r["chips"]: r["bytes"] for r in rows if r["effort"] == effort}
     if len(points) > 1:
         return cost_model.through(list(points.items()))
     default = (request.row.name, request.dtype, request.overrides) == ("amr", "bfloat16", ())
@@ -281,7 +291,8 @@ def run(flags: argparse.Namespace) -> None:
     metrics.say(f"{row.name}, {flags.dtype}, {flags.bodies} bodies a step; modelled, not measured")
     for target in targets:
         memory = memory_of(target, request, programs)
-        work = works[target.kind] = work_of(config, memory)
+        work = work_of(config, memory, target.accelerator.platform)
+        works[target.kind] = work
         entries = scaled(work, target.kind, flags.chips, flags.bodies, flags.dtype)
         found += entries
         metrics.say(

@@ -188,9 +188,9 @@ def test_a_config_has_what_the_request_says():
 
 
 def test_a_tpu_is_compiled_for_with_the_effort_that_is_asked_for():
-    effort = {"exec_time_optimization_effort": 0.5, "memory_fitting_effort": 0.5}
-    assert accelerators.parse("v5e").options(0.5) == effort
-    assert not accelerators.parse("h200").options(0.5).keys() & effort.keys()
+    asked = {"exec_time_optimization_effort": 0.5}
+    assert accelerators.parse("v5e").options(0.5) == asked
+    assert accelerators.parse("h200").options(0.5).keys().isdisjoint(asked)
 
 
 @pytest.mark.slow
@@ -203,7 +203,8 @@ def test_a_tpu_is_compiled_for_with_the_effort_that_is_asked_for():
 def test_a_chip_holds_the_full_size_step(target, model, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS")  # of the tests, for CPUs
     settings = {"fsdp": 4, "overrides": LARGE} if model == "large" else {}
-    asked = request(target, bodies=256, **settings)
+    # With the least effort, which takes a third of the time and rather more memory.
+    asked = request(target, bodies=256, effort=-1.0, **settings)
     entry = aot.compiled_apart(asked)
     assert entry["problem"] is None
     assert entry["chips"] == 4

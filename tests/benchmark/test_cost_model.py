@@ -18,7 +18,7 @@ WORK = cost_model.Work(
     body_bytes=2e9,
     parameters=100e6,
     split=96e6,
-    arrays=3,
+    gathers=3,
     gradients=0.5,
 )
 SWITCH = Interconnect(
@@ -61,7 +61,7 @@ def test_what_is_exchanged_by_hand():
     assert cost_model.exchanged(WORK, 1, 1) == []
     assert cost_model.exchanged(WORK, 8, 1) == [Collective("all-reduce", 8, 50e6)]
     assert cost_model.exchanged(WORK, 2, 4) == [
-        Collective("all-gather", 4, 32e6, 3),  # float32, array by array
+        Collective("all-gather", 4, 32e6, 3),  # float32
         Collective("reduce-scatter", 4, 48e6),
         Collective("all-reduce", 2, 12e6),
         Collective("all-reduce", 8, 2e6),

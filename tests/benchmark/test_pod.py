@@ -24,6 +24,7 @@ def program(target="v5e:2x2", chips=4, bytes_moved=9e9, **changes):
         "bodies": 256,
         "chips": chips,
         "fsdp": 1,
+        "effort": 0.0,
         "bytes": bytes_moved,
         "sent": 30e6,
         "collectives": {"all-reduce": {"times": 2, "size": 20e6, "sent": 30e6}},
@@ -65,6 +66,9 @@ def test_bytes_come_from_data_parallel_programs_of_the_chip_at_two_sizes():
     ]
     fixed, body = pod.memory_of(v5e, request(), programs)
     assert (fixed, body) == pytest.approx((1e9, 125e6))
+    # What was compiled with less effort than others does not count.
+    least = program(chips=1, bytes_moved=99e9, effort=-1.0)
+    assert pod.memory_of(v5e, request(), [*programs, least]) == (fixed, body)
     # One alone makes no line: what was counted for the default, and for nothing else.
     assert pod.memory_of(v5e, request(), programs[:1]) == pod.COUNTED["v5e"]
     for other in ({"dtype": "float32"}, {"row": methods.Row("mamp", "mamp")}):
@@ -89,8 +93,9 @@ def test_work_is_counted_on_the_config(small):
     d = 64
     kernels = [3 * d * d, d * d, 4 * d * d, 4 * d * d]
     kernels += [d * d, d * d, 2 * d * d, d * d, 4 * d * d, 4 * d * d, d * 72]
-    assert (work.arrays, work.split) == (11, 4 * sum(kernels))
+    assert (work.gathers, work.split) == (11, 4 * sum(kernels))
     assert work.parameters > work.split
+    assert pod.work_of(config, (3.0, 4.0), "cuda").gathers == 3
 
 
 def test_entries_by_hand(small):
