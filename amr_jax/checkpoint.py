@@ -97,6 +97,7 @@ class Checkpoints:
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree
         )
         steps = sorted(self._manager.all_steps(), reverse=True)
+        distributed.agree({"checkpoints": steps})
         for step, before in zip(steps, [*steps[1:], None], strict=True):
             path = self._folder / str(step)
             try:

@@ -6,24 +6,23 @@ hosts the end of another one; the same command, started on all of them, goes on 
 """
 
 import contextlib
-import errno
 import functools
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from logging import LogRecord
+from typing import NoReturn
 
 import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from amr_jax.errors import Preempted, UserError
+from amr_jax.errors import Preempted, UserError, for_the_user
 
 # sysexits.h's EX_TEMPFAIL: nothing is wrong, try again.
 PREEMPTED_STATUS = 75
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def command(main: Callable) -> Callable:
@@ -41,17 +40,21 @@ def command(main: Callable) -> Callable:
             logging.get_absl_handler().addFilter(_is_not_told_twice)
         try:
             return main(*args, **kwargs)
-        except UserError as error:
-            _end(error)
         except Preempted as notice:
             print(notice, file=sys.stderr)
             sys.exit(PREEMPTED_STATUS)
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
+        except (UserError, OSError) as error:
+            told = for_the_user(error)
+            if told is None:
                 raise
-            _end(UserError(f"{error}. When there is room, the same command can be given again."))
+            _end(told)
 
     return wrapped
+
+
+def _told_to_end(*_) -> NoReturn:
+    """SIGTERM where nothing listens to it (`preemption.Notice`) and nothing has to be saved."""
+    raise Preempted("told to end (SIGTERM). The same command can be given again.")
 
 
 def _is_not_told_twice(record: LogRecord) -> bool:
@@ -92,6 +95,7 @@ def run_with_config(
     def main(argv: list[str]) -> None:
         if len(argv) > 1:
             raise UserError(f"unexpected arguments: {' '.join(argv[1:])}.")
+        signal.signal(signal.SIGTERM, _told_to_end)
         # Imported late: commands without a config run without JAX.
         from amr_jax import compilation, distributed
 
@@ -101,6 +105,9 @@ def run_with_config(
             return
         names = ("coordinator", "num_processes", "process_id", "meeting_timeout")
         distributed.start(*(flags.FLAGS[name].value for name in names), saves_when_preempted)
+        if distributed.several() and not saves_when_preempted:
+            # One of several cannot end well by itself.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         with distributed.ends_at_once():
             run(config.value, folder.value)
 

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 import ml_collections
 from etils import epath
 
-from amr_jax import costs, evaluate, methods, metrics, paths, pretrain, subject, workdir
+from amr_jax import costs, evaluate, lock, methods, metrics, paths, pretrain, subject, workdir
 from amr_jax.command import run_with_config
 from amr_jax.comparison import budget, rows, tables
 from amr_jax.errors import UserError
@@ -65,8 +65,13 @@ def run(
             epochs = budget.stored(folder / name) if config.budget == "seconds" else None
             if epochs is not None:
                 rows.set_epochs(runs[name], epochs)
-    workdir.start(folder, config, FREE_KEYS)
+    with lock.hold(folder):
+        workdir.start(folder, config, FREE_KEYS)
+        return _run(config, folder, command, names, done, chosen, runs, protocols)
 
+
+def _run(config, folder, command, names, done, chosen, runs, protocols) -> dict[str, dict]:
+    """What `run` does once the settings are known to be right, and the workdir is its own."""
     finished = {}
     for name in done:
         with _named(name):

@@ -8,7 +8,9 @@ import contextlib
 import importlib.util
 import json
 import os
+import socket
 import sys
+import time
 import traceback
 import urllib.error
 import urllib.request
@@ -19,7 +21,7 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from amr_jax.errors import Preempted, UserError
+from amr_jax.errors import Preempted, UserError, for_the_user
 
 # Seconds without a sign of life after which JAX takes a process for dead, and ends the others.
 HEARTBEAT_TIMEOUT_S = 60
@@ -29,6 +31,9 @@ MEETING_TIMEOUT_S = 300
 
 # Several slices, or a slice of several hosts, as Kubernetes says it to each of them.
 _TPU_HOSTS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
+# How many processes the run has, once they have met; None for one alone.
+_processes: int | None = None
+
 _METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
 
 
@@ -115,16 +120,33 @@ def _may_have_tpu(environ: Mapping[str, str]) -> bool:
 
 
 def _metadata(key: str) -> str | None:
-    """What Google's servers say to a TPU VM about itself; None where they are not asked."""
+    """What Google's servers say to a TPU VM about itself; None: it is none, or has no such key.
+
+    Raises:
+      UserError: they do not answer. To go on alone would leave the other hosts waiting.
+    """
     request = urllib.request.Request(_METADATA + key, headers={"Metadata-Flavor": "Google"})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.read().decode()
-    except urllib.error.URLError:  # not a cloud TPU VM, or one without this key: one host
-        return None
+    for _ in range(3):
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            reason = error
+        except OSError as error:  # URLError and what is raised while the answer is read
+            if isinstance(getattr(error, "reason", None), socket.gaierror):
+                return None  # no such name: not in Google's cloud
+            reason = error
+        time.sleep(1)
+    raise UserError(
+        f"{_METADATA}{key}: no answer ({reason}), so how many hosts the TPU slice has is not "
+        "known. Try again; or say it with --coordinator, --num_processes and --process_id."
+    )
 
 
 def _initialise(timeout_s: int, **arguments) -> None:
+    global _processes
     try:
         jax.distributed.initialize(
             **arguments,
@@ -138,11 +160,12 @@ def _initialise(timeout_s: int, **arguments) -> None:
             f"the processes of this run did not meet within {timeout_s} s: {reason}\n"
             "Start the same command on all hosts; process 0 must be reachable from the others."
         ) from error
+    _processes = jax.process_count()
 
 
 def several() -> bool:
-    """Whether this process is one of several; where it is alone, JAX's devices are not woken."""
-    return jax.distributed.is_initialized() and jax.process_count() > 1
+    """Whether this process is one of several. Does not wake JAX's devices, which may fail."""
+    return _processes is not None
 
 
 @contextlib.contextmanager
@@ -156,22 +179,25 @@ def ends_at_once() -> Iterator[None]:
         yield
     except Preempted:
         raise  # all processes end so, together
-    except Exception as error:
+    except BaseException as error:
         if not several():
             raise
-        who = f"process {jax.process_index()} of {jax.process_count()}"
-        if isinstance(error, UserError):
-            print(f"error ({who}): {error}", file=sys.stderr)
-        else:
-            traceback.print_exc()
-            print(
-                f"{who} ends. If another one ended before it, look for the reason there. The same "
-                "command, started on all hosts, goes on from what is saved.",
-                file=sys.stderr,
-            )
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(2 if isinstance(error, UserError) else 1)
+        told = for_the_user(error)
+        try:
+            if told is not None:
+                print(f"error (one of {_processes} processes): {told}", file=sys.stderr)
+            else:
+                traceback.print_exception(error)
+                print(
+                    f"One of {_processes} processes ends. If another one ended before it, look for "
+                    "the reason there. The same command, started on all hosts, goes on from what "
+                    "is saved.",
+                    file=sys.stderr,
+                )
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # whatever becomes of the message
+            os._exit(1 if told is None else 2)
 
 
 def meet(name: str) -> None:

@@ -1,5 +1,9 @@
 """What is meant for the reader of a terminal, not for a debugger: two errors and a notice."""
 
+import errno
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
 _LONGEST = 600  # characters of each half of a message: a file's content may be quoted in it
 
 
@@ -43,6 +47,15 @@ class BadFile(UserError):
 
 class Preempted(Exception):
     """A run was told to end, and has saved; commands exit with status 75 (`amr_jax.command`)."""
+
+
+def for_the_user(error: BaseException) -> UserError | None:
+    """What to tell the reader of a terminal of an error, wherever it was met; None: a defect."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return UserError(f"{error}. When there is room, the same command can be given again.")
+    return None
 
 
 def _printable(text: str) -> str:

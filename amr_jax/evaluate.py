@@ -86,8 +86,8 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
 
     mesh = sharding.make_mesh()
     train, test = subject.load(config, seen)
-    data = "; ".join(records.described(split.names, split.present) for split in (train, test))
-    workdir.agree(folder, config, data)
+    # The encoder too: each process has looked for the newest checkpoint by itself.
+    workdir.agree(folder, config, f"{train.checksum()} {test.checksum()}, encoder of step {step}")
     with lock.hold(folder) as owned:
         _start(folder, config)
         metrics.say(_banner(config, pretraining, step, adaptation, mesh, train, test))

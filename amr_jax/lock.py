@@ -109,15 +109,16 @@ class Lock:
             return
         self._end.set()
         self._thread.join(timeout=BEAT_S)
-        with contextlib.suppress(OSError):  # what cannot be removed is known to be stale
+        with contextlib.suppress(Exception):  # what cannot be removed is known to be stale
             if self._other() is None:
                 self._path.unlink(missing_ok=True)
         self._thread = None
 
     def _beat(self) -> None:
         while not self._end.wait(BEAT_S):
-            # What fails now is tried again; whoever has something to save tells of a bad disk.
-            with contextlib.suppress(OSError, UserError):
+            # What fails now is tried again, whatever a disk or a bucket's library raises; whoever
+            # has something to save tells of it.
+            with contextlib.suppress(Exception):
                 if self._other() is not None:
                     return  # which `check` will find
                 self._owner["beat"] += 1
@@ -193,7 +194,7 @@ def _named(owner: dict) -> str:
 def _text(path: epath.Path) -> str | None:
     """The file's content; None if there is none."""
     try:
-        return path.read_text()
+        return path.read_bytes().decode(errors="replace")
     except FileNotFoundError:
         return None
 

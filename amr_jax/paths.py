@@ -31,8 +31,8 @@ def on_disk(path: os.PathLike | str) -> epath.Path:
     """The file or flat folder itself, or a copy of what is in a bucket.
 
     The copy is kept, for later starts and for other processes of this machine, and belongs to the
-    names and sizes of the files and to the content of the small ones (`.json`): where those change,
-    another copy is made. The variable `AMR_CACHE_DIR` names another place than `~/.cache/amr_jax`;
+    names, sizes and times of the files and to the content of the small ones (`.json`): where those
+    change, another copy is made. The variable `AMR_CACHE_DIR` names another place than `~/.cache/amr_jax`;
     what lies there may be deleted whenever no run reads it.
 
     Raises:
@@ -62,7 +62,8 @@ def _cache() -> epath.Path:
 def _digest(path: epath.Path, files: list[epath.Path]) -> str:
     digest = hashlib.sha256(os.fspath(path).encode())
     for file in files:
-        digest.update(f"\n{file.name} {file.stat().length}\n".encode())
+        stat = file.stat()
+        digest.update(f"\n{file.name} {stat.length} {stat.mtime}\n".encode())
         if file.suffix == ".json":
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

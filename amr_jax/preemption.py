@@ -30,9 +30,13 @@ class Notice:
             self._before = signal.signal(signal.SIGTERM, lambda *_: self._asked.set())
         return self
 
-    def __exit__(self, *_) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+    def __exit__(self, kind, *_) -> None:
+        if self._before is None:
+            return
+        signal.signal(signal.SIGTERM, self._before)
+        # It came too late to be acted upon here, and is whoever's who listened before.
+        if kind is None and self._asked.is_set() and callable(self._before):
+            self._before(signal.SIGTERM, None)
 
     def reached(self) -> bool:
         """Whether to save and end now; to be asked after every dispatch, by all processes alike."""

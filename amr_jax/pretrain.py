@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import time
+import zlib
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -21,6 +22,7 @@ from amr_jax import (
     augment,
     checkpoint,
     datasets,
+    distributed,
     input_pipeline,
     lock,
     methods,
@@ -80,7 +82,12 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 
 
 def make_input(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
-    """The training split as the config asks for it: (input, units, sequences, fingerprint)."""
+    """The training split as the config asks for it.
+
+    Returns:
+      The input, how many units and sequences there are, and two texts: which sequences they are,
+      and a checksum of what is known of them beforehand (resident, all of it; else the lengths).
+    """
     dataset = datasets.get(config.dataset)
     split = records.Records(
         config.data_dir,
@@ -103,9 +110,10 @@ def make_input(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
         )
     if config.input.mode == "resident":
         bodies = split.load()
-        present, names = bodies.present, bodies.names
+        present, names, checksum = bodies.present, bodies.names, bodies.checksum()
     else:
         present, lengths, names = split.scan()
+        checksum = f"{zlib.crc32(lengths):08x}"
     slots = input_pipeline.unit_slots(present, config.input.bodies, config.input.second_body)
     order = input_pipeline.Order(len(slots), config.batch_size, config.seed)
     if config.input.mode == "resident":
@@ -113,7 +121,7 @@ def make_input(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
     else:
         longest = int(lengths.max())
         data = input_pipeline.Streamed(split, slots, order, mesh, longest, config.input.storage)
-    return data, len(slots), len(present), records.described(names, present)
+    return data, len(slots), len(present), records.described(names, present), checksum
 
 
 def run(
@@ -159,11 +167,11 @@ def _run(config, folder, devices, notice: preemption.Notice) -> train_step.Train
             f"config.optim.ema_decay={config.optim.ema_decay}: {config.method} keeps an average of "
             "its encoder by a rule of its own; expected 0."
         )
-    data, num_units, num_sequences, found = make_input(config, mesh)
+    data, num_units, num_sequences, found, checksum = make_input(config, mesh)
     with config.unlocked():
         # Into the workdir with it: a run must not go on with other records than it began with.
         config.input.found = found
-    workdir.agree(folder, config, found)
+    workdir.agree(folder, config, checksum)
     with lock.hold(folder) as owned:
         workdir.start(folder, config, FREE_KEYS)
         return _train(
@@ -193,6 +201,8 @@ def _train(
     checkpoints = checkpoint.Checkpoints(folder, config.checkpoint.keep, owned.check)
     try:
         first_step = 0
+        # A file system may show a folder's newest entries to one host before the others.
+        distributed.agree({"newest checkpoint": checkpoints.latest_step()})
         if checkpoints.latest_step() is not None:
             state = checkpoints.restore(state)
             first_step = int(state.step)

@@ -18,7 +18,7 @@ from amr_jax.errors import UserError
 BATCH = ("data", "fsdp")
 
 # Smaller arrays stay whole: collecting them would cost more than the memory is worth.
-_SMALLEST_SPLIT = 2**12
+SMALLEST_SPLIT = 2**12
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None, fsdp: int = 1) -> Mesh:
@@ -65,7 +65,7 @@ def of_state(state, mesh: Mesh):
 
     def place(leaf):
         axes = [axis for axis, length in enumerate(leaf.shape) if length % parts == 0]
-        if parts == 1 or leaf.size < _SMALLEST_SPLIT or not axes:
+        if parts == 1 or leaf.size < SMALLEST_SPLIT or not axes:
             return replicated(mesh)
         longest = max(axes, key=lambda axis: (leaf.shape[axis], axis))
         return NamedSharding(mesh, P(*[None] * longest, "fsdp"))

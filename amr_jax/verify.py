@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import tensorflow_datasets as tfds
 from etils import epath
 
-from amr_jax import record_files
+from amr_jax import paths, record_files
 from amr_jax.errors import UserError
 
 _DEPTH = 3  # data set, protocol, version
@@ -19,6 +19,11 @@ def verify(data_dir: os.PathLike | str) -> None:
       UserError: no records there; or damaged files, all of them named.
     """
     root, lines = epath.Path(data_dir).expanduser(), []
+    if paths.is_remote(root):
+        raise UserError(
+            f"--data_dir={root}: records are verified on a disk; expected a folder there. "
+            "(Training verifies its own copy of those in a bucket.)"
+        )
     folders = list(_folders(root, _DEPTH)) if root.exists() else []
     if not folders:
         raise UserError(

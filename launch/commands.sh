@@ -2,6 +2,7 @@
 # How the launchers run a command of amr_jax; they source it, and with it environment.sh.
 #
 #   check_command COMMAND ARGUMENT…   ends with status 2 unless amr_jax has this command
+#   check_several COMMAND             ends with status 2 unless it can run as several processes
 #   value_of NAME ARGUMENT…           prints the value of --NAME=VALUE among the arguments; else nothing
 #   until_done COMMAND…               runs it, and again as long as it ends with status 75
 #
@@ -25,6 +26,14 @@ check_command() {
       ;;
   esac
   fail "amr_jax has no command '$1'; expected e.g. pretrain or evaluate, after the launcher's own flags."
+}
+
+# Of a command that is to run as several processes of one run.
+check_several() {
+  case $1 in
+    pretrain | evaluate) ;;
+    *) fail "$1 does not run on several hosts, or as several processes; expected pretrain or evaluate." ;;
+  esac
 }
 
 value_of() {

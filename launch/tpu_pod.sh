@@ -45,6 +45,7 @@ for setting in zone type runtime name; do
   [ -n "${!setting}" ] || fail "--$setting=… is missing; the head of $0 says what to set."
 done
 check_command "$@"
+check_several "$1"
 case $(value_of workdir "$@") in
   gs://?*) ;;
   *) fail "expected --workdir=gs://BUCKET/…: what is on the slice's own disks goes with the slice." ;;

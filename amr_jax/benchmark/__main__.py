@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from amr_jax.benchmark import aot, input, methods, prepare, scaling, step
+from amr_jax.benchmark import aot, input, methods, pod, prepare, scaling, step
 from amr_jax.command import command
 from amr_jax.errors import UserError
 
@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "prepare": prepare,
     "scaling": scaling,
     "aot": aot,
+    "pod": pod,
 }
 
 

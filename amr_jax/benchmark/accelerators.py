@@ -16,6 +16,30 @@ from amr_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
+class Interconnect:
+    """What joins the chips of one kind.
+
+    Attributes:
+      bandwidth: that a chip can send over all its links together, bytes/s one way.
+      axes: of the torus that the links make; 0: a switch, to which all chips are one step apart.
+      wraps: from this side on, an axis of the torus is closed to a ring; 0 for a switch.
+      domain: chips that can be joined so.
+      network: that a chip can send to what lies beyond its domain, bytes/s one way; 0: not known.
+      start_s: seconds of a collective before anything is sent. hop_s, network_hop_s: of a step to
+        the next chip, and over the network.
+    """
+
+    bandwidth: float
+    axes: int
+    wraps: int
+    domain: int
+    network: float
+    start_s: float
+    hop_s: float
+    network_hop_s: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Accelerator:
     """One kind of accelerator.
 
@@ -25,6 +49,7 @@ class Accelerator:
       flops: FLOP/s that the maker publishes for dense matrix products, by compute dtype.
       bandwidth: of its memory, bytes/s. memory_bytes: of one chip.
       chips: how they are joined, as the compiler names it; of those that `--targets` does not say.
+      interconnect: what joins them.
     """
 
     title: str
@@ -33,25 +58,45 @@ class Accelerator:
     bandwidth: float
     memory_bytes: float
     chips: str
+    interconnect: Interconnect
 
 
-def _tpu(title: str, flops: float, bandwidth: float, memory_bytes: float, chips: str):
+def _tpu(
+    title: str, flops: float, bandwidth: float, memory_bytes: float, chips: str, links: Interconnect
+):
     # In float32, JAX multiplies matrices on a TPU in one pass of bfloat16 unless it is told not to.
     rates = {"bfloat16": flops, "float32": flops}
-    return Accelerator(title, "tpu", rates, bandwidth, memory_bytes, chips)
+    return Accelerator(title, "tpu", rates, bandwidth, memory_bytes, chips, links)
+
+
+def _torus(bandwidth: float, axes: int, wraps: int, domain: int) -> Interconnect:
+    # Times: "How to Scale Your Model" (Google DeepMind), chapter "Sharded matrices": a hop takes
+    # about 1 us; a gathering of 3 hops was measured at 8 us, of which 5 are put down to its start.
+    return Interconnect(bandwidth, axes, wraps, domain, 0.0, 5e-6, 1e-6, 0.0)
 
 
 ACCELERATORS = {
     # NVIDIA H200 Tensor Core GPU datasheet, SXM: 1,979 TFLOPS in BFLOAT16 and 989 in TF32 (JAX's
     # default for float32) "with sparsity", half of it dense; 141 GB at 4.8 TB/s.
     "h200": Accelerator(
-        "NVIDIA H200", "cuda", {"bfloat16": 989e12, "float32": 494e12}, 4.8e12, 141e9, "1"
+        "NVIDIA H200",
+        "cuda",
+        {"bfloat16": 989e12, "float32": 494e12},
+        4.8e12,
+        141e9,
+        "1",
+        # The same datasheet: NVLink 900 GB/s, both ways together. NVIDIA DGX H200 datasheet: 8 GPUs
+        # and as many ConnectX-7 adapters of 400 Gb/s. Times: NCCL's source, src/graph/tuning.cc,
+        # of a tree with the protocol LL128.
+        Interconnect(450e9, 0, 0, 8, 50e9, 14e-6, 1.2e-6, 8.5e-6),
     ),
     # Cloud TPU documentation, "System architecture", the page of each generation: peak compute of a
-    # chip in bf16, HBM capacity and bandwidth.
-    "v5e": _tpu("TPU v5e", 197e12, 0.819e12, 16e9, "2x2"),
-    "v5p": _tpu("TPU v5p", 459e12, 2.765e12, 95e9, "2x2x1"),
-    "v6e": _tpu("TPU v6e", 918e12, 1.640e12, 32e9, "2x2"),
+    # chip in bf16, HBM capacity and bandwidth; bidirectional ICI bandwidth of a chip (400, 1,200
+    # and 800 GB/s), half of it one way; torus and chips of the largest slice. From which side on an
+    # axis is a ring: "How to Scale Your Model", chapter "TPUs".
+    "v5e": _tpu("TPU v5e", 197e12, 0.819e12, 16e9, "2x2", _torus(200e9, 2, 16, 256)),
+    "v5p": _tpu("TPU v5p", 459e12, 2.765e12, 95e9, "2x2x1", _torus(600e9, 3, 4, 6144)),
+    "v6e": _tpu("TPU v6e", 918e12, 1.640e12, 32e9, "2x2", _torus(400e9, 2, 16, 256)),
 }
 
 # Modules of the wheels with a platform's compiler, any of which will do.
@@ -110,10 +155,15 @@ class Target:
         """The attention kernels (`attention.KERNELS`) that it has in bfloat16."""
         return ("xla", "cudnn") if self.accelerator.platform == "cuda" else ("xla",)
 
-    @property
-    def options(self) -> dict:
-        """The options of `compile` without which it would not compile here."""
-        return _CUDA_OPTIONS if self.accelerator.platform == "cuda" else {}
+    def options(self, effort: float) -> dict:
+        """The options of `compile`: those without which it would not compile here, and the effort.
+
+        Args:
+          effort: -1 (least) to 1 that a TPU's compiler is to make; 0 is what it makes unasked.
+        """
+        if self.accelerator.platform == "cuda":
+            return _CUDA_OPTIONS
+        return {"exec_time_optimization_effort": effort}
 
 
 def parse(text: str) -> Target:
@@ -154,6 +204,10 @@ def devices(target: Target) -> list[jax.Device]:
                 platform="cuda", topology=layout, target_config=_H200
             ).devices
         os.environ.update(_TPU_ENVIRONMENT)
-        return topologies.get_topology_desc(platform="tpu", topology_name=str(target)).devices
+        # Hosts of a slice hold four chips each, but for the slice of one.
+        alone = {"chips_per_host_bounds": (1, 1, 1)} if set(target.chips) <= set("1x") else {}
+        return topologies.get_topology_desc(
+            platform="tpu", topology_name=str(target), **alone
+        ).devices
     except jax.errors.JaxRuntimeError as error:
         raise UserError(f"--targets={target}: the compiler refuses it: {error}.") from error

@@ -6,6 +6,10 @@ The training loop's own dispatch of one full-size step is compiled for each targ
 compiler, with each attention kernel that the target has; no device is needed, and nothing is run.
 The compiler says what it counts and how much memory the program takes; the rest is arithmetic with
 published peaks (`accelerators`), and no measurement.
+
+A TPU's compiler spends most of its time on what to keep in on-chip memory, and when to fetch it:
+three minutes of a core for AMR at full size. `--effort=-1` takes one; all arrays then lie in main
+memory, and bytes and temporaries are upper limits, several times too high.
 """
 
 import argparse
@@ -17,9 +21,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import ml_collections
 
-from amr_jax import costs, metrics, sharding
-from amr_jax.benchmark import accelerators, hlo, methods, options, output
+from amr_jax import base_config, costs, metrics, sharding
+from amr_jax.benchmark import accelerators, collectives, hlo, methods, options, output
+from amr_jax.comparison.rows import override
 from amr_jax.errors import UserError
 from amr_jax.models.attention import KERNELS
 
@@ -31,13 +37,21 @@ TOP = 12  # parts of the model in the table of bytes
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A program to compile: a method with an attention kernel, `bodies` a step, for a target."""
+    """A program to compile: a method with an attention kernel, `bodies` a step, for a target.
+
+    Attributes:
+      fsdp: `config.fsdp`. overrides: of the config, as `encoder.depth=4`.
+      effort: of a TPU's compiler, -1 (least) to 1; 0 is what a run gets.
+    """
 
     target: accelerators.Target
     row: methods.Row
     attention: str
     bodies: int
     dtype: str
+    fsdp: int = 1
+    overrides: tuple[str, ...] = ()
+    effort: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,20 +98,21 @@ def compile_step(request: Request) -> dict[str, Any]:
     # A new process, which knows nothing of what `run` has set.
     jax.config.update("jax_platforms", "cpu")
     target = request.target
-    mesh = sharding.make_mesh(accelerators.devices(target))
+    mesh = sharding.make_mesh(accelerators.devices(target), request.fsdp)
     sharding.check_batch(mesh, request.bodies, "batch_size")
-    config = methods.config_of(request.row, 1, request.dtype, request.attention)
-    config.batch_size = request.bodies  # packed
+    config = config_of(request)
     dispatch, state, batch = costs.abstract_training_step(config, mesh)
     start = time.perf_counter()
-    compiled = dispatch.lower(state, {}, batch).compile(target.options)
+    compiled = dispatch.lower(state, {}, batch).compile(target.options(request.effort))
     compile_s = time.perf_counter() - start
     memory, counted = compiled.memory_analysis(), compiled.cost_analysis()
-    launches = hlo.launches(compiled.as_text())
+    text = compiled.as_text()
+    launches, exchanged = hlo.launches(text), collectives.of_program(text)
     kinds = hlo.kinds(launches)
     return {
         "chips": mesh.size,
         "compile_s": compile_s,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
         "flops": costs.step_flops(config) / mesh.size,
         "bytes": sum(launch.times * launch.traffic for launch in launches),
         "compiler_bytes": counted and counted["bytes accessed"],
@@ -108,6 +123,8 @@ def compile_step(request: Request) -> dict[str, Any]:
             "temporaries": memory.temp_size_in_bytes,
             "peak": costs.peak_bytes(memory),
         },
+        "sent": collectives.sent(exchanged),
+        "collectives": collectives.by_kind(exchanged),
         "launches": sum(kinds.values()),
         "launches_by_kind": kinds,
         "bytes_by_part": {
@@ -115,6 +132,25 @@ def compile_step(request: Request) -> dict[str, Any]:
             for name, (count, size) in hlo.by_part(launches).items()
         },
     }
+
+
+def config_of(request: Request) -> ml_collections.ConfigDict:
+    """The resolved config of a request.
+
+    Raises:
+      UserError: an override that does not fit.
+    """
+    config = methods.config_of(request.row, 1, request.dtype, request.attention)
+    config.batch_size = request.bodies  # packed
+    config.fsdp = request.fsdp
+    shared = base_config.pretraining(request.row.method, methods.DATASET).model
+    for text in request.overrides:
+        # The row's config has of `model` what is its own; an override may ask for the rest.
+        section, _, name = text.partition("=")[0].partition(".")
+        if section == "model" and name in shared and name not in config.model:
+            config.model[name] = shared[name]
+        override(config, text)
+    return config
 
 
 def compiled_apart(request: Request) -> dict[str, Any]:
@@ -139,8 +175,12 @@ def requests_of(
     attention: str,
     bodies: int,
     dtype: str,
+    **settings: Any,
 ) -> list[Request]:
     """Every target with every method and the kernel `attention`; `all`: each that it has.
+
+    Args:
+      settings: the others of `Request`.
 
     Raises:
       UserError: a kernel that a target does not have, in this dtype.
@@ -153,7 +193,9 @@ def requests_of(
                 f"--attention={attention}: {target} in {dtype} has {' and '.join(kernels)} alone."
             )
         chosen = kernels if attention == "all" else (attention,)
-        found += [Request(target, row, k, bodies, dtype) for row in rows for k in chosen]
+        found += [
+            Request(target, row, k, bodies, dtype, **settings) for row in rows for k in chosen
+        ]
     return found
 
 
@@ -174,6 +216,7 @@ def as_table(found: Sequence[Mapping[str, Any]]) -> str:
     header += (
         "memory GB",
         "temporaries GB",
+        "sent MB",
         "launches",
         "compute ms",
         "bandwidth ms",
@@ -195,6 +238,7 @@ def as_table(found: Sequence[Mapping[str, Any]]) -> str:
                 f"{entry['compiler_bytes'] / 1e9:.1f}" if entry["compiler_bytes"] else "",
                 f"{memory['peak'] / 1e9:.2f}",
                 f"{memory['temporaries'] / 1e9:.2f}",
+                f"{entry['sent'] / 1e6:.1f}" if entry["sent"] else "",
                 f"{entry['launches']:,}",
                 f"{roof['compute_s'] * 1e3:.2f}",
                 f"{roof['memory_s'] * 1e3:.2f}",
@@ -239,6 +283,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="compute dtype"
     )
+    parser.add_argument(
+        "--fsdp", type=output.positive, default=1, help="config.fsdp, chips that share the state"
+    )
+    parser.add_argument(
+        "--effort",
+        type=float,
+        default=0.0,
+        help="of a TPU's compiler, -1 to 1 (default 0, as in a run; -1 is three times as fast)",
+    )
+    options.add_override(parser)
     parser.add_argument("--parts", action="store_true", help="say where the bytes go")
     options.add_json(parser)
 
@@ -251,7 +305,12 @@ def run(flags: argparse.Namespace) -> None:
     targets = [accelerators.parse(text.strip()) for text in flags.targets.split(",")]
     for target in targets:
         accelerators.require_compiler(target)
-    requests = requests_of(targets, rows, flags.attention, flags.bodies, flags.dtype)
+    settings = {
+        "fsdp": flags.fsdp,
+        "overrides": tuple(flags.override),
+        "effort": flags.effort,
+    }
+    requests = requests_of(targets, rows, flags.attention, flags.bodies, flags.dtype, **settings)
     metrics.say(
         f"{flags.dtype}, {flags.bodies} bodies a step; compiled here, run nowhere: what follows is "
         "predicted, not measured"
@@ -266,6 +325,7 @@ def run(flags: argparse.Namespace) -> None:
             "attention": request.attention,
             "bodies": request.bodies,
             "dtype": request.dtype,
+            **settings,
         }
         entry = lead | compiled_apart(request)
         found.append(entry | {"prediction": predicted(entry)})

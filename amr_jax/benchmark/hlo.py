@@ -24,6 +24,8 @@ _FREE = {
     "replica-id",
     "ConcatBitcast",  # of a TPU: a name for neighbours in memory
 }
+# They read of their operand no more than their result.
+_TAKE_PART = {"slice", "dynamic-slice"}
 # They run other computations one after the other, whose instructions count in their place.
 _CALLS = {"call", "while", "conditional", "async-start"}
 
@@ -84,7 +86,8 @@ class Launch:
       instruction: which.
       times: in a run of the program.
       traffic: bytes of main memory that it reads and writes: its operands and its result, each
-        once. (Of one that takes only part of an operand, that is too much.)
+        once; of one that does nothing but take a part of an operand, that part. (Of one that takes
+        a part and does more, the operand is too much.)
     """
 
     instruction: Instruction
@@ -101,7 +104,7 @@ def launches(text: str) -> list[Launch]:
     Args:
       text: of the optimised program, as `compiled.as_text()`.
     """
-    computations, entry = _parse(text)
+    computations, entry = parse(text)
 
     def walk(name: str, times: int) -> Iterator[Launch]:
         instructions = computations[name]
@@ -116,8 +119,10 @@ def launches(text: str) -> list[Launch]:
                 yield Launch(instruction, times, instruction.size_anywhere)
             elif instruction.kind not in _FREE and not opcode.endswith(("-start", "-done")):
                 read = {name for name in instruction.operands if name in instructions}
-                traffic = instruction.size + sum(instructions[name].size for name in read)
-                yield Launch(instruction, times, traffic)
+                taken = sum(instructions[name].size for name in read)
+                if _only_takes_part(instruction, computations):
+                    taken = min(taken, instruction.size)
+                yield Launch(instruction, times, instruction.size + taken)
 
     return list(walk(entry, 1))
 
@@ -162,7 +167,15 @@ def part(op_name: str) -> str:
     return f"{direction} {'/'.join(re.sub(r'_[0-9]+$', '', m) for m in modules) or 'loss'}"
 
 
-def _parse(text: str) -> tuple[dict[str, dict[str, Instruction]], str]:
+def _only_takes_part(instruction: Instruction, computations: dict) -> bool:
+    """Whether it is a slice, or a fusion of slices and nothing else."""
+    if instruction.opcode != "fusion":
+        return instruction.opcode in _TAKE_PART
+    inside = [i.opcode for name in instruction.called for i in computations.get(name, {}).values()]
+    return _TAKE_PART.issuperset(opcode for opcode in inside if opcode not in _FREE)
+
+
+def parse(text: str) -> tuple[dict[str, dict[str, Instruction]], str]:
     """Computations by name, each with its instructions by name; and the entry's name."""
     computations, entry, current = {}, None, None
     for line in text.splitlines():

@@ -16,8 +16,13 @@ from tests.benchmark.test_methods import tiny
 AMR = methods.Row("amr", "amr")
 
 
-def request(target="v5e", attention="xla", bodies=4, dtype="bfloat16"):
-    return aot.Request(accelerators.parse(target), AMR, attention, bodies, dtype)
+# Of the scaled-up model: D 768, depth 12.
+LARGE = ("encoder.width=768", "encoder.depth=12", "encoder.num_heads=12")
+LARGE += ("model.decoder_width=768", "model.decoder_heads=12")
+
+
+def request(target="v5e", attention="xla", bodies=4, dtype="bfloat16", **settings):
+    return aot.Request(accelerators.parse(target), AMR, attention, bodies, dtype, **settings)
 
 
 @pytest.fixture
@@ -107,10 +112,11 @@ def test_flops_of_a_step_are_those_of_its_bodies_whatever_the_kernel(small):
     assert 0 < few < many
 
 
-def lowered(kernel, platforms):
-    """The small step with shapes of two devices, exported for other platforms than this."""
+def lowered(kernel, platforms, width=8, devices=2, fsdp=1):
+    """The small step with shapes of several devices, exported for other platforms than this."""
     config = methods.config_of(AMR, 2, "bfloat16", kernel)
-    mesh = sharding.make_mesh(jax.devices()[:2])
+    config.encoder.width = config.model.decoder_width = width
+    mesh = sharding.make_mesh(jax.devices()[:devices], fsdp)
     dispatch, state, batch = costs.abstract_training_step(config, mesh)
     # JAX does not promise to read old files with these; here nothing is kept.
     names = ("__cudnn$fmhaSoftmax", "__cudnn$fmhaSoftmaxBackward")
@@ -126,7 +132,17 @@ def test_the_step_lowers_for_accelerators(small):
     text = exported.mlir_module()
     # Attention in 16 bits, the batch split over the devices.
     assert "4x15x24xbf16" in text
-    assert '[{}, {"data"}, {}, {}, {}, {}]' in text
+    assert '[{}, {"data", "fsdp"}, {}, {}, {}, {}]' in text
+
+
+def test_the_step_lowers_for_accelerators_with_split_parameters(small):
+    exported = lowered("xla", ("tpu", "cuda"), width=64, devices=4, fsdp=2)
+    assert exported.platforms == ("tpu", "cuda")
+    assert exported.nr_devices == 4
+    # A parameter or moment comes in and goes out in two parts; so is its gradient constrained.
+    text = exported.mlir_module()
+    assert '[{"fsdp"}, {}]>' in text
+    assert '[{}, {"fsdp"}]>' in text
 
 
 @pytest.mark.skipif(
@@ -156,7 +172,48 @@ def test_an_entry_of_a_program(here):
     assert found["launches"] == sum(found["launches_by_kind"].values())
     assert found["bytes"] == sum(part["bytes"] for part in found["bytes_by_part"].values())
     assert found["bytes_by_part"]["backward encoder/block/mlp/fc1"]["bytes"] > 0
+    assert found["collectives"].keys() == {"all-reduce"}
+    # Gradients twice half way round two devices; a few parameters have one in common.
+    assert found["sent"] == pytest.approx(4 * found["parameters"], rel=0.1)
     json.dumps(found, allow_nan=False)
+
+
+def test_a_config_has_what_the_request_says():
+    config = aot.config_of(request(bodies=64, fsdp=4, overrides=LARGE))
+    assert (config.batch_size, config.fsdp) == (64, 4)
+    assert (config.encoder.width, config.encoder.depth, config.encoder.num_heads) == (768, 12, 12)
+    assert config.model.to_dict() == {"decoder_width": 768, "decoder_heads": 12}
+    with pytest.raises(UserError, match=r"override .model\.widht=8.: the config has no key"):
+        aot.config_of(request(overrides=("model.widht=8",)))
+
+
+def test_a_tpu_is_compiled_for_with_the_effort_that_is_asked_for():
+    asked = {"exec_time_optimization_effort": 0.5}
+    assert accelerators.parse("v5e").options(0.5) == asked
+    assert accelerators.parse("h200").options(0.5).keys().isdisjoint(asked)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not any(map(importlib.util.find_spec, accelerators.COMPILERS["tpu"])),
+    reason="the compiler for TPUs is not installed: pip install -e '.[tpu]'",
+)
+@pytest.mark.parametrize("target", ["v5e:2x2", "v5p:2x2x1"])
+@pytest.mark.parametrize("model", ["default", "large"])
+def test_a_chip_holds_the_full_size_step(target, model, monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS")  # of the tests, for CPUs
+    settings = {"fsdp": 4, "overrides": LARGE} if model == "large" else {}
+    # With the least effort, which takes a third of the time and rather more memory.
+    asked = request(target, bodies=256, effort=-1.0, **settings)
+    entry = aot.compiled_apart(asked)
+    assert entry["problem"] is None
+    assert entry["chips"] == 4
+    memory, state = entry["memory"], 3 * 4 * entry["parameters"]  # with two moments, float32
+    assert state < memory["peak"] * (4 if model == "large" else 1)
+    assert memory["peak"] < asked.target.accelerator.memory_bytes
+    if model == "large":
+        assert entry["parameters"] > 100e6
+        assert memory["arguments"] < state / 4 * 1.05  # the batch and what is small come on top
 
 
 def test_a_batch_that_does_not_split_over_the_chips(here):
@@ -182,6 +239,7 @@ def test_a_run(tmp_path, monkeypatch, capsys):
         "bytes": 9.6e9,
         "compiler_bytes": None,
         "memory": {"temporaries": 3e9, "peak": 4e9},
+        "sent": 31.3e6,
         "launches": 1234,
         "bytes_by_part": {"backward decoder/norm": {"launches": 5, "bytes": 2.4e9}},
     }
@@ -203,7 +261,8 @@ def test_a_run(tmp_path, monkeypatch, capsys):
     xla, cudnn = (line.split() for line in text.splitlines() if line.startswith("amr "))
     hours = 400 * 47_000 / 4 * (2e12 / 989e12) / 3600
     assert xla[:4] == ["amr", "xla", "h200:1", "1"]
-    assert xla[4:] == ["2.00", "9.6", "4.00", "3.00", "1,234", "2.02", "2.00", f"{hours:.2f}"]
+    assert xla[4:8] == ["2.00", "9.6", "4.00", "3.00"]
+    assert xla[8:] == ["31.3", "1,234", "2.02", "2.00", f"{hours:.2f}"]
     assert cudnn == ["amr", "cudnn", "h200:1"]
     assert "bytes of amr, xla, h200:1:" in text
     part = next(line for line in text.splitlines() if line.startswith("backward decoder/norm"))

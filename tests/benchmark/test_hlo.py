@@ -114,6 +114,33 @@ def test_what_stays_on_the_chip_is_no_traffic():
     assert [launch.traffic for launch in found] == [32, 32]
 
 
+# A part of a large array by itself, one alone in a fusion, and one that a fusion then works on.
+PARTS = """HloModule jit_f
+
+%alone (p: f32[64]) -> f32[8] {
+  %p = f32[64]{0} parameter(0)
+  ROOT %part = f32[8]{0} slice(%p), slice={[8:16]}
+}
+
+%worked (q: f32[64]) -> f32[8] {
+  %q = f32[64]{0} parameter(0)
+  %part.1 = f32[8]{0} slice(%q), slice={[8:16]}
+  ROOT %n = f32[8]{0} negate(%part.1)
+}
+
+ENTRY %main (a: f32[64]) -> f32[8] {
+  %a = f32[64]{0} parameter(0)
+  %s = f32[8]{0} slice(%a), slice={[0:8]}
+  %f = f32[8]{0} fusion(%a), kind=kLoop, calls=%alone
+  ROOT %w = f32[8]{0} fusion(%a), kind=kLoop, calls=%worked
+}
+"""
+
+
+def test_of_a_part_the_part_counts():
+    assert [launch.traffic for launch in hlo.launches(PARTS)] == [64, 64, 32 + 256]
+
+
 def test_bytes_agree_with_the_compiler_of_this_machine():
     def function(x, y):
         return jnp.tanh(x @ y).T + 1

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,12 @@ exec {shutil.which("tail")} --sleep-interval=0.05 "$@"
 """
 
 
+def _heeding_signals() -> None:
+    """What was ignored when bash started stays so: as in a background job, where tests may run."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Place:
     """A folder of fakes, of what they wrote down, and of what they are told to do.
 
@@ -135,6 +142,7 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heeding_signals,
         )
 
     def run(self, script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:

@@ -100,8 +100,7 @@ def test_slurm(printed, place, tasks, step):
         SLURM_NNODES="2", SLURM_GPUS_ON_NODE="4", SLURM_NTASKS_PER_NODE=tasks,
     )  # fmt: skip
     assert before == installing(place, "cuda13")
-    devices = ["env", "JAX_LOCAL_DEVICE_IDS=0,1,2,3"] if tasks == "1" else []
-    rest = ["--gpu-bind=none", "--kill-on-bad-exit=0", "--wait=300", *devices, str(place.python)]
+    rest = ["--gpu-bind=none", "--kill-on-bad-exit=0", "--wait=300", str(place.python)]
     assert command == ["srun", *step, *rest, "-m", "amr_jax.pretrain", *ARGUMENTS]
 
 

@@ -1,5 +1,6 @@
 """Launchers as files: shellcheck, what SLURM and Kubernetes are told, and what JAX makes of it."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from jax._src import clusters
 
+from amr_jax import distributed
 from configs import amr
 from tests.launch.fakes import REPOSITORY
 
@@ -39,27 +41,27 @@ def test_slurm_signals_the_processes_and_may_requeue():
 
 
 @pytest.mark.parametrize(
-    ("number", "local", "of_node", "expected"),
+    ("number", "local", "per_node", "expected"),
     [
-        (5, 1, None, (8, 5, [1])),  # a process per GPU: that of its number on the node
-        (1, 0, "0,1,2,3", (2, 1, [0, 1, 2, 3])),  # a process per node: all
-        (1, 0, None, (2, 1, [0])),  # why it has to be told
+        (5, 1, "4(x2)", (8, 5, [1])),  # a process per GPU: that of its number on the node
+        (1, 0, "1(x2)", (2, 1, [])),  # a process per node: all that it sees
     ],
 )
-def test_jax_gives_processes_of_slurm_their_gpus(monkeypatch, number, local, of_node, expected):
+def test_processes_of_slurm_get_their_gpus(monkeypatch, number, local, per_node, expected):
     environment = {
         "SLURM_JOB_ID": "7",
         "SLURM_STEP_NODELIST": "gpu[03-04]",
         "SLURM_NTASKS": str(expected[0]),
         "SLURM_PROCID": str(number),
         "SLURM_LOCALID": str(local),
+        "SLURM_STEP_TASKS_PER_NODE": per_node,
+        "CUDA_VISIBLE_DEVICES": "0,1,2,3",
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    # As jax.distributed.initialize() reads JAX_LOCAL_DEVICE_IDS.
-    given = [int(i) for i in of_node.split(",")] if of_node else None
+    given = distributed.found(os.environ)
     address, *found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
-        None, None, None, given, None, 300
+        None, given["num_processes"], None, given.get("local_device_ids"), None, 300
     )
     assert address.startswith("gpu03:")
     assert tuple(found) == expected

@@ -89,4 +89,4 @@ def test_a_job_that_ended_otherwise_does_not(place, status):
     place.tell("ends", str(status))
     done = slurm(place, gpus=4, tasks=1)
     assert (done.returncode, place.told("scontrol")) == (status, [])
-    assert place.told("srun")[0].endswith(f"env JAX_LOCAL_DEVICE_IDS=0,1,2,3 {place.python} {CALL}")
+    assert place.told("srun")[0].endswith(f"--wait=300 {place.python} {CALL}")
