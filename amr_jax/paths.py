@@ -32,8 +32,8 @@ def on_disk(path: os.PathLike | str) -> epath.Path:
 
     The copy is kept, for later starts and for other processes of this machine, and belongs to the
     names, sizes and times of the files and to the content of the small ones (`.json`): where those
-    change, another copy is made. The variable `AMR_CACHE_DIR` names another place than `~/.cache/amr_jax`;
-    what lies there may be deleted whenever no run reads it.
+    change, another copy is made. The variable `AMR_CACHE_DIR` names another place than
+    `~/.cache/amr_jax`; what lies there may be deleted whenever no run reads it.
 
     Raises:
       UserError: it cannot be read, or there is no room.

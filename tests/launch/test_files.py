@@ -82,7 +82,7 @@ def test_jobset_runs_a_command_that_exists_and_restarts_on_saved():
     (container,) = pod["containers"]
     saved, vanished = job["podFailurePolicy"]["rules"]
     assert saved["action"] == vanished["action"] == "FailJob"
-    assert saved["onExitCodes"]["values"] == [75]
+    assert saved["onExitCodes"]["values"] == [75, 134]
     assert saved["onExitCodes"]["containerName"] == container["name"]
     assert vanished["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
     assert pod["restartPolicy"] == "Never"  # podFailurePolicy asks for it
