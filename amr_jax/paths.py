@@ -31,8 +31,8 @@ def on_disk(path: os.PathLike | str) -> epath.Path:
     """The file or flat folder itself, or a copy of what is in a bucket.
 
     The copy is kept, for later starts and for other processes of this machine, and belongs to the
-    names, sizes and times of the files and to the content of the small ones (`.json`): where those
-    change, another copy is made. The variable `AMR_CACHE_DIR` names another place than
+    content of the file, or of a folder's small ones (`.json`) and the names and sizes of all: where
+    those change, another copy is made. The variable `AMR_CACHE_DIR` names another place than
     `~/.cache/amr_jax`; what lies there may be deleted whenever no run reads it.
 
     Raises:
@@ -62,9 +62,9 @@ def _cache() -> epath.Path:
 def _digest(path: epath.Path, files: list[epath.Path]) -> str:
     digest = hashlib.sha256(os.fspath(path).encode())
     for file in files:
-        stat = file.stat()
-        digest.update(f"\n{file.name} {stat.length} {stat.mtime}\n".encode())
-        if file.suffix == ".json":
+        digest.update(f"\n{file.name} {file.stat().length}\n".encode())
+        # Of records the small files say what the large ones hold; a file alone is read twice.
+        if file.suffix == ".json" or file == path:
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -6,7 +6,7 @@ import shutil
 import jax
 import pytest
 
-from amr_jax import compare, evaluate, metrics, pretrain, sharding, workdir
+from amr_jax import compare, evaluate, lock, metrics, pretrain, sharding, workdir
 from amr_jax.errors import UserError
 from configs import compare as methods_config
 
@@ -180,6 +180,11 @@ def test_an_error_in_a_row_comes_with_its_name(tiny_ucla, tmp_path):
     config = configured("/nowhere")
     with pytest.raises(UserError, match=r"row 'mamp': /nowhere.*python -m amr_jax\.prepare"):
         compare.run(config, tmp_path)
+
+
+def test_a_second_start_is_refused(tiny_ucla, tmp_path):
+    with lock.hold(tmp_path), pytest.raises(UserError, match="another run uses this workdir"):
+        compare.run(configured(tiny_ucla), tmp_path)
 
 
 def test_a_row_that_fails_is_told_and_the_others_run(tiny_ucla, tmp_path, monkeypatch, capsys):

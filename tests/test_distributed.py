@@ -1,8 +1,14 @@
 """Several processes: the same run as in one; how it starts, is told to end, and dies."""
 
+import io
 import json
+import os
 import signal
+import socket
+import subprocess
+import sys
 import time
+import urllib.error
 
 import jax
 import numpy as np
@@ -109,6 +115,66 @@ def test_a_part_of_the_flags_is_refused(given):
 def test_flags_that_make_no_sense_are_refused(given):
     with pytest.raises(UserError, match="expected HOST:PORT of process 0, how many processes"):
         distributed.start(*given)
+
+
+class Answers:
+    """In place of Google's servers: errors, or a text, one after the other."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def __call__(self, request, timeout):
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return io.BytesIO(answer)
+
+
+def test_metadata_is_asked_for_until_it_is_known(monkeypatch):
+    absent = urllib.error.HTTPError("", 404, "not found", {}, None)
+    nowhere = urllib.error.URLError(socket.gaierror())
+    busy = urllib.error.HTTPError("", 503, "busy", {}, None)
+    monkeypatch.setattr(time, "sleep", lambda s: None)
+    for answers, expected in (
+        ((absent,), None), ((nowhere,), None), ((busy, TimeoutError(), b"a,b"), "a,b")
+    ):  # fmt: skip
+        monkeypatch.setattr("urllib.request.urlopen", Answers(*answers))
+        assert distributed._metadata("key") == expected
+    monkeypatch.setattr("urllib.request.urlopen", Answers(busy, busy, busy))
+    with pytest.raises(UserError, match=r"no answer \(HTTP Error 503.*how many hosts .* not known"):
+        distributed._metadata("key")
+
+
+ENDS = """
+import errno
+from amr_jax import distributed
+from amr_jax.errors import UserError
+distributed._processes = 2
+with distributed.ends_at_once():
+    raise {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "stderr", "status", "told"),
+    [
+        ('UserError("too few")', None, 2, "error (one of 2 processes): too few"),
+        ('OSError(errno.ENOSPC, "full")', None, 2, "When there is room, the same command"),
+        ('RuntimeError("gloo")', None, 1, "If another one ended before it, look for the reason"),
+        ("KeyboardInterrupt", None, 1, "One of 2 processes ends"),
+        ('UserError("too few")', "/dev/full", 2, ""),
+    ],
+)
+def test_what_goes_wrong_ends_one_of_several_at_once(error, stderr, status, told):
+    with open(stderr or os.devnull, "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", ENDS.format(error)],
+            stderr=full if stderr else subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == status
+    assert told in (ended.stderr or "")
 
 
 SLURM = {"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "8"}

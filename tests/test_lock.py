@@ -89,9 +89,9 @@ def test_another_machine_that_shows_no_life_is_taken_for_gone(tmp_path, elsewher
     assert "is gone" in said
 
 
-@pytest.mark.parametrize("content", ['{"host": "host7"', "[]", ""])
+@pytest.mark.parametrize("content", [b'{"host": "host7"', b"[]", b"", b"\xff"])
 def test_a_damaged_lock_is_watched_too(tmp_path, elsewhere, capsys, content):
-    (tmp_path / lock.LOCK_FILE).write_text(content)
+    (tmp_path / lock.LOCK_FILE).write_bytes(content)
     with lock.hold(tmp_path):
         pass
     assert "name is not readable" in capsys.readouterr().out

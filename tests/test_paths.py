@@ -64,6 +64,13 @@ def test_records_are_copied_once_and_again_when_they_change(data_dir, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
+def test_a_file_that_is_written_anew_is_copied_anew(bucket):
+    file = epath.Path("s3://bucket/model.safetensors")
+    for content in (b"A" * 100, b"B" * 100):
+        file.write_bytes(content)
+        assert paths.on_disk(file).read_bytes() == content
+
+
 def test_records_that_are_not_there_or_have_no_room(data_dir, monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"s3://bucket/none/nw_ucla/xview: found nothing"):
         load("s3://bucket/none")

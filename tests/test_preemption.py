@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import pytest
@@ -9,6 +12,8 @@ import pytest
 from amr_jax import checkpoint, input_pipeline, metrics, preemption, pretrain
 from amr_jax.errors import Preempted
 from tests.test_pretrain import assert_same, tiny_config
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def told_to_end_before_batch(number, monkeypatch):
@@ -43,6 +48,44 @@ def test_told_during_the_last_dispatch_a_run_is_done(tiny_ucla, tmp_path, monkey
     config = tiny_config(tiny_ucla)
     told_to_end_before_batch(4, monkeypatch)
     assert pretrain.run(config, tmp_path, jax.devices()[:1]).step == 10
+
+
+TOLD = """
+import os, signal, sys
+import ml_collections
+from amr_jax.command import run_with_config
+def run(config, folder):
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("not reached")
+sys.argv = ["command", "--config=configs/knn.py:nwucla", "--workdir=" + sys.argv[1]]
+run_with_config(run, workdir="a folder")
+"""
+
+
+def test_a_command_that_has_nothing_to_save_ends_with_the_same_status(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", TOLD, tmp_path],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (75, "")
+    assert ended.stderr == "told to end (SIGTERM). The same command can be given again.\n"
+
+
+def test_a_notice_too_late_to_act_upon_is_passed_on():
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("outside"))
+    try:
+        with preemption.Notice() as notice:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert notice.reached()
+            assert heard == []
+        assert heard == ["outside"]
+        acted_upon = preemption.Notice().__enter__()
+        os.kill(os.getpid(), signal.SIGTERM)
+        acted_upon.__exit__(Preempted)
+        assert heard == ["outside"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_outside_of_a_run_sigterm_is_what_it_was():

@@ -79,6 +79,11 @@ def test_a_slice_is_read_after_its_shards_were_verified(data_dir, folder):
         load(data_dir, "train[:5]")
 
 
+def test_records_in_a_bucket_are_not_verified_there():
+    with pytest.raises(UserError, match="verified on a disk; expected a folder there"):
+        verify.verify("gs://bucket/data")
+
+
 def test_records_from_before_there_were_checksums(data_dir, folder, capsys):
     (folder / "checksums.json").unlink()
     assert len(load(data_dir).label) == 40
