@@ -32,15 +32,16 @@ STEPS = 300
 SAY_WHEN = (RESULTS_FILE, metrics.METRICS_FILE, "config.json", "model.safetensors", "lock.json")
 PHASES = ("start-up", "compile", "step", "save", "evaluation")
 _UNFINISHED = "*.orbax-checkpoint-tmp*/**/*"
-# As long as STEPS needs: 40 sequences, batches of 8; a checkpoint every third dispatch.
-SETTINGS = {"epochs": STEPS // 5, "checkpoint.epochs": 1, "optim.ema_decay": 0.9, "fsdp": 2}
+# A checkpoint every third dispatch: five steps are an epoch, 40 sequences in batches of 8.
+SETTINGS = {"checkpoint.epochs": 1, "optim.ema_decay": 0.9, "fsdp": 2}
 
 
 class Campaign:
-    """The commands, and the folders that they work in."""
+    """The commands, and the folders that they work in; pre-training takes `steps` steps."""
 
-    def __init__(self, folder: Path, seed: int, cache: str | None = None):
+    def __init__(self, folder: Path, seed: int, steps: int = STEPS, cache: str | None = None):
         self._folder, self._rng = folder, random.Random(seed)
+        self._settings = {"epochs": steps // 5, **SETTINGS}
         self._cache = cache or str(folder / "compiled")
         self._data = raw_sets.tiny_ucla(folder)
         self._number = 0
@@ -102,9 +103,9 @@ class Campaign:
             "save": lambda: not left.issuperset(saves.glob(_UNFINISHED)),
             "evaluation": lambda: True,
         }[phase]
-        # Start-up and evaluation are hit anywhere; a dispatch and a save are quickly over.
+        # Start-up and evaluation are hit anywhere; steps long enough that some are saved.
         wait = self._rng.uniform(
-            0, {"start-up": 6, "compile": 3, "step": 1.5, "save": 0.02, "evaluation": 15}[phase]
+            0, {"start-up": 6, "compile": 3, "step": 8, "save": 0.5, "evaluation": 15}[phase]
         )
         since = None
 
@@ -117,7 +118,7 @@ class Campaign:
         return come
 
     def _pretrain(self, folder: Path) -> Run:
-        arguments = pretraining(self._data, folder / "run", **SETTINGS)
+        arguments = pretraining(self._data, folder / "run", **self._settings)
         return self._start("amr_jax.pretrain", arguments)
 
     def _evaluate(self, folder: Path) -> Run:

@@ -50,9 +50,9 @@ def test_two_by_two_with_split_parameters_told_to_end_and_begun_anew(tiny_ucla, 
     from amr_jax import pretrain
 
     whole, parted = tmp_path / "whole", tmp_path / "parted"
-    # 200 steps; of this width some arrays are large enough to be split.
+    # 100 steps; of this width some arrays are large enough to be split.
     changes = {
-        "epochs": 40, "optim.ema_decay": 0.9, "encoder.width": 32, "model.decoder_width": 32
+        "epochs": 20, "optim.ema_decay": 0.9, "encoder.width": 32, "model.decoder_width": 32
     }  # fmt: skip
     pretrain.run(tiny_config(tiny_ucla, **changes), whole, jax.devices()[:1])
 
@@ -63,9 +63,9 @@ def test_two_by_two_with_split_parameters_told_to_end_and_begun_anew(tiny_ucla, 
     assert run.wait() == [75, 75], run.output()
     assert "told to end (SIGTERM): saved at step" in run.output()
     saved = checkpoint.Checkpoints(parted, keep=2).latest_step()
-    assert 6 <= saved < 200
+    assert 6 <= saved < 100
     assert saved % 2 == 0  # where dispatches end
-    assert f"{saved:,} of 200" in run.output()
+    assert f"{saved:,} of 100" in run.output()
 
     # On other devices, in one process.
     pretrain.run(tiny_config(tiny_ucla, **changes), parted, jax.devices()[:8])

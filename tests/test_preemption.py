@@ -16,6 +16,14 @@ from tests.test_pretrain import assert_same, tiny_config
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(autouse=True)
+def nobody_listens():
+    """As a process starts; another test's command may have left a handler."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 def told_to_end_before_batch(number, monkeypatch):
     """SIGTERM arrives while the input makes the batches of dispatch `number`."""
     batches = input_pipeline.Resident.batches

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -87,10 +86,14 @@ exec {shutil.which("tail")} --sleep-interval=0.05 "$@"
 """
 
 
-def _heeding_signals() -> None:
-    """What was ignored when bash started stays so: as in a background job, where tests may run."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+# What is ignored when bash starts stays so: as in a background job, where tests may run.
+_HEEDING = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+_HEEDING_SIGNALS = (sys.executable, "-c", _HEEDING)
 
 
 class Place:
@@ -127,7 +130,7 @@ class Place:
     def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen:
         """Starts a launcher; on PATH the fakes hide what might be installed here."""
         return subprocess.Popen(
-            ["bash", REPOSITORY / "launch" / script, *arguments],
+            [*_HEEDING_SIGNALS, "bash", REPOSITORY / "launch" / script, *arguments],
             cwd=self.here,
             env={
                 "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
@@ -142,7 +145,6 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_heeding_signals,
         )
 
     def run(self, script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
