@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,10 @@ from tests.several_processes import BOUND_S, Run, evaluation, pretraining
 STEPS = 300
 # Files of an evaluation that hold times, or the workdir's name.
 SAY_WHEN = (RESULTS_FILE, metrics.METRICS_FILE, "config.json", "model.safetensors", "lock.json")
-PHASES = ("start-up", "compile", "step", "save", "evaluation")
+# How long after the beginning of a phase a kill may come: start-up and evaluation are hit anywhere,
+# steps so late that some are saved.
+LONGEST_WAIT_S = {"start-up": 6, "compile": 3, "step": 8, "save": 0.5, "evaluation": 15}
+PHASES = tuple(LONGEST_WAIT_S)
 _UNFINISHED = "*.orbax-checkpoint-tmp*/**/*"
 # A checkpoint every third dispatch: five steps are an epoch, 40 sequences in batches of 8.
 SETTINGS = {"checkpoint.epochs": 1, "optim.ema_decay": 0.9, "fsdp": 2}
@@ -39,8 +42,16 @@ SETTINGS = {"checkpoint.epochs": 1, "optim.ema_decay": 0.9, "fsdp": 2}
 class Campaign:
     """The commands, and the folders that they work in; pre-training takes `steps` steps."""
 
-    def __init__(self, folder: Path, seed: int, steps: int = STEPS, cache: str | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        steps: int = STEPS,
+        longest_wait_s: Mapping[str, float] = LONGEST_WAIT_S,
+        cache: str | None = None,
+    ):
         self._folder, self._rng = folder, random.Random(seed)
+        self._longest_wait_s = longest_wait_s
         self._settings = {"epochs": steps // 5, **SETTINGS}
         self._cache = cache or str(folder / "compiled")
         self._data = raw_sets.tiny_ucla(folder)
@@ -103,10 +114,7 @@ class Campaign:
             "save": lambda: not left.issuperset(saves.glob(_UNFINISHED)),
             "evaluation": lambda: True,
         }[phase]
-        # Start-up and evaluation are hit anywhere; steps long enough that some are saved.
-        wait = self._rng.uniform(
-            0, {"start-up": 6, "compile": 3, "step": 8, "save": 0.5, "evaluation": 15}[phase]
-        )
+        wait = self._rng.uniform(0, self._longest_wait_s[phase])
         since = None
 
         def come() -> bool:

@@ -14,7 +14,8 @@ from tests import kill_campaign
 def test_killed_runs_end_in_the_same_bits(tmp_path):
     """Two processes, while a checkpoint is being written and at a random later moment."""
     cache = jax.config.jax_compilation_cache_dir
-    campaign = kill_campaign.Campaign(tmp_path, seed=0, steps=100, cache=cache)
+    soon = {"save": 0.02, "step": 0.5}
+    campaign = kill_campaign.Campaign(tmp_path, 0, steps=100, longest_wait_s=soon, cache=cache)
     expected = campaign.run("undisturbed", evaluate=False)
     killed = campaign.run("killed", phases=("save", "step"), evaluate=False)
     assert campaign.kills == {"save": 1, "step": 1}
