@@ -146,7 +146,7 @@ def on_all_processes(path: epath.Path, action: Callable[[], T]) -> T:
       UserError: some process could not read, and so knows nothing of damage.
       Damaged: some process found damage.
     """
-    if jax.process_count() == 1:
+    if not distributed.several():
         return action()
     result, verdict = None, ""
     try:

@@ -31,8 +31,8 @@ MEETING_TIMEOUT_S = 300
 
 # Several slices, or a slice of several hosts, as Kubernetes says it to each of them.
 _TPU_HOSTS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
-# How many processes the run has, once they have met; None for one alone.
-_processes: int | None = None
+# Whether this process has met others.
+_several = False
 
 _METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
 
@@ -69,6 +69,8 @@ def start(
                 f"--process_id={process_id}: expected HOST:PORT of process 0, how many processes "
                 "the run has, and which of them this one is, from 0."
             )
+        if num_processes == 1:
+            return
         _initialise(
             meeting_timeout_s,
             coordinator_address=coordinator,
@@ -146,7 +148,7 @@ def _metadata(key: str) -> str | None:
 
 
 def _initialise(timeout_s: int, **arguments) -> None:
-    global _processes
+    global _several
     try:
         jax.distributed.initialize(
             **arguments,
@@ -160,12 +162,12 @@ def _initialise(timeout_s: int, **arguments) -> None:
             f"the processes of this run did not meet within {timeout_s} s: {reason}\n"
             "Start the same command on all hosts; process 0 must be reachable from the others."
         ) from error
-    _processes = jax.process_count()
+    _several = True
 
 
 def several() -> bool:
     """Whether this process is one of several. Does not wake JAX's devices, which may fail."""
-    return _processes is not None
+    return _several
 
 
 @contextlib.contextmanager
@@ -185,13 +187,13 @@ def ends_at_once() -> Iterator[None]:
         told = for_the_user(error)
         try:
             if told is not None:
-                print(f"error (one of {_processes} processes): {told}", file=sys.stderr)
+                print(f"error (one of several processes): {told}", file=sys.stderr)
             else:
                 traceback.print_exception(error)
                 print(
-                    f"One of {_processes} processes ends. If another one ended before it, look for "
-                    "the reason there. The same command, started on all hosts, goes on from what "
-                    "is saved.",
+                    "One of several processes ends. If another one ended before it, look for the "
+                    "reason there. The same command, started on all hosts, goes on from what is "
+                    "saved.",
                     file=sys.stderr,
                 )
             sys.stdout.flush()

@@ -149,7 +149,7 @@ ENDS = """
 import errno
 from amr_jax import distributed
 from amr_jax.errors import UserError
-distributed._processes = 2
+distributed._several = True
 with distributed.ends_at_once():
     raise {}
 """
@@ -158,10 +158,10 @@ with distributed.ends_at_once():
 @pytest.mark.parametrize(
     ("error", "stderr", "status", "told"),
     [
-        ('UserError("too few")', None, 2, "error (one of 2 processes): too few"),
+        ('UserError("too few")', None, 2, "error (one of several processes): too few"),
         ('OSError(errno.ENOSPC, "full")', None, 2, "When there is room, the same command"),
         ('RuntimeError("gloo")', None, 1, "If another one ended before it, look for the reason"),
-        ("KeyboardInterrupt", None, 1, "One of 2 processes ends"),
+        ("KeyboardInterrupt", None, 1, "One of several processes ends"),
         ('UserError("too few")', "/dev/full", 2, ""),
     ],
 )
@@ -175,6 +175,12 @@ def test_what_goes_wrong_ends_one_of_several_at_once(error, stderr, status, told
         )
     assert ended.returncode == status
     assert told in (ended.stderr or "")
+
+
+def test_a_run_of_one_process_waits_for_nobody():
+    distributed.start("nowhere:1", 1, 0)
+    assert not distributed.several()
+    assert distributed.texts("alone") == ["alone"]
 
 
 SLURM = {"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "8"}
