@@ -63,6 +63,10 @@ class Checkpoints:
         """Step of the newest complete checkpoint; None if there is none."""
         return self._manager.latest_step()
 
+    def steps(self) -> list[int]:
+        """Of all complete checkpoints, newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
     def save(self, step: int, state) -> None:
         """Starts to save; returns when the state is copied and may be overwritten."""
         if self._may_save is not None:
@@ -81,7 +85,9 @@ class Checkpoints:
             raise self._save_error(error) from error
 
     def restore(self, state):
-        """The newest whole checkpoint, laid out over devices as `state` is.
+        """The newest whole checkpoint, laid out over devices as `state` is; on every process.
+
+        All must see the same `steps`.
 
         Damaged ones that are newer are set aside, and named on the terminal. The oldest never is:
         with it a run would lose, unasked, all that it has done.
@@ -96,8 +102,7 @@ class Checkpoints:
         target = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree
         )
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        distributed.agree({"checkpoints": steps})
+        steps = self.steps()
         for step, before in zip(steps, [*steps[1:], None], strict=True):
             path = self._folder / str(step)
             try:

@@ -4,6 +4,7 @@ The engine is `jax.distributed`. It is started where there is more than one proc
 by the flags of a command, by SLURM or Open MPI, or on the hosts of a TPU slice.
 """
 
+import collections
 import contextlib
 import importlib.util
 import json
@@ -220,21 +221,21 @@ def agree(facts: Mapping[str, object]) -> None:
     """
     if not several():
         return
-    devices = [device.process_index for device in jax.devices()]
-    counts = [devices.count(process) for process in range(jax.process_count())]
-    if len(set(counts)) > 1:
-        held = ", ".join(f"{n} in process {i}" for i, n in enumerate(counts))
+    counts = collections.Counter(device.process_index for device in jax.devices())
+    if len(counts) < jax.process_count() or len(set(counts.values())) > 1:
+        held = ", ".join(f"{counts[i]} in process {i}" for i in range(jax.process_count()))
         raise UserError(f"the processes have unequally many devices: {held}.")
-    own = json.dumps({name: str(value) for name, value in facts.items()})
-    tables = [json.loads(text) for text in texts(own)]
-    lines = [
-        f"{name}: {tables[0].get(name, 'absent')} in process 0, {table.get(name, 'absent')} in "
-        f"process {i}"
-        for i, table in enumerate(tables)
-        for name in sorted(tables[0].keys() | table.keys())
-        if table.get(name) != tables[0].get(name)
+    own = {name: str(value) for name, value in facts.items()}
+    first = json.loads(of_first(json.dumps(own)))
+    differing = [
+        f"{name}: {first.get(name, 'absent')} in process 0, {own.get(name, 'absent')} in process "
+        f"{jax.process_index()}"
+        for name in sorted(first.keys() | own.keys())
+        if first.get(name) != own.get(name)
     ]
-    if lines:
+    # Nobody says anything where all agree, however many they are.
+    told = texts(json.dumps(differing) if differing else "")
+    if lines := [line for text in told if text for line in json.loads(text)]:
         more = f"\n  … and {len(lines) - 10} more" if len(lines) > 10 else ""
         raise UserError(
             "the processes of this run disagree:\n  "
@@ -245,11 +246,40 @@ def agree(facts: Mapping[str, object]) -> None:
         )
 
 
+def of_first(text: str) -> str:
+    """The text of process 0; every process has to call."""
+    if not several():
+        return text
+    row = np.frombuffer(text.encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(row))))
+    if not length:
+        return ""
+    own = row if jax.process_index() == 0 else np.zeros(length, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(own), np.uint8).tobytes().decode()
+
+
 def texts(text: str) -> list[str]:
     """The text of every process, in their order; every process has to call."""
+    return [row.tobytes().decode() for row in rows(np.frombuffer(text.encode(), np.uint8))]
+
+
+def rows(array: np.ndarray) -> list[np.ndarray]:
+    """The array of every process, in their order, bit by bit; every process has to call.
+
+    Args:
+      array: (n, …), n differing from process to process, all else alike.
+    """
     if not several():
-        return [text]
-    row = np.frombuffer(text.encode(), np.uint8)
-    lengths = multihost_utils.process_allgather(np.int32(len(row)))
-    rows = multihost_utils.process_allgather(np.pad(row, (0, int(lengths.max()) - len(row))))
-    return [row[:length].tobytes().decode() for row, length in zip(rows, lengths, strict=True)]
+        return [array]
+    counts = multihost_utils.process_allgather(np.int32(len(array)))
+    if not counts.any():
+        return [array] * len(counts)
+    # As bytes: JAX would make 32 bits of 64.
+    width = array.dtype.itemsize * int(np.prod(array.shape[1:]))
+    padded = np.zeros(int(counts.max()) * width, np.uint8)
+    padded[: array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)
+    gathered = multihost_utils.process_allgather(padded)
+    return [
+        np.frombuffer(row[: count * width].tobytes(), array.dtype).reshape(count, *array.shape[1:])
+        for row, count in zip(gathered, counts, strict=True)
+    ]

@@ -29,11 +29,11 @@ import numpy as np
 from etils import epath
 
 from amr_jax import (
+    division,
     lock,
     metrics,
     model_file,
     paths,
-    records,
     report,
     score_file,
     sharding,
@@ -43,6 +43,7 @@ from amr_jax import (
     workdir,
 )
 from amr_jax.command import run_with_config
+from amr_jax.division import Divided
 from amr_jax.errors import UserError
 from amr_jax.inference import Model
 from amr_jax.protocols import PROTOCOLS, Outcome, Task
@@ -85,17 +86,19 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     encoders, adaptation = subject.to_judge(encoder, learned, config, pretraining)
 
     mesh = sharding.make_mesh()
-    train, test = subject.load(config, seen)
+    splits = subject.open_records(config, seen)
     # The encoder too: each process has looked for the newest checkpoint by itself.
-    workdir.agree(folder, config, f"{train.checksum()} {test.checksum()}, encoder of step {step}")
+    found = " ".join(split.checksum() for split in splits)
+    workdir.agree(folder, config, f"{found}, encoder of step {step}")
+    train, test = (division.load(split, mesh) for split in splits)
     with lock.hold(folder) as owned:
         _start(folder, config)
         metrics.say(_banner(config, pretraining, step, adaptation, mesh, train, test))
         task = functools.partial(
             Task,
             encoder=encoder,
-            train=Split(train, mesh),
-            test=Split(test, mesh),
+            train=Split(train),
+            test=Split(test),
             num_classes=len(test.class_names),
             **subject.views(config, seen),
         )
@@ -159,7 +162,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
 def write(
     folder: os.PathLike | str,
     config: ml_collections.ConfigDict,
-    test: records.Bodies,
+    test: Divided,
     outcomes: dict[str, Outcome],
     model: Model | None,
     results: dict,
@@ -216,7 +219,7 @@ def _log(writer: metrics.MetricWriter, encoder: str) -> Callable[[int, dict[str,
 def _banner(config, pretraining, step, adaptation, mesh, train, test) -> str:
     """What is evaluated, and where."""
     counts = ", ".join(
-        f"{name} {len(split.label):,} sequences with {len(split.offset):,} bodies"
+        f"{name} {len(split.label):,} sequences with {len(split.length):,} bodies"
         for name, split in ((config.train_split, train), (config.test_split, test))
     )
     encoder = "untrained, as config.scratch says"

@@ -18,7 +18,8 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from amr_jax import fixed_point, sharding
-from amr_jax.records import Bodies, Records
+from amr_jax.division import Divided
+from amr_jax.records import Records
 
 
 def unit_slots(present: np.ndarray, bodies: str, second_body: str = "zeros") -> np.ndarray:
@@ -67,8 +68,11 @@ class Order:
 
     def batch(self, step: int) -> np.ndarray:
         """(batch_size,) units of one step."""
-        examples = range(step * self.batch_size, (step + 1) * self.batch_size)
-        return np.array([self.unit(example) for example in examples])
+        examples = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs, places = np.divmod(examples, self.num_units)
+        return np.concatenate(
+            [self._epoch(epoch)[places[epochs == epoch]] for epoch in np.unique(epochs).tolist()]
+        )
 
 
 def dispatches(start: int, stop: int, steps_per_dispatch: int) -> Iterator[range]:
@@ -86,32 +90,25 @@ class Resident:
     runs inside the step.
 
     Args:
-      bodies: the split.
+      split: divided over the devices.
       slots: see `unit_slots`.
       order: of the units.
-      mesh: the devices.
       storage: 'float32', or 'int16' (`fixed_point`): half the memory.
     """
 
-    def __init__(
-        self,
-        bodies: Bodies,
-        slots: np.ndarray,
-        order: Order,
-        mesh: Mesh,
-        storage: str = "float32",
-    ):
-        self._mesh, self._order, self._max_length = mesh, order, int(bodies.length.max())
+    def __init__(self, split: Divided, slots: np.ndarray, order: Order, storage: str = "float32"):
+        self._mesh, self._order, self._max_length = split.mesh, order, int(split.length.max())
         # A body's number instead of its slot's: absent ones are −1 in both.
-        body_of_slot = np.full(bodies.present.size + 1, -1, np.int32)
-        body_of_slot[np.flatnonzero(bodies.present)] = np.arange(len(bodies.offset))
+        body_of_slot = np.full(split.present.size + 1, -1, np.int32)
+        body_of_slot[np.flatnonzero(split.present)] = np.arange(len(split.length))
         self._units = body_of_slot[slots]
-        frames, of_bodies = bodies.frames, {"offset": bodies.offset, "length": bodies.length}
+        frames, of_bodies = split.own.frames, {"offset": split.offset(), "length": split.length}
         if storage == "int16":
-            frames, of_bodies["step"] = fixed_point.encode_bodies(bodies)
+            frames, steps = fixed_point.encode_bodies(split.own)
+            of_bodies["step"] = split.of_all_bodies(steps)
         self.arrays = {
-            "frames": put_frames(frames, mesh),
-            **sharding.put(of_bodies, sharding.replicated(mesh)),
+            "frames": split.put(frames),
+            **sharding.put(of_bodies, sharding.replicated(split.mesh)),
         }
 
     def batches(self, start: int, stop: int, steps_per_dispatch: int) -> Iterator[jax.Array]:
@@ -131,12 +128,6 @@ class Resident:
         clips = clips.reshape(*bodies.shape, *clips.shape[1:]).swapaxes(1, 2)
         # Slots of one sequence are equally long; an absent one counts as 0.
         return clips, length.reshape(bodies.shape).max(axis=1)
-
-
-def put_frames(frames: np.ndarray, mesh: Mesh) -> jax.Array:
-    """(F, V, C) on the host to the devices, F filled up with zeros and split over the mesh."""
-    padding = np.zeros((-len(frames) % mesh.size, *frames.shape[1:]), frames.dtype)
-    return sharding.put(np.concatenate([frames, padding]), sharding.over_data(mesh))
 
 
 def gather_clips(

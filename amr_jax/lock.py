@@ -53,7 +53,7 @@ def hold(folder: os.PathLike | str) -> Iterator["Lock"]:
             lock.take()
         except (UserError, OSError) as error:  # the others are waiting to hear of it
             refusal = str(error)
-    if refusal := distributed.texts(refusal)[0]:
+    if refusal := distributed.of_first(refusal):
         raise UserError(refusal)
     try:
         yield lock

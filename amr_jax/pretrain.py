@@ -10,7 +10,6 @@ import contextlib
 import math
 import os
 import time
-import zlib
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -23,6 +22,7 @@ from amr_jax import (
     checkpoint,
     datasets,
     distributed,
+    division,
     input_pipeline,
     lock,
     methods,
@@ -81,13 +81,8 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     return config
 
 
-def make_input(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
-    """The training split as the config asks for it.
-
-    Returns:
-      The input, how many units and sequences there are, and two texts: which sequences they are,
-      and a checksum of what is known of them beforehand (resident, all of it; else the lengths).
-    """
+def open_records(config: ml_collections.ConfigDict) -> records.Records:
+    """The training split, which fits the config's encoder; else `UserError` says why not."""
     dataset = datasets.get(config.dataset)
     split = records.Records(
         config.data_dir,
@@ -108,20 +103,29 @@ def make_input(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
             f"{split.num_joints} joints with {split.num_channels} channels, the last of which is "
             f"{'a' if has else 'no'} confidence."
         )
-    if config.input.mode == "resident":
-        bodies = split.load()
-        present, names, checksum = bodies.present, bodies.names, bodies.checksum()
+    return split
+
+
+def make_input(config: ml_collections.ConfigDict, split: records.Records, mesh: jax.sharding.Mesh):
+    """The split as the config asks for it; every process reads a part of it, and has to call.
+
+    Returns:
+      The input, how many units and sequences there are, and a text: which sequences they are.
+    """
+    resident = config.input.mode == "resident"
+    if resident:
+        divided = division.load(split, mesh)
+        present, names = divided.present, divided.names
     else:
-        present, lengths, names = split.scan()
-        checksum = f"{zlib.crc32(lengths):08x}"
+        present, lengths, names = division.scan(split, mesh)
     slots = input_pipeline.unit_slots(present, config.input.bodies, config.input.second_body)
     order = input_pipeline.Order(len(slots), config.batch_size, config.seed)
-    if config.input.mode == "resident":
-        data = input_pipeline.Resident(bodies, slots, order, mesh, config.input.storage)
+    if resident:
+        data = input_pipeline.Resident(divided, slots, order, config.input.storage)
     else:
         longest = int(lengths.max())
         data = input_pipeline.Streamed(split, slots, order, mesh, longest, config.input.storage)
-    return data, len(slots), len(present), records.described(names, present), checksum
+    return data, len(slots), len(present), records.described(names, present)
 
 
 def run(
@@ -167,11 +171,12 @@ def _run(config, folder, devices, notice: preemption.Notice) -> train_step.Train
             f"config.optim.ema_decay={config.optim.ema_decay}: {config.method} keeps an average of "
             "its encoder by a rule of its own; expected 0."
         )
-    data, num_units, num_sequences, found, checksum = make_input(config, mesh)
+    split = open_records(config)
+    workdir.agree(folder, config, split.checksum())
+    data, num_units, num_sequences, found = make_input(config, split, mesh)
     with config.unlocked():
         # Into the workdir with it: a run must not go on with other records than it began with.
         config.input.found = found
-    workdir.agree(folder, config, checksum)
     with lock.hold(folder) as owned:
         workdir.start(folder, config, FREE_KEYS)
         return _train(
@@ -202,8 +207,8 @@ def _train(
     try:
         first_step = 0
         # A file system may show a folder's newest entries to one host before the others.
-        distributed.agree({"newest checkpoint": checkpoints.latest_step()})
-        if checkpoints.latest_step() is not None:
+        distributed.agree({"checkpoints": checkpoints.steps()})
+        if checkpoints.steps():
             state = checkpoints.restore(state)
             first_step = int(state.step)
         metrics.say(_banner(config, method, mesh, state, first_step, total_steps))

@@ -47,11 +47,6 @@ class Bodies:
     names: np.ndarray
     class_names: tuple[str, ...]
 
-    def checksum(self) -> str:
-        """crc32 of all joints, and of which sequence and body they are."""
-        known = zlib.crc32(described(self.names, self.present).encode())
-        return f"{zlib.crc32(self.frames, zlib.crc32(self.length, known)):08x}"
-
 
 def described(names: np.ndarray, present: np.ndarray) -> str:
     """Which sequences, with which bodies: a line that differs where those do. See `Bodies`."""
@@ -160,6 +155,8 @@ class Records:
             self._source = builder.as_data_source(split)
         except ValueError as error:  # a slice that TFDS cannot read, or beyond the end
             raise UserError(f"{builder.data_path}: split {split!r}: {error}") from error
+        # Which files the sequences are in, one after the other.
+        self._parts = builder.info.splits[split].file_instructions
         self._centre_joint, self._max_frames = centre_joint, max_frames
         self.class_names = tuple(builder.info.features["label"].names)
         # Records of a data set that the field knows are metres in space, and do not say so.
@@ -196,33 +193,50 @@ class Records:
             joints = centre(joints, self._centre_joint, self.channels)
         return joints if self.channels == "xyz" else in_body_sizes(joints, size, self.channels)
 
-    def examples(self) -> Iterator[dict]:
-        """All examples in order, as stored but for `joints`, which are cut and centred.
+    def checksum(self) -> str:
+        """crc32 of what is known of the split's files before they are read."""
+        return record_files.checksum(self._folder, self._shards)
 
-        The files are verified before the first.
+    def examples(self, sequences: np.ndarray | None = None) -> Iterator[dict]:
+        """Examples as stored but for `joints`, which are cut and centred.
+
+        The files that they are in are verified before the first.
+
+        Args:
+          sequences: (n,) which; default all, in order.
         """
-        if wrong := record_files.faults(self._folder, self._shards, contents_of=self._shards):
+        sequences = np.arange(len(self)) if sequences is None else sequences
+        shards = self._shards_of(sequences)
+        if wrong := record_files.faults(self._folder, shards, contents_of=shards):
             raise record_files.damage(wrong, f"{self._again} --overwrite")
-        for start in range(0, len(self), _CHUNK):
-            indices = range(start, min(start + _CHUNK, len(self)))
+        for start in range(0, len(sequences), _CHUNK):
             with self._reading():
-                stored = self._source.__getitems__(list(indices))
+                stored = self._source.__getitems__(sequences[start : start + _CHUNK].tolist())
             for example in stored:
                 yield {**example, "joints": self._loaded(example["joints"])}
 
-    def scan(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Reads all once, keeps no joints: `present`, lengths (S,) and `names`; see `Bodies`."""
+    def _shards_of(self, sequences: np.ndarray) -> list[str]:
+        """Names of the files that hold these sequences."""
+        ends = np.cumsum([part.take for part in self._parts])
+        held = np.unique(np.searchsorted(ends, sequences, side="right"))
+        return [epath.Path(self._parts[i].filename).name for i in held]
+
+    def scan(
+        self, sequences: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Reads once and keeps no joints: `present`, lengths (S,) and `names`; see `Bodies`."""
         present, lengths, names = [], [], []
-        for example in self.examples():
+        for example in self.examples(sequences):
             present.append(example["joints"].any(axis=(0, 2, 3)))
             lengths.append(len(example["joints"]))
             names.append(_text(example["name"]))
-        return np.stack(present), np.array(lengths, np.int32), np.array(names)
+        present = np.array(present, bool).reshape(-1, self.num_slots)
+        return present, np.array(lengths, np.int32), np.array(names, str)
 
-    def load(self) -> Bodies:
-        """The whole split in memory."""
+    def load(self, sequences: np.ndarray | None = None) -> Bodies:
+        """The whole split in memory, or these sequences of it."""
         frames, present, lengths, labels, names = [], [], [], [], []
-        for example in self.examples():
+        for example in self.examples(sequences):
             joints = example["joints"]
             here = joints.any(axis=(0, 2, 3))
             frames.extend(joints[:, slot] for slot in np.flatnonzero(here))
@@ -230,17 +244,18 @@ class Records:
             lengths.append(len(joints))
             labels.append(example["label"])
             names.append(_text(example["name"]))
-        present = np.stack(present)
+        present = np.array(present, bool).reshape(-1, self.num_slots)
         sequence = np.nonzero(present)[0].astype(np.int32)
         length = np.array(lengths, np.int32)[sequence]
+        none = np.zeros((0, self.num_joints, self.num_channels), np.float32)
         return Bodies(
-            frames=np.concatenate(frames),
+            frames=np.concatenate([none, *frames]),
             offset=(np.cumsum(length) - length).astype(np.int32),
             length=length,
             sequence=sequence,
             present=present,
             label=np.array(labels, np.int32),
-            names=np.array(names),
+            names=np.array(names, str),
             class_names=self.class_names,
         )
 

@@ -105,16 +105,16 @@ def to_judge(
     return judged, adaptation
 
 
-def load(
+def open_records(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
-) -> tuple[records.Bodies, records.Bodies]:
+) -> tuple[records.Records, records.Records]:
     """The train and the test split, cut and centred as the encoder knows them."""
     dataset = datasets.get(config.dataset)
     centre = dataset.layout.centre if pretraining.input.centre else None
     train, test = (
         records.Records(
             config.data_dir, dataset.records, split, centre, pretraining.input.max_frames
-        ).load()
+        )
         for split in (config.train_split, config.test_split)
     )
     return train, test

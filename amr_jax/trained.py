@@ -8,13 +8,13 @@ import ml_collections
 from etils import epath
 
 from amr_jax import checkpoint, datasets, model_file, paths, workdir
+from amr_jax.division import Divided
 from amr_jax.errors import UserError
 from amr_jax.inference import Input, Model
 from amr_jax.models import heads
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.settings import compute_dtype, construct
 from amr_jax.protocols.task import Classifier
-from amr_jax.records import Bodies
 
 # Of an encoder that nobody has evaluated: what evaluations would choose.
 _NUM_BODIES = 2
@@ -76,7 +76,7 @@ def of_evaluation(
     encoder: Encoder,
     config: ml_collections.ConfigDict,
     seen: ml_collections.ConfigDict,
-    test: Bodies,
+    test: Divided,
     provenance: Mapping[str, Any],
 ) -> Model:
     """What an evaluation trained, with all that applying it to other sequences needs.

@@ -12,6 +12,7 @@ from absl import flags
 from amr_jax import (
     augment,
     datasets,
+    division,
     inference,
     model_file,
     predict,
@@ -205,7 +206,7 @@ def as_evaluated(model, data_dir, dataset):
         pooled = features.extract(
             model.encoder,
             sharding.put(variables["params"]["encoder"], sharding.replicated(mesh)),
-            features.Split(split, mesh),
+            features.Split(division.divide(split, mesh)),
             lambda key, clip, length: view(clip, length),
             jax.random.key(0),
             batch_size=8,

@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 from amr_jax import (
     augment,
     costs,
+    division,
     input_pipeline,
     methods,
     optim,
@@ -229,7 +230,7 @@ def test_the_full_size_step_exports_for_tpu_and_gpu():
     )
     order = input_pipeline.Order(1, config.batch_size, 0)
     slots = input_pipeline.unit_slots(bodies.present, "packed")
-    data = input_pipeline.Resident(bodies, slots, order, mesh)
+    data = input_pipeline.Resident(division.divide(bodies, mesh), slots, order)
     dispatch = train_step.make_dispatch(method, optimizer, data.clips, config, 100, mesh)
     state = jax.eval_shape(lambda: train_step.init_state(method, optimizer, config, mesh))
     batch = next(data.batches(0, 2, 2))

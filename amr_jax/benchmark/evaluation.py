@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from amr_jax import augment, sharding, subject
+from amr_jax import augment, division, sharding, subject
 from amr_jax import methods as registry
 from amr_jax.protocols import features, knn
 from amr_jax.records import Bodies
@@ -70,7 +70,7 @@ def extraction(config: ml_collections.ConfigDict) -> Callable[[int], Call]:
 
     def of(count: int) -> Call:
         sizes = encoder.num_frames, encoder.num_joints, encoder.channels
-        split = features.Split(random_bodies(count, *sizes), mesh)
+        split = features.Split(division.divide(random_bodies(count, *sizes), mesh))
         key = jax.random.key(config.seed)
         return Call(lambda: features.extract(encoder, params, split, view, key, batch_size=BATCH))
 

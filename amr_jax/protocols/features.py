@@ -11,9 +11,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from amr_jax import input_pipeline, sharding
+from amr_jax.division import Divided
 from amr_jax.errors import UserError
 from amr_jax.models.heads import POOLINGS, LinearHead
-from amr_jax.records import Bodies
 
 # (key, clip (L, V, C) zero-padded, length) -> (T, V, C): one body as the encoder is to see it.
 View = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -29,14 +29,13 @@ class Split:
       max_length: L of the padded clips.
     """
 
-    def __init__(self, bodies: Bodies, mesh: Mesh):
-        self.mesh, self.names = mesh, bodies.names
-        self.label = np.asarray(bodies.label, np.int32)
-        self.sequence, self.present = bodies.sequence, bodies.present
-        self.max_length = int(bodies.length.max())
-        self.frames = input_pipeline.put_frames(bodies.frames, mesh)
-        self.offset = sharding.put(bodies.offset, sharding.replicated(mesh))
-        self.length = sharding.put(bodies.length, sharding.replicated(mesh))
+    def __init__(self, split: Divided):
+        self.mesh, self.names, self.label = split.mesh, split.names, split.label
+        self.sequence, self.present = split.sequence, split.present
+        self.max_length = int(split.length.max())
+        self.frames = split.put(split.own.frames)
+        self.offset = sharding.put(split.offset(), sharding.replicated(split.mesh))
+        self.length = sharding.put(split.length, sharding.replicated(split.mesh))
 
 
 def batches(sequence: np.ndarray, num_sequences: int, size: int) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from amr_jax import augment, sharding
+from amr_jax import augment, division, sharding
 from amr_jax.errors import UserError
 from amr_jax.protocols import features
 from tests.protocols import tiny
@@ -22,7 +22,7 @@ TRAIN_VIEW = functools.partial(augment.train_view, num_frames=tiny.FRAMES, min_f
 def extract(encoder, real, view, key=KEY, devices=1, batch_size=4, bodies="packed"):
     mesh = tiny.mesh(devices)
     params = sharding.put(tiny.init(encoder), sharding.replicated(mesh))
-    split = features.Split(real, mesh)
+    split = features.Split(division.divide(real, mesh))
     return np.asarray(
         features.extract(encoder, params, split, view, key, batch_size=batch_size, bodies=bodies)
     )

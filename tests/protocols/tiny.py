@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from amr_jax import sharding
+from amr_jax import division, sharding
 from amr_jax.models.encoder import Encoder
 from amr_jax.protocols import Task
 from amr_jax.protocols.features import Split
@@ -83,8 +83,8 @@ def make_task(train: Bodies, test: Bodies, encoder=None, devices=1, view=first_f
     return Task(
         encoder=encoder,
         params=sharding.put(init(encoder), sharding.replicated(on)),
-        train=Split(train, on),
-        test=Split(test, on),
+        train=Split(division.divide(train, on)),
+        test=Split(division.divide(test, on)),
         train_view=view,
         test_view=first_frame,
         num_classes=len(train.class_names),

@@ -1,0 +1,170 @@
+"""A split divided over the devices: each process reads what its own devices are to hold, no more.
+
+Part d of D, for device d of the mesh, is the sequences from S·d/D to S·(d+1)/D, whole. Who is in a
+sequence, how long it is, its name and label are small: processes tell each other, so that every one
+knows them of all sequences. Frames stay with the process that read them, and go to its devices.
+"""
+
+import dataclasses
+import itertools
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from amr_jax import distributed, sharding
+from amr_jax.records import Bodies, Records
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Which sequences are whose.
+
+    Attributes:
+      sequences: of each part, in order; a part may have none.
+      own: numbers of this process's parts, ascending.
+    """
+
+    sequences: tuple[range, ...]
+    own: tuple[int, ...]
+
+    @classmethod
+    def of(cls, num_sequences: int, mesh: Mesh) -> "Parts":
+        """Parts of (nearly) equally many sequences, one for each device of the mesh."""
+        ends = [num_sequences * part // mesh.size for part in range(mesh.size + 1)]
+        here = jax.process_index()
+        own = [i for i, d in enumerate(mesh.devices.flat) if d.process_index == here]
+        return cls(tuple(itertools.starmap(range, itertools.pairwise(ends))), tuple(own))
+
+    def own_sequences(self) -> np.ndarray:
+        """(S',) ascending: the sequences of this process's parts."""
+        rows = [np.arange(r.start, r.stop) for r in (self.sequences[part] for part in self.own)]
+        return np.concatenate(rows) if rows else np.zeros(0, np.int64)
+
+    def of_sequences(self, sequences: np.ndarray) -> np.ndarray:
+        """The part that each sequence is in."""
+        return np.searchsorted([r.stop for r in self.sequences], sequences, side="right")
+
+
+@dataclasses.dataclass(frozen=True)
+class Divided:
+    """A split, its frames in the memory of the processes whose devices are to hold them.
+
+    Attributes:
+      mesh: the devices.
+      parts: which sequences are whose.
+      own: the bodies of this process's sequences; `own.sequence` counts among these.
+      length: (B,) int32 frames of each body of the split.
+      sequence, present, label, names, class_names: as in `Bodies`, of the whole split.
+    """
+
+    mesh: Mesh
+    parts: Parts
+    own: Bodies
+    length: np.ndarray
+    sequence: np.ndarray
+    present: np.ndarray
+    label: np.ndarray
+    names: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def part_length(self) -> int:
+        """Frames that a part is filled up to: those of the longest."""
+        return int(self._frames_of_parts().max())
+
+    def _frames_of_parts(self) -> np.ndarray:
+        part = self.parts.of_sequences(self.sequence)
+        return np.bincount(part, weights=self.length, minlength=self.mesh.size).astype(int)
+
+    def offset(self) -> np.ndarray:
+        """(B,) int32: where each body's frames begin in what `put` returns."""
+        part = self.parts.of_sequences(self.sequence)
+        before = np.cumsum(self._frames_of_parts()) - self._frames_of_parts()
+        within = np.cumsum(self.length) - self.length - before[part]
+        return (part * self.part_length + within).astype(np.int32)
+
+    def put(self, frames: np.ndarray) -> jax.Array:
+        """The frames of `own`, or what they are encoded as, onto the devices.
+
+        Args:
+          frames: (F', V, C), as `own.frames`.
+
+        Returns:
+          (D · part_length, V, C) global, split over the mesh: the parts of all processes, filled
+          up with zeros.
+        """
+        sizes = self._frames_of_parts()[list(self.parts.own)]
+        cuts = np.split(frames, np.cumsum(sizes)[:-1])
+        by_part = dict(zip(self.parts.own, cuts, strict=True))
+        length, shape = self.part_length, frames.shape[1:]
+
+        def filled(index):
+            part = by_part[(index[0].start or 0) // length]
+            return np.concatenate([part, np.zeros((length - len(part), *shape), part.dtype)])
+
+        return jax.make_array_from_callback(
+            (self.mesh.size * length, *shape), sharding.over_data(self.mesh), filled
+        )
+
+    def of_all_bodies(self, rows: np.ndarray) -> np.ndarray:
+        """(B, …): of every body of the split, in order, from each process's rows for its own."""
+        return of_all(rows, self.parts.own_sequences()[self.own.sequence])
+
+
+def load(records: Records, mesh: Mesh) -> Divided:
+    """Reads the own part of a split, and hears of the others'; every process has to call."""
+    parts = Parts.of(len(records), mesh)
+    sequences = parts.own_sequences()
+    return _assemble(records.load(sequences), sequences, parts, mesh)
+
+
+def scan(records: Records, mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`Records.scan` of the whole split, of which this process reads a part; all have to call."""
+    sequences = Parts.of(len(records), mesh).own_sequences()
+    present, length, names = records.scan(sequences)
+    return of_all(present, sequences), of_all(length, sequences), _names(names, sequences)
+
+
+def divide(bodies: Bodies, mesh: Mesh) -> Divided:
+    """A whole split that this process, the only one, has in memory."""
+    parts = Parts.of(len(bodies.present), mesh)
+    return _assemble(bodies, parts.own_sequences(), parts, mesh)
+
+
+def _assemble(own: Bodies, sequences: np.ndarray, parts: Parts, mesh: Mesh) -> Divided:
+    """`own` being the bodies of `sequences`, which are this process's parts."""
+    body_sequence = sequences[own.sequence]
+    present = of_all(own.present, sequences)
+    return Divided(
+        mesh=mesh,
+        parts=parts,
+        own=own,
+        length=of_all(own.length, body_sequence),
+        sequence=np.nonzero(present)[0].astype(np.int32),
+        present=present,
+        label=of_all(own.label, sequences),
+        names=_names(own.names, sequences),
+        class_names=own.class_names,
+    )
+
+
+def of_all(rows: np.ndarray, sequence: np.ndarray) -> np.ndarray:
+    """The rows of all processes in the order of their sequences; every process has to call.
+
+    Args:
+      rows: (n, …) of this process; numbers.
+      sequence: (n,) the sequence that each is of, ascending.
+    """
+    everyones = np.concatenate(distributed.rows(sequence.astype(np.int32)))
+    order = np.argsort(everyones, kind="stable")
+    return np.concatenate(distributed.rows(rows))[order]
+
+
+def _names(names: np.ndarray, sequence: np.ndarray) -> np.ndarray:
+    """`of_all` of texts: (n,) of this process -> (S,)."""
+    # Whatever the longest name, a row of numbers: UTF-32, as numpy keeps it.
+    longest = max(int(n[0]) for n in distributed.rows(np.array([names.dtype.itemsize // 4])))
+    fixed = np.ascontiguousarray(names.astype(f"<U{max(longest, 1)}"))
+    codes = fixed.view(np.uint32).reshape(len(names), -1)
+    return np.ascontiguousarray(of_all(codes, sequence)).view(fixed.dtype).reshape(-1)
