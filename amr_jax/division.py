@@ -53,6 +53,7 @@ class Divided:
     Attributes:
       mesh: the devices.
       parts: which sequences are whose.
+      said: (S,) the sequences in the order of processes, and of their parts.
       own: the bodies of this process's sequences; `own.sequence` counts among these.
       length: (B,) int32 frames of each body of the split.
       sequence, present, label, names, class_names: as in `Bodies`, of the whole split.
@@ -60,6 +61,7 @@ class Divided:
 
     mesh: Mesh
     parts: Parts
+    said: np.ndarray
     own: Bodies
     length: np.ndarray
     sequence: np.ndarray
@@ -109,62 +111,71 @@ class Divided:
 
     def of_all_bodies(self, rows: np.ndarray) -> np.ndarray:
         """(B, …): of every body of the split, in order, from each process's rows for its own."""
-        return of_all(rows, self.parts.own_sequences()[self.own.sequence])
+        said = np.concatenate(distributed.rows(rows))
+        of_sequence = np.repeat(self.said, self.present[self.said].sum(axis=1))
+        return said[np.argsort(of_sequence, kind="stable")]
 
 
 def load(records: Records, mesh: Mesh) -> Divided:
     """Reads the own part of a split, and hears of the others'; every process has to call."""
     parts = Parts.of(len(records), mesh)
-    sequences = parts.own_sequences()
-    return _assemble(records.load(sequences), sequences, parts, mesh)
-
-
-def scan(records: Records, mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`Records.scan` of the whole split, of which this process reads a part; all have to call."""
-    sequences = Parts.of(len(records), mesh).own_sequences()
-    present, length, names = records.scan(sequences)
-    return of_all(present, sequences), of_all(length, sequences), _names(names, sequences)
+    return _assemble(records.load(parts.own_sequences()), parts, mesh)
 
 
 def divide(bodies: Bodies, mesh: Mesh) -> Divided:
     """A whole split that this process, the only one, has in memory."""
-    parts = Parts.of(len(bodies.present), mesh)
-    return _assemble(bodies, parts.own_sequences(), parts, mesh)
+    return _assemble(bodies, Parts.of(len(bodies.present), mesh), mesh)
 
 
-def _assemble(own: Bodies, sequences: np.ndarray, parts: Parts, mesh: Mesh) -> Divided:
-    """`own` being the bodies of `sequences`, which are this process's parts."""
-    body_sequence = sequences[own.sequence]
-    present = of_all(own.present, sequences)
+def _assemble(own: Bodies, parts: Parts, mesh: Mesh) -> Divided:
+    """`own` being the bodies of this process's parts."""
+    # A sequence's bodies are as long as it; without one, its length is nobody's.
+    length = np.zeros(len(own.present), np.int32)
+    length[own.sequence] = own.length
+    table, said = _everyones(parts, own.names, length=length, present=own.present, label=own.label)
+    sequence = np.nonzero(table["present"])[0].astype(np.int32)
     return Divided(
         mesh=mesh,
         parts=parts,
+        said=said,
         own=own,
-        length=of_all(own.length, body_sequence),
-        sequence=np.nonzero(present)[0].astype(np.int32),
-        present=present,
-        label=of_all(own.label, sequences),
-        names=_names(own.names, sequences),
+        length=table["length"][sequence],
+        sequence=sequence,
+        present=table["present"],
+        label=table["label"],
+        names=table["name"],
         class_names=own.class_names,
     )
 
 
-def of_all(rows: np.ndarray, sequence: np.ndarray) -> np.ndarray:
-    """The rows of all processes in the order of their sequences; every process has to call.
+def scan(records: Records, mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`Records.scan` of the whole split, of which this process reads a part; all have to call."""
+    parts = Parts.of(len(records), mesh)
+    present, length, names = records.scan(parts.own_sequences())
+    table, _ = _everyones(parts, names, length=length, present=present)
+    return table["present"], table["length"], table["name"]
+
+
+def _everyones(
+    parts: Parts, names: np.ndarray, **columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What processes know of their sequences, together; every process has to call.
 
     Args:
-      rows: (n, …) of this process; numbers.
-      sequence: (n,) the sequence that each is of, ascending.
+      parts: says which are this process's.
+      names: (n,) of these, in order.
+      columns: (n, …) of these.
+
+    Returns:
+      (S,) with the fields `name` and those of `columns`; and (S,) int32, in which order they came.
     """
-    everyones = np.concatenate(distributed.rows(sequence.astype(np.int32)))
-    order = np.argsort(everyones, kind="stable")
-    return np.concatenate(distributed.rows(rows))[order]
-
-
-def _names(names: np.ndarray, sequence: np.ndarray) -> np.ndarray:
-    """`of_all` of texts: (n,) of this process -> (S,)."""
-    # Whatever the longest name, a row of numbers: UTF-32, as numpy keeps it.
-    longest = max(int(n[0]) for n in distributed.rows(np.array([names.dtype.itemsize // 4])))
-    fixed = np.ascontiguousarray(names.astype(f"<U{max(longest, 1)}"))
-    codes = fixed.view(np.uint32).reshape(len(names), -1)
-    return np.ascontiguousarray(of_all(codes, sequence)).view(fixed.dtype).reshape(-1)
+    # One process may have longer names than another.
+    letters = max(int(n[0]) for n in distributed.rows(np.array([names.dtype.itemsize // 4])))
+    fields = [(key, column.dtype, column.shape[1:]) for key, column in columns.items()]
+    own = np.empty(len(names), [("sequence", np.int32), ("name", f"<U{max(1, letters)}"), *fields])
+    own["sequence"], own["name"] = parts.own_sequences(), names
+    for key, column in columns.items():
+        own[key] = column
+    table = np.concatenate(distributed.rows(own))
+    said = table["sequence"].copy()
+    return table[np.argsort(said)], said
