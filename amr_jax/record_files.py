@@ -2,9 +2,9 @@
 
 `checksums.json`, written after all other files of the folder, holds the size and the crc32 of each.
 Sizes of all shards, the contents of the small files and the numbers of records are checked whenever
-records are opened; the contents of shards whenever a split is read as a whole, as every run does
-once at its start. That costs a second for about 2 GB, a small part of the reading itself, and needs
-no note of what was checked before: data folders may be read-only, and disks get worse.
+records are opened; the contents of the shards that a process reads from, as every run does once at
+its start. That costs a second for about 2 GB, a small part of the reading itself, and needs no note
+of what was checked before: data folders may be read-only, and disks get worse.
 
 Records of before there was such a file are opened all the same: their numbers are checked, and in
 reading ArrayRecord's own hashes, which cover what is in a shard, but not that it is the right one.
