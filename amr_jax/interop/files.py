@@ -5,16 +5,17 @@ import io
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from amr_jax import workdir as workdirs
 from amr_jax.errors import BadFile, UserError
-from amr_jax.readers import numpy_files
+from amr_jax.readers import members, numpy_files
 
 SUFFIXES = (".pth", ".pt", ".npz")
 
@@ -94,7 +95,9 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
             torch.serialization.safe_globals([argparse.Namespace]),
             warnings.catch_warnings(action="ignore"),  # on what ends in an error anyway
         ):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(_verified(path), map_location="cpu", weights_only=True)
+    except BadFile:
+        raise
     except Exception as error:  # whatever PyTorch, pickle and zipfile make of damaged files
         # PyTorch's own text goes on to advise the unsafe way; that advice is not passed on.
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -109,6 +112,22 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
     if not isinstance(content, Mapping):
         raise BadFile(path, f"a {type(content).__name__}", _EXPECTED)
     return {key: _array(path, key, value) for key, value in content.items()}
+
+
+def _verified(path: Path) -> BinaryIO:
+    """The file, its members packed anew: PyTorch looks at no checksum of theirs, and zip has them.
+
+    Files of before PyTorch 1.6 are no archives, and have none.
+    """
+    data = path.read_bytes()
+    if not data.startswith(b"PK"):
+        return io.BytesIO(data)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in members.read(io.BytesIO(data), path, _EXPECTED).items():
+            archive.writestr(name, content)
+    packed.seek(0)
+    return packed
 
 
 _EXPECTED = "a state dict, {name: tensor}"

@@ -4,17 +4,17 @@ import functools
 import io
 import math
 import os
-import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
 
 from amr_jax.errors import BadFile
-from amr_jax.readers import files
+from amr_jax.readers import files, members
 
 # In a `.npz` with several arrays, those that are read.
 KEY, CONFIDENCE = "joints", "confidence"
+_SUFFIX = ".npy"  # of a member
 
 _EXPECTED = "numbers of shape (T, M, V, C), or (T, V, C) for one body"
 
@@ -71,10 +71,7 @@ def read_npz(
     wanted: Callable[[list[str]], list[str]] = list,
     max_bytes: float = math.inf,
 ) -> dict[str, np.ndarray]:
-    """Arrays of a `.npz`, by name. Nothing is unpacked before its size is known.
-
-    The archive's list of its members is held against the members, those that are not read included:
-    a wrong letter in a name must not hide an array.
+    """Arrays of a `.npz`, by name; verified, see `members`.
 
     Args:
       file: where it is.
@@ -85,46 +82,20 @@ def read_npz(
     Raises:
       BadFile: no `.npz`, damaged, a name twice, Python objects, or too large.
     """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            files.check_list(archive, path)
-            members: dict[str, zipfile.ZipInfo] = {}
-            for info in archive.infolist():
-                archive.open(info).close()
-                name = info.filename.removesuffix(".npy")
-                if name in members:
-                    raise BadFile(path, f"several arrays called {name!r}", "every name once")
-                members[name] = info
-            chosen = {name: members[name] for name in wanted(list(members))}
-            _check_sizes(chosen.values(), path, max_bytes)
-            return {name: _member(archive, info, path) for name, info in chosen.items()}
-    except BadFile:
-        raise
-    except files.MEMBER_ERRORS as error:
-        reason = str(error)[:100] or type(error).__name__
-        raise BadFile(
-            path, f"a damaged file ({reason})", "arrays by name, as np.savez writes them"
-        ) from error
 
+    def chosen(names: list[str]) -> list[str]:
+        arrays = {}
+        for name in names:
+            if (array := name.removesuffix(_SUFFIX)) in arrays:
+                raise BadFile(path, f"several arrays called {array!r}", "every name once")
+            arrays[array] = name
+        return [arrays[array] for array in wanted(list(arrays))]
 
-def _check_sizes(members: Iterable[zipfile.ZipInfo], path: object, max_bytes: float) -> None:
-    total = 0
-    for info in members:
-        total += info.file_size
-        if total > max_bytes:
-            found = f"{info.filename} of {info.file_size:,} bytes"
-            raise BadFile(path, found, f"at most {max_bytes:,} for all arrays")
-        if info.file_size > max(files.MAX_BYTES, files.MAX_RATIO * info.compress_size):
-            raise BadFile(
-                path,
-                f"{info.filename} of {info.file_size:,} bytes packed into {info.compress_size:,}",
-                f"at most {files.MAX_RATIO} to 1",
-            )
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: object) -> np.ndarray:
-    with archive.open(info) as file:  # unpacks no more than is asked for
-        return from_npy(file.read(info.file_size + 1), f"{path}!{info.filename}")
+    expected = "arrays by name, as np.savez writes them"
+    return {
+        name.removesuffix(_SUFFIX): from_npy(data, f"{path}!{name}")
+        for name, data in members.read(file, path, expected, chosen, max_bytes).items()
+    }
 
 
 def from_npy(data: bytes, path: object) -> np.ndarray:

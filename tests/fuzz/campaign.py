@@ -11,6 +11,7 @@ format has a process of its own.
 
 import argparse
 import faulthandler
+import importlib.util
 import multiprocessing
 import os
 import resource
@@ -24,9 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # started as a scr
 
 NAMES = (
     "ntu", "pku", "pku_labels", "pku_split", "nw_ucla", "zip", "npy", "npz", "pickle", "layout",
-    "labels", "classes", "model", "scores", "weights",
+    "labels", "classes", "model", "scores", "weights", "pth", "pth_old",
 )  # fmt: skip
-_OF_MODELS = NAMES[-3:]
+_OF_MODELS = NAMES[-5:]
+OF_TORCH = NAMES[-2:]
 _MEMORY = 2**30  # bytes that reading a mutant may take
 _HUNG = 60  # seconds without a step; what no signal of Python's ends
 _MOST_FAULTS = 20  # of one format, then it is left
@@ -118,6 +120,9 @@ def main() -> int:
     print("format        mutants  refused    read  seconds  worst ms   MiB  wall s")
     failed = False
     for name in options.format:
+        if name in OF_TORCH and importlib.util.find_spec("torch") is None:
+            print(f"{name:<12}skipped: PyTorch is not installed")
+            continue
         begin = time.monotonic()
         faults, tally, grown = _try(name, options.seed, numbers)
         if tally is not None:

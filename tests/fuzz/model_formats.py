@@ -1,5 +1,7 @@
 """The formats of trained models, beside `formats`: these readers need JAX."""
 
+import argparse
+import functools
 import io
 import json
 import tempfile
@@ -129,6 +131,19 @@ def _weight_originals() -> list[bytes]:
     return [_npz(state), _npz({f"module.{key}": value for key, value in state.items()})]
 
 
+def _torch_files(zipped: bool) -> list[bytes]:
+    """As training scripts save them: beside what else they keep, or alone."""
+    import torch  # an extra
+
+    state = {key: torch.from_numpy(value) for key, value in published.state_dict(False).items()}
+    files = []
+    for content in ({"model": state, "args": argparse.Namespace(lr=1e-3), "epoch": 3}, state):
+        buffer = io.BytesIO()
+        torch.save(content, buffer, _use_new_zipfile_serialization=zipped)
+        files.append(buffer.getvalue())
+    return files
+
+
 def _read_weights(path: Path) -> list:
     params, left_out = mamp.from_state_dict(weights.read(path), str(path))
     leaves = jax.tree.leaves(params)
@@ -143,4 +158,14 @@ FORMATS = {
     ),
     "scores": Format(score_file.FILE, _score_originals, _read_scores, special=structured.ZIP),
     "weights": Format("weights.npz", _weight_originals, _read_weights, special=structured.ZIP),
+    "pth": Format(
+        "weights.pth",
+        functools.partial(_torch_files, zipped=True),
+        _read_weights,
+        special=structured.ZIP,
+    ),
+    # Without checksums: of what is damaged only sound data are asked for, all of it being `head`.
+    "pth_old": Format(
+        "weights.pth", functools.partial(_torch_files, zipped=False), _read_weights, head=len
+    ),
 }

@@ -149,9 +149,7 @@ def test_an_array_that_nobody_asks_for_may_not_hide_another():
 def test_all_arrays_together_are_bounded():
     data = npz(a=JOINTS, b=JOINTS)
     assert len(numpy_files.read_npz(io.BytesIO(data), "x", max_bytes=2 * 416)) == 2
-    with pytest.raises(
-        BadFile, match=r"x: found b\.npy of 416 bytes; expected at most 831 for all"
-    ):
+    with pytest.raises(BadFile, match=r"x: found b\.npy of 416 bytes; expected at most 831 in all"):
         numpy_files.read_npz(io.BytesIO(data), "x", max_bytes=831)
 
 
