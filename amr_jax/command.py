@@ -89,7 +89,9 @@ def run_with_config(
         flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, at which all meet")
         flags.DEFINE_integer("num_processes", None, "how many processes make up this run")
         flags.DEFINE_integer("process_id", None, "which of them this one is, from 0")
-        flags.DEFINE_integer("meeting_timeout", 300, "seconds that they wait for each other", 1)
+        flags.DEFINE_integer(
+            "meeting_timeout", None, "seconds that they wait for each other, if not five minutes", 1
+        )
 
     @command
     def main(argv: list[str]) -> None:

@@ -42,7 +42,7 @@ def start(
     coordinator: str | None,
     num_processes: int | None,
     process_id: int | None,
-    meeting_timeout_s: int = MEETING_TIMEOUT_S,
+    meeting_timeout_s: int | None = None,
     saves_when_preempted: bool = False,
 ) -> None:
     """Makes this process one of a run of several, if there are several.
@@ -54,13 +54,15 @@ def start(
       coordinator: HOST:PORT of process 0, at which all meet.
       num_processes: of the run.
       process_id: of this one, from 0.
-      meeting_timeout_s: how long the processes wait for each other here.
+      meeting_timeout_s: how long the processes wait for each other here, if not
+        `MEETING_TIMEOUT_S`.
       saves_when_preempted: SIGTERM is JAX's, for `amr_jax.preemption`; else it ends the process.
 
     Raises:
       UserError: a part of the arguments, wrong ones, or the processes did not meet.
     """
     jax.config.update("jax_enable_preemption_service", saves_when_preempted)
+    meeting_timeout_s = meeting_timeout_s or MEETING_TIMEOUT_S
     given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     missing = [f"--{name}" for name, value in given.items() if value is None]
     if not missing:

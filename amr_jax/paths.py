@@ -4,9 +4,12 @@ Both go through `etils.epath`. In a bucket files are written and replaced whole;
 random places, by libraries that know the disk alone, is copied to this machine first.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 
 from etils import epath
 
@@ -45,7 +48,9 @@ def on_disk(path: os.PathLike | str) -> epath.Path:
         files = sorted(path.iterdir(), key=lambda file: file.name) if path.is_dir() else [path]
         place = _cache() / _digest(path, files) / path.name
         if not place.exists():
-            _copy(files, place, path.is_dir())
+            with _alone_in(place.parent):
+                if not place.exists():  # another process may have copied it meanwhile
+                    _copy(files, place, path.is_dir())
     except OSError as error:
         raise UserError(
             f"{path}: could not be copied to {_cache()} ({error}). Make room there, or name "
@@ -69,9 +74,17 @@ def _digest(path: epath.Path, files: list[epath.Path]) -> str:
     return digest.hexdigest()[:16]
 
 
+@contextlib.contextmanager
+def _alone_in(folder: epath.Path) -> Iterator[None]:
+    """One process of this machine at a time; the system frees what a killed one has held."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        yield
+
+
 def _copy(files: list[epath.Path], place: epath.Path, is_folder: bool) -> None:
-    """Whole or not at all; of several processes that copy at once, one is the first."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+    """Whole or not at all; where machines share the folder, one of them is the first."""
     with tempfile.TemporaryDirectory(dir=place.parent) as temporary:
         copy = epath.Path(temporary) / place.name
         if is_folder:

@@ -1,6 +1,8 @@
 """Data and workdirs in a bucket; a fake one, as no cloud is at hand."""
 
 import ast
+import time
+from concurrent import futures
 from pathlib import Path
 
 import jax
@@ -57,11 +59,27 @@ def test_records_are_copied_once_and_again_when_they_change(data_dir, tmp_path):
     (copy / "mark").touch()
     load(data_dir)
     assert list((tmp_path / "cache").iterdir()) == [copy]
-    assert sorted(path.name for path in copy.iterdir()) == ["1.0.0", "mark"]  # nothing half-made
+    assert sorted(path.name for path in copy.iterdir()) == [".lock", "1.0.0", "mark"]
     small = epath.Path(data_dir) / "nw_ucla" / "xview" / "1.0.0" / "checksums.json"
     small.write_text(small.read_text() + "\n")  # what it says is the same
     load(data_dir)
     assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_of_those_that_start_together_one_copies(bucket, monkeypatch):
+    file, copies, copy = epath.Path("s3://bucket/model.safetensors"), [], paths._copy
+    file.write_bytes(b"A" * 100)
+
+    def slow(*args):
+        copies.append(args)
+        time.sleep(0.2)
+        copy(*args)
+
+    monkeypatch.setattr(paths, "_copy", slow)
+    with futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(paths.on_disk, [file] * 4))
+    assert [path.read_bytes() for path in found] == [b"A" * 100] * 4
+    assert len(copies) == 1
 
 
 def test_a_file_that_is_written_anew_is_copied_anew(bucket):
@@ -150,8 +168,8 @@ def test_metrics_are_written_from_time_to_time(bucket, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(metrics.time, "monotonic", lambda: now[0])
     writer = metrics.MetricWriter(RUN, resume_step=0)
-    for step, time in ((10, 29.0), (20, 31.0), (30, 60.0), (40, 62.0)):
-        now[0] = time
+    for step, at in ((10, 29.0), (20, 31.0), (30, 60.0), (40, 62.0)):
+        now[0] = at
         writer.write(step, {"loss": 1.0})
         assert len(metrics.read_metrics(RUN)) == {10: 0, 20: 2, 30: 2, 40: 4}[step]
 
