@@ -6,6 +6,7 @@ knows them of all sequences. Frames stay with the process that read them, and go
 """
 
 import dataclasses
+import functools
 import itertools
 
 import jax
@@ -38,8 +39,7 @@ class Parts:
 
     def own_sequences(self) -> np.ndarray:
         """(S',) ascending: the sequences of this process's parts."""
-        rows = [np.arange(r.start, r.stop) for r in (self.sequences[part] for part in self.own)]
-        return np.concatenate(rows) if rows else np.zeros(0, np.int64)
+        return np.concatenate([np.array(self.sequences[part], np.int64) for part in self.own])
 
     def of_sequences(self, sequences: np.ndarray) -> np.ndarray:
         """The part that each sequence is in."""
@@ -70,19 +70,21 @@ class Divided:
     names: np.ndarray
     class_names: tuple[str, ...]
 
+    @functools.cached_property
+    def _part_lengths(self) -> np.ndarray:
+        """(D,) frames of the bodies of each part."""
+        part = self.parts.of_sequences(self.sequence)
+        return np.bincount(part, weights=self.length, minlength=self.mesh.size).astype(int)
+
     @property
     def part_length(self) -> int:
         """Frames that a part is filled up to: those of the longest."""
-        return int(self._frames_of_parts().max())
-
-    def _frames_of_parts(self) -> np.ndarray:
-        part = self.parts.of_sequences(self.sequence)
-        return np.bincount(part, weights=self.length, minlength=self.mesh.size).astype(int)
+        return int(self._part_lengths.max())
 
     def offset(self) -> np.ndarray:
         """(B,) int32: where each body's frames begin in what `put` returns."""
         part = self.parts.of_sequences(self.sequence)
-        before = np.cumsum(self._frames_of_parts()) - self._frames_of_parts()
+        before = np.cumsum(self._part_lengths) - self._part_lengths
         within = np.cumsum(self.length) - self.length - before[part]
         return (part * self.part_length + within).astype(np.int32)
 
@@ -96,7 +98,7 @@ class Divided:
           (D · part_length, V, C) global, split over the mesh: the parts of all processes, filled
           up with zeros.
         """
-        sizes = self._frames_of_parts()[list(self.parts.own)]
+        sizes = self._part_lengths[list(self.parts.own)]
         cuts = np.split(frames, np.cumsum(sizes)[:-1])
         by_part = dict(zip(self.parts.own, cuts, strict=True))
         length, shape = self.part_length, frames.shape[1:]

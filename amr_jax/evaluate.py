@@ -88,8 +88,8 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     mesh = sharding.make_mesh()
     splits = subject.open_records(config, seen)
     # The encoder too: each process has looked for the newest checkpoint by itself.
-    found = " ".join(split.checksum() for split in splits)
-    workdir.agree(folder, config, f"{found}, encoder of step {step}")
+    found = "; ".join(split.summary() for split in splits)
+    workdir.agree(folder, config, f"{found}; encoder of step {step}")
     train, test = (division.load(split, mesh) for split in splits)
     with lock.hold(folder) as owned:
         _start(folder, config)

@@ -172,7 +172,7 @@ def _run(config, folder, devices, notice: preemption.Notice) -> train_step.Train
             "its encoder by a rule of its own; expected 0."
         )
     split = open_records(config)
-    workdir.agree(folder, config, split.checksum())
+    workdir.agree(folder, config, split.summary())
     data, num_units, num_sequences, found = make_input(config, split, mesh)
     with config.unlocked():
         # Into the workdir with it: a run must not go on with other records than it began with.

@@ -2,9 +2,10 @@
 
 `checksums.json`, written after all other files of the folder, holds the size and the crc32 of each.
 Sizes of all shards, the contents of the small files and the numbers of records are checked whenever
-records are opened; the contents of the shards that a process reads from, as every run does once at
-its start. That costs a second for about 2 GB, a small part of the reading itself, and needs no note
-of what was checked before: data folders may be read-only, and disks get worse.
+records are opened; contents of shards when a process begins to read: those with its part of the
+split, or all where it reads from all while it trains. That costs a second for about 2 GB, a small
+part of the reading itself, and needs no note of what was checked before: data folders may be
+read-only, and disks get worse.
 
 Records of before there was such a file are opened all the same: their numbers are checked, and in
 reading ArrayRecord's own hashes, which cover what is in a shard, but not that it is the right one.
@@ -96,11 +97,12 @@ def faults(
     return lines
 
 
-def checksum(folder: epath.Path, of: Iterable[str]) -> str:
-    """One crc32 for some files: of their sizes, and of their contents where those are known."""
+def checksum(folder: epath.Path, of: Collection[str]) -> str:
+    """One crc32 of the contents of some files, which are read for it if there are no checksums."""
     rows = read(folder)
     if rows is None:
-        rows = {name: {"bytes": (folder / name).stat().length} for name in of}
+        measured = zip(of, _measured(folder, of), strict=True)
+        rows = {name: {"bytes": size, "crc32": crc32} for name, (size, crc32) in measured}
     told = json.dumps([[name, rows.get(name)] for name in sorted(of)])
     return f"{zlib.crc32(told.encode()):08x}"
 

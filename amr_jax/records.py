@@ -193,22 +193,17 @@ class Records:
             joints = centre(joints, self._centre_joint, self.channels)
         return joints if self.channels == "xyz" else in_body_sizes(joints, size, self.channels)
 
-    def checksum(self) -> str:
-        """crc32 of what is known of the split's files before they are read."""
-        return record_files.checksum(self._folder, self._shards)
+    def summary(self) -> str:
+        """How many sequences, of which files: a line that differs where those do."""
+        crc32 = record_files.checksum(self._folder, self._shards)
+        return f"{len(self):,} sequences of files with the crc32 {crc32}"
 
-    def examples(self, sequences: np.ndarray | None = None) -> Iterator[dict]:
-        """Examples as stored but for `joints`, which are cut and centred.
-
-        The files that they are in are verified before the first.
-
-        Args:
-          sequences: (n,) which; default all, in order.
-        """
-        sequences = np.arange(len(self)) if sequences is None else sequences
-        shards = self._shards_of(sequences)
+    def _verify(self, shards: list[str]) -> None:
         if wrong := record_files.faults(self._folder, shards, contents_of=shards):
             raise record_files.damage(wrong, f"{self._again} --overwrite")
+
+    def _examples(self, sequences: np.ndarray) -> Iterator[dict]:
+        """These, in this order, as stored but for `joints`, which are cut and centred."""
         for start in range(0, len(sequences), _CHUNK):
             with self._reading():
                 stored = self._source.__getitems__(sequences[start : start + _CHUNK].tolist())
@@ -224,9 +219,13 @@ class Records:
     def scan(
         self, sequences: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Reads once and keeps no joints: `present`, lengths (S,) and `names`; see `Bodies`."""
+        """Reads these (n,), default all, and keeps no joints: `present`, lengths (n,) and `names`.
+
+        See `Bodies`. All files of the split are verified: any `joints` may be asked for later.
+        """
+        self._verify(self._shards)
         present, lengths, names = [], [], []
-        for example in self.examples(sequences):
+        for example in self._examples(np.arange(len(self)) if sequences is None else sequences):
             present.append(example["joints"].any(axis=(0, 2, 3)))
             lengths.append(len(example["joints"]))
             names.append(_text(example["name"]))
@@ -234,9 +233,11 @@ class Records:
         return present, np.array(lengths, np.int32), np.array(names, str)
 
     def load(self, sequences: np.ndarray | None = None) -> Bodies:
-        """The whole split in memory, or these sequences of it."""
+        """The whole split in memory, or these (n,) of its sequences; their files are verified."""
+        sequences = np.arange(len(self)) if sequences is None else sequences
+        self._verify(self._shards_of(sequences))
         frames, present, lengths, labels, names = [], [], [], [], []
-        for example in self.examples(sequences):
+        for example in self._examples(sequences):
             joints = example["joints"]
             here = joints.any(axis=(0, 2, 3))
             frames.extend(joints[:, slot] for slot in np.flatnonzero(here))

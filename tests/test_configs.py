@@ -59,7 +59,7 @@ class TwelveSequences:
     def __len__(self) -> int:
         return 12
 
-    def checksum(self) -> str:
+    def summary(self) -> str:
         return "twelve"
 
     def load(self, sequences) -> records.Bodies:

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 
-from amr_jax import checkpoint, distributed, metrics
+from amr_jax import checkpoint, distributed, metrics, record_files
 from amr_jax.errors import UserError
 from tests.several_processes import BOUND_S, Run, evaluation, pretraining
 from tests.test_pretrain import assert_same_course, tiny_config
@@ -91,11 +93,20 @@ def test_an_evaluation_in_two_processes_gives_the_same_numbers(tiny_ucla, tmp_pa
 
 
 def test_processes_that_differ_are_told_before_a_step(tiny_ucla, tmp_path, start):
-    folder = tmp_path / "run"
-    arguments = [pretraining(tiny_ucla, folder, epochs=epochs) for epochs in (2, 3)]
+    folder, other = tmp_path / "run", shutil.copytree(tiny_ucla, tmp_path / "data")
+    records = other / "nw_ucla" / "xview" / "1.0.0"
+    shard = records / "nw_ucla-train.array_record-00000-of-00001"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")  # as large as before
+    record_files.write(records)
+    arguments = [
+        pretraining(tiny_ucla, folder, epochs=2),
+        pretraining(other, folder, epochs=3),
+    ]
     run = start("amr_jax.pretrain", arguments)
     assert run.wait(BOUND_S) == [2, 2], run.output()
     assert "config.epochs: 2 in process 0, 3 in process 1" in run.output()
+    crc32s = re.search(r"data: 40 sequences .*crc32 (\w+) in .*crc32 (\w+) in p", run.output())
+    assert crc32s[1] != crc32s[2]
     assert not folder.exists()
 
 

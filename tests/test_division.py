@@ -89,16 +89,16 @@ OWN = ((0, 3), (1, 2, 4), (5, 6, 7))
 
 
 def test_processes_read_each_sequence_once_and_know_all(tiny_ucla, monkeypatch):
-    read, examples = [], records.Records.examples
+    read, examples = [], records.Records._examples
 
-    def noted(self, sequences=None):
+    def noted(self, sequences):
         read.extend(sequences.tolist())
         return examples(self, sequences)
 
     split = records.Records(str(tiny_ucla), "nw_ucla/xview", "train[:7]", 0, 300)
     whole, scanned = split.load(), split.scan()
     steps = fixed_point.encode_bodies(whole)[1]
-    monkeypatch.setattr(records.Records, "examples", noted)
+    monkeypatch.setattr(records.Records, "_examples", noted)
     processes = Processes(monkeypatch, OWN)
 
     for divided in processes.run(lambda: division.load(split, mesh(8))):
@@ -127,3 +127,12 @@ def test_only_the_files_of_ones_own_sequences_are_read(tiny_ucla, monkeypatch):
     assert split._shards_of(np.arange(10, 20)) == ["b"]
     assert split._shards_of(np.array([9, 10])) == ["a", "b"]
     assert split._shards_of(np.zeros(0, int)) == []
+
+
+def test_what_may_be_asked_for_later_is_verified_by_who_only_scans(tiny_ucla, monkeypatch):
+    split, verified = records.Records(str(tiny_ucla), "nw_ucla/xview", "train", 0, 300), []
+    split._shards = ["a", "b"]
+    monkeypatch.setattr(split, "_verify", verified.append)
+    split.load(np.arange(2))
+    split.scan(np.arange(2))
+    assert verified == [["nw_ucla-train.array_record-00000-of-00001"], ["a", "b"]]

@@ -73,11 +73,11 @@ def test_a_config_finds_the_records_from_anywhere(own, monkeypatch):
 def test_loaded_bodies_have_the_size_of_one(own):
     row = datasets.get(str(own))
     split = records.Records("", row.records, "train", row.layout.centre, row.max_frames)
-    for example in split.examples():
-        hips = example["joints"][0, 0, list(row.layout.centre), :2]
+    for joints in map(split.joints, range(len(split))):
+        hips = joints[0, 0, list(row.layout.centre), :2]
         np.testing.assert_allclose(hips.mean(axis=0), 0, atol=1e-5)
-        assert records.body_size(example["joints"], "xyc") == pytest.approx(1, rel=1e-3)
-        confidence = example["joints"][:, 0, :, 2]
+        assert records.body_size(joints, "xyc") == pytest.approx(1, rel=1e-3)
+        confidence = joints[:, 0, :, 2]
         assert confidence.min() > 0.4
         assert confidence.max() <= 1
     captured = records.Records("", row.records, "train", None, row.max_frames).joints(0)

@@ -72,6 +72,22 @@ def test_damage_is_named_at_the_next_load_and_by_verify(data_dir, folder, messag
         assert len(load(data_dir, "test").label) == 20
 
 
+@pytest.mark.parametrize("with_checksums", [True, False])
+def test_hosts_with_other_records_say_so(data_dir, folder, with_checksums):
+    def summary(split="train"):
+        return records.Records(str(data_dir), "nw_ucla/xview", split, None, 100).summary()
+
+    whole = summary()
+    assert whole.startswith("40 sequences of files with the crc32 ")
+    if not with_checksums:  # older: they are compared all the same
+        (folder / record_files.CHECKSUMS_FILE).unlink()
+    assert summary() == whole != summary("test")
+    flip(folder / SHARD, -1)  # as large as before, and as many records
+    if with_checksums:
+        record_files.write(folder)
+    assert summary() != whole
+
+
 def test_a_slice_is_read_after_its_shards_were_verified(data_dir, folder):
     assert len(load(data_dir, "train[:5]").label) == 5
     flip(folder / SHARD, 40)

@@ -25,7 +25,7 @@ class Split:
     Attributes:
       mesh: the devices it lies on.
       label: (S,) int32, and names (S,), on the host.
-      frames, offset, length: as in `Bodies`, on the devices.
+      frames, offset, length: on the devices; as of `Divided.put` and `offset`, and its `length`.
       max_length: L of the padded clips.
     """
 
