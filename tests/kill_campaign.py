@@ -10,6 +10,7 @@ a minute a kill on two cores. tests/test_kill.py runs a short one.
 
 import argparse
 import collections
+import contextlib
 import random
 import signal
 import sys
@@ -34,7 +35,6 @@ SAY_WHEN = (RESULTS_FILE, metrics.METRICS_FILE, "config.json", "model.safetensor
 # steps so late that some are saved.
 LONGEST_WAIT_S = {"start-up": 6, "compile": 3, "step": 8, "save": 0.5, "evaluation": 15}
 PHASES = tuple(LONGEST_WAIT_S)
-_UNFINISHED = "*.orbax-checkpoint-tmp*/**/*"
 # A checkpoint every third dispatch: five steps are an epoch, 40 sequences in batches of 8.
 SETTINGS = {"checkpoint.epochs": 1, "optim.ema_decay": 0.9, "fsdp": 2}
 
@@ -106,12 +106,12 @@ class Campaign:
     def _moment(self, phase: str, run: Run, folder: Path) -> Callable[[], bool]:
         """What says that the moment has come: the phase has begun, and a random while is over."""
         saves = folder / "run" / checkpoint.FOLDER
-        left = set(saves.glob(_UNFINISHED))
+        left = _unfinished(saves)
         began = {
             "start-up": lambda: True,
             "compile": lambda: "\nsteps " in run.output(),
             "step": lambda: "compiled in" in run.output(),
-            "save": lambda: not left.issuperset(saves.glob(_UNFINISHED)),
+            "save": lambda: not left.issuperset(_unfinished(saves)),
             "evaluation": lambda: True,
         }[phase]
         wait = self._rng.uniform(0, self._longest_wait_s[phase])
@@ -137,6 +137,13 @@ class Campaign:
         self._number += 1
         log = self._folder / f"log{self._number:03}"
         return Run(module, arguments, log, devices=(2, 2), cache=self._cache)
+
+
+def _unfinished(saves: Path) -> set[Path]:
+    """The files of saves that are under way, or were left."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):  # completed while it was looked at
+            return set(saves.glob("*.orbax-checkpoint-tmp*/**/*"))
 
 
 def _succeed(run: Run) -> None:
