@@ -144,9 +144,8 @@ class Checkpoints:
         self._manager.close()
 
     def _save_error(self, error: Exception) -> UserError:
-        reason = str(error).strip().splitlines()
         return UserError(
-            f"{self._folder}: a checkpoint could not be saved: {reason[0] if reason else error!r}\n"
+            f"{self._folder}: a checkpoint could not be saved: {checkpoint_step.message(error)}\n"
             f"The last complete one is of step {self._manager.latest_step()}. When that is mended "
             "(room made, say), the same command goes on from there."
         )

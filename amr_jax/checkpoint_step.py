@@ -10,6 +10,7 @@ meets damage and others don't, all have to hear of it (`on_all_processes`), or t
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -187,15 +188,19 @@ def _reading(path: epath.Path, read: Callable[[], T]) -> T:
         return read()
     except Exception as error:
         causes = list(_causes(error))
-        # What TensorStore adds to its message is a page long.
-        lines = str(causes[-1]).partition(" See full TensorStore details")[0].strip().splitlines()
-        reason = f"{type(causes[-1]).__name__}: {lines[0]}" if lines else repr(causes[-1])
+        reason = f"{type(causes[-1]).__name__}: {message(causes[-1])}"
         if any(_is_trouble(cause) for cause in causes):
             raise UserError(
                 f"{path}: this checkpoint could not be read now ({reason}). It need not be "
                 "damaged, and was left as it is; mend that and start the same command again."
             ) from error
         raise Damaged(path, reason) from error
+
+
+def message(error: BaseException) -> str:
+    """The first line of what it says, without the page that TensorStore adds."""
+    text = re.split(r" See full TensorStore details| \[tensorstore_spec=", str(error))[0].strip()
+    return text.splitlines()[0] if text else repr(error)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -260,3 +260,16 @@ def test_an_evaluation_is_not_taken_for_a_run(tmp_path):
     for load in (checkpoint.load_encoder, checkpoint.load_params):
         with pytest.raises(UserError, match=r"evaluation by 'linear'; expected .* as /runs/amr\."):
             load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("No space left [tensorstore_spec='{…", "No space left"),
+        ("No such key See full TensorStore details in the log", "No such key"),
+        ("disk is gone\nand more", "disk is gone"),
+        ("", "OSError('')"),
+    ],
+)
+def test_of_tensorstores_pages_the_first_words_are_told(said, told):
+    assert checkpoint_step.message(OSError(said)) == told
