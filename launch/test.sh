@@ -17,4 +17,4 @@ cd "$repository"
 export JAX_PLATFORMS=cpu
 "$venv_python" -m ruff check .
 "$venv_python" -m ruff format --check .
-exec "$venv_python" -m pytest --numprocesses="${AMR_TEST_PROCESSES:-2}" --dist=loadfile --no-loadscope-reorder "$@"
+exec "$venv_python" -m pytest --numprocesses="${AMR_TEST_PROCESSES:-2}" --dist=loadfile "$@"
