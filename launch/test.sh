@@ -4,7 +4,7 @@
 #   bash launch/test.sh [ARGUMENTS OF PYTEST]      e.g. bash launch/test.sh -m 'not slow' tests/methods
 #
 # Makes the environment and installs amr_jax[test] if need be (launch/environment.sh says how to change
-# where); then `ruff check`, `ruff format --check`, and pytest. About 14 minutes on two cores. Works from
+# where); then `ruff check`, `ruff format --check`, and pytest. 11 to 18 minutes on two cores. Works from
 # any folder, and again. Two processes share the test files (AMR_TEST_PROCESSES=1: one, as a debugger
 # needs it).
 set -euo pipefail
