@@ -146,7 +146,7 @@ class Checkpoints:
     def _save_error(self, error: Exception) -> UserError:
         return UserError(
             f"{self._folder}: a checkpoint could not be saved: {checkpoint_step.message(error)}\n"
-            f"The last complete one is of step {self._manager.latest_step()}. When that is mended "
+            f"The last complete one is of step {self.latest_step()}. When that is mended "
             "(room made, say), the same command goes on from there."
         )
 

@@ -77,6 +77,18 @@ def test_pickles_that_want_to_run_code_do_not(torch, tmp_path):
     assert not trace.exists()
 
 
+def test_a_flipped_bit_in_a_pth_is_told(torch, tmp_path):
+    # PyTorch reads over it.
+    path = tmp_path / "weights.pth"
+    files.write(path, STATE)
+    data = bytearray(path.read_bytes())
+    data[data.index(STATE["norm.weight"].tobytes()) + 6] ^= 1
+    path.write_bytes(data)
+    assert torch.load(path)["model"]["norm.weight"].numpy()[1] != STATE["norm.weight"][1]
+    with pytest.raises(BadFile, match=r"weights\.pth: found a damaged file \(Bad CRC-32"):
+        files.read(path)
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".npz"])
 @pytest.mark.parametrize("kept", [0, 0.1, 0.9])
 def test_truncated_files_are_refused(tmp_path, suffix, kept, request):
