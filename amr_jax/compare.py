@@ -22,10 +22,12 @@ from collections.abc import Iterable, Iterator
 import ml_collections
 from etils import epath
 
-from amr_jax import costs, evaluate, lock, methods, metrics, paths, pretrain, subject, workdir
-from amr_jax.command import run_with_config
-from amr_jax.comparison import budget, rows, tables
+from amr_jax import evaluate, methods, pretrain
 from amr_jax.errors import UserError
+from amr_jax.evaluation import encoder_under_test
+from amr_jax.run import lock, metrics, paths, workdir
+from amr_jax.run.cli import run_with_config
+from amr_jax.studies import budget, costs, rows, tables
 
 ROW_FILE = "row.json"
 
@@ -174,7 +176,7 @@ def judged(folder: epath.Path, protocol: ml_collections.ConfigDict) -> dict:
     path = folder / config.protocol / evaluate.RESULTS_FILE
     if not path.exists():
         return evaluate.run(config, path.parent)
-    config = subject.resolve(config, workdir.read_config(folder))
+    config = encoder_under_test.resolve(config, workdir.read_config(folder))
     # Its own folder's parent by construction: the comparison may have been moved.
     workdir.refuse_another(path.parent, config, evaluate.FREE_KEYS | {"pretrained"})
     return json.loads(path.read_text())

@@ -16,11 +16,12 @@ import numpy as np
 from absl import app, flags
 from etils import epath
 
-from amr_jax import metrics, paths, report, score_file, workdir
-from amr_jax.command import command
 from amr_jax.errors import UserError
 from amr_jax.evaluate import RESULTS_FILE
-from amr_jax.protocols.scores import accuracies
+from amr_jax.evaluation import report, score_file
+from amr_jax.evaluation.protocols.scores import accuracies
+from amr_jax.run import metrics, paths, workdir
+from amr_jax.run.cli import command
 
 
 def run(

@@ -11,7 +11,7 @@ class UserError(ValueError):
     """A wrong folder, setting or combination of settings.
 
     The message says what was found, what was expected and what to do. Commands print it without a
-    traceback and exit with status 2 (`amr_jax.command`).
+    traceback and exit with status 2 (`amr_jax.run.cli`).
     """
 
 
@@ -46,7 +46,7 @@ class BadFile(UserError):
 
 
 class Preempted(Exception):
-    """A run was told to end, and has saved; commands exit with status 75 (`amr_jax.command`)."""
+    """A run was told to end, and has saved; commands exit with status 75 (`amr_jax.run.cli`)."""
 
 
 def for_the_user(error: BaseException) -> UserError | None:

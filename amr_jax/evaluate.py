@@ -5,8 +5,8 @@ r"""Evaluation: what a pre-trained encoder is worth, beside one that learned not
 
 Architecture, layout, stream, centring and augmentation are those of the pre-training run. With
 `config.adapt` the data set may have other joints, and clips another number of frames: the encoder
-is adapted (amr_jax/transfer.py), and the data set's own defaults say how clips are centred and
-augmented. The protocol (amr_jax/protocols) runs twice: on the run's encoder, and on a randomly
+is adapted (evaluation/adapt.py), and the data set's own defaults say how clips are centred and
+augmented. The protocol (evaluation/protocols) runs twice: on the run's encoder, and on a randomly
 initialised one of the same architecture (unless `config.random_encoder` is False: a comparison
 needs that only once). Where the protocol trains the encoder, the second is training from scratch;
 with `config.pretrained` empty it is all there is, with the architecture of `config.scratch`.
@@ -28,26 +28,17 @@ import ml_collections
 import numpy as np
 from etils import epath
 
-from amr_jax import (
-    division,
-    lock,
-    metrics,
-    model_file,
-    paths,
-    report,
-    score_file,
-    sharding,
-    subject,
-    trained,
-    transfer,
-    workdir,
-)
-from amr_jax.command import run_with_config
-from amr_jax.division import Divided
+from amr_jax.data import division
+from amr_jax.data.division import Divided
 from amr_jax.errors import UserError
-from amr_jax.inference import Model
-from amr_jax.protocols import PROTOCOLS, Outcome, Task
-from amr_jax.protocols.features import Split
+from amr_jax.evaluation import adapt as transfer
+from amr_jax.evaluation import encoder_under_test, report, score_file
+from amr_jax.evaluation.protocols import PROTOCOLS, Outcome, Task
+from amr_jax.evaluation.protocols.features import Split
+from amr_jax.inference import model_file, trained
+from amr_jax.inference.apply import Model
+from amr_jax.run import lock, metrics, paths, sharding, workdir
+from amr_jax.run.cli import run_with_config
 
 RESULTS_FILE = "results.json"
 
@@ -79,14 +70,14 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         raise UserError(
             f"config.protocol={config.protocol!r}: expected one of {', '.join(PROTOCOLS)}."
         )
-    learned, pretraining, step = subject.source(config)
-    config = subject.resolve(config, pretraining)
+    learned, pretraining, step = encoder_under_test.source(config)
+    config = encoder_under_test.resolve(config, pretraining)
     seen = transfer.settings(config, pretraining)
-    encoder = subject.make_encoder(config, seen)
-    encoders, adaptation = subject.to_judge(encoder, learned, config, pretraining)
+    encoder = encoder_under_test.make_encoder(config, seen)
+    encoders, adaptation = encoder_under_test.to_judge(encoder, learned, config, pretraining)
 
     mesh = sharding.make_mesh()
-    splits = subject.open_records(config, seen)
+    splits = encoder_under_test.open_records(config, seen)
     # The encoder too: each process has looked for the newest checkpoint by itself.
     found = "; ".join(split.summary() for split in splits)
     workdir.agree(folder, config, f"{found}; encoder of step {step}")
@@ -100,7 +91,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
             train=Split(train),
             test=Split(test),
             num_classes=len(test.class_names),
-            **subject.views(config, seen),
+            **encoder_under_test.views(config, seen),
         )
 
         writer = metrics.MetricWriter(folder, resume_step=0)

@@ -5,7 +5,7 @@ r"""Command: a trained model, out of amr_jax and into one file.
 DIR is the workdir of an evaluation, or the model file in it; or that of a pre-training run, whose
 encoder it is then.
 
-- `safetensors`: the parameters, and in the header how they are used (amr_jax/model_file.py).
+- `safetensors`: the parameters, and in the header how they are used (inference/model_file.py).
 - `stablehlo`: the program itself, parameters included. JAX runs it without this package:
 
       program = jax.export.deserialize(bytearray(open(FILE, "rb").read()))
@@ -30,11 +30,12 @@ import jax.numpy as jnp
 from absl import app, flags
 from etils import epath
 
-from amr_jax import inference, model_file, trained, workdir
-from amr_jax.command import command
 from amr_jax.errors import UserError
-from amr_jax.inference import Model
-from amr_jax.interop import runs
+from amr_jax.inference import apply, model_file, trained
+from amr_jax.inference.apply import Model
+from amr_jax.inference.pytorch import runs
+from amr_jax.run import workdir
+from amr_jax.run.cli import command
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -75,16 +76,16 @@ FORMATS = {"safetensors": to_safetensors, "stablehlo": to_stablehlo, "torch": to
 def program(model: Model) -> jax.export.Exported:
     """The model as a program: (joints (b, L, M, V, C), length (b,)) -> logits, or features.
 
-    Arguments as in `inference.features`; for any b, on all of PLATFORMS.
+    Arguments as in `apply.features`; for any b, on all of PLATFORMS.
     """
-    function = inference.logits if model.head else inference.features
+    function = apply.logits if model.head else apply.features
 
-    def apply(joints, length):
+    def traced(joints, length):
         # Behind the barrier parameters are not constants, which XLA would compute with at length.
         return function(model, jax.lax.optimization_barrier(model.variables), joints, length)
 
     (batch,) = jax.export.symbolic_shape("b")
-    return jax.export.export(jax.jit(apply), platforms=PLATFORMS)(
+    return jax.export.export(jax.jit(traced), platforms=PLATFORMS)(
         jax.ShapeDtypeStruct((batch, *model.sequence_shape), jnp.float32),
         jax.ShapeDtypeStruct((batch,), jnp.int32),
     )

@@ -24,14 +24,15 @@ import numpy as np
 from absl import app, flags
 from etils import epath
 
-from amr_jax import inference, sequences, workdir
-from amr_jax.command import command
+from amr_jax.data.build.parsing import ON_BAD_FILE
+from amr_jax.data.readers import ntu
 from amr_jax.errors import BadFile, UserError
-from amr_jax.inference import Model
-from amr_jax.parsing import ON_BAD_FILE
-from amr_jax.readers import ntu
-from amr_jax.sequences import Sequence
-from amr_jax.trained import load
+from amr_jax.inference import apply, sequences
+from amr_jax.inference.apply import Model
+from amr_jax.inference.sequences import Sequence
+from amr_jax.inference.trained import load
+from amr_jax.run import workdir
+from amr_jax.run.cli import command
 
 TOP = 5
 
@@ -59,7 +60,7 @@ class Result:
     output: np.ndarray
 
 
-def apply(
+def predictions(
     model: Model, function: Callable, found: Iterable[Sequence | BadFile]
 ) -> Iterator[Result | BadFile]:
     """Runs sequences through a model, a batch in memory at a time.
@@ -68,7 +69,7 @@ def apply(
 
     Args:
       model: the model.
-      function: `inference.logits` or `inference.features`.
+      function: `apply.logits` or `apply.features`.
       found: sequences that fit the model; errors pass through.
 
     Yields:
@@ -152,7 +153,7 @@ def predict(
       BadFile: the first, unless they are skipped.
     """
     skipped = 0
-    for result in apply(model, inference.logits, found):
+    for result in predictions(model, apply.logits, found):
         if isinstance(result, BadFile):
             row = {"file": result.path, "error": str(_skipped(result, skip))}
             skipped += 1
@@ -174,7 +175,7 @@ def predict(
 def embed(model: Model, found: Iterable[Sequence | BadFile], path: str, *, skip: bool) -> int:
     """Writes features as `.npz`: 'names' (S,) and 'features' (S, D); see `predict`."""
     names, rows, skipped = [], [], 0
-    for result in apply(model, inference.features, found):
+    for result in predictions(model, apply.features, found):
         if isinstance(result, BadFile):
             _skipped(result, skip)
             skipped += 1

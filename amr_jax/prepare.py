@@ -26,10 +26,13 @@ from absl import app, flags
 from etils import epath
 
 import tfds_builders
-from amr_jax import parsing, paths, record_builder, record_files, records, skeleton, verify
-from amr_jax.command import command
+from amr_jax.data import record_files, records
+from amr_jax.data.build import parsing, record_builder, verify
+from amr_jax.data.build.record_builder import SPLITS, SkeletonBuilder
 from amr_jax.errors import UserError
-from amr_jax.record_builder import SPLITS, SkeletonBuilder
+from amr_jax.run import paths
+from amr_jax.run.cli import command
+from amr_jax.skeleton import layouts
 
 DATASETS = tuple(tfds_builders.__all__)
 
@@ -38,7 +41,7 @@ OPTIONS = {
     "gaps": "NTU RGB+D, a body that vanishes and returns: 'contiguous' (default) writes its frames "
     "one after the other, as published numbers rest on; 'true_time' keeps each at its time.",
     "name": "custom: what to call the data set; its records go to DATA_DIR/custom/NAME.",
-    "layout": f"custom: the joints, one of {', '.join(skeleton.LAYOUTS)}, or the path of a .json.",
+    "layout": f"custom: the joints, one of {', '.join(layouts.LAYOUTS)}, or the path of a .json.",
     "channels": "custom: what a joint's numbers are: 'xyz' (metres), 'xy' (in an image), or 'xyc' "
     "(with the confidence in them).",
     "scale": "custom: coordinates are multiplied by this (millimetres: 0.001); default 1.",

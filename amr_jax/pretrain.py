@@ -17,26 +17,14 @@ import jax
 import ml_collections
 import numpy as np
 
-from amr_jax import (
-    augment,
-    checkpoint,
-    datasets,
-    distributed,
-    division,
-    input_pipeline,
-    lock,
-    methods,
-    metrics,
-    optim,
-    paths,
-    preemption,
-    records,
-    sharding,
-    train_step,
-    workdir,
-)
-from amr_jax.command import run_with_config
+from amr_jax import methods
+from amr_jax.data import datasets, division, input_pipeline, records
 from amr_jax.errors import Preempted, UserError
+from amr_jax.ops import augment
+from amr_jax.run import checkpoint, distributed, lock, metrics, paths, preemption, sharding, workdir
+from amr_jax.run.cli import run_with_config
+from amr_jax.train import optim
+from amr_jax.train import step as train_step
 
 # What may differ between two starts of one run: none of it changes more than rounding.
 FREE_KEYS = {"data_dir", "checkpoint", "fsdp", "input.mode"}

@@ -3,7 +3,7 @@ r"""The paper's ablations of AMR, of the weighting and of the target: a table fo
   python -m amr_jax.compare --config=configs/ablation.py:ntu60_xsub --config.data_dir=DATA \
       --workdir=DIR
 
-The argument is a data set of `amr_jax/datasets.py`, or `NAME,runlocal` for small models and
+The argument is a data set (`data/datasets.py`) or `NAME,runlocal` for small models and
 batches: a minute a row on two cores. A row that several tables show is trained once. Options as in
 configs/compare.py. Results: the README's tables.
 """
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import ml_collections
 
-from amr_jax import base_config
-from amr_jax.base_config import row, table
+from amr_jax.config import base as base_config
+from amr_jax.config.base import row, table
 
 R = 6  # of configs/amr.py
 # Both forms with a k of their own give a weight of ½ where a window has a hundredth of the mean

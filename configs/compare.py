@@ -3,7 +3,7 @@ r"""AMR beside its rivals: cost, training time and accuracy of each, in one tabl
   python -m amr_jax.compare --config=configs/compare.py:ntu60_xsub --config.data_dir=DATA \
       --workdir=DIR
 
-The argument is a data set of `amr_jax/datasets.py`, or `NAME,runlocal` for small models and
+The argument is a data set (`data/datasets.py`) or `NAME,runlocal` for small models and
 batches: a minute a row on two cores. All rows see the same data for the same number of epochs, or,
 with `--config.budget=seconds --config.seconds=36000`, train equally long. `--config.only=amr,mamp`
 runs these rows now; what an earlier start in the same workdir finished stays in the table. Results:
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import ml_collections
 
-from amr_jax import base_config
-from amr_jax.base_config import row, table
+from amr_jax.config import base as base_config
+from amr_jax.config.base import row, table
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:

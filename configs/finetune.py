@@ -6,14 +6,14 @@ r"""Fine-tuning: encoder and head trained together on all labels; and from scrat
       --config.data_dir=DATA --workdir=DIR3
 
 Without `pretrained`, an encoder as `config.scratch` says is trained from scratch alone. The
-argument is a data set of `amr_jax/datasets.py`, or `NAME,runlocal`: few epochs, seconds on two
-cores. What fine-tuning shares with configs/semi.py: `amr_jax/base_config.py`. Results: the README's
+argument is a data set of `data/datasets.py`, or `NAME,runlocal`: few epochs, seconds on two
+cores. What fine-tuning shares with configs/semi.py: `config/base.py`. Results: the README's
 tables.
 """
 
 import ml_collections
 
-from amr_jax import base_config
+from amr_jax.config import base as base_config
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:

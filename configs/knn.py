@@ -3,13 +3,13 @@ r"""Cosine 1-NN on the frozen encoder's features: each test sequence takes its n
   python -m amr_jax.evaluate --config=configs/knn.py:ntu60_xsub \
       --config.pretrained=DIR --workdir=DIR2
 
-The argument is a data set of `amr_jax/datasets.py`, or `NAME,runlocal`. The time is that of
+The argument is a data set (`data/datasets.py`) or `NAME,runlocal`. The time is that of
 encoding both splits once. Results: the README's tables.
 """
 
 import ml_collections
 
-from amr_jax import datasets
+from amr_jax.data import datasets
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:

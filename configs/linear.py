@@ -3,7 +3,7 @@ r"""Linear evaluation: BatchNorm and one Dense layer on the frozen encoder's fea
   python -m amr_jax.evaluate --config=configs/linear.py:ntu60_xsub \
       --config.pretrained=DIR --workdir=DIR2
 
-The argument is a data set of `amr_jax/datasets.py`, or `NAME,runlocal`: features cached and few
+The argument is a data set (`data/datasets.py`) or `NAME,runlocal`: features cached and few
 epochs, seconds on two cores after a `runlocal` pre-training. The time is that of encoding the
 training split `epochs` times; `--config.features=cached` encodes it once. Results: the README's
 tables.
@@ -11,7 +11,7 @@ tables.
 
 import ml_collections
 
-from amr_jax import datasets
+from amr_jax.data import datasets
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:

@@ -4,13 +4,13 @@ r"""Retrieval with the frozen encoder's features: 1-NN accuracy, and mean averag
       --config.pretrained=DIR --workdir=DIR2
 
 Test sequences are the queries, training sequences the gallery. The argument is a data set of
-`amr_jax/datasets.py`, or `NAME,runlocal`. The time is that of encoding both splits once. Results:
+`data/datasets.py`, or `NAME,runlocal`. The time is that of encoding both splits once. Results:
 the README's tables.
 """
 
 import ml_collections
 
-from amr_jax import datasets
+from amr_jax.data import datasets
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:

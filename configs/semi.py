@@ -3,14 +3,15 @@ r"""Semi-supervised: fine-tuning on a class-balanced part of the labels; mean an
   python -m amr_jax.evaluate --config=configs/semi.py:ntu60_xsub --config.fraction=0.01 \
       --config.pretrained=DIR --workdir=DIR2
 
-Without `pretrained`, from scratch alone. The argument is a data set of `amr_jax/datasets.py`, or
+Without `pretrained`, from scratch alone. The argument is a data set of `data/datasets.py`, or
 `NAME,runlocal`: few epochs, seconds on two cores. What it shares with configs/finetune.py:
-`amr_jax/base_config.py`. Results: the README's tables.
+`config/base.py`. Results: the README's tables.
 """
 
 import ml_collections
 
-from amr_jax import base_config, datasets
+from amr_jax.config import base as base_config
+from amr_jax.data import datasets
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:

@@ -2,14 +2,15 @@
 
   python -m amr_jax.pretrain --config=configs/sjepa.py:ntu60_xsub --workdir=DIR
 
-The argument is a data set of `amr_jax/datasets.py`, or `NAME,runlocal` for a small model and batch:
-seconds on two cores. What all methods share: `amr_jax/base_config.py`. Times and results: the
+The argument is a data set (`data/datasets.py`) or `NAME,runlocal` for a small model and batch:
+seconds on two cores. What all methods share: `config/base.py`. Times and results: the
 README's tables. `--config.average=True` evaluates the momentum encoder instead.
 """
 
 import ml_collections
 
-from amr_jax import base_config, datasets
+from amr_jax.config import base as base_config
+from amr_jax.data import datasets
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:

@@ -10,7 +10,7 @@ pre-training; clips are centred and augmented as the new set's are. Results: the
 
 import ml_collections
 
-from amr_jax import base_config
+from amr_jax.config import base as base_config
 
 
 def get_config(argument: str = "pku2_xsub") -> ml_collections.ConfigDict:

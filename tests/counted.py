@@ -22,7 +22,9 @@ import numpy as np
 from jax._src import distributed as jax_distributed
 from jax.experimental import multihost_utils
 
-from amr_jax import record_files, records, sharding, train_step
+from amr_jax.data import record_files, records
+from amr_jax.run import sharding
+from amr_jax.train import step as train_step
 
 EXCHANGES = (
     "process_allgather",

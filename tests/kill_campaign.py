@@ -23,8 +23,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from amr_jax import checkpoint, checkpoint_step, metrics
 from amr_jax.evaluate import RESULTS_FILE
+from amr_jax.run import checkpoint, checkpoint_step, metrics
 from tests import raw_sets
 from tests.several_processes import BOUND_S, Run, evaluation, pretraining
 

@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 MEETING_S = 60
 # Within which the rest of a run ends by itself: at once by a broken connection; else by JAX, after
-# 60 s without a sign of life (amr_jax/distributed.py), or without a meeting at the start.
+# 60 s without a sign of life (amr_jax/run/distributed.py), or without a meeting at the start.
 BOUND_S = 120
 
 

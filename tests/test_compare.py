@@ -6,8 +6,9 @@ import shutil
 import jax
 import pytest
 
-from amr_jax import compare, evaluate, lock, metrics, pretrain, sharding, workdir
+from amr_jax import compare, evaluate, pretrain
 from amr_jax.errors import UserError
+from amr_jax.run import lock, metrics, sharding, workdir
 from configs import compare as methods_config
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from absl import flags
 
-from amr_jax import ensemble, score_file
+from amr_jax import ensemble
 from amr_jax.errors import BadFile, UserError
+from amr_jax.evaluation import score_file
 
 NAMES = np.array(["a", "b", "c"])
 LABELS = np.array([0, 1, 1], np.int32)

@@ -7,22 +7,14 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from amr_jax import (
-    checkpoint,
-    evaluate,
-    inference,
-    metrics,
-    predict,
-    pretrain,
-    records,
-    score_file,
-    skeleton,
-    subject,
-    trained,
-    workdir,
-)
+from amr_jax import evaluate, predict, pretrain
+from amr_jax.data import records
 from amr_jax.errors import UserError
-from amr_jax.sequences import Sequence
+from amr_jax.evaluation import encoder_under_test, score_file
+from amr_jax.inference import apply, trained
+from amr_jax.inference.sequences import Sequence
+from amr_jax.run import checkpoint, metrics, workdir
+from amr_jax.skeleton import layouts
 from configs import amr, finetune, knn, linear, semi
 
 
@@ -84,7 +76,7 @@ def check_its_model_says_the_same(folder, data_dir, encoder):
     assert model.class_names == tuple(said.class_names)
     test = records.Records(data_dir, "nw_ucla/xview", "test", None, model.input.max_frames)
     captured = [Sequence(name, test.joints(i)) for i, name in enumerate(said.names)]
-    found = [result.output for result in predict.apply(model, inference.logits, captured)]
+    found = [result.output for result in predict.apply(model, apply.logits, captured)]
     np.testing.assert_allclose(found, said.logits[encoder], atol=1e-3)
     return model
 
@@ -122,10 +114,10 @@ def test_the_stream_is_the_pretraining_runs():
 
     def seen(stream):
         pretraining.input.stream = stream
-        views = subject.views(knn.get_config("nwucla"), pretraining).values()
+        views = encoder_under_test.views(knn.get_config("nwucla"), pretraining).values()
         return [np.asarray(view(jax.random.key(0), clip, 60)) for view in views]
 
-    parents = skeleton.KINECT_20.parents
+    parents = layouts.KINECT_20.parents
     for joints, bones, motion in zip(seen("joint"), seen("bone"), seen("motion"), strict=True):
         np.testing.assert_allclose(bones, joints - joints[:, parents], atol=1e-6)
         np.testing.assert_allclose(motion[:-1], np.diff(joints, axis=0), atol=1e-6)

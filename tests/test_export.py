@@ -10,8 +10,9 @@ import pytest
 import safetensors.numpy
 from absl import flags
 
-from amr_jax import export, inference, model_file
-from amr_jax.interop import files, mamp, runs
+from amr_jax import export
+from amr_jax.inference import apply, model_file
+from amr_jax.inference.pytorch import files, mamp, runs
 from amr_jax.models import heads
 from tests import tiny_models
 
@@ -64,7 +65,7 @@ def test_stablehlo_runs_without_this_package(tmp_path, head, bodies):
     np.savez(tmp_path / "sequences.npz", joints=joints, length=length)
     subprocess.run([sys.executable, "-c", STRANGER], cwd=tmp_path, check=True, timeout=300)
 
-    function = inference.logits if head else inference.features
+    function = apply.logits if head else apply.features
     expected = jax.jit(function, static_argnums=0)(model, model.variables, joints, length)
     with np.load(tmp_path / "out.npz") as found:
         np.testing.assert_allclose(found["all"], expected, atol=1e-5)

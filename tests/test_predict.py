@@ -9,20 +9,14 @@ import numpy as np
 import pytest
 from absl import flags
 
-from amr_jax import (
-    augment,
-    datasets,
-    division,
-    inference,
-    model_file,
-    predict,
-    prepare,
-    records,
-    sharding,
-)
+from amr_jax import predict, prepare
+from amr_jax.data import datasets, division, records
 from amr_jax.errors import BadFile
-from amr_jax.protocols import features
-from amr_jax.sequences import Sequence
+from amr_jax.evaluation.protocols import features
+from amr_jax.inference import apply, model_file
+from amr_jax.inference.sequences import Sequence
+from amr_jax.ops import augment
+from amr_jax.run import sharding
 from amr_jax.synthetic import writer
 from tests import tiny_models
 
@@ -72,7 +66,7 @@ def test_table_and_lines(model, checkpoint, clips, tmp_path, capsys):
     table = capsys.readouterr().out.splitlines()
     assert f"{clips[19]}  (the first 12 of 20 frames, 2 bodies)" in table
     joints, length = tiny_models.padded(model, [np.load(clips[0])])
-    (logits,) = np.float64(inference.logits(model, model.variables, joints, length))
+    (logits,) = np.float64(apply.logits(model, model.variables, joints, length))
     shares = np.exp(logits) / np.exp(logits).sum()
     best = np.argsort(-shares)
     assert [one["label"] for one in rows[0]["top"]] == list(best)
@@ -85,12 +79,14 @@ def test_table_and_lines(model, checkpoint, clips, tmp_path, capsys):
     assert json.loads(line) == rows[0]
 
 
-@pytest.mark.parametrize("function", [inference.logits, inference.features])
+@pytest.mark.parametrize("function", [apply.logits, apply.features])
 def test_company_and_order_change_no_bit(model, clips, function):
     everything = [Sequence(str(path), np.load(path)) for path in clips]
 
     def outputs(chosen):
-        return {result.name: result.output for result in predict.apply(model, function, chosen)}
+        return {
+            result.name: result.output for result in predict.predictions(model, function, chosen)
+        }
 
     together = outputs(everything)
     rotated = everything[3:] + everything[:3]
@@ -107,7 +103,7 @@ def test_no_more_than_a_batch_is_read_ahead(model):
             read.append(str(len(read)))
             yield Sequence(read[-1], tiny_models.joints(0, 3))
 
-    results = predict.apply(model, inference.features, endless())
+    results = predict.predictions(model, apply.features, endless())
     for i in range(40):
         assert next(results).name == str(i)
         assert len(read) == 16 * (i // 16 + 1)
@@ -120,7 +116,7 @@ def test_embeddings(model, checkpoint, clips, tmp_path, capsys):
         assert list(arrays["names"]) == [str(path) for path in clips]
         found = arrays["features"]
     joints, length = tiny_models.padded(model, [np.load(path)[:12] for path in clips])
-    expected = inference.features(model, model.variables, joints, length)
+    expected = apply.features(model, model.variables, joints, length)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -220,7 +216,7 @@ def check_raw_files_get_what_their_records_get(model, paths, data_dir, dataset):
     found = predict.sequences.read(
         [str(path) for path in paths], model, predict.sequences.Options()
     )
-    results = list(predict.apply(model, inference.logits, found))
+    results = list(predict.predictions(model, apply.logits, found))
     expected = as_evaluated(model, data_dir, dataset)
     assert len(results) == len(expected) > 0
     for result in results:

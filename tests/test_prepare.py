@@ -13,9 +13,10 @@ import pytest
 import tensorflow_datasets as tfds
 from absl import flags
 
-from amr_jax import ntu_builder, prepare
+from amr_jax import prepare
+from amr_jax.data.build import ntu_builder
+from amr_jax.data.readers import files, ntu
 from amr_jax.errors import BadFile, UserError
-from amr_jax.readers import files, ntu
 from tests import raw_sets
 
 NAME = "S001C001P001R001A001"

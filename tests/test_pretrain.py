@@ -8,8 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from amr_jax import checkpoint, input_pipeline, metrics, preemption, pretrain, workdir
+from amr_jax import pretrain
+from amr_jax.data import input_pipeline
 from amr_jax.errors import UserError
+from amr_jax.run import checkpoint, metrics, preemption, workdir
 from configs import amr, gfp, nat
 
 

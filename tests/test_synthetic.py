@@ -7,15 +7,15 @@ import sys
 import numpy as np
 import pytest
 
-from amr_jax import skeleton
+from amr_jax.data.readers import files, ntu
 from amr_jax.errors import UserError
-from amr_jax.readers import files, ntu
+from amr_jax.skeleton import layouts
 from amr_jax.synthetic import performance, sensor, skeleton_file, write, writer
 from amr_jax.synthetic.actions import ACTIONS
 from amr_jax.synthetic.performance import Take
 
 XSUB_TRAIN = (1, 2, 4, 5, 8, 9)
-BONES = np.array(skeleton.NTU_25.bones)
+BONES = np.array(layouts.NTU_25.bones)
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,7 @@ def test_hands_and_feet_are_noisier_than_the_trunk(recordings):
         ],
         axis=0,
     )
-    joint = {name: sigma[i] for i, name in enumerate(skeleton.NTU_25.joints)}
+    joint = {name: sigma[i] for i, name in enumerate(layouts.NTU_25.joints)}
     assert 0.002 < joint["spine middle"] < 0.01
     assert joint["left hand tip"] > 2 * joint["spine middle"]
     assert joint["right foot"] > 2 * joint["spine middle"]

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from amr_jax import checkpoint, methods, skeleton, workdir
-from amr_jax.inference import Input, Model
+from amr_jax import methods
+from amr_jax.inference.apply import Input, Model
 from amr_jax.models import heads
 from amr_jax.models.encoder import Encoder
+from amr_jax.run import checkpoint, workdir
+from amr_jax.skeleton import layouts
 from tests.methods import small
 from tests.models.params import noisy
 
@@ -21,7 +23,7 @@ CLASSES = ("sit", "stand", "wave")
 def make(
     head: str | None = "linear",
     bodies: str = "packed",
-    layout: skeleton.Layout = skeleton.KINECT_20,
+    layout: layouts.Layout = layouts.KINECT_20,
     num_bodies: int = 2,
     max_frames: int = MAX_FRAMES,
     centred: bool = True,

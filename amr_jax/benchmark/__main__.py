@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from amr_jax.benchmark import aot, input, methods, pod, prepare, scaling, step
-from amr_jax.command import command
 from amr_jax.errors import UserError
+from amr_jax.run.cli import command
 
 # Modules with `add_flags(parser)` and `run(flags)`; their docstrings' first lines are the help.
 SUBCOMMANDS = {

@@ -23,11 +23,13 @@ from typing import Any
 import jax
 import ml_collections
 
-from amr_jax import base_config, costs, metrics, sharding
 from amr_jax.benchmark import accelerators, collectives, hlo, methods, options, output
-from amr_jax.comparison.rows import override
+from amr_jax.config import base as base_config
 from amr_jax.errors import UserError
 from amr_jax.models.attention import KERNELS
+from amr_jax.run import metrics, sharding
+from amr_jax.studies import costs
+from amr_jax.studies.rows import override
 
 # Real bodies of the training split of NTU-60 x-sub (40,091 sequences), and the epochs of the paper.
 BODIES_AN_EPOCH = 47_000

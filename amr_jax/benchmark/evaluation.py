@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from amr_jax import augment, division, sharding, subject
 from amr_jax import methods as registry
-from amr_jax.protocols import features, knn
-from amr_jax.records import Bodies
+from amr_jax.data import division
+from amr_jax.data.records import Bodies
+from amr_jax.evaluation import encoder_under_test
+from amr_jax.evaluation.protocols import features, knn
+from amr_jax.ops import augment
+from amr_jax.run import sharding
 
 BATCH = 64  # bodies encoded at once, as in configs/knn.py
 
@@ -60,7 +63,9 @@ def random_bodies(count: int, frames: int, num_joints: int, channels: int) -> Bo
 def extraction(config: ml_collections.ConfigDict) -> Callable[[int], Call]:
     """A function of the number of bodies: their features, by the encoder of `config`, untrained."""
     encoder, mesh = registry.build(config).encoder, sharding.make_mesh(jax.devices()[:1])
-    params = sharding.put(subject.random_params(encoder, config.seed), sharding.replicated(mesh))
+    params = sharding.put(
+        encoder_under_test.random_params(encoder, config.seed), sharding.replicated(mesh)
+    )
 
     def view(key, clip, length):
         del key  # nothing is drawn

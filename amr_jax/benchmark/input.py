@@ -19,10 +19,14 @@ from typing import Any
 import jax
 import ml_collections
 
-from amr_jax import base_config, costs, datasets, metrics, prepare, pretrain, sharding
+from amr_jax import prepare, pretrain
 from amr_jax.benchmark import options, output, rounds
 from amr_jax.benchmark.program import Program
+from amr_jax.config import base as base_config
+from amr_jax.data import datasets
 from amr_jax.errors import UserError
+from amr_jax.run import metrics, sharding
+from amr_jax.studies import costs
 from amr_jax.synthetic import writer
 
 METHOD = "amr"

@@ -14,12 +14,16 @@ from typing import Any
 import jax
 import ml_collections
 
-from amr_jax import base_config, costs, datasets, metrics, pretrain
 from amr_jax import methods as registry
+from amr_jax import pretrain
 from amr_jax.benchmark import options, output, rounds
 from amr_jax.benchmark.program import Program
+from amr_jax.config import base as base_config
+from amr_jax.data import datasets
 from amr_jax.errors import UserError
 from amr_jax.models.attention import KERNELS
+from amr_jax.run import metrics
+from amr_jax.studies import costs
 
 DATASET = "ntu60_xsub"
 BODIES = 2  # of a sequence

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jax
 
-from amr_jax import workdir
+from amr_jax.run import workdir
 
 
 def positive(text: str) -> int:

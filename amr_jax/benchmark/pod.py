@@ -19,18 +19,11 @@ from typing import Any
 import jax
 import ml_collections
 
-from amr_jax import costs, metrics, sharding
-from amr_jax.benchmark import (
-    accelerators,
-    aot,
-    collectives,
-    cost_model,
-    methods,
-    options,
-    output,
-)
+from amr_jax.benchmark import accelerators, aot, collectives, cost_model, methods, options, output
 from amr_jax.benchmark.cost_model import Work
 from amr_jax.errors import UserError
+from amr_jax.run import metrics, sharding
+from amr_jax.studies import costs
 
 CHIPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from amr_jax import metrics
 from amr_jax.benchmark import options, output, rounds
 from amr_jax.errors import UserError
+from amr_jax.run import metrics
 from amr_jax.synthetic import writer
 from amr_jax.synthetic.actions import ACTIONS
 

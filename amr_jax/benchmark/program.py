@@ -8,7 +8,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from amr_jax import costs
+from amr_jax.studies import costs
 
 OUT_OF_MEMORY = "out of memory"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from amr_jax import metrics
+from amr_jax.run import metrics
 
 
 def rotated(items: Sequence, round_number: int) -> list:

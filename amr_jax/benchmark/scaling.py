@@ -14,14 +14,17 @@ from typing import Any
 
 import ml_collections
 
-from amr_jax import base_config, costs, metrics, pretrain
 from amr_jax import methods as registry
+from amr_jax import pretrain
 from amr_jax.benchmark import evaluation, growth, options, output, rounds
 from amr_jax.benchmark.growth import Axis, Point
 from amr_jax.benchmark.methods import DATASET, kernels
 from amr_jax.benchmark.program import Program
+from amr_jax.config import base as base_config
 from amr_jax.models.attention import KERNELS
 from amr_jax.models.settings import require_choice
+from amr_jax.run import metrics
+from amr_jax.studies import costs
 
 STEP_AXES = (
     Axis("bodies", 1, "every body is computed for itself"),

@@ -14,12 +14,13 @@ from typing import Any
 
 import ml_collections
 
-from amr_jax import costs, metrics
 from amr_jax import methods as registry
 from amr_jax.benchmark import options, output, roofline, rounds, variants
 from amr_jax.benchmark.methods import kernels
 from amr_jax.benchmark.variants import BASE, BODIES_PER_SEQUENCE, Variant
 from amr_jax.models.attention import KERNELS
+from amr_jax.run import metrics
+from amr_jax.studies import costs
 
 # NTU-60 x-sub: training sequences, and how many epochs they are trained for.
 SEQUENCES, EPOCHS = 40_091, 400

@@ -7,14 +7,16 @@ from typing import Any
 
 import ml_collections
 
-from amr_jax import base_config, costs, pretrain
 from amr_jax import methods as registry
+from amr_jax import pretrain
 from amr_jax.benchmark import options
 from amr_jax.benchmark.methods import DATASET
 from amr_jax.benchmark.program import Program
-from amr_jax.comparison.rows import override
+from amr_jax.config import base as base_config
 from amr_jax.errors import UserError
 from amr_jax.models.settings import require_choice
+from amr_jax.studies import costs
+from amr_jax.studies.rows import override
 
 BASE = "default"
 

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from amr_jax import motion_energy
 from amr_jax.methods.masked import MaskedReconstruction, mean_squared_error
 from amr_jax.models.decoder import QueryDecoder
 from amr_jax.models.settings import require, require_choice, require_divides
+from amr_jax.ops import motion_energy
 
 LOSS_ON = ("all", "masked")
 

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from amr_jax import targets
 from amr_jax.methods.masked import MaskedMethod, mean_squared_error
 from amr_jax.models import layers
 from amr_jax.models.decoder import PoolingDecoder
 from amr_jax.models.settings import require, require_divides
+from amr_jax.ops import targets
 
 
 def variance_loss(features: jax.Array, gamma: float = 1.0) -> jax.Array:

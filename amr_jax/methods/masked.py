@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from amr_jax import masking, targets
 from amr_jax.models.attention import KERNELS
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.settings import require, require_choice, require_divides
+from amr_jax.ops import masking, targets
 
 
 def mean_squared_error(

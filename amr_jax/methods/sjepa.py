@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from amr_jax import augment
 from amr_jax.methods import momentum
 from amr_jax.methods.masked import MaskedMethod
 from amr_jax.models.decoder import SelfAttentionDecoder
 from amr_jax.models.settings import require
+from amr_jax.ops import augment
 
 
 def distribution_loss(

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from amr_jax import masking
 from amr_jax.methods.masked import MaskedReconstruction, mean_squared_error
 from amr_jax.models.decoder import SelfAttentionDecoder
 from amr_jax.models.settings import require
+from amr_jax.ops import masking
 
 
 class SkeletonMAE(MaskedReconstruction):

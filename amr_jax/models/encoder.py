@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from amr_jax import targets
 from amr_jax.models import layers
 from amr_jax.models.settings import require, require_divides
+from amr_jax.ops import targets
 
 
 class Encoder(nn.Module):

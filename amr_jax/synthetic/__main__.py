@@ -10,7 +10,7 @@ import argparse
 import time
 from pathlib import Path
 
-from amr_jax.command import command
+from amr_jax.run.cli import command
 from amr_jax.synthetic.actions import ACTIONS
 from amr_jax.synthetic.writer import CAMERAS, MAX_TAKES, write
 

@@ -2,7 +2,7 @@
 
 A person stands in a frame of their own, in metres: x to their left, y up, z the way they face, the
 origin on the ground between their feet. `Pose` says, for every frame, what trunk, head, hands and
-feet do; `Person.joints` turns that into the 25 joints of `skeleton.NTU_25`. Arms and legs follow
+feet do; `Person.joints` turns that into the 25 joints of `layouts.NTU_25`. Arms and legs follow
 from the closed solution for a chain of two bones: an action only says where a wrist or an ankle is.
 """
 
@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from amr_jax import skeleton
+from amr_jax.skeleton import layouts
 
 SIDES = ("left", "right")
 OUTWARD = np.array([1.0, -1.0])  # the x direction away from the trunk, per side
@@ -145,7 +145,7 @@ class Person:
         chest = self._trunk(pose, where)
         self._arms(pose, chest, where)
         self._legs(pose, where)
-        return np.stack([where[joint] for joint in skeleton.NTU_25.joints], axis=1)
+        return np.stack([where[joint] for joint in layouts.NTU_25.joints], axis=1)
 
     def _trunk(self, pose: Pose, where: dict[str, np.ndarray]) -> np.ndarray:
         """Adds spine, head, shoulders and hips; returns the chest's rotation (T, 3, 3)."""

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from amr_jax import skeleton
+from amr_jax.skeleton import layouts
 from amr_jax.synthetic.performance import Take
 
 TRACKED, INFERRED = 2, 1  # states of a joint, as the sensor calls them
@@ -19,10 +19,10 @@ _JITTER = {"hand tip": 0.022, "thumb": 0.022, "hand": 0.014, "wrist": 0.011, "fo
 JITTER = np.array(
     [
         _JITTER.get(j.removeprefix("left ").removeprefix("right "), 0.005)
-        for j in skeleton.NTU_25.joints
+        for j in layouts.NTU_25.joints
     ]
 )
-LIMBS = tuple(v for part, v in skeleton.NTU_25.parts.items() if part != "trunk")
+LIMBS = tuple(v for part, v in layouts.NTU_25.parts.items() if part != "trunk")
 
 
 @dataclasses.dataclass(frozen=True)

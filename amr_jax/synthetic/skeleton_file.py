@@ -6,12 +6,12 @@ worked out at once, in fixed columns of characters, and the blanks are then left
 
 import numpy as np
 
-from amr_jax import skeleton
+from amr_jax.skeleton import layouts
 from amr_jax.synthetic.sensor import Track
 
 # Joints where a chain ends: the sensor gives them no orientation.
 _LEAVES = np.array(
-    [not any(end in j for end in ("head", "foot", "tip", "thumb")) for j in skeleton.NTU_25.joints]
+    [not any(end in j for end in ("head", "foot", "tip", "thumb")) for j in layouts.NTU_25.joints]
 )
 
 
@@ -54,7 +54,7 @@ def _pixels(joints: np.ndarray) -> np.ndarray:
 
 def _orientations(joints: np.ndarray) -> np.ndarray:
     """Quaternions (n, 25, 4) that turn the vertical into each joint's bone; zeros at the leaves."""
-    bones = joints - joints[:, list(skeleton.NTU_25.parents)]
+    bones = joints - joints[:, list(layouts.NTU_25.parents)]
     x, y, z = np.moveaxis(bones / (np.linalg.norm(bones, axis=-1, keepdims=True) + 1e-9), -1, 0)
     quaternion = np.stack([1.0 + y, z, np.zeros_like(x), -x], axis=-1)
     quaternion /= np.linalg.norm(quaternion, axis=-1, keepdims=True) + 1e-9

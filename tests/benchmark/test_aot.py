@@ -7,10 +7,11 @@ import os
 import jax
 import pytest
 
-from amr_jax import costs, sharding
 from amr_jax.benchmark import __main__ as command
 from amr_jax.benchmark import accelerators, aot, methods
 from amr_jax.errors import UserError
+from amr_jax.run import sharding
+from amr_jax.studies import costs
 from tests.benchmark.test_methods import tiny
 
 AMR = methods.Row("amr", "amr")

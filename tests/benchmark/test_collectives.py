@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from amr_jax import sharding
 from amr_jax.benchmark import collectives
 from amr_jax.benchmark.collectives import Collective
+from amr_jax.run import sharding
 
 # What the names say: a loop of 3 rounds with a sum over pairs, a collection whose groups are
 # written as a shape, one with a start and an end, one over an axis of a mesh, one in a fusion that

@@ -6,11 +6,12 @@ import itertools
 import jax
 import pytest
 
-from amr_jax import costs, sharding
 from amr_jax.benchmark import accelerators, collectives, cost_model, methods, pod
 from amr_jax.benchmark.accelerators import Interconnect
 from amr_jax.benchmark.collectives import Collective
 from amr_jax.errors import UserError
+from amr_jax.run import sharding
+from amr_jax.studies import costs
 
 WORK = cost_model.Work(
     flops=4e12,

@@ -7,12 +7,12 @@ import types
 import jax
 import pytest
 
-from amr_jax import costs
 from amr_jax import methods as registry
 from amr_jax.benchmark import __main__ as command
 from amr_jax.benchmark import methods, output, program, rounds
 from amr_jax.errors import UserError
-from tests.test_configs import get_config
+from amr_jax.studies import costs
+from tests.config.test_configs import get_config
 
 
 def test_rotated_rounds_start_one_further_each():

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from amr_jax import costs
 from amr_jax.benchmark import __main__ as command
 from amr_jax.benchmark import accelerators, aot, cost_model, methods, pod
 from amr_jax.errors import UserError
+from amr_jax.studies import costs
 from tests.benchmark.test_methods import tiny
 
 AMR = methods.Row("amr", "amr")

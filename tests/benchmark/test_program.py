@@ -5,11 +5,11 @@ import ml_collections
 import numpy as np
 import pytest
 
-from amr_jax import costs
 from amr_jax import methods as registry
 from amr_jax.benchmark import variants
 from amr_jax.benchmark.program import Program
 from amr_jax.benchmark.variants import Variant
+from amr_jax.studies import costs
 
 SMALL = (
     "encoder.num_frames=24",

@@ -8,10 +8,10 @@ import types
 import numpy as np
 import pytest
 
-from amr_jax import costs
 from amr_jax.benchmark import __main__ as command
 from amr_jax.benchmark import evaluation, scaling
 from amr_jax.errors import UserError
+from amr_jax.studies import costs
 
 AXES = {axis.name: axis for axis in (*scaling.STEP_AXES, *scaling.TEST_AXES)}
 SIZES = {"bodies": 2, "frames": 24, "width": 8, "depth": 1, "r": 6}

@@ -16,7 +16,7 @@ from amr_jax.benchmark.methods import DATASET
 from amr_jax.benchmark.variants import Variant
 from amr_jax.errors import UserError
 from tests.benchmark.test_program import SMALL
-from tests.test_configs import get_config
+from tests.config.test_configs import get_config
 
 ROWS = variants.all_variants(["xla"], with_torch=False)
 SMALL_FLAGS = [f"--override={text}" for text in SMALL]

@@ -8,11 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch (the extra 'torch') is not installed")
 
-from amr_jax import masking, targets
 from amr_jax import methods as registry
 from amr_jax.benchmark import torch_mamp, variants
 from amr_jax.benchmark.program import OUT_OF_MEMORY
-from amr_jax.interop import mamp
+from amr_jax.inference.pytorch import mamp
+from amr_jax.ops import masking, targets
 from tests.benchmark.test_program import SMALL
 from tests.methods import small
 from tests.models.params import noisy

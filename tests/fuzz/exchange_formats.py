@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from amr_jax import layout_file
+from amr_jax.data.readers import arrays, files, labels, npz, numpy_files, pyskl
 from amr_jax.errors import BadFile, UserError
-from amr_jax.readers import arrays, files, labels, npz, numpy_files, pyskl
+from amr_jax.skeleton import layout_file
 from tests import custom_sets
 from tests.fuzz import structured
 from tests.fuzz.formats import Format, Spans, sound, sound_text, tokens
-from tests.test_layout_file import PUPPET
+from tests.skeleton.test_layout_file import PUPPET
 
 _COCO = arrays.Form(17, "xyc")
 _CUSTOM = arrays.Form(17, "xyz")

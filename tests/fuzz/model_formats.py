@@ -11,13 +11,14 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-from amr_jax import model_file, score_file
-from amr_jax.interop import files as weights
-from amr_jax.interop import mamp
+from amr_jax.evaluation import score_file
+from amr_jax.inference import model_file
+from amr_jax.inference.pytorch import files as weights
+from amr_jax.inference.pytorch import mamp
 from tests import tiny_models
 from tests.fuzz import structured
 from tests.fuzz.formats import Format, sound_text
-from tests.interop import published
+from tests.inference.pytorch import published
 
 
 def _model_originals() -> list[bytes]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from amr_jax.data.readers import files, ntu, ntu_text, nw_ucla, pku
 from amr_jax.errors import BadFile
-from amr_jax.readers import files, ntu, ntu_text, nw_ucla, pku
 from tests import raw_sets
+from tests.data.readers import ntu_files
 from tests.fuzz import structured
 from tests.fuzz.formats import Format, Spans, sound, sound_text, tokens
-from tests.readers import ntu_files
 
 
 def _ntu_originals() -> list[bytes]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jax._src import clusters
 
-from amr_jax import distributed
+from amr_jax.run import distributed
 from configs import amr
 from tests.launch.fakes import REPOSITORY
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from amr_jax import train_step
+from amr_jax.train import step as train_step
 from tests.models.params import noisy
 
 # What a method needs on top at this size.

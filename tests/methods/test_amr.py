@@ -13,8 +13,8 @@ from amr_jax.methods.amr import focal_loss
 from tests.methods import small
 from tests.models import reference
 from tests.models.params import noisy
-from tests.test_motion_energy import reference_weights
-from tests.test_targets import reference as reference_target
+from tests.ops.test_motion_energy import reference_weights
+from tests.ops.test_targets import reference as reference_target
 
 CLIPS = small.clips()
 KEY = jax.random.key(5)

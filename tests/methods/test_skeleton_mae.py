@@ -6,11 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from amr_jax import masking, methods
+from amr_jax import methods
+from amr_jax.ops import masking
 from tests.methods import small
 from tests.models import reference
 from tests.models.params import noisy
-from tests.test_targets import reference as reference_target
+from tests.ops.test_targets import reference as reference_target
 
 CLIPS = small.clips()
 KEYS = {"mask": jax.random.key(5)}

@@ -11,8 +11,8 @@ import tensorflow_datasets as tfds
 
 import tfds_builders
 from amr_jax import prepare
+from amr_jax.data.readers import files, ntu
 from amr_jax.errors import BadFile, UserError
-from amr_jax.readers import files, ntu
 from tests import raw_sets
 from tfds_builders import ntu_rgbd60, ntu_rgbd120, nw_ucla
 

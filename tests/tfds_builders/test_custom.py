@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from amr_jax import prepare, records, skeleton
+from amr_jax import prepare
+from amr_jax.data import records
 from amr_jax.errors import BadFile, UserError
+from amr_jax.skeleton import layouts
 from tests import custom_sets
-from tests.test_layout_file import PUPPET
+from tests.skeleton.test_layout_file import PUPPET
 from tests.test_prepare import everything
 
 
@@ -301,4 +303,4 @@ def test_metres_that_are_none_are_noticed(tmp_path, capsys):
 def test_the_builder_says_how_it_is_used(tmp_path):
     with pytest.raises(UserError, match="prepare --dataset=custom"):
         tfds.builder("custom", data_dir=tmp_path)
-    assert set(skeleton.CHANNELS) == {"xyz", "xy", "xyc"}
+    assert set(layouts.CHANNELS) == {"xyz", "xy", "xyc"}

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from amr_jax import layout_file, own_data, record_builder
+from amr_jax.data.build import own_data, record_builder
 from amr_jax.errors import UserError
+from amr_jax.skeleton import layout_file
 
 
 class Builder(record_builder.SkeletonBuilder):

@@ -4,7 +4,8 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from amr_jax import action_names, ntu_builder
+from amr_jax.data.build import ntu_builder
+from amr_jax.skeleton import action_names
 
 # Source: datasets.md. The rest of the subjects 1 to 106 is the test.
 TRAIN_SUBJECTS = frozenset(

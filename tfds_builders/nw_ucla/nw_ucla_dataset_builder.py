@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from amr_jax import action_names, record_builder
-from amr_jax.readers import files, nw_ucla
+from amr_jax.data.build import record_builder
+from amr_jax.data.readers import files, nw_ucla
+from amr_jax.skeleton import action_names
 
 TRAIN_VIEWS = (1, 2)  # view 3 is the test
 

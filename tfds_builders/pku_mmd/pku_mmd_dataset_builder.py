@@ -9,10 +9,11 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from amr_jax import action_names, record_builder
+from amr_jax.data.build import record_builder
+from amr_jax.data.build.parsing import LeftOut
+from amr_jax.data.readers import files, pku
 from amr_jax.errors import UserError
-from amr_jax.parsing import LeftOut
-from amr_jax.readers import files, pku
+from amr_jax.skeleton import action_names
 
 PHASES = (1, 2)
 _ARCHIVES = {1: "Skeleton.7z and Label_PKUMMD.7z", 2: "Skeleton_v2.7z and Label_PKUMMD_v2.7z"}

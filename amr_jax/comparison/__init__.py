@@ -1,1 +1,0 @@
-"""What `python -m amr_jax.compare` consists of: rows' configs, budget, tables, pictures."""

@@ -1,0 +1,1 @@
+"""Every setting: its default, its bounds and one line of help."""

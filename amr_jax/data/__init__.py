@@ -1,0 +1,1 @@
+"""From raw files to records, and from records to batches on the devices."""

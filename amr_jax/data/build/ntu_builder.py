@@ -1,0 +1,139 @@
+"""What the builders of NTU RGB+D 60 and 120 share; each of them says what its protocols are."""
+
+import functools
+import re
+from pathlib import Path
+from typing import ClassVar
+
+from amr_jax.data.build import record_builder
+from amr_jax.data.build.parsing import LeftOut
+from amr_jax.data.readers import files, ntu
+from amr_jax.errors import BadFile, UserError
+
+HOMEPAGE = "https://rose1.ntu.edu.sg/dataset/actionRecognition/"
+ARCHIVES = {
+    range(1, 18): "nturgbd_skeletons_s001_to_s017.zip",
+    range(18, 33): "nturgbd_skeletons_s018_to_s032.zip",
+}
+
+_LISTED = re.compile(r"(S\d{3}C\d{3}P\d{3}R\d{3}A\d{3})(\.skeleton)?", re.IGNORECASE)
+
+
+class NtuBuilder(record_builder.SkeletonBuilder, skip_registration=True):
+    """Base of the two builders.
+
+    Args:
+      gaps: 'contiguous' or 'true_time', see `ntu.denoise`; kept in the records' metadata.
+      **kwargs: as in `SkeletonBuilder`.
+    """
+
+    SETUPS: ClassVar[range]
+    MAX_BODIES = 2
+    NUM_JOINTS = 25
+    INTEGERS = ("setup", "camera", "subject", "replication")
+    OPTIONS = ("gaps",)
+    HOMEPAGE = HOMEPAGE
+
+    def __init__(self, *, gaps: str = "contiguous", **kwargs):
+        self._gaps = gaps
+        super().__init__(**kwargs)
+        self._original_state["gaps"] = gaps
+
+    def options(self) -> dict[str, str]:
+        return {"gaps": self._gaps}
+
+    @classmethod
+    def find(cls, manual_dir: Path, gaps: str = "contiguous") -> record_builder.RawSet:
+        """The `.skeleton` files of the data set's setups, but for those that a list names.
+
+        The list: a text file in the folder whose name contains 'missing', as the authors publish
+        it, of samples without a usable skeleton.
+        """
+        if gaps not in ntu.GAPS:
+            raise UserError(f"--gaps is {gaps!r}; expected {' or '.join(ntu.GAPS)}.")
+        first, last = cls.SETUPS[0], cls.SETUPS[-1]
+        what = f"skeletons of {cls.name} (S{first:03d}...S{last:03d}...)"
+        setups = {raw: _setup(raw) for raw in files.find(manual_dir, ".skeleton", what=what)}
+        # A name that does not parse stays in: reading it says what is wrong with it.
+        wanted = [raw for raw, setup in setups.items() if setup is None or setup in cls.SETUPS]
+        if not wanted:
+            raise UserError(
+                f"{manual_dir}: none of {len(setups):,} .skeleton files is of setups {first} to "
+                f"{last}, which {cls.name} is made of; expected {' and '.join(_archives(cls))}."
+            )
+        notes = _absent(cls, set(setups.values()))
+        if len(wanted) < len(setups):
+            notes.append(f"{len(setups) - len(wanted):,} files of other setups are set aside.")
+        listed = missing_skeletons(Path(manual_dir))
+        return record_builder.RawSet(
+            tasks=[raw for raw in wanted if _stem(raw) not in listed],
+            read=functools.partial(read, gaps=gaps, num_actions=len(cls.CLASS_NAMES)),
+            split=cls.split,
+            protocols=tuple(cls.builder_configs),
+            left_out=tuple(
+                LeftOut(_stem(raw), str(raw), f"named in {listed[_stem(raw)]}")
+                for raw in wanted
+                if _stem(raw) in listed
+            ),
+            notes=tuple(notes),
+        )
+
+    @staticmethod
+    def split(protocol: str, fields: dict) -> str:
+        """'train' or 'test' of an example."""
+        raise NotImplementedError
+
+
+def read(raw: files.RawFile, *, gaps: str, num_actions: int) -> list[dict | LeftOut]:
+    """The example of one raw file, as `parsing.parse` wants it; one without a body is left out."""
+    try:
+        example = ntu.read(raw, gaps=gaps)
+    except ntu.NoBody as error:
+        return [LeftOut(_stem(raw), str(raw), error.found)]
+    if example["action"] > num_actions:
+        raise BadFile(raw, f"action A{example['action']:03d}", f"A001 to A{num_actions:03d}")
+    return [{**example, "label": example["action"] - 1}]
+
+
+def missing_skeletons(manual_dir: Path) -> dict[str, str]:
+    """Samples named in `*missing*.txt` files anywhere in the folder -> the file that names them.
+
+    Raises:
+      BadFile: such a file names no sample.
+    """
+    listed = {}
+    for path in sorted(manual_dir.rglob("*.txt")) if manual_dir.is_dir() else ():
+        if "missing" not in path.name.lower():
+            continue
+        lines = path.read_text(encoding="utf-8", errors="replace").split()
+        names = [match[1].upper() for line in lines if (match := _LISTED.fullmatch(line))]
+        if not names:
+            raise BadFile(
+                path, "no name of a sample", "names like S001C002P005R002A008, one on a line"
+            )
+        listed |= dict.fromkeys(names, path.name)
+    return listed
+
+
+def _stem(raw: files.RawFile) -> str:
+    return raw.name[: -len(".skeleton")]
+
+
+def _setup(raw: files.RawFile) -> int | None:
+    try:
+        return ntu.parse_name(raw.name).setup
+    except BadFile:
+        return None
+
+
+def _archives(cls: type[NtuBuilder]) -> list[str]:
+    return [name for setups, name in ARCHIVES.items() if setups[0] in cls.SETUPS]
+
+
+def _absent(cls: type[NtuBuilder], found: set[int | None]) -> list[str]:
+    """A note for each archive of which no file is there."""
+    return [
+        f"no file of setups {setups[0]} to {setups[-1]} is there: {name} belongs to {cls.name} too."
+        for setups, name in ARCHIVES.items()
+        if setups[0] in cls.SETUPS and found.isdisjoint(setups)
+    ]

@@ -1,0 +1,198 @@
+"""Parses raw files in parallel into a spool on disk, so that memory stays bounded.
+
+The spool holds the joints of every sequence in flat float32 files, one per chunk of raw files, each
+written by the process that parsed the chunk; the rest of an example (name, label, ...) is small and
+stays in memory. What a spool holds, and in which order, does not depend on the number of workers.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import numpy as np
+import tqdm
+
+from amr_jax.data.readers import files, memory
+from amr_jax.errors import BadFile, UserError
+
+ON_BAD_FILE = ("fail", "skip")
+_CHUNK = 32  # raw files per message to a worker: about 50 ms of work
+_AHEAD = 4  # chunks in flight per worker
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """A sample that gets no record.
+
+    Attributes:
+      name: of the sample.
+      file: that it stands in.
+      why: in words.
+      bad: the error, where it is one sample of several in a file that is bad, not the whole file.
+    """
+
+    name: str
+    file: str
+    why: str
+    bad: BadFile | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """Where one sequence's joints stand in the spool, and everything else of its example."""
+
+    file: str
+    offset: int  # bytes
+    shape: tuple[int, ...]
+    fields: dict
+
+
+class Spool:
+    """What was parsed: `len`, `fields(i)` without the joints, `example(i)` with them."""
+
+    def __init__(self, folder: Path):
+        self._folder = Path(folder)
+        self._entries: list[_Entry] = []
+        self.left_out: list[LeftOut] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def extend(self, entries: Sequence[_Entry], left_out: Sequence[LeftOut]) -> None:
+        self._entries.extend(entries)
+        self.left_out.extend(left_out)
+
+    def fields(self, index: int) -> dict:
+        """Everything of example `index` but its joints."""
+        return self._entries[index].fields
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """(T, M, V, C) of the joints of example `index`."""
+        return self._entries[index].shape
+
+    def example(self, index: int) -> dict:
+        """Example `index`, with `joints` (T, M, V, C) float32."""
+        entry = self._entries[index]
+        joints = np.fromfile(
+            self._folder / entry.file, np.float32, int(np.prod(entry.shape)), offset=entry.offset
+        )
+        return {"joints": joints.reshape(entry.shape), **entry.fields}
+
+
+def parse(
+    read: Callable[[object], list],
+    tasks: Sequence[object],
+    folder: Path,
+    *,
+    num_workers: int = 1,
+    on_bad_file: str = "fail",
+    description: str = "parsing",
+) -> Spool:
+    """Reads every task and spools what comes out, in the order of `tasks`.
+
+    Args:
+      read: task -> list of examples (dicts with `joints` (T, M, V, C) float32 and `name`) and
+        `LeftOut`s; picklable where `num_workers` > 1, and so are the tasks.
+      tasks: raw files; each is read exactly once.
+      folder: existing empty folder for the spool; the caller removes it.
+      num_workers: processes to parse in; 1 parses in this one.
+      on_bad_file: 'fail' lets the first `BadFile` (in the order of `tasks`) out; 'skip' lists the
+        file as left out and goes on.
+      description: what stands before the progress bar.
+
+    Raises:
+      BadFile: see `on_bad_file`.
+      UserError: a worker process was ended from outside.
+    """
+    if on_bad_file not in ON_BAD_FILE:
+        raise UserError(f"--on_bad_file is {on_bad_file!r}; expected {' or '.join(ON_BAD_FILE)}.")
+    chunks = [tasks[start : start + _CHUNK] for start in range(0, len(tasks), _CHUNK)]
+    jobs = [
+        (read, chunk, str(Path(folder) / f"{number:06d}.joints"), on_bad_file == "skip")
+        for number, chunk in enumerate(chunks)
+    ]
+    spool = Spool(folder)
+    with tqdm.tqdm(total=len(tasks), desc=description, unit=" files", mininterval=0.5) as bar:
+        for entries, left_out, num_files in _run(jobs, num_workers):
+            spool.extend(entries, left_out)
+            bar.update(num_files)
+    return spool
+
+
+def _run(jobs: Sequence[tuple], num_workers: int) -> Iterator[tuple]:
+    """Yields `_parse_chunk(*job)` of every job in order, a bounded number of them ahead."""
+    if num_workers <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            yield _parse_chunk(*job)
+        return
+    executor = concurrent.futures.ProcessPoolExecutor(
+        min(num_workers, len(jobs)),
+        # Not fork: the calling process may hold threads (tests and notebooks run JAX).
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+    )
+    try:
+        waiting: collections.deque = collections.deque()
+        for job in jobs:
+            waiting.append(executor.submit(_parse_chunk, *job))
+            if len(waiting) >= _AHEAD * num_workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker process ended while parsing (killed, or out of memory?); "
+            "run again with a smaller --num_workers."
+        ) from error
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Ctrl-C is the parent's to handle, and a worker must not outlive a parent that was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    memory.keep_freed()
+
+    def leave_with_parent():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+def _parse_chunk(read: Callable, tasks: Sequence, path: str, skip: bool) -> tuple:
+    """Reads `tasks`, writes their joints to `path`; returns entries, left out, number of tasks."""
+    entries, left_out = [], []
+    with open(path, "wb") as file:
+        for task in tasks:
+            try:
+                examples = read(task)
+            except BadFile as error:
+                if not skip:
+                    raise
+                left_out.append(LeftOut(_stem(task), error.path, f"bad file: {error}"))
+                continue
+            for example in examples:
+                if isinstance(example, LeftOut):
+                    left_out.append(example)
+                    if example.bad is not None and not skip:
+                        raise example.bad
+                    continue
+                fields = dict(example)
+                joints = np.ascontiguousarray(fields.pop("joints"), np.float32)
+                entries.append(_Entry(os.path.basename(path), file.tell(), joints.shape, fields))
+                file.write(joints.data)
+    return entries, left_out, len(tasks)
+
+
+def _stem(task: object) -> str:
+    if hasattr(task, "name") and not isinstance(task, files.RawFile):
+        return task.name  # of a sample, not of a file
+    return os.path.splitext(os.path.basename(str(getattr(task, "name", task))))[0]

@@ -1,0 +1,306 @@
+"""What the TFDS builders of all data sets share: from raw files to ArrayRecord shards.
+
+`ShardBasedBuilder`, not `GeneratorBasedBuilder`: the latter's shuffler needs TensorFlow as soon as
+a split exceeds 1 GB (NTU RGB+D does). Instead the order is fixed here: by a hash of the sequence's
+name, so that any slice of a split (`train[:10%]`) is a fair draw of its classes.
+
+This module stands in `amr_jax`, because `tfds build` imports a builder's folder on its own: were it
+in the package `tfds_builders`, importing it would register every builder a second time.
+"""
+
+import abc
+import dataclasses
+import errno
+import functools
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+from tensorflow_datasets.core import writer
+from tensorflow_datasets.proto import tf_example_pb2
+
+from amr_jax.data import record_files, records
+from amr_jax.data.build import parsing
+from amr_jax.data.build.parsing import LeftOut
+from amr_jax.errors import UserError
+
+SPLITS = ("train", "test")
+NOTHING_LEFT = "{}: no sequence is left to write."
+# A shard's examples pass through memory together: about 100 MB of NTU RGB+D.
+_SEQUENCES_PER_SHARD = 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class RawSet:
+    """The raw files of one data set, found but not yet read.
+
+    Attributes:
+      tasks: what `read` takes; every raw file is in exactly one task.
+      read: as in `parsing.parse`.
+      split: (protocol, fields of an example) -> 'train', 'test', or None where the example is no
+        part of that protocol.
+      protocols: the builder configs that these files allow.
+      left_out: samples that are not even read, e.g. those of the official list.
+      notes: what the user should know about the files found.
+    """
+
+    tasks: Sequence[object]
+    read: Callable[[object], list]
+    split: Callable[[str, dict], str | None]
+    protocols: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def parse(self, folder: Path, **options) -> parsing.Spool:
+        """Reads all tasks into a spool in `folder`; options as in `parsing.parse`."""
+        spool = parsing.parse(self.read, self.tasks, folder, **options)
+        spool.left_out[:0] = self.left_out
+        return spool
+
+
+_AS_CAPTURED = {
+    "xyz": "in metres as captured",
+    "xy": "in the image, as captured",
+    "xyc": "in the image, as captured, and the confidence",
+}
+
+
+class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+    """Base of the builders: subclasses say where the raw files are and what a protocol is.
+
+    Args:
+      on_bad_file: 'fail' or 'skip', as in `parsing.parse`.
+      file_format: of the records; only the default can be written without TensorFlow.
+      **kwargs: data_dir, config and version, as in `tfds.builder`.
+    """
+
+    VERSION = tfds.core.Version(records.VERSION)
+    RELEASE_NOTES: ClassVar = {"1.0.0": "Initial release: joints as captured, full length."}
+
+    # To be set by subclasses.
+    DESCRIPTION: ClassVar[str]
+    HOMEPAGE: ClassVar[str]
+    CITATION: ClassVar[str]
+    CLASS_NAMES: ClassVar[tuple[str, ...]]
+    MAX_BODIES: ClassVar[int]
+    NUM_JOINTS: ClassVar[int]
+    CHANNELS: ClassVar[str] = "xyz"  # one of `skeleton.CHANNELS`
+    INTEGERS: ClassVar[tuple[str, ...]]  # int32 features beside the label
+    TEXTS: ClassVar[tuple[str, ...]] = ("name",)
+    PUBLISHED: ClassVar[dict[str, dict[str, int]]]  # protocol -> split -> sequences
+    OPTIONS: ClassVar[tuple[str, ...]] = ()  # keywords of `find` that a user can choose
+
+    def __init__(self, *, on_bad_file: str = "fail", file_format: str | None = None, **kwargs):
+        self._on_bad_file = on_bad_file
+        self.source: tuple[RawSet, parsing.Spool] | None = None
+        super().__init__(file_format=file_format, **kwargs)
+        if self.info.file_format is None or not (file_format or self.is_prepared()):
+            self.info.set_file_format("array_record", override=True)
+        self._original_state.update(on_bad_file=on_bad_file, file_format=file_format)
+
+    @classmethod
+    @abc.abstractmethod
+    def find(cls, manual_dir: Path, **options: str) -> RawSet:
+        """Finds the raw files in `manual_dir`; `UserError` says what was looked for where."""
+
+    @classmethod
+    def protocols(cls, **options: str) -> tuple[str, ...]:
+        """Names of the builder configs; the keywords are those of `find`."""
+        del options
+        return tuple(config.name for config in cls.BUILDER_CONFIGS)
+
+    @classmethod
+    def left_out_file(cls, **options: str) -> str:
+        """Where what has no record is listed, below the folder of the builder."""
+        del options
+        return "left_out.json"
+
+    @classmethod
+    def make(
+        cls,
+        protocol: str,
+        data_dir: Path,
+        source: tuple[RawSet, parsing.Spool] | None,
+        **options: str,
+    ) -> "SkeletonBuilder":
+        """The builder of one protocol.
+
+        Args:
+          protocol: one of `protocols`.
+          data_dir: where its records are or go.
+          source: what it is to write; None where it only reads.
+          **options: the keywords of `find`.
+        """
+        builder = cls(config=protocol, data_dir=data_dir, **options)
+        builder.source = source
+        return builder
+
+    def options(self) -> dict[str, str]:
+        """The keywords for `find`; they are kept as metadata beside the records."""
+        return {}
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {
+            "joints": tfds.features.Tensor(
+                shape=(None, self.MAX_BODIES, self.NUM_JOINTS, len(self.CHANNELS)),
+                dtype=np.float32,
+                encoding="bytes",
+                doc=f"(frames, bodies, joints, {self.CHANNELS}) {_AS_CAPTURED[self.CHANNELS]}; "
+                "zeros: no such body.",
+            ),
+            "label": tfds.features.ClassLabel(names=self.CLASS_NAMES),
+            **{key: tfds.features.Text() for key in self.TEXTS},
+            **{key: tfds.features.Scalar(np.int32) for key in self.INTEGERS},
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.DESCRIPTION,
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("joints", "label"),
+            homepage=self.HOMEPAGE,
+            citation=self.CITATION,
+            metadata=tfds.core.MetadataDict(self.options()),
+            disable_shuffling=True,  # the order is made here, see the module's docstring
+        )
+
+    def download_and_prepare(self, **kwargs) -> None:
+        """As in TFDS; and writes `checksums.json`, if it is not there."""
+        super().download_and_prepare(**kwargs)
+        if not (self.data_path / record_files.CHECKSUMS_FILE).exists():
+            record_files.write(self.data_path)
+
+    def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+        if self.source is not None:  # `amr_jax.prepare` has parsed for all protocols at once
+            super()._download_and_prepare(dl_manager, download_config)
+            return
+        raw = self.find(Path(dl_manager.manual_dir), **self.options())
+        # Inside the temporary folder that TFDS writes to: on any error it goes with that.
+        with tempfile.TemporaryDirectory(dir=self.data_dir, prefix="spool_") as folder:
+            # In this process: workers could not import a builder that `tfds build` loads by path.
+            spool = raw.parse(Path(folder), num_workers=1, on_bad_file=self._on_bad_file)
+            self.source = raw, spool
+            super()._download_and_prepare(dl_manager, download_config)
+        write_left_out(self.data_path / "left_out.json", spool.left_out)
+
+    def _shard_iterators_per_split(self, dl_manager) -> dict[str, list[Callable]]:
+        raw, spool = self.source
+        protocol = self.builder_config.name
+        if protocol not in raw.protocols:
+            raise UserError(
+                f"{self.name}/{protocol}: the raw files allow only {', '.join(raw.protocols)}."
+            )
+        members: dict[str, list[int]] = {split: [] for split in SPLITS}
+        for index in range(len(spool)):
+            split = raw.split(protocol, spool.fields(index))
+            if split is not None:
+                members[split].append(index)
+        if not any(members.values()):
+            raise UserError(NOTHING_LEFT.format(f"{self.name}/{protocol}"))
+        # A user may hold a part of the data; a split without sequences is not written at all.
+        return {
+            split: _shards(
+                spool,
+                indices,
+                tuple(self.info.features),
+                self.MAX_BODIES,
+                f"writing {self.name}/{protocol} {split}",
+            )
+            for split, indices in members.items()
+            if indices
+        }
+
+    def _example_writer(self) -> writer.ExampleWriter:
+        return _SameBytesWriter(file_format=self.info.file_format)
+
+    def _as_dataset(self, split, decoders=None, read_config=None, shuffle_files=False):
+        """`tfds.load` of array_record, which TFDS itself reads only as a data source."""
+        if self.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
+            return super()._as_dataset(split, decoders, read_config, shuffle_files)
+        if decoders:
+            raise UserError("decoders are not supported on array_record; decode after loading.")
+        # The one use of TensorFlow, by way of TFDS: who asks for a tf.data.Dataset has it.
+        from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow as tf
+
+        source = self.as_data_source(split)
+        return tf.data.Dataset.from_generator(
+            functools.partial(iter, source),
+            output_signature=tf.nest.map_structure(
+                lambda spec: tf.TensorSpec(spec.shape, spec.tf_dtype),
+                self.info.features.get_tensor_info(),
+            ),
+        )
+
+
+class _SameBytesWriter(writer.ExampleWriter):
+    """Writes what TFDS serialised with the features in one order, not in an arbitrary one.
+
+    Raises:
+      OSError: the disk is full, which ArrayRecord tells as a RuntimeError.
+    """
+
+    def write(self, path, examples):
+        try:
+            return super().write(path, ((key, _in_order(example)) for key, example in examples))
+        except RuntimeError as error:
+            for number in (errno.ENOSPC, errno.EDQUOT):
+                if os.strerror(number) in str(error):
+                    raise OSError(number, os.strerror(number), str(path)) from error
+            raise
+
+
+def _in_order(serialised: bytes) -> bytes:
+    return tf_example_pb2.Example.FromString(serialised).SerializeToString(deterministic=True)
+
+
+def write_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:
+    """Writes the samples without a record as a JSON list of {name, file, why}, sorted by name."""
+    rows = [
+        {"name": sample.name, "file": sample.file, "why": sample.why}
+        for sample in sorted(left_out, key=lambda sample: (sample.name, sample.file))
+    ]
+    Path(path).write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _shards(
+    spool: parsing.Spool,
+    indices: list[int],
+    features: Sequence[str],
+    num_bodies: int,
+    description: str,
+) -> list[Callable]:
+    """One generator function of (key, example) per shard; an example has just the `features`."""
+    names = {index: spool.fields(index)["name"] for index in indices}
+    indices = sorted(indices, key=lambda index: _hash(names[index]))
+    num_shards = -(-len(indices) // _SEQUENCES_PER_SHARD)
+    bounds = [len(indices) * shard // num_shards for shard in range(num_shards + 1)]
+    bar: list[tqdm.tqdm] = []  # made when writing starts, kept from shard to shard
+
+    def generate(start: int, stop: int) -> Iterator[tuple[str, dict]]:
+        if not bar:
+            bar.append(tqdm.tqdm(total=len(indices), desc=description, unit=" sequences"))
+        for index in indices[start:stop]:
+            example = spool.example(index)
+            example["joints"] = _with_slots(example["joints"], num_bodies)
+            yield names[index], {feature: example[feature] for feature in features}
+            bar[0].update()
+        if stop == len(indices):
+            bar[0].close()
+
+    return [functools.partial(generate, *bounds[shard : shard + 2]) for shard in range(num_shards)]
+
+
+def _with_slots(joints: np.ndarray, num_bodies: int) -> np.ndarray:
+    """(T, M, V, C) with absent bodies added up to `num_bodies`."""
+    missing = num_bodies - joints.shape[1]
+    return np.pad(joints, ((0, 0), (0, missing), (0, 0), (0, 0))) if missing else joints
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=16).digest()

@@ -1,0 +1,87 @@
+"""`python -m amr_jax.prepare --verify --data_dir=DIR`: are all records as they were written?"""
+
+import os
+from collections.abc import Iterator
+
+import tensorflow_datasets as tfds
+from etils import epath
+
+from amr_jax.data import record_files
+from amr_jax.errors import UserError
+from amr_jax.run import paths
+
+_DEPTH = 3  # data set, protocol, version
+
+
+def verify(data_dir: os.PathLike | str) -> None:
+    """Reads every file of every data set below `data_dir`, and prints a line for each set.
+
+    Raises:
+      UserError: no records there; or damaged files, all of them named.
+    """
+    root, lines = epath.Path(data_dir).expanduser(), []
+    if paths.is_remote(root):
+        raise UserError(
+            f"--data_dir={root}: records are verified on a disk; expected a folder there. "
+            "(Training verifies its own copy of those in a bucket.)"
+        )
+    folders = list(_folders(root, _DEPTH)) if root.exists() else []
+    if not folders:
+        raise UserError(
+            f"{root}: found no records; expected the --data_dir of an earlier preparation."
+        )
+    for folder in folders:
+        found, said = _verify(folder)
+        lines += found
+        where = folder.relative_to(root)
+        print(f"{where}: {f'{len(found)} damaged file(s)' if found else said}", flush=True)
+    if lines:
+        raise record_files.damage(lines, "prepare them with --overwrite.")
+
+
+def _folders(folder: epath.Path, depth: int) -> Iterator[epath.Path]:
+    """Folders of one version of records; where a file of them is missing, too."""
+    if any((folder / n).exists() for n in (record_files.INFO_FILE, record_files.CHECKSUMS_FILE)):
+        yield folder
+    elif depth:
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and not path.name.startswith("."):
+                yield from _folders(path, depth - 1)
+
+
+def _verify(folder: epath.Path) -> tuple[list[str], str]:
+    """A line for each damaged file; and what to say of the set if there is none."""
+    try:
+        rows = record_files.read(folder)
+    except UserError as error:
+        return [str(error)], ""
+    if rows is not None and (lines := record_files.faults(folder, contents_of=rows)):
+        return lines, ""
+    try:
+        builder = tfds.builder_from_directory(folder)
+        splits = builder.info.splits
+    except Exception as error:  # TFDS raises what its parsers raise
+        return [f"{folder / record_files.INFO_FILE}: cannot be read ({error})"], ""
+    lines = record_files.wrong_counts(builder, splits)
+    if rows is None and not lines:
+        lines = _unreadable(builder)
+    counts = ", ".join(f"{name} {info.num_examples:,}" for name, info in splits.items())
+    if rows is None:
+        return lines, f"{counts} sequences; older than checksums, but every record can be read"
+    size = sum(row["bytes"] for row in rows.values()) / 1e6
+    return lines, f"{counts} sequences; {len(rows)} files of {size:,.1f} MB are as written"
+
+
+def _unreadable(builder: tfds.core.DatasetBuilder) -> list[str]:
+    """One line for each split of which a record cannot be read, by ArrayRecord's own hashes."""
+    lines = []
+    for split in builder.info.splits:
+        source = builder.as_data_source(split)
+        try:
+            for index in range(len(source)):
+                source[index]
+        except Exception as error:  # ArrayRecord and TFDS raise what their parsers raise
+            lines.append(
+                f"{builder.data_path}: record {index} of {split} is not readable ({error})"
+            )
+    return lines

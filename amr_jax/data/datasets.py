@@ -1,0 +1,135 @@
+"""The data sets that a config can name, e.g. `configs/amr.py:ntu60_xsub`.
+
+One row per data set and protocol: where its records stand, what its skeleton looks like, and how
+the field loads it. Configs read this table; nothing else keeps a list of data sets. A user's own
+set is named by the folder of its records, `configs/amr.py:DATA/custom/NAME`, and its row is made
+from what `prepare` wrote there.
+"""
+
+import dataclasses
+import json
+
+from etils import epath
+
+from amr_jax.data import records
+from amr_jax.errors import UserError
+from amr_jax.run import paths
+from amr_jax.skeleton import layout_file, layouts
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """One data set under one protocol.
+
+    Attributes:
+      records: name of the TFDS builder and its config, as in `tfds.builder(records)`; of a user's
+        own set the folder, as a whole path.
+      layout: the joints.
+      centre: whether the field puts the origin at `layout.centre` of the first actor.
+      max_frames: sequences are cut at this many frames when loaded.
+      channels: what the numbers of a joint are, one of `layouts.CHANNELS`.
+      scale: of a user's own set, what made metres of its files' coordinates.
+      sequences: of a user's own set, how many each split has.
+    """
+
+    records: str
+    layout: layouts.Layout
+    centre: bool
+    max_frames: int
+    channels: str = "xyz"
+    scale: float = 1.0
+    sequences: dict[str, int] | None = None
+
+    def first(self, split: str, count: int) -> str:
+        """The first `count` sequences of a split, as TFDS writes it; of a small set, all."""
+        few = self.sequences is not None and self.sequences.get(split, 0) <= count
+        return split if few else f"{split}[:{count}]"
+
+    @property
+    def has_confidence(self) -> bool:
+        """Whether the last channel is the detector's confidence, and no coordinate."""
+        return self.channels.endswith("c")
+
+    @property
+    def turns_about(self) -> tuple[bool, bool, bool]:
+        """Which of the axes x, y, z a sequence can be rotated about: in an image, z alone."""
+        in_space = layouts.num_coordinates(self.channels) == 3
+        return in_space, in_space, True
+
+
+def _ntu(records: str) -> Dataset:
+    return Dataset(records, layouts.NTU_25, centre=True, max_frames=300)
+
+
+def _pku(records: str) -> Dataset:
+    # Published pipelines feed PKU-MMD in camera coordinates (datasets.md).
+    return Dataset(records, layouts.NTU_25, centre=False, max_frames=300)
+
+
+DATASETS = {
+    "ntu60_xsub": _ntu("ntu_rgbd60/xsub"),
+    "ntu60_xview": _ntu("ntu_rgbd60/xview"),
+    "ntu120_xsub": _ntu("ntu_rgbd120/xsub"),
+    "ntu120_xset": _ntu("ntu_rgbd120/xset"),
+    "pku1_xsub": _pku("pku_mmd/v1_xsub"),
+    "pku1_xview": _pku("pku_mmd/v1_xview"),
+    "pku2_xsub": _pku("pku_mmd/v2_xsub"),
+    "pku2_xview": _pku("pku_mmd/v2_xview"),
+    "nwucla": Dataset("nw_ucla/xview", layouts.KINECT_20, centre=True, max_frames=201),
+    # `python -m amr_jax.synthetic` writes files in the format of NTU RGB+D 60, prepared as such.
+    "synthetic": _ntu("ntu_rgbd60/xsub"),
+}
+
+
+def get(name: str) -> Dataset:
+    """The row called `name`, or of the user's own records in the folder `name`.
+
+    Raises:
+      UserError: no such row, with the choices; a folder without records of that kind.
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    if "/" not in name:
+        raise UserError(
+            f"unknown data set {name!r}; expected one of: {', '.join(DATASETS)}; or the folder of "
+            "records of your own: DATA/custom/NAME."
+        )
+    return _own(epath.Path(name).expanduser())
+
+
+def _own(folder: epath.Path) -> Dataset:
+    file = folder / records.VERSION / "metadata.json"
+    try:
+        content = json.loads(file.read_text())
+        layout, channels, scale, longest, sequences = (
+            content[key] for key in ("layout", "channels", "scale", "longest", "sequences")
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder}: no records of your own there ({file.name} of version {records.VERSION}: "
+            f"{type(error).__name__}); expected a folder that `python -m amr_jax.prepare "
+            "--dataset=custom --data_dir=DATA --name=NAME` wrote: DATA/custom/NAME. If it was "
+            "moved since a run began, put it back, or mend 'dataset' in the run's config.json."
+        ) from error
+    return Dataset(
+        records=str(folder),
+        layout=layout_file.from_json(layout, file),
+        centre=True,
+        max_frames=longest,
+        channels=channels,
+        scale=scale,
+        sequences=sequences,
+    )
+
+
+def argument(text: str) -> tuple[str, Dataset, bool]:
+    """A config's argument, `NAME` or `NAME,runlocal` → (name, its row, whether `runlocal`).
+
+    A folder's name comes back as its whole path: a run must find its records from anywhere.
+    """
+    name, _, variant = text.partition(",")
+    if variant not in ("", "runlocal"):
+        raise UserError(f"config argument {text!r}: expected 'NAME' or 'NAME,runlocal'.")
+    if "/" in name:
+        name = str(paths.absolute(name))
+    return name, get(name), variant == "runlocal"

@@ -1,0 +1,133 @@
+"""Northwestern-UCLA: one JSON file per sequence, as the set is passed around in the field.
+
+Source: ../shared/reference/datasets.md. Files are called `aAA_sSS_eEE_vVV.json` (action code,
+subject, episode, view) and hold `file_name`, `skeletons` (T x 20 joints x xyz, metres) and `label`
+(1..10). The action codes have gaps: a07 and a10 do not exist.
+"""
+
+import re
+
+import numpy as np
+
+from amr_jax.data.readers import json_text
+from amr_jax.errors import BadFile
+
+PATTERN = r"a\d\d_s\d\d_e\d\d_v\d\d\.json"
+ACTION_CODES = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)  # in the order of the labels 1..10
+NUM_JOINTS = 20
+# Of a file: the longest of the set has 250 kB, and an empty list costs 20 times its text in memory.
+_MAX_BYTES = 2**24
+_LARGEST = float(np.finfo(np.float32).max)
+
+_NAME = re.compile(r"a(?P<action>\d\d)_s(?P<subject>\d\d)_e(?P<replication>\d\d)_v(?P<camera>\d\d)")
+
+
+def parse_name(name: str, path: object) -> dict[str, int]:
+    """Reads action code, subject, replication (episode) and camera (view) from a file's name.
+
+    Args:
+      name: the base name without `.json`.
+      path: what to call the file in an error.
+
+    Raises:
+      BadFile: the name has another form, or its action code is none of `ACTION_CODES`.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise BadFile(path, f"the file name {name!r}", "aAA_sSS_eEE_vVV, e.g. a01_s01_e00_v01")
+    fields = {key: int(value) for key, value in match.groupdict().items()}
+    if fields["action"] not in ACTION_CODES:
+        codes = ", ".join(f"a{code:02d}" for code in ACTION_CODES)
+        raise BadFile(path, f"action code a{fields['action']:02d} in the name", f"one of {codes}")
+    return fields
+
+
+def read(raw) -> dict:
+    """Reads one sequence.
+
+    Args:
+      raw: a `files.RawFile` (anything with `name`, `read(max_bytes)` and a path as its `str`).
+
+    Returns:
+      joints (T, 1, 20, 3) float32 in metres as captured, T >= 1; name (without suffix); label 0..9;
+      subject, camera, replication (episode) and action (code, with gaps) as in the name.
+
+    Raises:
+      BadFile: no JSON, keys missing, not (T, 20, 3) finite numbers, or the name inside or the label
+        contradicts the file's name.
+    """
+    name = raw.name.rsplit("/")[-1].removesuffix(".json")
+    fields = parse_name(name, raw)
+    content = _load(raw)
+    if content["file_name"] != name:
+        raise BadFile(
+            raw, f"file_name {content['file_name']!r} inside", f"{name!r}, as the file is called"
+        )
+    label = ACTION_CODES.index(fields["action"])
+    if isinstance(content["label"], bool) or content["label"] != label + 1:
+        raise BadFile(
+            raw,
+            f"label {content['label']!r}",
+            f"{label + 1}, which is the label of action code a{fields['action']:02d} in the name",
+        )
+    joints = _joints(content["skeletons"], raw)
+    return {"joints": joints[:, None], "name": name, "label": label, **fields}
+
+
+def read_joints(raw) -> np.ndarray:
+    """The joints alone, (T, 1, 20, 3) as from `read`, of a file of any name.
+
+    Raises:
+      BadFile: no JSON, or no (T, 20, 3) finite numbers under 'skeletons'.
+    """
+    return _joints(_load(raw, ("skeletons",))["skeletons"], raw)[:, None]
+
+
+def _load(raw, keys: tuple[str, ...] = ("file_name", "skeletons", "label")) -> dict:
+    content = json_text.load(raw.read(_MAX_BYTES), raw, "one JSON object")
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise BadFile(raw, f"the keys {sorted(content)}", f"also {', '.join(missing)}")
+    return content
+
+
+def _joints(skeletons: object, raw) -> np.ndarray:
+    if not isinstance(skeletons, list) or not skeletons:
+        raise BadFile(raw, "no frame under 'skeletons'", "a list of at least one frame")
+    for place, frame in enumerate(skeletons):
+        odd = _what_is_odd(frame)
+        if odd:
+            expected = f"{NUM_JOINTS} joints of 3 numbers (x, y, z)"
+            raise BadFile(raw, f"{odd} in skeletons[{place}]", expected)
+    joints = np.array(skeletons, np.float64)
+    with np.errstate(over="ignore"):
+        stored = joints.astype(np.float32)
+    wrong = np.argwhere(~np.isfinite(stored))
+    if wrong.size:
+        frame, joint, axis = map(int, wrong[0])
+        raise BadFile(
+            raw,
+            f"{joints[frame, joint, axis]} at skeletons[{frame}][{joint}][{axis}]",
+            "a finite number",
+        )
+    return stored
+
+
+def _what_is_odd(frame: object) -> str:
+    """What a frame is instead of a table of numbers; '' where it is one.
+
+    NumPy alone would not do: to it, texts and truth values are numbers, too.
+    """
+    if not isinstance(frame, list) or not all(isinstance(joint, list) for joint in frame):
+        return "something that is no list of joints"
+    sizes = {len(joint) for joint in frame}
+    if len(frame) != NUM_JOINTS or sizes != {3}:
+        return f"{len(frame)} joints of {', '.join(map(str, sorted(sizes)[:8])) or 'no'} numbers"
+    numbers = [number for joint in frame for number in joint]
+    if {type(number) for number in numbers} == {float}:
+        return ""
+    for number in numbers:
+        if type(number) is not float and (type(number) is not int or abs(number) > _LARGEST):
+            shown = type(number) in (int, str)
+            return f"{number!r:.40}" if shown else f"a {type(number).__name__}"
+    return ""

@@ -1,0 +1,208 @@
+"""PKU-MMD, phases I and II: long videos, and labels that say where in them the actions are.
+
+Source: ../shared/reference/datasets.md. A label's line `action_id,start_frame,end_frame,confidence`
+means the frames [start, end), counted from 0: the data set's document leaves open where it counts
+from, and this is how the field's code cuts (MAMP, data/pku_v1/pku_gendata.py). Unlike that code, a
+label that points outside of its video is not cut short in silence.
+"""
+
+import dataclasses
+import io
+import re
+
+import numpy as np
+
+from amr_jax.data.readers import files
+from amr_jax.errors import BadFile
+
+NUM_ACTIONS = 51
+NUM_BODIES = 2
+NUM_JOINTS = 25
+_NUMBERS_PER_LINE = NUM_BODIES * NUM_JOINTS * 3
+
+_MAX_LINE = 2**14  # bytes, a hundred for each number
+
+_VIDEO = re.compile(r"[A-Za-z0-9]+-[LMR]")  # 0002-L in phase I, A01N01-L in phase II
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+    """The two files of one video, not yet read."""
+
+    name: str
+    skeleton: files.RawFile
+    label: files.RawFile
+
+    def __str__(self) -> str:
+        return str(self.skeleton)
+
+
+@dataclasses.dataclass(frozen=True)
+class Instance:
+    """One line of a label file: `action` 1..51 during the frames [start, end)."""
+
+    line: int
+    action: int
+    start: int
+    end: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Unusable:
+    """An instance that cannot become an example; `bad` where the files contradict each other."""
+
+    name: str
+    why: str
+    bad: BadFile | None = None
+
+
+def read_video(raw: files.RawFile) -> np.ndarray:
+    """The skeletons of a whole video.
+
+    Returns:
+      (T, 2, 25, 3) float32 in metres, an absent body being zeros.
+
+    Raises:
+      BadFile: no line, a line that has not 150 finite numbers.
+    """
+    data = raw.read()
+    if not data.strip():
+        raise BadFile(raw, "an empty file", f"{_NUMBERS_PER_LINE} numbers a line")
+    _check_lines(raw, data)
+    try:
+        numbers = np.loadtxt(io.BytesIO(data), comments=None, ndmin=2)
+    except ValueError as error:
+        raise _bad_line(raw, data) from error
+    with np.errstate(over="ignore"):
+        numbers = numbers.astype(np.float32)
+    if numbers.shape[1] != _NUMBERS_PER_LINE or not np.isfinite(numbers).all():
+        raise _bad_line(raw, data)
+    return numbers.reshape(-1, NUM_BODIES, NUM_JOINTS, 3)
+
+
+def _check_lines(raw: files.RawFile, data: bytes) -> None:
+    """Refuses at once what is no such text at all: to take it apart would need much memory."""
+    first = next(line for line in io.BytesIO(data) if line.strip())
+    if len(first) <= _MAX_LINE and len(first.split()) != _NUMBERS_PER_LINE:
+        raise _bad_line(raw, data)
+    for number, line in enumerate(io.BytesIO(data), start=1):
+        if len(line) > _MAX_LINE:
+            found = f"a line of {len(line):,} bytes"
+            raise BadFile(raw, found, f"{_NUMBERS_PER_LINE} numbers", number)
+
+
+def _bad_line(raw: files.RawFile, data: bytes) -> BadFile:
+    """The error on the first line that is wrong."""
+    for number, line in enumerate(io.BytesIO(data), start=1):
+        values = line.decode("latin-1").split()
+        if values and len(values) != _NUMBERS_PER_LINE:
+            return BadFile(raw, f"{len(values)} values", f"{_NUMBERS_PER_LINE} numbers", number)
+        for value in values:
+            if not _is_finite(value):
+                return BadFile(raw, repr(value[:40]), "a finite number, in metres", number)
+    return BadFile(raw, "text that cannot be read", f"{_NUMBERS_PER_LINE} numbers a line")
+
+
+def _is_finite(value: str) -> bool:
+    try:
+        return abs(float(value)) <= float(np.finfo(np.float32).max)
+    except ValueError:
+        return False
+
+
+def read_labels(raw: files.RawFile) -> list[Instance]:
+    """The instances that a label file lists; whether they fit the video is for `sequences` to say.
+
+    Raises:
+      BadFile: a line that is not `action_id,start_frame,end_frame,confidence` in whole numbers (the
+        confidence may be absent), an action id outside of 1..51.
+    """
+    instances = []
+    for number, line in enumerate(raw.read().decode("latin-1").splitlines(), start=1):
+        if not line.strip():
+            continue
+        values = line.split(",")
+        try:
+            numbers = [float(value) for value in values]
+            action, start, end = map(int, numbers[:3])
+            whole = [action, start, end] == numbers[:3] and len(values) in (3, 4)
+            whole = whole and "_" not in line  # "1_0" is a number to Python, but to nobody else
+        except (ValueError, OverflowError):
+            whole = False
+        if not whole:
+            expected = "action_id,start_frame,end_frame,confidence in whole numbers"
+            raise BadFile(raw, repr(line[:60]), expected, number)
+        if not 1 <= action <= NUM_ACTIONS:
+            raise BadFile(raw, f"action id {action}", f"1 to {NUM_ACTIONS}", number)
+        instances.append(Instance(number, action, start, end))
+    return instances
+
+
+def read_split(raw: files.RawFile) -> frozenset[str]:
+    """The names of the training videos of a split file; every other video is the test.
+
+    Format: a line with a heading such as 'Training videos:', then the names, separated by commas,
+    on one line (or more); then the same for validation.
+
+    Raises:
+      BadFile: no heading for training first, no names under it, or something that is no name.
+    """
+    lines = raw.read().decode("latin-1").splitlines()
+    filled = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not filled or "train" not in filled[0][1].lower():
+        found = repr(filled[0][1][:60]) if filled else "an empty file"
+        raise BadFile(raw, found, "a heading such as 'Training videos:' first", 1)
+    names: list[str] = []
+    for number, line in filled[1:]:
+        values = [value.strip().removesuffix(".txt") for value in line.split(",")]
+        if re.search("valid|test", line, re.IGNORECASE) or line.rstrip().endswith(":"):
+            break
+        for value in filter(None, values):
+            if not _VIDEO.fullmatch(value):
+                raise BadFile(raw, repr(value[:40]), "a video such as 0002-L or A01N01-L", number)
+            names.append(value)
+    if not names:
+        raise BadFile(raw, "no name under the heading", "names separated by commas", 2)
+    return frozenset(names)
+
+
+def sequences(video: Video) -> list[dict | Unusable]:
+    """Every labelled instance of a video, in the order of the labels.
+
+    Returns:
+      For each instance joints (T, 2, 25, 3) float32, name ('<video>_<number of the instance>'),
+      video, label 0..50, start and end (frames [start, end)); or `Unusable`, where it has no frame,
+      nobody is seen in it, or it reaches out of the video (then with the error).
+
+    Raises:
+      BadFile: see `read_video`, `read_labels`.
+    """
+    instances = read_labels(video.label)
+    joints = read_video(video.skeleton)
+    return [_sequence(video, joints, number, instance) for number, instance in enumerate(instances)]
+
+
+def _sequence(video: Video, joints: np.ndarray, number: int, instance: Instance) -> dict | Unusable:
+    name = f"{video.name}_{number:03d}"
+    start, end = instance.start, instance.end
+    if start < 0 or max(start, end) > len(joints):
+        bad = BadFile(
+            video.label,
+            f"frames {start} to {end}",
+            f"frames within 0 to {len(joints)}, the length of {video.skeleton}",
+            instance.line,
+            hint="--on_bad_file=skip leaves such an instance out.",
+        )
+        return Unusable(name, f"out of its video: {bad}", bad)
+    if start >= end:
+        return Unusable(name, f"no frame in [{start}, {end})")
+    if not joints[start:end].any():
+        return Unusable(name, f"nobody is seen in the frames [{start}, {end})")
+    return {
+        "joints": joints[start:end],
+        "name": name,
+        "video": video.name,
+        "label": instance.action - 1,
+        "start": start,
+        "end": end,
+    }

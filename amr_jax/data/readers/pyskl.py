@@ -1,0 +1,148 @@
+"""The exchange format of skeleton data sets, as PYSKL has it: one pickle with everything.
+
+    {"split": {"xsub_train": [frame_dir, …], "xsub_val": […], …},
+     "annotations": [{"frame_dir": name, "label": number, "keypoint": (M, T, V, C),
+                      "keypoint_score": (M, T, V), "total_frames": T, …}, …]}
+
+`keypoint_score` is there in 2-D alone; other keys are not looked at. The pickle is read without
+running anything in it (`pickles`).
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from amr_jax.data.readers import arrays, pickles
+from amr_jax.errors import BadFile
+
+MAX_BYTES = 16 * 2**30  # of a pickle; the largest in use have a few GB
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotation:
+    """One sequence of a pickle, not yet checked.
+
+    Attributes:
+      file: the pickle.
+      name: of the sequence, its `frame_dir`.
+      splits: the names of all splits that it is in.
+      content: what stands in the pickle.
+    """
+
+    file: str
+    name: str
+    splits: tuple[str, ...]
+    content: dict
+
+    def __str__(self) -> str:
+        return f"{self.file}, {self.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """A whole pickle: its sequences, its splits' names, and who has no annotation."""
+
+    annotations: list[Annotation]
+    splits: list[str]
+    absent: list[str]
+
+
+def load(raw) -> Content:
+    """Reads a whole pickle; its arrays stay as they are, in memory.
+
+    Args:
+      raw: a `files.RawFile`.
+
+    Raises:
+      BadFile: damaged, asks for more than data, or of another form; a sequence twice.
+    """
+    content = pickles.load(raw.read(MAX_BYTES), raw)
+    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
+        found = f"the keys {_keys(content)}" if isinstance(content, dict) else "no dict"
+        raise BadFile(raw, found, "a dict with 'annotations', a list, and 'split'")
+    members = dict(_splits(content.get("split", {}), raw))
+    of_name: dict[str, list[str]] = {}
+    for split, names in members.items():
+        for name in names:
+            of_name.setdefault(name, []).append(split)
+    annotations: dict[str, Annotation] = {}
+    for number, entry in enumerate(content["annotations"]):
+        name = entry.get("frame_dir") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not name:
+            raise BadFile(raw, f"no 'frame_dir' in annotations[{number}]", "the sequence's name")
+        if name in annotations:
+            raise BadFile(raw, f"the frame_dir {name!r} twice", "every sequence once")
+        annotations[name] = Annotation(str(raw), name, tuple(of_name.get(name, ())), entry)
+    absent = sorted(of_name.keys() - annotations.keys())
+    return Content(list(annotations.values()), list(members), absent)
+
+
+def read(annotation: Annotation, form: arrays.Form) -> dict:
+    """Reads one sequence.
+
+    Args:
+      annotation: from `load`.
+      form: what its joints must be.
+
+    Returns:
+      joints (T, M, V, C) float32; name; label as text, '' where there is none; splits.
+
+    Raises:
+      BadFile: no joints, or of another form; a label that is no number; `arrays.NoBody`.
+    """
+    return {
+        "joints": joints(annotation, form),
+        "name": annotation.name,
+        "label": _label(annotation.content.get("label"), annotation),
+        "subject": "",
+        "splits": annotation.splits,
+    }
+
+
+def joints(annotation: Annotation, form: arrays.Form) -> np.ndarray:
+    """The joints alone, (T, M, V, C) float32; arguments and errors as of `read`."""
+    content = annotation.content
+    values, score = content.get("keypoint"), content.get("keypoint_score")
+    for key, value in (("keypoint", values), ("keypoint_score", score)):
+        wanted = {"keypoint": 4, "keypoint_score": 3}[key]
+        absent = value is None and key == "keypoint_score"
+        if not absent and (not isinstance(value, np.ndarray) or value.ndim != wanted):
+            shape = getattr(value, "shape", None)
+            found = f"'{key}' of shape {shape}" if shape else f"no array '{key}'"
+            raise BadFile(annotation, found, "an array (bodies, frames, joints, …)")
+    frames = content.get("total_frames", values.shape[1])
+    if type(frames) is not int or frames != values.shape[1]:
+        raise BadFile(
+            annotation,
+            f"{values.shape[1]} frames in 'keypoint'",
+            f"total_frames, {pickles.shown(frames)}",
+        )
+    score = None if score is None else score.swapaxes(0, 1)
+    return arrays.joints(values.swapaxes(0, 1), score, form, annotation)
+
+
+def _splits(value: object, raw) -> Iterator[tuple[str, list[str]]]:
+    if not isinstance(value, dict):
+        raise BadFile(raw, f"a {type(value).__name__} under 'split'", "a dict, {name: [frame_dir]}")
+    for split, names in value.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            found = f"split {pickles.shown(split)}, which is no list of names"
+            raise BadFile(raw, found, "{name: [frame_dir]}")
+        if not isinstance(split, str):
+            raise BadFile(raw, f"a split called {pickles.shown(split)}", "a text as its name")
+        if len(set(names)) < len(names):
+            raise BadFile(raw, f"split {split!r} with a name twice", "every name once")
+        yield split, names
+
+
+def _label(label: object, annotation: Annotation) -> str:
+    if label is None:
+        return ""
+    if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < 2**31:
+        raise BadFile(annotation, f"the label {pickles.shown(label)}", "a whole number from 0")
+    return str(label)
+
+
+def _keys(content: dict) -> str:
+    return ", ".join(map(pickles.shown, list(content)[:8])) or "none"

@@ -1,0 +1,306 @@
+"""Records as written by `python -m amr_jax.prepare`, read back: one by one or all at once.
+
+Loading applies what the field applies to every sequence before anything random: cutting at
+`max_frames`, and moving the origin to one joint of the first actor (datasets.md, Centring). Places
+in an image have no metres: they are also divided by the first actor's size.
+"""
+
+import contextlib
+import dataclasses
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow_datasets as tfds
+from etils import epath
+
+from amr_jax.data import record_files
+from amr_jax.errors import UserError
+from amr_jax.run import paths
+from amr_jax.skeleton import layouts
+
+# Of the TFDS builders in tfds_builders/; raised when the content of the records changes.
+VERSION = "1.0.0"
+
+_CHUNK = 256  # records read at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Bodies:
+    """Every real body of a split, ragged, on the host.
+
+    Attributes:
+      frames: (F, V, C) float32, all bodies' frames one body after the other; metres, or in an
+        image body sizes (`body_size`).
+      offset, length: (B,) int32, where each body's frames are; a body is as long as its sequence.
+      sequence: (B,) int32, the sequence that each body belongs to.
+      present: (S, M) bool, which slots of which sequence hold a body (row-major: bodies' order).
+      label: (S,) int32 class of each sequence.
+      names: (S,) names of the sequences.
+      class_names: all classes of the data set.
+    """
+
+    frames: np.ndarray
+    offset: np.ndarray
+    length: np.ndarray
+    sequence: np.ndarray
+    present: np.ndarray
+    label: np.ndarray
+    names: np.ndarray
+    class_names: tuple[str, ...]
+
+
+def described(names: np.ndarray, present: np.ndarray) -> str:
+    """Which sequences, with which bodies: a line that differs where those do. See `Bodies`."""
+    checksum = zlib.crc32("\n".join(names).encode() + present.tobytes())
+    return f"{len(present):,} sequences, {int(present.sum()):,} bodies (crc32 {checksum:08x})"
+
+
+def found(joints: np.ndarray, channels: str) -> np.ndarray:
+    """Which joints are there, (T, M, V, C) -> (T, M, V) bool.
+
+    In space a body is there with all its joints, or absent: all zero. In an image every joint was
+    found, or not: zero, or of confidence 0.
+    """
+    if channels == "xyz":
+        return np.broadcast_to(joints.any(axis=(2, 3))[..., None], joints.shape[:3])
+    return joints[..., 2] > 0 if channels == "xyc" else joints.any(axis=-1)
+
+
+def centre(joints: np.ndarray, joint: int | tuple[int, ...], channels: str = "xyz") -> np.ndarray:
+    """Moves the origin to `joint` of the first actor, in the first frame in which it is seen.
+
+    Args:
+      joints: (T, M, V, C); a body that is absent from a frame is all zero there, and stays so, and
+        so does a joint that was not found in an image.
+      joint: 0-based; of several, the mean is the origin.
+      channels: one of `layouts.CHANNELS`; confidence is not moved.
+    """
+    here = found(joints, channels)
+    origin = _origin(joints[:, 0], here[:, 0], np.atleast_1d(joint))
+    if origin is None:
+        return joints
+    origin[layouts.num_coordinates(channels) :] = 0
+    return np.where(here[..., None], joints - origin, np.float32(0))
+
+
+def _origin(joints: np.ndarray, here: np.ndarray, wanted: np.ndarray) -> np.ndarray | None:
+    """(C,): mean of the `wanted` joints of one actor (T, V, C) where all of them are first there.
+
+    Where they never are, that of all joints in the first frame with any; None: the actor is absent.
+    """
+    together = here[:, wanted].all(axis=1)
+    if together.any():
+        return joints[together.argmax(), wanted].mean(axis=0)
+    frame = here.any(axis=1).argmax()
+    return joints[frame, here[frame]].mean(axis=0) if here.any() else None
+
+
+def body_size(joints: np.ndarray, channels: str) -> float:
+    """The first actor's size: root mean square distance of its joints to their mean in each frame.
+
+    Over all joints and frames of (T, M, V, C) in which they were found; 1 where it is absent or a
+    single point. A standing person measures about a quarter of its height.
+    """
+    here = found(joints, channels)[:, 0, :, None]  # (T, V, 1)
+    places = joints[:, 0, :, : layouts.num_coordinates(channels)].astype(np.float64)
+    count = np.maximum(here.sum(axis=1, keepdims=True), 1)
+    middle = np.where(here, places, 0).sum(axis=1, keepdims=True) / count
+    squares = np.where(here, np.square(places - middle), 0)
+    return float(np.sqrt(squares.sum() / max(here.sum(), 1))) or 1.0
+
+
+def in_body_sizes(joints: np.ndarray, size: float, channels: str) -> np.ndarray:
+    """(..., C): the coordinates divided by `size`; confidence is not."""
+    unit = np.ones(joints.shape[-1], np.float32)
+    unit[: layouts.num_coordinates(channels)] = size
+    return joints / unit
+
+
+class Records:
+    """Random access to one split of prepared records.
+
+    Args:
+      data_dir: where `prepare` wrote to, or a copy of that in a bucket (`amr_jax.run.paths`).
+      name: builder and config, e.g. 'ntu_rgbd60/xsub'; or the whole path of a data set of the
+        user's own, as `datasets.Dataset.records` has it.
+      split: 'train' or 'test', or a part of one as TFDS writes it: 'train[:64]'.
+      centre_joint: see `centre`; None leaves the origin where it was.
+      max_frames: sequences are cut at this many frames.
+
+    Raises:
+      UserError: no records there, of another version, or damaged; also in reading them later.
+    """
+
+    def __init__(
+        self,
+        data_dir: str,
+        name: str,
+        split: str,
+        centre_joint: int | tuple[int, ...] | None,
+        max_frames: int,
+    ):
+        builder, self._again = _open(data_dir, name)
+        whole = split.partition("[")[0]
+        if whole not in builder.info.splits:
+            raise UserError(
+                f"{builder.data_path}: found the splits {', '.join(builder.info.splits)}; expected "
+                f"{split!r}. If one of train and test is missing, {name} was prepared from a part "
+                "of the raw files: add the others and prepare it again with --overwrite."
+            )
+        self._folder = epath.Path(builder.data_path)
+        self._shards = record_files.shards(builder, whole)
+        wrong = record_files.faults(self._folder, of=self._shards)
+        if wrong := wrong or record_files.wrong_counts(builder, [whole]):
+            raise record_files.damage(wrong, f"{self._again} --overwrite")
+        try:
+            self._source = builder.as_data_source(split)
+        except ValueError as error:  # a slice that TFDS cannot read, or beyond the end
+            raise UserError(f"{builder.data_path}: split {split!r}: {error}") from error
+        # Which files the sequences are in, one after the other.
+        self._parts = builder.info.splits[split].file_instructions
+        self._centre_joint, self._max_frames = centre_joint, max_frames
+        self.class_names = tuple(builder.info.features["label"].names)
+        # Records of a data set that the field knows are metres in space, and do not say so.
+        self.channels = dict(builder.info.metadata or {}).get("channels", "xyz")
+        _, self.num_slots, self.num_joints, self.num_channels = builder.info.features[
+            "joints"
+        ].shape
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def joints(self, index: int) -> np.ndarray:
+        """(T, M, V, C) float32 of one sequence, cut, centred and of unit size (in an image)."""
+        with self._reading():
+            joints = self._source[index]["joints"]
+        return self._loaded(joints)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What ArrayRecord or the system say of a record, for the reader of a terminal."""
+        try:
+            yield
+        except Exception as error:  # they raise what their parsers raise
+            raise UserError(
+                f"{self._folder}: records can no longer be read ({error}). If the disk was away, "
+                "start the same command again; if they are damaged, make them anew: "
+                f"{self._again} --overwrite"
+            ) from error
+
+    def _loaded(self, joints: np.ndarray) -> np.ndarray:
+        joints = joints[: self._max_frames]
+        size = 1.0 if self.channels == "xyz" else body_size(joints, self.channels)
+        if self._centre_joint is not None:
+            joints = centre(joints, self._centre_joint, self.channels)
+        return joints if self.channels == "xyz" else in_body_sizes(joints, size, self.channels)
+
+    def summary(self) -> str:
+        """How many sequences, of which files: a line that differs where those do."""
+        crc32 = record_files.checksum(self._folder, self._shards)
+        return f"{len(self):,} sequences of files with the crc32 {crc32}"
+
+    def _verify(self, shards: list[str]) -> None:
+        if wrong := record_files.faults(self._folder, shards, contents_of=shards):
+            raise record_files.damage(wrong, f"{self._again} --overwrite")
+
+    def _examples(self, sequences: np.ndarray) -> Iterator[dict]:
+        """These, in this order, as stored but for `joints`, which are cut and centred."""
+        for start in range(0, len(sequences), _CHUNK):
+            with self._reading():
+                stored = self._source.__getitems__(sequences[start : start + _CHUNK].tolist())
+            for example in stored:
+                yield {**example, "joints": self._loaded(example["joints"])}
+
+    def _shards_of(self, sequences: np.ndarray) -> list[str]:
+        """Names of the files that hold these sequences."""
+        ends = np.cumsum([part.take for part in self._parts])
+        held = np.unique(np.searchsorted(ends, sequences, side="right"))
+        return [epath.Path(self._parts[i].filename).name for i in held]
+
+    def scan(
+        self, sequences: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Reads these (n,), default all, and keeps no joints: `present`, lengths (n,) and `names`.
+
+        See `Bodies`. All files of the split are verified: any `joints` may be asked for later.
+        """
+        self._verify(self._shards)
+        present, lengths, names = [], [], []
+        for example in self._examples(np.arange(len(self)) if sequences is None else sequences):
+            present.append(example["joints"].any(axis=(0, 2, 3)))
+            lengths.append(len(example["joints"]))
+            names.append(_text(example["name"]))
+        present = np.array(present, bool).reshape(-1, self.num_slots)
+        return present, np.array(lengths, np.int32), np.array(names, str)
+
+    def load(self, sequences: np.ndarray | None = None) -> Bodies:
+        """The whole split in memory, or these (n,) of its sequences; their files are verified."""
+        sequences = np.arange(len(self)) if sequences is None else sequences
+        self._verify(self._shards_of(sequences))
+        frames, present, lengths, labels, names = [], [], [], [], []
+        for example in self._examples(sequences):
+            joints = example["joints"]
+            here = joints.any(axis=(0, 2, 3))
+            frames.extend(joints[:, slot] for slot in np.flatnonzero(here))
+            present.append(here)
+            lengths.append(len(joints))
+            labels.append(example["label"])
+            names.append(_text(example["name"]))
+        present = np.array(present, bool).reshape(-1, self.num_slots)
+        sequence = np.nonzero(present)[0].astype(np.int32)
+        length = np.array(lengths, np.int32)[sequence]
+        none = np.zeros((0, self.num_joints, self.num_channels), np.float32)
+        return Bodies(
+            frames=np.concatenate([none, *frames]),
+            offset=(np.cumsum(length) - length).astype(np.int32),
+            length=length,
+            sequence=sequence,
+            present=present,
+            label=np.array(labels, np.int32),
+            names=np.array(names, str),
+            class_names=self.class_names,
+        )
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _open(data_dir: str, name: str) -> tuple[tfds.core.DatasetBuilder, str]:
+    """The read-only builder of the records, and the command that makes them.
+
+    Raises:
+      UserError: nothing there, or damaged; it says what to run.
+    """
+    if name.startswith("/") or paths.is_remote(name):  # the whole path of a user's own
+        folder = epath.Path(name)
+        dataset, where = f"custom --name={folder.name}", folder.parent.parent
+    else:
+        folder = epath.Path(data_dir).expanduser() / name
+        dataset, where = name.split("/")[0], data_dir
+    if paths.is_remote(where):  # records are not made there
+        where = f"DIR, and copy what is in DIR to {where}"
+    make = (
+        f"python -m amr_jax.prepare --dataset={dataset} --manual_dir=RAW_FILES --data_dir={where}"
+    )
+    if not (folder / VERSION).exists():
+        versions = sorted(p.name for p in folder.iterdir()) if folder.exists() else []
+        found = f"only version {', '.join(versions)}" if versions else "nothing"
+        raise UserError(
+            f"{folder}: found {found}; expected records of version {VERSION}. Make them with: "
+            f"{make}"
+        )
+    # First the small files, which say what to make of the others.
+    local = paths.on_disk(folder / VERSION)
+    if rows := record_files.read(local):
+        small = {file for file in rows if ".array_record-" not in file}
+        if wrong := record_files.faults(local, of=small, contents_of=small):
+            raise record_files.damage(wrong, f"{make} --overwrite")
+    try:
+        return tfds.builder_from_directory(local), make
+    except Exception as error:  # TFDS raises what its parsers raise
+        raise UserError(
+            f"{folder / VERSION}: not a complete folder of records ({error}). Delete it and run: "
+            f"{make}"
+        ) from error

@@ -1,0 +1,1 @@
+"""How good an encoder is: protocols, what they judge, and their reports."""

@@ -1,0 +1,150 @@
+"""What an evaluation judges: an encoder, its parameters, and the clips as it is to see them."""
+
+import os
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from amr_jax.data import datasets, records
+from amr_jax.errors import UserError
+from amr_jax.evaluation import adapt as transfer
+from amr_jax.models.encoder import Encoder
+from amr_jax.models.settings import compute_dtype, construct, require
+from amr_jax.ops import augment
+from amr_jax.run import checkpoint, paths
+
+
+def source(
+    config: ml_collections.ConfigDict,
+) -> tuple[dict | None, ml_collections.ConfigDict, int | None]:
+    """The encoder to judge, as `checkpoint.load_encoder` returns it.
+
+    From scratch: None for its parameters and step; `config.scratch`, completed, is the config.
+
+    Raises:
+      UserError: no such pre-training run; none named, and the protocol needs one.
+    """
+    if config.pretrained:
+        return checkpoint.load_encoder(config.pretrained, config.step or None, config.average)
+    if "scratch" not in config:
+        raise UserError("give the pre-training run's workdir: --config.pretrained=DIR.")
+    scratch, num_joints = config.scratch, datasets.get(config.dataset).layout.num_joints
+    require(
+        scratch.encoder.num_joints == num_joints,
+        f"config.scratch.encoder.num_joints={scratch.encoder.num_joints}: the records of "
+        f"{config.dataset} have {num_joints} joints.",
+    )
+    dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    rest = {"dataset": config.dataset, "dtype": dtype}
+    return None, ml_collections.ConfigDict({**scratch, **rest}), None
+
+
+def resolve(
+    config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
+) -> ml_collections.ConfigDict:
+    """A copy in which what is left to the pre-training run is filled in.
+
+    Raises:
+      UserError: a setting out of range.
+    """
+    config = ml_collections.ConfigDict(config.copy_and_resolve_references())
+    if config.pretrained:
+        config.pretrained = os.fspath(paths.absolute(config.pretrained))
+    config.data_dir = config.data_dir or pretraining.data_dir
+    config.dtype = pretraining.dtype if config.dtype == "auto" else config.dtype
+    config.num_frames = config.num_frames or pretraining.encoder.num_frames
+    if not 0 < config.test_fraction <= 1:
+        raise UserError(
+            f"config.test_fraction={config.test_fraction}: expected above 0, at most 1."
+        )
+    return config
+
+
+def make_encoder(
+    config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
+) -> Encoder:
+    """The encoder of a pre-training run, computing in the evaluation's dtype."""
+    dtype = compute_dtype(config.dtype)
+    encoder = construct(Encoder, "config.encoder", pretraining.encoder, dtype=dtype)
+    encoder.validate()
+    return encoder
+
+
+def to_judge(
+    encoder: Encoder,
+    learned: dict | None,
+    config: ml_collections.ConfigDict,
+    pretraining: ml_collections.ConfigDict,
+) -> tuple[dict[str, dict], transfer.Adaptation | None]:
+    """The parameters that the protocol runs on, by the encoders' names in the tables.
+
+    Args:
+      encoder: the architecture, for the data set at hand.
+      learned: parameters as pre-trained; None: from scratch.
+      config: of the evaluation, resolved.
+      pretraining: the run's.
+
+    Returns:
+      Parameters on the host; and with `config.adapt` what was matched.
+
+    Raises:
+      UserError: parameters that are not this architecture's, or cannot be made so.
+    """
+    untrained = random_params(encoder, config.seed)
+    judged, adaptation = {}, None
+    if learned is not None:
+        if config.adapt:
+            source = make_encoder(config, pretraining), datasets.get(pretraining.dataset).layout
+            target = encoder, datasets.get(config.dataset).layout
+            learned, adaptation = transfer.adapt(
+                learned, untrained, source, target, config.pretrained
+            )
+        checkpoint.check_same(learned, untrained, config.pretrained)
+        judged["pretrained"] = learned
+    if learned is None or config.random_encoder:
+        judged["random"] = untrained
+    return judged, adaptation
+
+
+def open_records(
+    config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
+) -> tuple[records.Records, records.Records]:
+    """The train and the test split, cut and centred as the encoder knows them."""
+    dataset = datasets.get(config.dataset)
+    centre = dataset.layout.centre if pretraining.input.centre else None
+    train, test = (
+        records.Records(
+            config.data_dir, dataset.records, split, centre, pretraining.input.max_frames
+        )
+        for split in (config.train_split, config.test_split)
+    )
+    return train, test
+
+
+def views(
+    config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
+) -> dict[str, Callable]:
+    """The two views of a body: as in pre-training, and the test's centre crop, in its stream."""
+    how = {
+        "num_frames": pretraining.encoder.num_frames,
+        "confidence": pretraining.encoder.confidence,
+        "stream": pretraining.input.stream,
+        "parents": datasets.get(config.dataset).layout.parents,
+    }
+
+    def train_view(key, clip, length):
+        return augment.train_view(key, clip, length, **how, **pretraining.augment)
+
+    def test_view(key, clip, length):
+        del key  # nothing is drawn
+        return augment.test_view(clip, length, fraction=config.test_fraction, **how)
+
+    return {"train_view": train_view, "test_view": test_view}
+
+
+def random_params(encoder: Encoder, seed: int) -> dict:
+    """Parameters, on the host, of an encoder that learned nothing."""
+    clips = jnp.zeros((1, encoder.num_frames, encoder.num_joints, encoder.channels), jnp.float32)
+    return jax.device_get(jax.jit(encoder.init)(jax.random.key(seed), clips)["params"])

@@ -1,0 +1,63 @@
+"""Semi-supervised: fine-tuning on a small part of the labels, several parts one after the other.
+
+Each draw trains on a class-balanced subset of its own (subsets.py), with its own initial head and
+its own views; the result is the mean over the draws.
+"""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from amr_jax.evaluation.protocols.finetune import Trainer
+from amr_jax.evaluation.protocols.subsets import subset
+from amr_jax.evaluation.protocols.task import Log, Outcome, Task
+from amr_jax.models.settings import require
+
+
+def run(task: Task, config, log: Log) -> Outcome:
+    """The protocol: `finetune` on `config.draws` subsets of `config.fraction` of the sequences.
+
+    Reads from the config, beside the keys of `finetune.Trainer`: `fraction`, `draws`, `seed`.
+
+    Returns:
+      Predictions (draws, S); means over the draws of what each reached after its last epoch, with
+      `top1_std` and `top5_std`, the sample standard deviations (n − 1), where there are several
+      draws; and each draw's own metrics.
+
+    Raises:
+      UserError: an option that is not one, or a training that diverged.
+    """
+    require(config.draws >= 1, f"config.draws={config.draws}: expected at least 1.")
+    train = task.train
+    subsets = [
+        subset(train.names, train.label, config.fraction, config.seed, draw)
+        for draw in range(config.draws)
+    ]
+    trainer = Trainer(task, config, subsets)
+    outcomes = [
+        trainer.fit(
+            chosen, jax.random.fold_in(jax.random.key(config.seed), draw), _named(log, draw)
+        )
+        for draw, chosen in enumerate(subsets)
+    ]
+    draws = tuple(outcome.metrics for outcome in outcomes)
+    metrics = {"labelled_sequences": len(subsets[0]), "draws": config.draws}
+    metrics["epochs"] = draws[0]["epochs"]
+    for key in ("top1", "top5"):
+        values = [draw[key] for draw in draws]
+        metrics[key] = float(np.mean(values))
+        if config.draws > 1:
+            metrics[f"{key}_std"] = float(np.std(values, ddof=1))
+    return Outcome(
+        predictions=np.stack([outcome.predictions for outcome in outcomes]),
+        metrics=metrics,
+        draws=draws,
+    )
+
+
+def _named(log: Log, draw: int) -> Callable[[int, dict[str, float]], None]:
+    """`log` for one draw: its scalars are called draw1/…, draw2/…"""
+    return lambda epoch, scalars: log(
+        epoch, {f"draw{draw + 1}/{name}": value for name, value in scalars.items()}
+    )

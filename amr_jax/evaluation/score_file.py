@@ -1,0 +1,102 @@
+"""Logits of a test split in a file: what ensembles are made of (`python -m amr_jax.ensemble`)."""
+
+import dataclasses
+import io
+import os
+
+import numpy as np
+from etils import epath
+
+from amr_jax.data.readers import numpy_files
+from amr_jax.errors import BadFile, UserError
+from amr_jax.run import workdir
+
+FILE = "scores.npz"
+
+_MAX_BYTES = 2**31  # that its arrays may unpack to; NTU-120's have 60 MB
+
+# Names of arrays in the file; all others are encoders.
+_NAMES, _LABELS, _CLASSES = "names", "labels", "class_names"
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What classifiers say of every test sequence.
+
+    Attributes:
+      names: (S,) of the sequences, all different. labels: (S,) int32, their classes.
+      class_names: K of them.
+      logits: encoder ('pretrained', 'random') -> (S, K) float32.
+    """
+
+    names: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    logits: dict[str, np.ndarray]
+
+
+def write(folder: os.PathLike | str, scores: Scores) -> None:
+    """Writes them to `folder`, whole or not at all; numpy alone reads the file, without pickles."""
+    content = io.BytesIO()
+    arrays = {
+        _NAMES: np.asarray(scores.names, np.str_),
+        _LABELS: np.asarray(scores.labels, np.int32),
+        _CLASSES: np.asarray(scores.class_names, np.str_),
+    }
+    np.savez(content, **arrays, **scores.logits)
+    workdir.write(epath.Path(folder) / FILE, content.getvalue())
+
+
+def read(folder: os.PathLike | str) -> Scores:
+    """What an evaluation left in `folder`.
+
+    Raises:
+      UserError: there is no such file, or another one than `write` makes.
+    """
+    path = epath.Path(folder).expanduser() / FILE
+    if not path.exists():
+        raise UserError(
+            f"{path}: not found; expected the workdir of a finished `python -m amr_jax.evaluate` "
+            "with a protocol that has logits (linear, finetune)."
+        )
+    expected = f"arrays {_NAMES}, {_LABELS} and {_CLASSES}, and logits of each encoder"
+    try:
+        content = io.BytesIO(path.read_bytes())
+    except OSError as error:
+        raise BadFile(path, error.strerror or str(error), "a file that can be read") from error
+    arrays = numpy_files.read_npz(content, path, max_bytes=_MAX_BYTES)
+    if not {_NAMES, _LABELS, _CLASSES} < arrays.keys():
+        raise BadFile(path, f"the arrays {', '.join(arrays)}", expected)
+    names, labels, classes = (arrays.pop(name) for name in (_NAMES, _LABELS, _CLASSES))
+    _check_rows(names, labels, classes, path)
+    for encoder, logits in arrays.items():
+        _check_logits(encoder, logits, (len(names), len(classes)), path)
+    return Scores(names, labels, tuple(classes.tolist()), arrays)
+
+
+def _check_rows(names: np.ndarray, labels: np.ndarray, classes: np.ndarray, path) -> None:
+    """Refuses names that are none or there twice, and labels that are no classes."""
+    for what, texts in ((_NAMES, names), (_CLASSES, classes)):
+        if texts.dtype.kind != "U" or texts.ndim != 1 or not len(texts):
+            found = f"{what} of shape {texts.shape}, dtype {texts.dtype}"
+            raise BadFile(path, found, "a row of texts")
+        if len(set(texts.tolist())) < len(texts):
+            raise BadFile(path, f"one of the {what} twice", "every one once")
+    if labels.dtype != np.int32 or labels.shape != names.shape:
+        found = f"{_LABELS} of shape {labels.shape}, dtype {labels.dtype}"
+        raise BadFile(path, found, f"{len(names)} of int32, one for each name")
+    if not 0 <= labels.min() <= labels.max() < len(classes):
+        found = f"{_LABELS} from {labels.min()} to {labels.max()}"
+        raise BadFile(path, found, f"0 to {len(classes) - 1}, numbers of the classes")
+
+
+def _check_logits(encoder: str, logits: np.ndarray, shape: tuple[int, int], path) -> None:
+    if logits.shape != shape or logits.dtype != np.float32:
+        raise BadFile(
+            path,
+            f"{encoder} of shape {logits.shape}, dtype {logits.dtype} for {shape[0]} names and "
+            f"{shape[1]} classes",
+            "float32, one row a sequence, one column a class",
+        )
+    if not np.isfinite(logits).all():
+        raise BadFile(path, f"{encoder} with numbers that are not finite", "finite logits")

@@ -1,0 +1,1 @@
+"""A trained model as a function, in a file, and for other programs."""

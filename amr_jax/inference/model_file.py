@@ -1,0 +1,308 @@
+"""A trained model in one file, `model.safetensors`: the format, written and read.
+
+The tensors are the parameters and running statistics in float32, called by their place in the tree:
+'encoder/block_0/attn/qkv/kernel', 'head/dense/bias', 'batch_stats/head/norm/mean'. Everything else
+(architecture, classes, joints, how a clip becomes the encoder's input, where the model comes from)
+is one JSON text in the header, under 'amr_jax'; it holds a digest of itself and of the tensors.
+
+A file may come from anywhere. Reading it runs nothing of it, sets no memory aside before sizes are
+checked against the file's own, and refuses whatever does not fit.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from amr_jax.errors import BadFile
+from amr_jax.inference.apply import Input, Model
+from amr_jax.models import heads
+from amr_jax.models.encoder import Encoder
+from amr_jax.models.settings import compute_dtype, construct, require
+from amr_jax.ops.augment import STREAMS
+from amr_jax.run import workdir
+from amr_jax.skeleton import layouts
+
+NAME = "model.safetensors"
+VERSION = 1
+
+_KEY = "amr_jax"  # of the JSON text in the header
+_STATISTICS = "batch_stats"
+_DTYPE = "F32"  # of every tensor, as safetensors calls it
+_MAX_HEADER = 2**22  # bytes; a model of a hundred blocks has a hundredth of it
+# What memory is set aside for when the model runs, and no array of the file shows.
+_MAX_SIZE = 2**20  # of anything that the encoder's settings count
+_MAX_PATCHES = 2**16  # of a clip
+_MAX_VALUES = 2**26  # of a padded sequence
+
+
+def write(path: os.PathLike | str, model: Model) -> None:
+    """Writes a model, whole or not at all.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    tensors = _flat(model.variables)
+    text = _describe(model)
+    text["digest"] = _digest(text, tensors)
+    content = safetensors.numpy.save(tensors, {_KEY: json.dumps(text)})
+    workdir.write(path, content)
+
+
+def read(path: os.PathLike | str) -> Model:
+    """Reads a model.
+
+    Raises:
+      BadFile: absent, no safetensors, truncated, changed, of another version of the format, or with
+        tensors other than its own description asks for.
+    """
+    path = Path(path).expanduser()
+    _check_header_size(path)
+    try:
+        with safetensors.safe_open(path, "np") as file:
+            text = _text(path, file.metadata() or {})
+            found = _shapes(file)
+            tensors = _tensors(path, file, found)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _damaged(path, str(error)) from error
+    # Before anything is made of it: what was damaged on its way is to be called so.
+    if text.pop("digest", None) != _digest(text, tensors):
+        raise _damaged(path, "its content is not that which was written")
+    model = _model(path, text, number_of_tensors=len(tensors))
+    _check_tensors(path, found, model)
+    _check_finite(path, tensors)
+    return dataclasses.replace(model, variables=_tree(tensors))
+
+
+def _damaged(path: Path, reason: str) -> BadFile:
+    return BadFile(
+        path, f"a damaged file ({reason})", "a model as written by amr_jax", hint="Fetch it again."
+    )
+
+
+def _check_header_size(path: Path) -> None:
+    """Before anything is parsed: the header is a small part of the file."""
+    try:
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            available = os.fstat(file.fileno()).st_size - 8
+    except OSError as error:
+        raise BadFile(path, error.strerror or str(error), "a file that can be read") from error
+    if available < 0 or size > available:
+        raise _damaged(path, f"it ends before its header of {size:,} bytes does")
+    if size > _MAX_HEADER:
+        raise BadFile(path, f"a header of {size:,} bytes", f"at most {_MAX_HEADER:,}")
+
+
+def _text(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The JSON text, of the version that is known."""
+    if _KEY not in metadata:
+        found = f"no {_KEY!r} in the header"
+        raise BadFile(path, found, f"a {NAME} of `amr_jax.evaluate` or `amr_jax.export`")
+    try:
+        text = json.loads(metadata[_KEY])
+        json.dumps(text, ensure_ascii=False).encode()  # JSON may hold half a character
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"no JSON under {_KEY!r} in its header") from error
+    version = text.get("version") if isinstance(text, dict) else None
+    if version != VERSION:
+        raise BadFile(
+            path,
+            f"version {version!r} of the format",
+            f"version {VERSION}",
+            hint="Read it with the version of amr_jax that wrote it (in its header).",
+        )
+    return text
+
+
+def _describe(model: Model) -> dict[str, Any]:
+    """The JSON text but for the digest; `_model` is the inverse."""
+    head = None
+    if model.head is not None:
+        (kind,) = (name for name, cls in heads.HEADS.items() if type(model.head) is cls)
+        head = {"kind": kind, "settings": _settings(model.head)}
+    text = {
+        "version": VERSION,
+        "encoder": _settings(model.encoder),
+        "dtype": jnp.dtype(model.encoder.dtype).name,
+        "head": head,
+        "input": dataclasses.asdict(model.input),
+        "bodies": model.bodies,
+        "class_names": model.class_names,
+        "provenance": dict(model.provenance),
+    }
+    return json.loads(json.dumps(text))  # tuples become lists, as they will be read
+
+
+def _settings(module: nn.Module) -> dict[str, Any]:
+    left_out = {"parent", "name", "dtype", "attention_kernel"}
+    fields = [field.name for field in dataclasses.fields(module)]
+    return {name: getattr(module, name) for name in fields if name not in left_out}
+
+
+def _model(path: Path, text: Mapping[str, Any], number_of_tensors: int) -> Model:
+    """The model that the text describes, without its numbers."""
+    try:
+        size = {k: tuple(v) if isinstance(v, list) else v for k, v in text["input"].items()}
+        size, kind = Input(**size), text["head"]
+        model = Model(
+            encoder=_encoder(text, number_of_tensors),
+            head=None
+            if kind is None
+            else construct(heads.HEADS[kind["kind"]], "head", kind["settings"]),
+            input=size,
+            bodies=text["bodies"],
+            class_names=tuple(text["class_names"]),
+            variables={},
+            provenance=dict(text["provenance"]),
+        )
+        _check(model)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # UserError is one
+        raise BadFile(
+            path, f"a description that does not fit ({error})", "one that the format allows"
+        ) from error
+    return model
+
+
+def _check(model: Model) -> None:
+    """Refuses values that are none, or that more memory would be set aside for than is sane."""
+    size, num_joints = model.input, model.encoder.num_joints
+    centre = size.centre if isinstance(size.centre, tuple) else (size.centre,)
+    values = model.sequence_shape
+    for what, is_right in {
+        f"sequences of {values}": all(type(n) is int and n > 0 for n in values)
+        and math.prod(values) <= _MAX_VALUES,
+        f"{model.encoder.num_patches} patches": model.encoder.num_patches <= _MAX_PATCHES,
+        f"joints {size.joints}": len(size.joints) == num_joints
+        and all(isinstance(name, str) for name in (size.layout, *size.joints)),
+        f"parents {size.parents}": len(size.parents) == num_joints
+        and all(type(n) is int and 0 <= n < num_joints for n in size.parents),
+        f"channels {size.channels!r}": size.channels in layouts.CHANNELS
+        and len(size.channels) == model.encoder.channels
+        and size.channels.endswith("c") == model.encoder.confidence,
+        f"centre {size.centre!r}": size.centre is None
+        or (size.centre != () and all(type(n) is int and 0 <= n < num_joints for n in centre)),
+        f"test_fraction {size.test_fraction!r}": 0 < size.test_fraction <= 1,
+        f"stream {size.stream!r}": size.stream in STREAMS,
+        f"scale {size.scale!r}": 0 < size.scale < math.inf,
+        f"bodies {model.bodies!r}": model.bodies in heads.POOLINGS,
+        f"class names {model.class_names}": len(model.class_names)
+        == (model.head.num_classes if model.head else 0)
+        and all(isinstance(name, str) for name in model.class_names),
+    }.items():
+        require(is_right, what)
+
+
+def _encoder(text: Mapping[str, Any], number_of_tensors: int) -> Encoder:
+    settings = text["encoder"]
+    # Every block has tensors of its own: before a million of them are made.
+    require(settings["depth"] <= number_of_tensors, f"{settings['depth']} blocks")
+    encoder = construct(Encoder, "encoder", settings, dtype=compute_dtype(text["dtype"]))
+    for name, value in settings.items():  # before `validate` counts up to one
+        require(value <= _MAX_SIZE, f"{name} = {value}")
+    encoder.validate()
+    return encoder
+
+
+def _shapes(file: safetensors.safe_open) -> dict[str, str]:
+    """Shape and dtype of every tensor, in words."""
+    found = {}
+    for name in file.keys():  # noqa: SIM118
+        view = file.get_slice(name)
+        found[name] = f"{tuple(view.get_shape())} {view.get_dtype()}"
+    return found
+
+
+def _tensors(path: Path, file: safetensors.safe_open, found: Mapping[str, str]) -> dict[str, Any]:
+    """All of them; together they are as large as the file, not more."""
+    for name, what in found.items():
+        if not what.endswith(_DTYPE):
+            raise BadFile(path, f"tensor {name!r}: {what}", f"{_DTYPE} alone")
+    return {name: file.get_tensor(name) for name in found}
+
+
+def _check_finite(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            found = f"tensor {name!r} with numbers that are not finite"
+            raise BadFile(path, found, "the weights of a model")
+
+
+def _check_tensors(path: Path, found: Mapping[str, str], model: Model) -> None:
+    """Names, shapes and dtypes."""
+    expected = _expected(path, model)
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise BadFile(
+                path,
+                f"tensor {name!r}: {found.get(name, 'absent')}",
+                expected.get(name, "no such tensor"),
+            )
+
+
+def _expected(path: Path, model: Model) -> dict[str, str]:
+    """What `_check_tensors` is to find: nothing is computed, and no array made."""
+    encoder, head, key = model.encoder, model.head, jax.random.key(0)
+
+    def init(clips):
+        variables = {"encoder": encoder.init(key, clips)}
+        if head is not None:
+            tokens, _ = encoder.apply(variables["encoder"], clips)
+            variables["head"] = head.init(key, head.of_body(tokens))
+        return _by_kind(variables)
+
+    shape = (1, encoder.num_frames, encoder.num_joints, encoder.channels)
+    try:
+        tree = jax.eval_shape(init, jax.ShapeDtypeStruct(shape, jnp.float32))
+    except Exception as error:  # whatever jax and flax make of sizes that do not fit together
+        raise BadFile(
+            path, f"settings of no model ({type(error).__name__})", "sizes that fit together"
+        ) from error
+    return {name: f"{leaf.shape} {_DTYPE}" for name, leaf in _names(tree).items()}
+
+
+def _by_kind(variables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """{part: {kind: tree}} -> {kind: {part: tree}}, as `Model.variables` has it."""
+    kinds = ("params", _STATISTICS)
+    return {
+        kind: {part: trees[kind] for part, trees in variables.items() if kind in trees}
+        for kind in kinds
+    }
+
+
+def _names(variables: Mapping[str, Any]) -> dict[str, Any]:
+    return flatten_dict(variables["params"], sep="/") | flatten_dict(
+        {_STATISTICS: variables[_STATISTICS]}, sep="/"
+    )
+
+
+def _flat(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    names = _names(variables)
+    return {name: np.ascontiguousarray(names[name], np.float32) for name in sorted(names)}
+
+
+def _tree(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    tree = unflatten_dict(dict(tensors), sep="/")
+    statistics = tree.pop(_STATISTICS, {})
+    return {"params": tree, _STATISTICS: statistics}
+
+
+def _digest(text: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+    """Of everything that decides what the model says."""
+    digest = hashlib.sha256(json.dumps(text, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].data)
+    return digest.hexdigest()

@@ -1,0 +1,152 @@
+"""State dicts in files: `.pth` and `.pt` through PyTorch, `.npz` without it."""
+
+import argparse
+import io
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from amr_jax.data.readers import members, numpy_files
+from amr_jax.errors import BadFile, UserError
+from amr_jax.run import workdir as workdirs
+
+SUFFIXES = (".pth", ".pt", ".npz")
+
+# Where training scripts put the state dict, beside the optimizer's state and the like.
+_WRAPPERS = ("model", "state_dict")
+
+
+def read(path: os.PathLike | str) -> dict[str, np.ndarray]:
+    """The state dict in a file: name -> array, on the host.
+
+    Reads through the wrappings that training scripts add: {'model': …}, {'state_dict': …}, and the
+    prefix `module.` of a model that was trained in parallel.
+
+    Args:
+      path: `.pth` or `.pt`, as `torch.save` writes it, or `.npz`, as `np.savez` does. No code in
+        either is run.
+
+    Raises:
+      UserError: another suffix; PyTorch is not installed.
+      BadFile: absent, truncated, wants to run code, or holds no state dict.
+    """
+    path = Path(path).expanduser()
+    _check_suffix(path)
+    if not path.is_file():
+        raise BadFile(path, "nothing", "a file of weights")
+    content = numpy_files.read_npz(path, path) if path.suffix == ".npz" else _read_torch(path)
+    prefix = "module."
+    if content and all(key.startswith(prefix) for key in content):
+        content = {key.removeprefix(prefix): value for key, value in content.items()}
+    return content
+
+
+def write(path: os.PathLike | str, state: Mapping[str, np.ndarray]) -> None:
+    """Writes a state dict, whole or not at all.
+
+    Args:
+      path: `.pth` or `.pt` ({'model': state}, which published scripts load), or `.npz`.
+      state: name -> array.
+
+    Raises:
+      UserError: another suffix; PyTorch is not installed; the file cannot be written.
+    """
+    path = Path(path).expanduser()
+    _check_suffix(path)
+    buffer = io.BytesIO()
+    if path.suffix == ".npz":
+        np.savez(buffer, **state)
+    else:
+        torch = _torch(path)
+        tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
+        torch.save({"model": tensors}, buffer)
+    workdirs.write(path, buffer.getvalue())
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: expected a file name that ends in {', '.join(SUFFIXES)}.")
+
+
+def _torch(path: Path) -> ModuleType:
+    try:
+        import torch  # an extra: nothing else needs it
+    except ImportError as error:
+        raise UserError(
+            f"{path}: {path.suffix} files need PyTorch ({error}): pip install 'amr_jax[torch]' "
+            "(the CPU build will do), or convert the file to .npz where there is one."
+        ) from error
+    return torch
+
+
+def _read_torch(path: Path) -> dict[str, np.ndarray]:
+    torch = _torch(path)
+    try:
+        # Published scripts save their command line, an argparse.Namespace, beside the weights; it
+        # is a bag of attributes, whose making runs nothing.
+        with (
+            torch.serialization.safe_globals([argparse.Namespace]),
+            warnings.catch_warnings(action="ignore"),  # on what ends in an error anyway
+        ):
+            content = torch.load(_verified(path), map_location="cpu", weights_only=True)
+    except BadFile:
+        raise
+    except Exception as error:  # whatever PyTorch, pickle and zipfile make of damaged files
+        # PyTorch's own text goes on to advise the unsafe way; that advice is not passed on.
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if code:
+            found, hint = f"a pickle that wants to run {code[1]}", _CONVERT
+        else:
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            found, hint = f"a damaged file, or none of PyTorch's ({reason})", None
+        raise BadFile(path, found, _EXPECTED, hint=hint) from error
+    while name := next((name for name in _WRAPPERS if _is_mapping(content, name)), None):
+        content = content[name]
+    if not isinstance(content, Mapping):
+        raise BadFile(path, f"a {type(content).__name__}", _EXPECTED)
+    return {key: _array(path, key, value) for key, value in content.items()}
+
+
+def _verified(path: Path) -> BinaryIO:
+    """The file, its members packed anew: PyTorch looks at no checksum of theirs, and zip has them.
+
+    Files of before PyTorch 1.6 are no archives, and have none.
+    """
+    data = path.read_bytes()
+    if not data.startswith(b"PK"):
+        return io.BytesIO(data)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in members.read(io.BytesIO(data), path, _EXPECTED).items():
+            archive.writestr(name, content)
+    packed.seek(0)
+    return packed
+
+
+_EXPECTED = "a state dict, {name: tensor}"
+_CONVERT = (
+    "Nothing of it was run. If you trust the file: where its code is installed, load it and save "
+    "model.state_dict() alone."
+)
+
+
+def _is_mapping(content: Any, name: str) -> bool:
+    return isinstance(content, Mapping) and isinstance(content.get(name), Mapping)
+
+
+def _array(path: Path, key: Any, value: Any) -> np.ndarray:
+    try:
+        if not isinstance(key, str):
+            raise TypeError
+        return value.detach().numpy()
+    except (AttributeError, TypeError, RuntimeError) as error:  # no tensor, or of another kind
+        kind = getattr(value, "dtype", type(value).__name__)
+        expected = "tensors alone, of dtypes that numpy has"
+        raise BadFile(path, f"{key!r}: {kind}", expected) from error

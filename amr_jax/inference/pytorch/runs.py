@@ -1,0 +1,168 @@
+"""A workdir as pre-training leaves it, from published weights; and published weights from one."""
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from amr_jax.config import base as base_config
+from amr_jax.data import datasets
+from amr_jax.errors import UserError
+from amr_jax.inference.pytorch import files, mamp
+from amr_jax.run import checkpoint, lock, workdir
+
+# Methods whose published weights have this form.
+METHODS = ("mamp", "skeleton_mae")
+
+DATA_DIR = "~/tensorflow_datasets"  # as in configs
+
+# The step of the imported checkpoint: amr_jax did none.
+STEP = 0
+
+# Views as in the published pre-training configs: half of the frames or more; and their rotations.
+_AUGMENT = {
+    "min_fraction": 0.5,
+    "max_fraction": 1.0,
+    "min_frames": 64,
+}
+
+
+def import_run(
+    source: os.PathLike | str,
+    folder: os.PathLike | str,
+    dataset: str,
+    *,
+    method: str = "mamp",
+    num_heads: int = 8,
+    data_dir: str = DATA_DIR,
+) -> ml_collections.ConfigDict:
+    """Makes a workdir that `amr_jax.evaluate` takes as a pre-training run's; returns its config.
+
+    Args:
+      source: the published weights, see `files.read`.
+      folder: the workdir, new or empty.
+      dataset: what they were trained on, a row of `data.datasets`: says how records are loaded.
+      method: one of METHODS; for the record.
+      num_heads: of every block.
+      data_dir: where evaluations look for records unless told.
+
+    Raises:
+      UserError: what does not fit, by name; a folder that holds a run already.
+    """
+    state = files.read(source)
+    params, left_out = mamp.from_state_dict(state, str(source))
+    config = _config(
+        mamp.sizes(state, str(source)).settings(num_heads), dataset, method, str(data_dir)
+    )
+    found = config.encoder.num_joints, config.encoder.channels
+    row = datasets.get(dataset)
+    if found != (row.layout.num_joints, len(row.channels)):
+        raise UserError(
+            f"{source}: weights for {found[0]} joints with {found[1]} channels; {dataset} has "
+            f"{row.layout.num_joints} joints ({row.layout.name}) with {len(row.channels)}."
+        )
+    config.encoder.confidence = row.has_confidence
+    config.imported = {"file": str(Path(source).absolute()), "left_out": sorted(left_out)}
+    if checkpoint.has_one(folder):
+        raise UserError(f"{folder}: holds a run with checkpoints already; choose a new --workdir.")
+    with lock.hold(folder):
+        workdir.start(folder, config, set())
+        checkpoints = checkpoint.Checkpoints(folder, keep=1)
+        try:
+            # What `checkpoint.load_encoder` reads of a `TrainState`; no optimizer could go on.
+            checkpoints.save(STEP, {"step": np.int32(STEP), "params": params, "average": {}})
+            checkpoints.wait()
+        finally:
+            checkpoints.close()
+    _report_import(source, folder, config, params, left_out)
+    return config
+
+
+def export_run(
+    folder: os.PathLike | str, target: os.PathLike | str, step: int | None = None
+) -> dict[str, np.ndarray]:
+    """Writes a checkpoint's weights under the published names; returns them.
+
+    The encoder, whatever the method; the decoder too where it is of the published form, with mask
+    tokens and one prediction per patch.
+
+    Args:
+      folder: the workdir of a pre-training run.
+      target: see `files.write`.
+      step: of which checkpoint; default the newest.
+
+    Raises:
+      UserError: no such run or checkpoint; a file that cannot be written.
+    """
+    params, config, step = checkpoint.load_params(folder, step)
+    return export_params(
+        params,
+        target,
+        channels=config.encoder.channels,
+        source=f"{folder}, step {step:,} ({config.method}); {config.encoder.num_heads} heads",
+    )
+
+
+def export_params(
+    params: Mapping[str, Any], target: os.PathLike | str, *, channels: int, source: str
+) -> dict[str, np.ndarray]:
+    """What `export_run` does, of parameters at hand.
+
+    Args:
+      params: `encoder`, and more: what published models do not have is left out, and named.
+      target: see `files.write`.
+      channels: C of the encoder.
+      source: where they come from and what no shape tells, for the message.
+    """
+    decoder, patch = params.get("decoder", {}), params["encoder"]["patch_embed"]["kernel"]
+    predicted = decoder["pred"]["bias"].shape if "pred" in decoder else None
+    has_decoder = "mask_token" in decoder and predicted == patch.shape[:1]
+    parts = ("encoder", "decoder") if has_decoder else ("encoder",)
+    state = mamp.to_state_dict({name: params[name] for name in parts}, channels=channels)
+    files.write(target, state)
+    print(f"{target}: {_count(state.values())}, the {' and the '.join(parts)} of {source}")
+    left_out = sorted(params.keys() - set(parts))
+    if left_out:
+        print(f"left out, as published models have no such part: {', '.join(left_out)}")
+    return state
+
+
+def _config(sections: dict, dataset: str, method: str, data_dir: str) -> ml_collections.ConfigDict:
+    """What evaluation reads of a pre-training run's config, and the sizes of the decoder."""
+    row = datasets.get(dataset)
+    return ml_collections.ConfigDict(
+        {
+            "method": method,
+            "dataset": dataset,
+            "data_dir": data_dir,
+            "dtype": "float32",
+            "input": {
+                "stream": "joint",
+                "centre": row.centre,
+                "max_frames": row.max_frames,
+            },
+            "augment": {**_AUGMENT, "max_angles": base_config.max_angles(row)},
+            "optim": {"ema_decay": 0.0},
+            **sections,
+        }
+    )
+
+
+def _report_import(source, folder, config, params, left_out) -> None:
+    for name, part in params.items():
+        print(f"{name}: {_count(jax.tree.leaves(part))}")
+    print(", ".join(f"{key} {value}" for key, value in sorted(config.encoder.items())))
+    if left_out:
+        print(f"left out of {source}: {', '.join(sorted(left_out))}")
+    print(
+        f"evaluate it: python -m amr_jax.evaluate --config=configs/linear.py:{config.dataset} "
+        f"--config.pretrained={folder} --workdir={folder}/linear"
+    )
+
+
+def _count(arrays: Collection[np.ndarray]) -> str:
+    return f"{sum(array.size for array in arrays):,} weights in {len(arrays)} arrays"

@@ -1,0 +1,166 @@
+"""Files of all kinds -> sequences for a trained model, read and denoised as for its training."""
+
+import dataclasses
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from amr_jax.data.readers import arrays, files, ntu, numpy_files, nw_ucla, pku, pyskl
+from amr_jax.errors import BadFile
+from amr_jax.inference.apply import Input, Model
+from amr_jax.skeleton import layouts
+
+_MEMBER = re.compile(r"(.+\.zip)!(.+)", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequence:
+    """A clip before it is centred and cut.
+
+    Attributes:
+      name: the file, or `archive.zip!member`; with the frames where it is a part of a video, and
+        the sequence's own name where it is one of many.
+      joints: (T, M, V, C) float32, as captured; an absent body is zeros.
+    """
+
+    name: str
+    joints: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How files are read.
+
+    Attributes:
+      labels: for PKU-MMD, whose files are long videos: a label file, or a folder with one of the
+        same name for each video. Each labelled instance is a sequence then; '': the video is one.
+      gaps: for NTU RGB+D, see `ntu.denoise`; as the training data was prepared.
+    """
+
+    labels: str = ""
+    gaps: str = "contiguous"
+
+
+def read(paths: Iterable[str], model: Model, options: Options) -> Iterator[Sequence | BadFile]:
+    """Reads files one by one, and checks that a sequence fits the model.
+
+    Args:
+      paths: files, or `archive.zip!member`; what is in them is told by how their names end.
+      model: what they are for.
+      options: see there.
+
+    Yields:
+      Sequences, in the order of the files; in place of what cannot be used, the reason.
+    """
+    for path in paths:
+        try:
+            for sequence in _read(path, model.input, options):
+                if isinstance(sequence, Sequence):
+                    _check_fits(sequence, model)
+                    _note_doubts(sequence, model)
+                yield sequence
+        except BadFile as error:
+            yield error
+
+
+def _read(path: str, size: Input, options: Options) -> Iterable[Sequence | BadFile]:
+    archive = _MEMBER.fullmatch(path)
+    raw = files.RawFile(*archive.groups()) if archive else files.RawFile(path)
+    kind = Path(raw.name).suffix.lower()
+    if kind not in _KINDS:
+        ending = f"a name that ends in {kind!r}" if kind else "a name without an ending"
+        found = "a folder" if Path(path).is_dir() else ending
+        raise BadFile(path, found, f"a file {', '.join(_KINDS)}, or archive.zip!member")
+    of_kind, reader = _KINDS[kind]
+    if of_kind is not None and of_kind.name != size.layout:
+        raise BadFile(
+            path,
+            f"the layout {of_kind.name} ({of_kind.num_joints} joints)",
+            f"{size.layout}, on which the model was trained",
+        )
+    return reader(raw, size, options)
+
+
+def _ntu(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
+    return [Sequence(str(raw), ntu.read_joints(raw, options.gaps))]
+
+
+def _nw_ucla(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
+    return [Sequence(str(raw), nw_ucla.read_joints(raw))]
+
+
+def _form(size: Input) -> arrays.Form:
+    """What a file must hold that does not say itself what its numbers are."""
+    told_by = f"The data that the model was trained on ({size.layout})"
+    return arrays.Form(len(size.joints), size.channels, size.scale, told_by)
+
+
+def _array(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
+    joints, confidence = numpy_files.read(raw)
+    return [Sequence(str(raw), arrays.joints(joints, confidence, _form(size), raw))]
+
+
+def _pickle(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence | BadFile]:
+    for annotation in pyskl.load(raw).annotations:
+        try:
+            name = f"{raw}[{annotation.name}]"
+            yield Sequence(name, pyskl.joints(annotation, _form(size)))
+        except BadFile as error:
+            yield error
+
+
+def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence | BadFile]:
+    if not options.labels:
+        yield Sequence(str(raw), pku.read_video(raw))
+        return
+    labels = Path(options.labels).expanduser()
+    label = files.RawFile(str(labels / raw.name if labels.is_dir() else labels))
+    video = pku.Video(raw.name.removesuffix(".txt"), raw, label)
+    for instance in pku.sequences(video):
+        if isinstance(instance, pku.Unusable):
+            yield instance.bad or BadFile(raw, f"{instance.name}: {instance.why}", "a body in it")
+        else:
+            frames = f"{instance['start']}-{instance['end']}"
+            yield Sequence(f"{raw}[{frames}]", instance["joints"])
+
+
+# How a name ends -> the joints that such a file has, and who reads it.
+_KINDS: dict[str, tuple[layouts.Layout | None, Callable]] = {
+    ".skeleton": (layouts.NTU_25, _ntu),
+    ".txt": (layouts.NTU_25, _pku),
+    ".json": (layouts.KINECT_20, _nw_ucla),
+    ".npy": (None, _array),
+    ".npz": (None, _array),
+    ".pkl": (None, _pickle),
+    ".pickle": (None, _pickle),
+}
+
+
+def _note_doubts(sequence: Sequence, model: Model) -> None:
+    """Says so, where a body has a size that no metres give it."""
+    doubt = ""
+    if model.input.channels == "xyz":
+        doubt = arrays.doubt_metres(arrays.extent(sequence.joints))
+    if doubt:
+        print(f"note: {sequence.name}: {doubt}", file=sys.stderr)
+
+
+def _check_fits(sequence: Sequence, model: Model) -> None:
+    """Refuses a sequence that the model cannot take."""
+    max_frames, max_bodies, *expected = model.sequence_shape
+    found = list(sequence.joints.shape[2:])
+    if found != expected:
+        raise BadFile(
+            sequence.name,
+            f"{found[0]} joints with {found[1]} channels",
+            f"{expected[0]} ({model.input.layout}) with {expected[1]}, as the model was trained on",
+        )
+    here = np.flatnonzero(sequence.joints[:max_frames].any(axis=(0, 2, 3)))
+    if not here.size:
+        found = f"nobody (zeros alone) in the first {min(len(sequence.joints), max_frames)} frames"
+        raise BadFile(sequence.name, found, "at least one body")
+    if here[-1] >= max_bodies:
+        raise BadFile(sequence.name, f"{here[-1] + 1} bodies", f"{max_bodies} at most")

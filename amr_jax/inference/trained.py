@@ -1,0 +1,124 @@
+"""Trained models: of an evaluation, of a pre-training run, and of what a user points at."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+from etils import epath
+
+from amr_jax.data import datasets
+from amr_jax.data.division import Divided
+from amr_jax.errors import UserError
+from amr_jax.evaluation.protocols.task import Classifier
+from amr_jax.inference import model_file
+from amr_jax.inference.apply import Input, Model
+from amr_jax.models import heads
+from amr_jax.models.encoder import Encoder
+from amr_jax.models.settings import compute_dtype, construct
+from amr_jax.run import checkpoint, paths, workdir
+
+# Of an encoder that nobody has evaluated: what evaluations would choose.
+_NUM_BODIES = 2
+_TEST_FRACTION = 0.95
+
+
+def load(path: os.PathLike | str, step: int | None = None) -> Model:
+    """The model at `path`.
+
+    Args:
+      path: a model file; the workdir of an evaluation that wrote one; or that of a pre-training
+        run, of which it is the encoder alone, with the view that evaluations have by default.
+      step: of which checkpoint of a pre-training run; None: the newest.
+
+    Raises:
+      UserError: nothing of the kind is there; a step where there are no checkpoints.
+    """
+    path = epath.Path(path).expanduser()
+    file = path / model_file.NAME if path.is_dir() else path
+    if path.is_dir() and (is_pretraining(path) or not file.exists()):
+        return of_pretraining(path, step)
+    if step is not None:
+        raise UserError(f"--step goes with a pre-training run; {file} holds one model alone.")
+    return model_file.read(paths.on_disk(file))
+
+
+def is_pretraining(path: os.PathLike | str) -> bool:
+    """Whether `path` is the workdir of a pre-training run, with one checkpoint at least."""
+    return checkpoint.has_one(path)
+
+
+def of_pretraining(path: os.PathLike | str, step: int | None = None) -> Model:
+    """The encoder of a pre-training run; arguments and errors as in `load`."""
+    config = workdir.read_config(path)
+    if "protocol" in config:
+        raise UserError(
+            f"{path}: an evaluation by {config.protocol!r} without {model_file.NAME}: unfinished, "
+            "or of a protocol that trains no classifier. Evaluate with configs/linear.py or "
+            "configs/finetune.py, or give the pre-training run's workdir, for features."
+        )
+    params, config, step = checkpoint.load_encoder(path, step)
+    dtype = compute_dtype(config.dtype)
+    return Model(
+        encoder=construct(Encoder, "config.encoder", config.encoder, dtype=dtype),
+        head=None,
+        input=_input(config, datasets.get(config.dataset), _NUM_BODIES, _TEST_FRACTION),
+        bodies="packed",
+        class_names=(),
+        variables={"params": {"encoder": params}, "batch_stats": {}},
+        provenance={
+            "pretraining": {"method": config.method, "dataset": config.dataset, "step": step},
+            "versions": workdir.versions(),
+        },
+    )
+
+
+def of_evaluation(
+    classifier: Classifier,
+    encoder: Encoder,
+    config: ml_collections.ConfigDict,
+    seen: ml_collections.ConfigDict,
+    test: Divided,
+    provenance: Mapping[str, Any],
+) -> Model:
+    """What an evaluation trained, with all that applying it to other sequences needs.
+
+    Args:
+      classifier: what the protocol handed back.
+      encoder: the architecture.
+      config: of the evaluation, resolved.
+      seen: how its clips were loaded and viewed, see `transfer.settings`.
+      test: the split that it was tested on.
+      provenance: its results; see `Model`.
+    """
+    dataset, num_bodies = datasets.get(config.dataset), test.present.shape[1]
+    return Model(
+        encoder=encoder,
+        head=heads.build(classifier.head, classifier.head_settings),
+        input=_input(seen, dataset, num_bodies, config.test_fraction),
+        bodies=classifier.bodies,
+        class_names=test.class_names,
+        variables={"params": classifier.params, "batch_stats": classifier.batch_stats},
+        provenance=provenance,
+    )
+
+
+def _input(
+    seen: ml_collections.ConfigDict,
+    dataset: datasets.Dataset,
+    num_bodies: int,
+    test_fraction: float,
+) -> Input:
+    layout = dataset.layout
+    return Input(
+        layout=layout.name,
+        joints=layout.joints,
+        parents=layout.parents,
+        channels=dataset.channels,
+        centre=layout.centre if seen.input.centre else None,
+        max_frames=seen.input.max_frames,
+        num_bodies=num_bodies,
+        test_fraction=test_fraction,
+        stream=seen.input.stream,
+        scale=dataset.scale,
+    )

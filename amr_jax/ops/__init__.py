@@ -1,0 +1,1 @@
+"""The mathematics: pure functions on clips, masks, targets and weights."""

@@ -1,0 +1,1 @@
+"""What any command needs around it; it knows nothing of skeletons."""

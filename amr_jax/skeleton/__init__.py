@@ -1,0 +1,1 @@
+"""Joints, bones, body parts and class names of every layout and data set."""

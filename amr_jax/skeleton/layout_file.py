@@ -1,0 +1,208 @@
+"""A user's own layout of joints, from a small JSON file; and any layout as JSON, to be kept.
+
+    {"name": "hand_6",
+     "joints": ["wrist", "thumb", "index", "middle", "ring", "little"],
+     "bones": [["thumb", "wrist"], ["index", "wrist"], ["middle", "wrist"], …],
+     "left_right": [],
+     "parts": {"palm": ["wrist"], "fingers": ["thumb", "index", "middle", "ring", "little"]},
+     "centre": ["wrist"]}
+
+`bones` are pairs [child, parent] that form a tree over all joints; `left_right`, `parts` and
+`centre` may be left away: no pairs, one part, and the root as the centre.
+"""
+
+import collections
+import os
+from pathlib import Path
+
+from amr_jax.data.readers import json_text
+from amr_jax.errors import BadFile, UserError
+from amr_jax.skeleton.layouts import LAYOUTS, Layout
+
+_NEEDED = ("name", "joints", "bones")
+_OPTIONAL = ("left_right", "parts", "centre")
+_MAX_BYTES = 2**20  # of a file; one of a hundred joints has ten thousand
+
+
+def find(layout: str) -> Layout:
+    """The layout of that name, or the one in that file.
+
+    Args:
+      layout: one of `LAYOUTS`, or the path of a file that ends in .json.
+
+    Raises:
+      UserError: neither of them (BadFile: what is wrong in the file).
+    """
+    if layout in LAYOUTS:
+        return LAYOUTS[layout]
+    if not layout.lower().endswith(".json"):
+        raise UserError(
+            f"--layout is {layout!r}; expected one of {', '.join(LAYOUTS)}, or the path of a .json "
+            "file with a layout of your own (README, Your own data)."
+        )
+    return read(layout)
+
+
+def read(path: str | os.PathLike) -> Layout:
+    """The layout in a file; `BadFile` names what is wrong with it."""
+    path = Path(path).expanduser()
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise BadFile(path, f"nothing readable ({error.strerror})", "a layout in JSON") from error
+    if len(data) > _MAX_BYTES:
+        raise BadFile(path, f"more than {_MAX_BYTES:,} bytes", "a layout in JSON")
+    return from_json(json_text.load(data, path, "a layout in JSON"), path)
+
+
+def to_json(layout: Layout) -> str | dict:
+    """What `from_json` makes the layout of: a built-in one's name, another one's content."""
+    if layout.name in LAYOUTS:
+        return layout.name
+
+    def names(indices):
+        return [layout.joints[joint] for joint in indices]
+
+    centre = (layout.centre,) if isinstance(layout.centre, int) else layout.centre
+    return {
+        "name": layout.name,
+        "joints": list(layout.joints),
+        "bones": [names(bone) for bone in layout.bones],
+        "left_right": [names(pair) for pair in layout.left_right],
+        "parts": {part: names(joints) for part, joints in layout.parts.items()},
+        "centre": names(centre),
+    }
+
+
+def from_json(content: object, path: object) -> Layout:
+    """A layout from the content of a file.
+
+    Args:
+      content: as `json.loads` gives it, see the module's docstring; or a built-in layout's name.
+      path: what to call the file in an error.
+
+    Raises:
+      BadFile: keys missing or unknown, names unknown or double, bones that are no tree, pairs or
+        parts that share joints.
+    """
+    if isinstance(content, str) and content in LAYOUTS:
+        return LAYOUTS[content]
+    _check_keys(content, path)
+    joints = _names(content["joints"], "joints", path)
+    if not joints:
+        raise BadFile(path, "no joint", "at least one name under 'joints'")
+    index = {joint: i for i, joint in enumerate(joints)}
+    _refuse_twice(joints, "the joint", path)
+
+    def where(name: object, key: str) -> int:
+        if not isinstance(name, str) or name not in index:
+            raise BadFile(path, f"{name!r} in {key!r}", f"one of the joints {', '.join(joints)}")
+        return index[name]
+
+    def pairs(key: str) -> tuple[tuple[int, int], ...]:
+        for pair in _list(content.get(key, []), key, path):
+            if not isinstance(pair, list) or len(pair) != 2:
+                raise BadFile(path, f"{pair!r} in {key!r}", "pairs of names, [a, b]")
+        return tuple((where(a, key), where(b, key)) for a, b in content.get(key, []))
+
+    bones, left_right = pairs("bones"), pairs("left_right")
+    root = _root(joints, bones, path)
+    paired = [joints[joint] for pair in left_right for joint in pair]
+    _refuse_twice(paired, "in 'left_right', the joint", path)
+    centre = tuple(where(name, "centre") for name in _names(content.get("centre"), "centre", path))
+    return Layout(
+        name=content["name"],
+        joints=joints,
+        bones=bones,
+        left_right=left_right,
+        parts=_parts(content.get("parts"), joints, where, path),
+        centre=(centre if len(centre) > 1 else centre[0]) if centre else root,
+    )
+
+
+def _check_keys(content: object, path: object) -> None:
+    if not isinstance(content, dict):
+        raise BadFile(path, f"a JSON {type(content).__name__}", "a JSON object")
+    missing = [key for key in _NEEDED if key not in content]
+    if missing:
+        raise BadFile(path, f"the keys {', '.join(content) or 'none'}", f"also {missing[0]}")
+    unknown = sorted(set(content) - {*_NEEDED, *_OPTIONAL})
+    if unknown:
+        raise BadFile(path, f"the key {unknown[0]!r}", f"only {', '.join(_NEEDED + _OPTIONAL)}")
+    if not _is_name(content["name"]):
+        raise BadFile(path, f"the name {content['name']!r}", "a text")
+    if content["name"] in LAYOUTS:
+        raise BadFile(path, f"the name {content['name']!r}", "one that no built-in layout has")
+
+
+def _list(value: object, key: str, path: object) -> list:
+    if not isinstance(value, list):
+        raise BadFile(path, f"{value!r} under {key!r}", "a list")
+    return value
+
+
+def _names(value: object, key: str, path: object) -> tuple[str, ...]:
+    """A list of names, or one name; none where the key is absent."""
+    names = [value] if isinstance(value, str) else [] if value is None else value
+    for name in _list(names, key, path):
+        if not _is_name(name):
+            raise BadFile(path, f"{name!r} in {key!r}", "names")
+    return tuple(names)
+
+
+def _is_name(value: object) -> bool:
+    """Whether it is a text, and one that can be printed: JSON may hold half a character."""
+    if not isinstance(value, str) or not value:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _refuse_twice(names: tuple[str, ...] | list[str], what: str, path: object) -> None:
+    name, count = collections.Counter(names).most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise BadFile(path, f"{what} {name!r} {count} times", "every joint once")
+
+
+def _root(joints: tuple[str, ...], bones: tuple[tuple[int, int], ...], path: object) -> int:
+    """The one joint without a parent, from which bones lead to all others."""
+    _refuse_twice([joints[child] for child, _ in bones], "in 'bones', as a child,", path)
+    parent = dict(bones)
+    leads_to_a_root: set[int] = set()  # whoever comes by such a joint need not go on
+    for start in parent:
+        way, joint = {start}, start
+        while joint in parent and joint not in leads_to_a_root:
+            joint = parent[joint]
+            if joint in way:
+                raise BadFile(path, f"a cycle of bones through {joints[start]!r}", "a tree")
+            way.add(joint)
+        leads_to_a_root |= way
+    roots = [name for joint, name in enumerate(joints) if joint not in parent]
+    if len(roots) > 1:
+        raise BadFile(
+            path,
+            f"{len(roots)} joints without a parent ({', '.join(roots)})",
+            "one, the root: every other joint is the child of one of the 'bones' [child, parent]",
+        )
+    return joints.index(roots[0])
+
+
+def _parts(value: object, joints: tuple[str, ...], where, path) -> dict[str, tuple[int, ...]]:
+    if value is None:
+        return {"body": tuple(range(len(joints)))}
+    if not isinstance(value, dict):
+        raise BadFile(path, f"{value!r} under 'parts'", "an object, {part: [names]}")
+    parts = {
+        part: tuple(where(name, "parts") for name in _names(names, "parts", path))
+        for part, names in value.items()
+    }
+    for part in parts:
+        if not _is_name(part):
+            raise BadFile(path, f"the part {part!r}", "a name for each")
+    members = [joints[joint] for indices in parts.values() for joint in indices]
+    _refuse_twice(members, "in 'parts', the joint", path)
+    there = set(members)
+    missing = [joint for joint in joints if joint not in there]
+    if missing:
+        raise BadFile(path, f"no part with {', '.join(missing)}", "every joint in one part")
+    return parts

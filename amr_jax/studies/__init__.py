@@ -1,0 +1,1 @@
+"""Methods beside each other: costs, comparisons and their tables."""

@@ -1,0 +1,266 @@
+"""What a method costs: counted as papers count, and by the compiler.
+
+Papers count the multiplications and additions of the linear layers in a forward pass of one
+sequence (two bodies on NTU), masks drawn, nothing else: that is `linear_flops`. The compiler counts
+what it emits, attention and loss included: `forward_flops`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh
+
+from amr_jax import methods
+from amr_jax.run import sharding
+from amr_jax.train import optim
+from amr_jax.train import step as train_step
+
+# Bodies that a unit of the batch holds, by config.input.bodies: NTU's and PKU's sequences have two
+# slots.
+SLOTS = {"packed": 1, "all": 2}
+# Of the run that a step is taken from; only the schedule's constants depend on it.
+_TOTAL_STEPS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """Of one method at one size.
+
+    Attributes:
+      num_patches, num_predicted: of a body.
+      parameters: trained ones. encoder_parameters: those of them that are kept.
+      linear_gflops: forward pass of a sequence, linear layers alone.
+      compiler_gflops: the same by the compiler, everything counted.
+      step_bytes: memory that one training step needs at its peak, the compiler's figure:
+        parameters, optimizer, batch, and whatever is kept for the gradient.
+    """
+
+    num_patches: int
+    num_predicted: int
+    parameters: int
+    encoder_parameters: int
+    linear_gflops: float
+    compiler_gflops: float
+    step_bytes: int
+
+
+def of_config(config: ml_collections.ConfigDict, bodies: int) -> Costs:
+    """The costs of a resolved pre-training config.
+
+    Args:
+      config: see `pretrain.resolve`; `batch_size` is that of the step.
+      bodies: of a sequence.
+
+    Raises:
+      UserError: the config's settings do not fit.
+    """
+    method = methods.build(config)
+    # What cuDNN does, no compiler counts.
+    counted = methods.build({**config, "attention_kernel": "xla"})
+    shapes = abstract_variables(method, bodies)
+
+    def size(tree) -> int:
+        return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    dispatch, state, batch = abstract_training_step(config, mesh)
+    memory = dispatch.lower(state, {}, batch).compile().memory_analysis()
+    return Costs(
+        num_patches=method.encoder.num_patches,
+        num_predicted=method.num_predicted,
+        parameters=size(shapes["params"]),
+        encoder_parameters=size(shapes["params"]["encoder"]),
+        linear_gflops=linear_flops(method, bodies) / 1e9,
+        compiler_gflops=forward_flops(counted, bodies) / 1e9,
+        step_bytes=peak_bytes(memory),
+    )
+
+
+def clips_of(method: nn.Module, bodies: int) -> jax.ShapeDtypeStruct:
+    """The shape of `bodies` clips: (bodies, T, V, C)."""
+    encoder = method.encoder
+    return jax.ShapeDtypeStruct(
+        (bodies, encoder.num_frames, encoder.num_joints, encoder.channels), jnp.float32
+    )
+
+
+def abstract_variables(method: nn.Module, bodies: int) -> dict:
+    """Shapes of everything that `method.init` makes; nothing is computed."""
+    keys = {name: jax.random.key(0) for name in ("params", *method.streams)}
+    return jax.eval_shape(method.init, keys, clips_of(method, bodies))
+
+
+def loss_arguments(method: nn.Module, bodies: int) -> tuple:
+    """Shapes of what `train_step.method_loss(method)` takes for `bodies` bodies."""
+    variables = abstract_variables(method, bodies)
+    params = variables.pop("params")
+    average = params["encoder"] if method.momentum_encoder else {}
+    keys = {name: jax.random.key(0) for name in method.streams}
+    return params, variables, average, clips_of(method, bodies), keys
+
+
+def linear_flops(method: nn.Module, bodies: int) -> int:
+    """2 · inputs · outputs of every `nn.Dense`, summed over a forward pass of `bodies` bodies.
+
+    A momentum encoder's pass is one of them: interceptors reach into a nested `apply`. A layer that
+    is called under `vmap` or `scan` would count for one element only; no method has one.
+    """
+    total = 0
+
+    def count(layer, args, kwargs, context):
+        nonlocal total
+        out = layer(*args, **kwargs)
+        if isinstance(context.module, nn.Dense) and context.method_name == "__call__":
+            total += 2 * args[0].size * out.shape[-1]
+        return out
+
+    arguments = loss_arguments(method, bodies)
+    # `method_loss` makes a new function each time: of one that JAX has traced before, it would
+    # take the shapes from its cache, and nothing would be counted.
+    with nn.intercept_methods(count):
+        jax.eval_shape(train_step.method_loss(method), *arguments)
+    return total
+
+
+def forward_flops(method: nn.Module, bodies: int) -> float:
+    """What the compiler of this backend counts for the loss of `bodies` bodies.
+
+    It knows nothing of the inside of cuDNN's attention: ask with the kernel `xla`.
+    """
+    lowered = jax.jit(train_step.method_loss(method)).lower(*loss_arguments(method, bodies))
+    return lowered.compile().cost_analysis()["flops"]
+
+
+def training_step(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
+    """The loop's own dispatch, on `random_batch` in device memory.
+
+    Args:
+      config: resolved.
+      steps: that the batch is for.
+
+    Returns:
+      The jitted dispatch, which donates the state; a state before the first step; and a batch, as
+      `dispatch(state, {}, batch)` takes it. On one device.
+    """
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    method, optimizer, dispatch = _loop(config, mesh)
+    state = train_step.init_state(method, optimizer, config, mesh)
+    where = sharding.over_data(mesh, axis=1)
+    return dispatch, state, sharding.put(random_batch(config, steps), where)
+
+
+def abstract_training_step(config: ml_collections.ConfigDict, mesh: Mesh) -> tuple:
+    """`training_step` with shapes and shardings in place of arrays, on any mesh.
+
+    Nothing is allocated, and the devices of the mesh need not be there: it is for lowering and
+    compiling. The batch is split over the devices.
+    """
+    method, optimizer, dispatch = _loop(config, mesh)
+    state = train_step.abstract_state(method, optimizer, config, mesh)
+    batch = sharding.abstract(_batch_shapes(config), sharding.over_data(mesh, axis=1))
+    return dispatch, state, batch
+
+
+def step_flops(config: ml_collections.ConfigDict) -> float:
+    """FLOPs of one training step, as the compiler's analysis counts the program it is given.
+
+    Whatever a device then makes of it; of what is inside cuDNN's attention the analysis knows
+    nothing (github.com/jax-ml/jax/issues/22249), so it is counted as `xla`. Recomputation, if any,
+    counts.
+
+    Args:
+      config: resolved.
+    """
+    config = config.copy_and_resolve_references()
+    config.attention_kernel = "xla"
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    dispatch, state, batch = abstract_training_step(config, mesh)
+    return dispatch.lower(state, {}, batch).cost_analysis()["flops"]
+
+
+def _loop(config: ml_collections.ConfigDict, mesh: Mesh) -> tuple:
+    """Method, optimizer and dispatch as the training loop has them; a batch brings its clips."""
+    method = methods.build(config)
+    settings = config.optim
+    schedule = optim.schedule(settings.lr, settings.min_lr, 1, _TOTAL_STEPS)
+    optimizer = optim.adamw(
+        schedule, settings.weight_decay, settings.b1, settings.b2, settings.clip_norm
+    )
+    dispatch = train_step.make_dispatch(
+        method, optimizer, lambda _, batch: batch, config, _TOTAL_STEPS, mesh
+    )
+    return method, optimizer, dispatch
+
+
+def augmentation(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
+    """The augmentation of a training step and nothing else, in the form of `training_step`.
+
+    The state is the number of the step; what comes out beside it are the steps' clips.
+    """
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    first, batch = sharding.put(
+        (np.int32(0), random_batch(config, steps)), sharding.replicated(mesh)
+    )
+    return augmenting(config, lambda _, batch: batch, mesh), first, batch
+
+
+def augmenting(config: ml_collections.ConfigDict, batch_clips: Callable, mesh: Mesh) -> Callable:
+    """The jitted function (number, arrays, batches) → (number, the steps' augmented clips).
+
+    Arguments as in `train_step.make_dispatch`; `number` is that of the first step, and donated.
+    """
+    views = train_step.make_views(config, mesh)
+
+    def dispatch(number, arrays, batches):
+        def step(number, batch):
+            keys = train_step.stream_keys(config.seed, number, (train_step.AUGMENT,))
+            clips = views(keys[train_step.AUGMENT], *batch_clips(arrays, batch))
+            return number + 1, {"clips": clips}
+
+        return jax.lax.scan(step, number, batches)
+
+    return jax.jit(dispatch, donate_argnums=0)
+
+
+def random_batch(
+    config: ml_collections.ConfigDict, steps: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Random walks: clips (steps, batch, T, slots, V, C) float32 and their lengths (steps, batch).
+
+    Every slot holds a body: a step takes as long, whatever the numbers are.
+    """
+    clips, lengths = _batch_shapes(config, steps)
+    walk = np.random.default_rng(0).normal(scale=0.01, size=clips.shape).astype(clips.dtype)
+    full = np.full(lengths.shape, config.encoder.num_frames, lengths.dtype)
+    return walk.cumsum(2), full
+
+
+def _batch_shapes(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
+    """Shapes of what `random_batch` makes."""
+    encoder, slots = config.encoder, SLOTS[config.input.bodies]
+    shape = (steps, config.batch_size, encoder.num_frames, slots)
+    shape += (encoder.num_joints, encoder.channels)
+    return jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(shape[:2], jnp.int32)
+
+
+def peak_bytes(memory: Any) -> int:
+    """Arguments, results and temporaries of a compiled program, buffers that alias counted once.
+
+    A donated argument and the result that takes its place are one buffer. (The compiler's own
+    `peak_memory_in_bytes` is no substitute: on CPU it leaves the temporaries out.)
+
+    Args:
+      memory: a compiled program's `memory_analysis()`.
+    """
+    return (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    )

@@ -1,0 +1,132 @@
+"""A comparison as a picture: a plot, and under it the table."""
+
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from amr_jax.evaluation import report
+from amr_jax.run import metrics
+
+# The first of these that a line has is its accuracy in the plot.
+_ACCURACIES = {"linear_top1": "linear, top-1 %", "knn_top1": "1-NN, top-1 %"}
+_OURS, _OTHERS = "tab:red", "tab:blue"
+_HEAD_WIDTH = 13  # characters of a line of a column's head
+
+
+def comparison(
+    title: str,
+    head: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    lines: Sequence[dict[str, Any]],
+    plot: str,
+    ours: str,
+    error: Callable[[float], float],
+) -> bytes:
+    """The picture as PNG.
+
+    Args:
+      title: above it.
+      head, cells: texts of the table.
+      lines: the same raw (`tables.records`); the random encoder's last.
+      plot: accuracy over training 'time', or over 'r'.
+      ours: the row to stand out.
+      error: standard error of an accuracy.
+    """
+    head = [textwrap.fill(text, _HEAD_WIDTH) for text in head]
+    widths = [
+        max(len(part) for text in column for part in text.split("\n")) + 2
+        for column in zip(head, *cells, strict=True)
+    ]
+    height = 0.3 * (len(cells) + 4)
+    figure = Figure(figsize=(0.085 * sum(widths), 6 + height), layout="constrained")
+    above, below = figure.subplots(2, 1, height_ratios=[6, height])
+    key = next((k for k in _ACCURACIES if lines[0][k] is not None), None)
+    if key is not None:
+        (_over_r if plot == "r" else _over_time)(above, lines, key, ours, error)
+        above.set_ylabel(_ACCURACIES[key])
+        if lines[-1][key] is not None:  # the row that it was judged with may be gone
+            height = 100 * lines[-1][key]
+            above.axhline(height, color="0.6", linestyle="--", label="random encoder")
+            above.legend(loc="lower right")
+    above.set_title(title)
+    _draw_table(below, head, cells, widths)
+    return report.png(figure)
+
+
+def _over_time(axes: Axes, lines, key: str, ours: str, error) -> None:
+    """Accuracy over training time; a marker's area is the GFLOPs of the linear layers."""
+    drawn = [line for line in lines if line["training_seconds"] and line[key] is not None]
+    most = max((line["linear_layer_gflops"] for line in drawn), default=1)
+    for line in drawn:
+        time, accuracy = line["training_seconds"], line[key]
+        colour = _OURS if line["row"] == ours else _OTHERS
+        area = 500 * line["linear_layer_gflops"] / most
+        axes.errorbar(time, 100 * accuracy, 100 * error(accuracy), color="0.8", capsize=3, zorder=1)
+        axes.scatter(time, 100 * accuracy, area, color=colour, alpha=0.5, linewidths=0, zorder=2)
+        axes.scatter(time, 100 * accuracy, 6, color=colour, zorder=3)
+    _label(axes, drawn, key)
+    axes.set_xscale("log")
+    axes.margins(x=0.25, y=0.15)
+    axes.xaxis.set_major_formatter(lambda value, _: metrics.duration(value))
+    axes.xaxis.set_minor_formatter(lambda value, _: metrics.duration(value))
+    axes.set_xlabel(
+        "training time, compilation left out (log); area: GFLOPs of the linear layers; "
+        "bars: ± one standard error"
+    )
+
+
+def _label(axes: Axes, drawn, key: str) -> None:
+    """Names beside the points; neighbours in time have theirs on different sides."""
+    by_time = sorted(drawn, key=lambda line: line["training_seconds"])
+    for i, line in enumerate(by_time):
+        left = i % 2 == 1
+        axes.annotate(
+            line["method"],
+            (line["training_seconds"], 100 * line[key]),
+            xytext=(-14 if left else 14, 4),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            fontsize=9,
+        )
+
+
+def _over_r(axes: Axes, lines, key: str, ours: str, error) -> None:
+    """Accuracy, and GFLOPs on an axis of their own, over patches per predicted patch."""
+    drawn = [line for line in lines if line["predicted_patches"] and line[key] is not None]
+    drawn = sorted(drawn, key=lambda line: -line["predicted_patches"])
+    r = [line["patches"] / line["predicted_patches"] for line in drawn]
+    accuracy = [100 * line[key] for line in drawn]
+    bars = [100 * error(line[key]) for line in drawn]
+    axes.errorbar(r, accuracy, bars, marker="o", color=_OTHERS, capsize=3, label="accuracy")
+    for x, y, line in zip(r, accuracy, drawn, strict=True):
+        if line["row"] == ours:
+            axes.plot(x, y, "o", color=_OURS, zorder=3, label=line["method"])
+    axes.set_xscale("log")
+    axes.set_xticks(r, [f"{value:g}" for value in r])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("r: patches per predicted patch; bars: ± one standard error")
+    cost = axes.twinx()
+    cost.plot(r, [line["linear_layer_gflops"] for line in drawn], "s:", color="0.4")
+    cost.set_ylim(bottom=0)
+    cost.set_ylabel("GFLOPs a sequence, linear layers (squares)")
+
+
+def _draw_table(axes: Axes, head, cells, widths) -> None:
+    axes.set_axis_off()
+    table = axes.table(
+        cells, colLabels=head, colWidths=[w / sum(widths) for w in widths], loc="upper center"
+    )
+    table.auto_set_font_size(False)
+    table.set_fontsize(8)
+    tall = max(text.count("\n") + 1 for text in head)
+    unit = 1 / (len(cells) + tall)
+    for (row, column), cell in table.get_celld().items():
+        cell.set_height(unit * (tall if row == 0 else 1))
+        cell.set_edgecolor("0.8")
+        if row == 0:
+            cell.set_facecolor("0.92")
+        if column == 0:
+            cell.set_text_props(ha="left")

@@ -1,0 +1,67 @@
+"""Published figures, to stand beside measured ones; by rows of configs/compare.py and ablation.py.
+
+Source: the tables of "Exploring Adaptive Masked Reconstruction for Self-Supervised Skeleton-Based
+Action Recognition" (CVPR 2026): linear evaluation on the joint stream; costs of 400 epochs of
+NTU-60 x-sub on one L20 GPU, GFLOPs of a forward pass of one sequence (two bodies). Its ablations
+are on NTU-60 x-sub and NTU-120 x-sub. The authors' own figures, not checked here.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+# Where all rows have an accuracy.
+COMMON = "ntu60_xsub"
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """What a paper says of one method; None where it does not.
+
+    Attributes:
+      predicted_patches: of a body. gflops, hours, speed_up: of pre-training; the last against MAMP.
+      linear: data set, as in `amr_jax.data.datasets` -> top-1 of linear evaluation, a fraction.
+    """
+
+    predicted_patches: int | None = None
+    gflops: float | None = None
+    hours: float | None = None
+    speed_up: float | None = None
+    linear: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+def _percent(*values: float) -> dict[str, float]:
+    sets = ("ntu60_xsub", "ntu60_xview", "ntu120_xsub", "ntu120_xset", "pku2_xsub")
+    return {name: round(value / 100, 3) for name, value in zip(sets, values, strict=True)}
+
+
+def _ablation(ntu60: float, ntu120: float) -> Published:
+    accuracies = {"ntu60_xsub": ntu60, "ntu120_xsub": ntu120}
+    return Published(125, linear={name: round(x / 100, 3) for name, x in accuracies.items()})
+
+
+_AMR = Published(125, 3.8, 3.7, 8.1, _percent(87.4, 92.3, 81.1, 81.9, 60.3))
+
+ROWS = {
+    "skeleton_mae": Published(750, 13.7, 29.9, 1.0, _percent(74.8, 77.7, 72.5, 73.5, 36.1)),
+    "mamp": Published(750, 13.7, 29.9, 1.0, _percent(84.9, 89.1, 78.6, 79.1, 53.8)),
+    "sjepa": Published(750, 32.8, 139.8, 0.2, _percent(85.3, 89.8, 79.6, 79.9, 53.5)),
+    "gfp": Published(251, 4.1, 4.9, 6.1, _percent(85.9, 92.0, 79.1, 80.3, 56.2)),
+    "nat_con": Published(750, 32.8, 46.6, 0.6, _percent(86.9, 91.0, 80.0, 81.5, 55.3)),
+    "amr": _AMR,
+    "baseline1": _ablation(84.8, 76.3),
+    "baseline2": _ablation(78.9, 70.2),
+    "dd": _ablation(86.0, 80.1),
+    "full": _AMR,
+    "mca_msa": _ablation(87.2, 81.2),
+}
+
+
+def of(row: str) -> Published:
+    """The figures of a row; all None if there are none."""
+    return ROWS.get(row, Published())
+
+
+def accuracies_on(rows: Iterable[str], dataset: str) -> str:
+    """The data set whose accuracies to show: `dataset` if all published `rows` have one there."""
+    known = [ROWS[row].linear for row in rows if row in ROWS]
+    return dataset if known and all(dataset in linear for linear in known) else COMMON

@@ -1,0 +1,306 @@
+"""Tables of a comparison: Markdown with notes, CSV of raw numbers, and a picture of each."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import ml_collections
+from etils import epath
+
+from amr_jax.evaluation import report
+from amr_jax.run import metrics, workdir
+from amr_jax.studies import pictures, published
+
+MISSING = "–"
+
+# One line of a table: a `Column`'s key -> its value, raw; None where there is none.
+Record = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column: what it is called in the CSV, what at its head, and how its values are written."""
+
+    key: str
+    head: str
+    text: Callable[[Any], str]
+
+
+def columns(reference: str, accuracies_on: str) -> list[Column]:
+    """All columns, in order.
+
+    Args:
+      reference: title of the row that speed-ups are against.
+      accuracies_on: data set of the published accuracies.
+    """
+    return [
+        Column("method", "method", str),
+        Column("epochs", "epochs", "{:g}".format),
+        Column("predicted_patches", "predicted patches", "{:,}".format),
+        Column("parameters", "parameters", "{:,}".format),
+        Column("linear_layer_gflops", "GFLOPs a sequence, linear layers", "{:.3g}".format),
+        Column("compiler_gflops", "GFLOPs a sequence, compiler", "{:.3g}".format),
+        Column("training_seconds", "training time", metrics.duration),
+        Column("speed_up", f"speed-up against {reference}", "{:.2f}×".format),
+        Column("step_bytes", "peak memory of a step", lambda n: f"{n / 2**20:,.0f} MiB"),
+        Column("linear_top1", "linear %", _percent),
+        Column("knn_top1", "1-NN %", _percent),
+        Column("feature_std", "feature std", "{:.3f}".format),
+        Column("published_predicted_patches", "published: predicted patches", "{:,}".format),
+        Column("published_gflops", "published: GFLOPs", "{:.1f}".format),
+        Column("published_hours", "published: training", "{:.1f} h".format),
+        Column("published_speed_up", "published: speed-up", "{:.1f}×".format),
+        Column("published_linear_top1", f"published: linear % ({accuracies_on})", _percent),
+    ]
+
+
+def records(
+    rows: Sequence[dict], reference: dict | None, accuracies_on: str, finished: Iterable[dict]
+) -> list[Record]:
+    """The lines of a table, raw; last the encoder that learned nothing.
+
+    Args:
+      rows: what row.json of each holds; one at least.
+      reference: of the row that speed-ups are against; None if it is not finished.
+      accuracies_on: data set of the published accuracies.
+      finished: these and all other rows; the random encoder was judged with one of them.
+    """
+    lines = []
+    for row in rows:
+        costs, known = row["costs"], published.of(row["row"])
+        epoch, of_reference = _epoch_seconds(row), reference and _epoch_seconds(reference)
+        lines.append(
+            {
+                "row": row["row"],
+                "method": row["title"],
+                "epochs": row["epochs"],
+                "predicted_patches": costs["num_predicted"],
+                "parameters": costs["parameters"],
+                "linear_layer_gflops": costs["linear_gflops"],
+                "compiler_gflops": costs["compiler_gflops"],
+                "training_seconds": row["training_seconds"],
+                "speed_up": of_reference / epoch if of_reference and epoch else None,
+                "step_bytes": costs["step_bytes"],
+                **_accuracies(row, "pretrained"),
+                "published_predicted_patches": known.predicted_patches,
+                "published_gflops": known.gflops,
+                "published_hours": known.hours,
+                "published_speed_up": known.speed_up,
+                "published_linear_top1": known.linear.get(accuracies_on),
+                # Not shown: what pictures need beside the columns.
+                "patches": costs["num_patches"],
+            }
+        )
+    nothing = dict.fromkeys(lines[0])
+    named = {"row": "random", "method": "random encoder"}
+    return [*lines, nothing | named | _random(finished)]
+
+
+def cells(lines: Sequence[Record], shown: Sequence[Column]) -> list[list[str]]:
+    """The texts of a table, without its head."""
+    return [
+        [MISSING if line[c.key] is None else c.text(line[c.key]) for c in shown] for line in lines
+    ]
+
+
+def markdown(title: str, lines: Sequence[Record], shown: Sequence[Column], notes: str) -> str:
+    """A table with a title above it and notes under it."""
+    rows = [[c.head for c in shown], ["---"] * len(shown), *cells(lines, shown)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"## {title}\n\n{table}\n\n{notes}\n"
+
+
+def csv(lines: Sequence[Record], shown: Sequence[Column]) -> str:
+    """The raw numbers: seconds, bytes, accuracies as fractions; empty where there is none."""
+    keys = ["row", *(column.key for column in shown)]
+    return report.csv_text([keys, *([line[key] for key in keys] for line in lines)])
+
+
+def verdict(lines: Sequence[Record], ours: str, num_test: int) -> str:
+    """Which rows are ahead of row `ours`, and where: told whatever it says.
+
+    An accuracy is ahead beyond the noise of the test set if it is so by more than twice the
+    standard error of the difference; what another seed would change is not in that.
+    """
+    by_row = {line["row"]: line for line in lines}
+    if ours not in by_row:
+        return f"{ours} is not finished: nothing to hold the others against."
+    own = by_row.pop(ours)
+    clearly, barely = [], []
+    for key, name in (("linear_top1", "linear"), ("knn_top1", "1-NN")):
+        for line in by_row.values():
+            if own[key] is None or line[key] is None or line[key] <= own[key]:
+                continue
+            lead = line[key] - own[key]
+            errors = [standard_error(accuracy, num_test) for accuracy in (own[key], line[key])]
+            beyond = lead > 2 * math.hypot(*errors)
+            (clearly if beyond else barely).append(f"{line['method']} ({name}, +{100 * lead:.1f})")
+    sentences = [
+        f"Ahead of {own['method']} by more than twice the standard error of the difference: "
+        f"{_listed(clearly)}.",
+        f"Ahead within that noise: {_listed(barely)}.",
+    ]
+    for key, what in (
+        ("speed_up", "Faster to train"),
+        ("linear_layer_gflops", "Fewer GFLOPs (linear layers)"),
+        ("compiler_gflops", "Fewer GFLOPs (compiler)"),
+        ("step_bytes", "Less memory"),
+    ):
+        better = [
+            line["method"]
+            for line in by_row.values()
+            if own[key] is not None
+            and line[key] is not None
+            and (line[key] > own[key] if key == "speed_up" else line[key] < own[key])
+        ]
+        sentences.append(f"{what}: {_listed(better)}.")
+    return " ".join(sentences)
+
+
+def standard_error(accuracy: float, num_test: int) -> float:
+    """Of an accuracy on `num_test` sequences: √(p(1 − p)/n)."""
+    return math.sqrt(accuracy * (1 - accuracy) / num_test)
+
+
+def write(
+    folder: os.PathLike | str,
+    config: ml_collections.ConfigDict,
+    finished: dict[str, dict],
+    command: str,
+) -> str:
+    """Writes NAME.md, NAME.csv and NAME.png of every table of which a row is finished.
+
+    Args:
+      folder: the comparison's workdir.
+      config: the comparison's.
+      finished: row's name -> what its row.json holds.
+      command: for the notes.
+
+    Returns:
+      All tables as Markdown.
+    """
+    texts = []
+    for name, table in config.tables.items():
+        # Titles may change after a row is finished.
+        rows = [
+            finished[row] | {"title": config.rows[row].title}
+            for row in table.rows
+            if row in finished
+        ]
+        if not rows:
+            continue
+        accuracies_on = published.accuracies_on(table.rows, config.dataset)
+        lines = records(rows, finished.get(config.reference), accuracies_on, finished.values())
+        shown = columns(config.rows[config.reference].title, accuracies_on)
+        num_test = rows[0]["test_sequences"]
+        missing = [row for row in table.rows if row not in finished]
+        said = verdict(lines, config.ours, num_test)
+        texts.append(
+            markdown(table.title, lines, shown, notes(config, rows, missing, said, command))
+        )
+        picture = pictures.comparison(
+            f"{table.title}, {config.dataset}",
+            [column.head for column in shown],
+            cells(lines, shown),
+            lines,
+            plot=table.plot,
+            ours=config.ours,
+            error=lambda p, n=num_test: standard_error(p, n),
+        )
+        workdir.write(epath.Path(folder) / f"{name}.md", texts[-1])
+        workdir.write(epath.Path(folder) / f"{name}.csv", csv(lines, shown))
+        workdir.write(epath.Path(folder) / f"{name}.png", picture)
+    return "\n".join(texts)
+
+
+def notes(
+    config: ml_collections.ConfigDict,
+    rows: Sequence[dict],
+    missing: Sequence[str],
+    said: str,
+    command: str,
+) -> str:
+    """What a reader must know of a table, as a Markdown list.
+
+    Args:
+      config: the comparison's.
+      rows: of the table; what row.json of each holds.
+      missing: names of rows that are not finished.
+      said: see `verdict`.
+      command: that the last start had.
+    """
+
+    def each(text: Callable[[dict], str]) -> str:
+        return "; ".join(dict.fromkeys(text(row) for row in rows))
+
+    def encoder(row: dict) -> str:
+        sizes = row["encoder"]
+        return f"T = {sizes['num_frames']}, width {sizes['width']}, depth {sizes['depth']}"
+
+    def versions(row: dict) -> str:
+        found = row["versions"]
+        return ", ".join(f"{key} {found[key]}" for key in ("amr_jax", "jax", "jaxlib", "flax"))
+
+    num_test = rows[0]["test_sequences"]
+    best = max(
+        row["protocols"][key]["pretrained"]["top1"] for row in rows for key in row["protocols"]
+    )
+    budget = (
+        f"every row trains for {config.seconds:,.0f} s at the rate of a short run before it"
+        if config.budget == "seconds"
+        else "every row trains for the epochs of its line"
+    )
+    lines = [
+        said,
+        f"Not finished yet: {', '.join(missing)}." if missing else "",
+        f"{config.dataset}: {rows[0]['train_sequences']:,} training and {num_test:,} test "
+        f"sequences. One seed ({config.seed}); the standard error of an accuracy on so many test "
+        f"sequences is {100 * standard_error(best, num_test):.1f} points at {_percent(best)} %.",
+        f"Budget: {budget}. Encoder: {each(encoder)}; {each(lambda r: r['dtype'])}; "
+        f"attention by {each(lambda r: r['attention_kernel'])}; batch "
+        f"{each(lambda r: str(r['batch_size']))}. Trained on "
+        f"{each(lambda r: r['records'])}.",
+        "Training time: of all steps, at the rate of those that were timed, compilation left out; "
+        "the speed-up is that of an epoch. What else ran on the machine meanwhile shows in it.",
+        f"GFLOPs: forward, of one sequence (bodies: {each(lambda r: str(r['bodies']))}); peak "
+        "memory of a training step, on one device, by the compiler.",
+        "feature std: of each feature over the test sequences, averaged; near 0, the encoder has "
+        "collapsed.",
+        "Published figures: on NTU-60 x-sub with one L20 GPU and 400 epochs, GFLOPs of the linear "
+        f"layers for two bodies, speed-up against MAMP; {MISSING} where there are none.",
+        f"Device: {each(lambda r: r['versions']['devices'])}. {each(versions)}. "
+        f"Last row finished: {max(row['finished'] for row in rows)}. Command: `{command}`",
+    ]
+    return "\n".join(f"- {line}" for line in lines if line)
+
+
+def _epoch_seconds(row: dict) -> float | None:
+    return row["training_seconds"] and row["training_seconds"] / row["epochs"]
+
+
+def _random(finished: Iterable[dict]) -> Record:
+    """The accuracies of the random encoder, from the row with which it was judged."""
+    for row in finished:
+        found = _accuracies(row, "random")
+        if any(value is not None for value in found.values()):
+            return found
+    return found
+
+
+def _accuracies(row: dict, encoder: str) -> Record:
+    found = {key: encoders.get(encoder, {}) for key, encoders in row["protocols"].items()}
+    return {
+        "linear_top1": found.get("linear", {}).get("top1"),
+        "knn_top1": found.get("knn", {}).get("top1"),
+        "feature_std": found.get("knn", {}).get("feature_std"),
+    }
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,222 @@
+"""Every config: locked, of sizes that fit, trained for a step, with every key read."""
+
+import importlib.util
+from pathlib import Path
+
+import jax
+import ml_collections
+import numpy as np
+import pytest
+
+from amr_jax import compare, evaluate, methods, pretrain
+from amr_jax.data import datasets, records
+from amr_jax.errors import UserError
+from amr_jax.evaluation import encoder_under_test, protocols
+from amr_jax.run import workdir
+from amr_jax.studies import rows
+from tests.studies import handmade
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+PROTOCOLS = set(protocols.PROTOCOLS) | {"transfer"}  # that one is finetune on another data set
+COMPARISONS = {"compare", "ablation"}
+METHODS = sorted({path.stem for path in CONFIGS.glob("*.py")} - PROTOCOLS - COMPARISONS)
+
+
+def get_config(name: str, argument: str) -> ml_collections.ConfigDict:
+    spec = importlib.util.spec_from_file_location(name, CONFIGS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(argument)
+
+
+def leaves(config: ml_collections.ConfigDict, prefix: str = "") -> dict[tuple[int, str], str]:
+    """(id of the section, key) → dotted name, of every leaf."""
+    names = {}
+    for key, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            names |= leaves(value, f"{prefix}{key}.")
+        else:
+            names[id(config), key] = prefix + key
+    return names
+
+
+class TwelveSequences:
+    """Stands in for `records.Records`: twelve random sequences with the joints of a layout."""
+
+    def __init__(self, data_dir, name, split, centre_joint, max_frames):
+        assert data_dir == "somewhere"
+        assert split in ("train[:64]", "test[:64]")
+        layouts = {row.records: row.layout for row in datasets.DATASETS.values()}
+        self.num_joints, self.num_channels = layouts[name].num_joints, 3
+
+    def __len__(self) -> int:
+        return 12
+
+    def summary(self) -> str:
+        return "twelve"
+
+    def load(self, sequences) -> records.Bodies:
+        np.testing.assert_array_equal(sequences, np.arange(12))
+        length = np.arange(3, 15, dtype=np.int32)
+        frames = np.random.default_rng(0).normal(size=(length.sum(), self.num_joints, 3))
+        return records.Bodies(
+            frames=frames.astype(np.float32),
+            offset=(np.cumsum(length) - length).astype(np.int32),
+            length=length,
+            sequence=np.arange(12, dtype=np.int32),
+            present=np.ones((12, 1), bool),
+            label=np.zeros(12, np.int32),
+            names=np.arange(12).astype(str),
+            class_names=("one",),
+        )
+
+
+def unread_keys(config, run, monkeypatch) -> list[str]:
+    """Calls `run(config)` and returns the keys that nothing looked at."""
+    read = set()
+    getitem = ml_collections.ConfigDict.__getitem__
+
+    def noting(self, key):
+        read.add((id(self), key))
+        return getitem(self, key)
+
+    names = leaves(config)
+    monkeypatch.setattr(records, "Records", TwelveSequences)
+    monkeypatch.setattr(ml_collections.ConfigDict, "__getitem__", noting)
+    run(config)
+    monkeypatch.undo()
+    return sorted(name for key, name in names.items() if key not in read)
+
+
+# Data sets of one layout have configs that differ in nothing which the stand-in for records heeds:
+# each such config is trained once.
+_trained: dict[str, list[str]] = {}
+
+
+def trained_once_unread(config, folder, monkeypatch) -> list[str]:
+    """`trained_unread`, or what it found for a config equal but for the data set's name."""
+    content = config.to_dict()
+    del content["dataset"], content["input"]["centre"]
+    content = repr(content)
+    if content not in _trained:
+        _trained[content] = trained_unread(config, folder, monkeypatch)
+    return _trained[content]
+
+
+def trained_unread(config, folder, monkeypatch) -> list[str]:
+    """The keys of a pre-training config that nothing looks at during an epoch of one step."""
+    config.data_dir = "somewhere"
+    config.batch_size = 12
+    config.epochs = 1
+    config = pretrain.resolve(config)
+    monkeypatch.setattr(pretrain, "resolve", lambda given: given)
+    return unread_keys(config, lambda c: pretrain.run(c, folder, jax.devices()[:1]), monkeypatch)
+
+
+@pytest.mark.parametrize("dataset", datasets.DATASETS)
+@pytest.mark.parametrize("method", METHODS)
+def test_config_of_a_method(method, dataset, tmp_path, monkeypatch):
+    full = get_config(method, dataset)
+    assert full.dataset == dataset
+    assert full.encoder.num_joints == datasets.get(dataset).layout.num_joints
+    full.dtype = "bfloat16"
+    methods.build(full)  # refuses unknown keys and sizes that do not fit
+
+    local = get_config(method, f"{dataset},runlocal")
+    assert sorted(leaves(local).values()) == sorted(leaves(full).values())
+    assert trained_once_unread(local, tmp_path, monkeypatch) == []
+
+
+def test_a_key_that_nothing_reads_is_found(tmp_path, monkeypatch):
+    config = get_config("amr", "nwucla,runlocal")
+    config.optim.nesterov = True
+    assert trained_unread(config, tmp_path, monkeypatch) == ["optim.nesterov"]
+
+
+@pytest.mark.parametrize("dataset", datasets.DATASETS)
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_config_of_a_protocol(protocol, dataset):
+    full, local = get_config(protocol, dataset), get_config(protocol, f"{dataset},runlocal")
+    assert full.dataset == local.dataset == dataset
+    assert sorted(leaves(local).values()) == sorted(leaves(full).values())
+
+
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_a_protocol_reads_every_key(protocol, tmp_path, monkeypatch):
+    trained_unread(get_config("amr", "nwucla,runlocal"), tmp_path / "run", monkeypatch)
+    config = get_config(protocol, "nwucla,runlocal")
+    config.pretrained = str(tmp_path / "run")
+    config = encoder_under_test.resolve(config, workdir.read_config(tmp_path / "run"))
+    resolve = encoder_under_test.resolve
+    monkeypatch.setattr(encoder_under_test, "resolve", lambda given, _: given)
+    unread = unread_keys(config, lambda c: evaluate.run(c, tmp_path / "results"), monkeypatch)
+    if "scratch" in config:
+        # A section that is read where no run is named, and only there.
+        scratch = {name for name in leaves(config).values() if name.startswith("scratch.")}
+        assert set(unread) == scratch
+        unread = scratch & set(unread_from_scratch(config, resolve, tmp_path, monkeypatch))
+    assert list(unread) == []
+
+
+def unread_from_scratch(config, resolve, folder, monkeypatch) -> list[str]:
+    """The keys that nothing looks at without a run, around a protocol that only views a clip."""
+
+    def look(task, config, log):
+        clip = jax.numpy.zeros((9, 20, 3))
+        jax.eval_shape(lambda: task.train_view(jax.random.key(0), clip, 9))
+        return protocols.Outcome(np.zeros(len(task.test.label), np.int32), {"top1": 0.0})
+
+    config.pretrained, config.dtype = "", "auto"
+    config.data_dir = config.scratch.data_dir = "somewhere"
+    config = resolve(config, encoder_under_test.source(config)[1])
+    monkeypatch.setattr(encoder_under_test, "resolve", lambda given, _: given)
+    monkeypatch.setitem(evaluate.PROTOCOLS, config.protocol, look)
+    return unread_keys(config, lambda c: evaluate.run(c, folder / "scratch"), monkeypatch)
+
+
+@pytest.mark.parametrize("dataset", datasets.DATASETS)
+@pytest.mark.parametrize("comparison", sorted(COMPARISONS))
+def test_every_row_of_a_comparison_is_a_method(comparison, dataset):
+    full, local = get_config(comparison, dataset), get_config(comparison, f"{dataset},runlocal")
+    assert full.dataset == local.dataset == dataset
+    assert sorted(leaves(local).values()) == sorted(leaves(full).values())
+    for config in (full, local):
+        for name in rows.in_order(config):
+            made = pretrain.resolve(rows.pretraining(config, name))
+            assert made.dataset == dataset
+            methods.build(made)
+        for name in config.protocols:
+            assert rows.protocol(config, name).protocol == name
+
+
+@pytest.mark.parametrize("dataset", datasets.DATASETS)
+def test_the_baselines_predict_as_many_patches_as_the_full_method(dataset):
+    config = get_config("ablation", dataset)
+    predicted = {
+        name: methods.build(pretrain.resolve(rows.pretraining(config, name))).num_predicted
+        for name in config.rows
+    }
+    alike = {predicted[name] for name in ("baseline1", "baseline2", "dd", "full")}
+    assert alike == {{"nwucla": 40, "synthetic": 75}.get(dataset, 125)}
+    by_r = [predicted[name] for name in config.tables.r.rows]
+    assert by_r == sorted(by_r, reverse=True)
+    assert by_r[-1] == datasets.get(dataset).layout.num_joints  # one for each joint
+
+
+@pytest.mark.parametrize("comparison", sorted(COMPARISONS))
+def test_a_comparison_reads_every_key(comparison, tmp_path, monkeypatch):
+    def untrained(config, name, training, protocols, folder):
+        return handmade.row(name, linear=0.5, knn=0.4, title=config.rows[name].title)
+
+    monkeypatch.setattr(compare, "run_row", untrained)
+    monkeypatch.setattr(compare.tables.pictures, "comparison", lambda *_, plot, **__: b"")
+    config = get_config(comparison, "nwucla,runlocal")
+    assert unread_keys(config, lambda c: compare.run(c, tmp_path), monkeypatch) == []
+
+
+@pytest.mark.parametrize("name", METHODS + sorted(PROTOCOLS | COMPARISONS))
+def test_a_wrong_argument_names_the_choices(name):
+    with pytest.raises(UserError, match=r"unknown data set 'ntu61'; expected one of: ntu60_xsub"):
+        get_config(name, "ntu61")
+    with pytest.raises(UserError, match="expected 'NAME' or 'NAME,runlocal'"):
+        get_config(name, "ntu60_xsub,runlocaly")

@@ -1,0 +1,144 @@
+"""Tables of labels, names of classes, and which splits are for what."""
+
+import time
+
+import pytest
+
+from amr_jax.data.readers import files, labels
+from amr_jax.errors import BadFile, UserError
+
+
+def raw(folder, content: str | bytes) -> files.RawFile:
+    path = folder / "file"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return files.RawFile(str(path))
+
+
+def test_reads_a_table(tmp_path):
+    table = "\ufefflabel, name,note,split\r\nwave,walk/a.npz,x,train\r\nrun ,b,,\r\n"
+    assert labels.read_labels(raw(tmp_path, table)) == {
+        "walk/a": {"label": "wave", "split": "train", "subject": ""},
+        "b": {"label": "run", "split": "", "subject": ""},
+    }
+
+
+def test_spaces_and_old_ends_of_lines_do_not_matter(tmp_path):
+    expected = labels.read_labels(raw(tmp_path, "name,label,subject\na,wave,1\nb,run,2\n"))
+    assert expected["b"] == {"label": "run", "split": "", "subject": "2"}
+    for table in (
+        "name,label,subject \na,wave,1 \nb,run,2 \n",
+        " name , label , subject\na,wave,1\nb,run,2",
+        "name,label,subject\ra,wave,1\rb,run,2\r",
+    ):
+        assert labels.read_labels(raw(tmp_path, table)) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "message"),
+    [
+        ("a,wave\n", 1, "the columns a, wave; expected name, and of label, split, subject"),
+        ("", 1, "the columns none"),
+        ("name\na\n", 1, "the columns name"),
+        ("name,label\na,wave,x\n", 2, "another number of cells"),
+        ("name,label\na,wave\nb\n", 3, "another number of cells"),
+        ("name,label\n,wave\n", 2, "no name"),
+        ("name,label\na,wave\nb,wave\na.npz,run\n", 4, "the name 'a' again"),
+        (b"name,label\n\xff,wave\n", None, "not text"),
+        ('name,label\n"a,wave\nb,wave\nc,wave\n', 2, "no CSV"),  # would be one name, to the end
+        ('name,label\n"a"b,wave\n', 2, "no CSV"),
+        ("name,label\n" + 200_000 * "a" + ",wave\n", 2, "no CSV"),
+        ("name,label,label\na,wave,run\n", 1, "label, label; expected every column once"),
+    ],
+)
+def test_refuses_a_table(tmp_path, content, line, message):
+    with pytest.raises(BadFile, match=message) as caught:
+        labels.read_labels(raw(tmp_path, content))
+    assert caught.value.line == line
+
+
+def test_many_classes_take_no_longer_than_few(tmp_path):
+    names = tuple(map(str, range(100_000)))
+    begin = time.process_time()
+    assert labels.read_classes(raw(tmp_path, "\n".join(names))) == names
+    assert time.process_time() - begin < 2
+
+
+def test_names_of_classes(tmp_path):
+    assert labels.read_classes(raw(tmp_path, "wave\n run fast \n\n")) == ("wave", "run fast")
+    with pytest.raises(BadFile, match="line 2: found an empty line"):
+        labels.read_classes(raw(tmp_path, "wave\n\nrun\n"))
+    with pytest.raises(BadFile, match="line 3: found the class 'wave' again"):
+        labels.read_classes(raw(tmp_path, "wave\nrun\nwave\n"))
+    for odd in ("\x1a", "\x00", "\x85", "\u2028"):
+        with pytest.raises(BadFile, match="line 2: found the character"):
+            labels.read_classes(raw(tmp_path, f"wave\nrun{odd}fast\n"))
+    with pytest.raises(BadFile, match="line 1: found the character"):
+        labels.read_classes(raw(tmp_path, "wave\nrun\n".encode("utf-16-be")))
+    with pytest.raises(BadFile, match="found nothing"):
+        labels.read_classes(raw(tmp_path, "\n"))
+
+
+@pytest.mark.parametrize(
+    ("told", "classes", "numbers", "names"),
+    [
+        (["2", "0"], None, [2, 0], ("0", "1", "2")),
+        (["2", "0"], ("a", "b", "c", "d"), [2, 0], ("a", "b", "c", "d")),
+        (["wave", "run", "wave"], None, [1, 0, 1], ("run", "wave")),
+        (["\u0661", "\u0660"], None, [1, 0], ("\u0660", "\u0661")),  # names: digits are 0 to 9
+        (["wave", "2"], None, [1, 0], ("2", "wave")),
+        (["wave", "run"], ("wave", "sit", "run"), [0, 2], ("wave", "sit", "run")),
+        (["", ""], None, [0, 0], ("unlabelled",)),
+    ],
+)
+def test_labels_become_numbers(told, classes, numbers, names):
+    assert labels.numbered(told, list("xyz"[: len(told)]), classes) == (numbers, names)
+
+
+@pytest.mark.parametrize(
+    ("told", "classes", "message"),
+    [
+        (["1", "9" * 5000, "2"], None, r"the label 99999999999999999999; expected numbers"),
+        (["1", "", ""], None, "2 of 3 sequences have no label, the first is y"),
+        (["0", "2", "1"], ("a", "b"), "y: label 2; expected 0 to 1, as classes.txt names 2"),
+        (["a", "b", "c"], ("a", "b"), "z: label 'c'; expected a class of classes.txt"),
+        (["0", "1", "1000000000"], None, "the label 1000000000; expected numbers of classes"),
+    ],
+)
+def test_labels_that_are_no_classes(told, classes, message):
+    with pytest.raises(UserError, match=message):
+        labels.numbered(told, ["x", "y", "z"], classes)
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "expected"),
+    [
+        (["train", "test"], ("", ""), ("train", "test")),
+        (["val", "train"], ("", ""), ("train", "val")),
+        (["xsub_val", "xsub_train"], ("", ""), ("xsub_train", "xsub_val")),
+        (["train1", "test1", "extra"], ("", ""), ("train1", "test1")),
+        (["a", "b", "c"], ("c", "a"), ("c", "a")),
+        (["a", "b"], ("b", ""), ("b", "")),
+        (["train"], ("", ""), ("train", "")),
+    ],
+)
+def test_which_splits(found, asked, expected):
+    assert labels.choose_splits(found, *asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "message"),
+    [
+        (
+            ["xsub_train", "xsub_val", "xview_train", "xview_val"],
+            ("", ""),
+            "one of: --train_split=xsub_train --test_split=xsub_val; --train_split=xview_train",
+        ),
+        (["train", "val", "test"], ("", ""), "--test_split=test; .*--test_split=val"),
+        (["a", "b"], ("", ""), r"the splits a, b: which one.*Say --train_split and --test_split\."),
+        (["a", "b"], ("a", "c"), "--test_split is 'c'; the data has: a, b"),
+        (["a", "b"], ("a", "a"), "both 'a'"),
+    ],
+)
+def test_splits_to_choose_from(found, asked, message):
+    with pytest.raises(UserError, match=message):
+        labels.choose_splits(found, *asked)

@@ -1,0 +1,137 @@
+"""Readers of Northwestern-UCLA: what is read, and what is refused with which words."""
+
+import collections
+import json
+
+import numpy as np
+import pytest
+
+from amr_jax.data.readers import files, nw_ucla
+from amr_jax.errors import BadFile
+
+
+def write(folder, name="a08_s02_e01_v03", num_frames=3, **changes):
+    """A raw file whose joints are 0, 1, 2, ... in reading order; `changes` replace its keys."""
+    joints = np.arange(num_frames * 60, dtype=float).reshape(num_frames, 20, 3)
+    content = {"file_name": name, "skeletons": joints.tolist(), "label": 7} | changes
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    return files.RawFile(str(path))
+
+
+def test_reads_everything_that_file_and_name_say(tmp_path):
+    example = nw_ucla.read(write(tmp_path))
+    joints = example.pop("joints")
+    assert joints.shape == (3, 1, 20, 3)
+    assert joints.dtype == np.float32
+    assert joints[1, 0, 2].tolist() == [66.0, 67.0, 68.0]  # frame 1 starts at 60, joint 2 at + 6
+    assert example == {
+        "name": "a08_s02_e01_v03",
+        "label": 6,
+        "action": 8,
+        "subject": 2,
+        "replication": 1,
+        "camera": 3,
+    }
+
+
+def test_single_frame(tmp_path):
+    assert nw_ucla.read(write(tmp_path, num_frames=1))["joints"].shape == (1, 1, 20, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found", "expected"),
+    [
+        ({"label": 8}, "label 8", "7, which is the label of action code a08"),
+        ({"file_name": "a08_s02_e01_v02"}, "a08_s02_e01_v02", "'a08_s02_e01_v03'"),
+        ({"label": None}, "['file_name', 'skeletons']", "also label"),
+        ({"skeletons": []}, "no frame", "at least one frame"),
+        ({"skeletons": 5}, "no frame", "at least one frame"),
+        (
+            {"skeletons": [[[0, 0, 0]] * 20, [[0, 0, 0]] * 19]},
+            "19 joints of 3 numbers in skeletons[1]",
+            "20 joint",
+        ),
+        ({"skeletons": [[[0, 0]] * 20]}, "20 joints of 2 numbers in skeletons[0]", "3 numbers"),
+        ({"skeletons": [[[0, 0, "x"]] * 20]}, "'x' in skeletons[0]", "20 joints"),
+        ({"skeletons": [[[0, 0, "1.5"]] * 20]}, "'1.5' in skeletons[0]", "20 joints"),
+        ({"skeletons": [[[0, 0, True]] * 20]}, "a bool in skeletons[0]", "20 joints"),
+        ({"skeletons": [[[0, 0, None]] * 20]}, "a NoneType in skeletons[0]", "20 joints"),
+        ({"skeletons": [[0, 0, 0] * 20]}, "no list of joints in skeletons[0]", "20 joints"),
+        ({"skeletons": [[[0, float("nan"), 0]] * 20]}, "nan at skeletons[0][0][1]", "finite"),
+    ],
+)
+def test_refuses(tmp_path, changes, found, expected):
+    raw = write(tmp_path, **changes)
+    with pytest.raises(BadFile) as caught:
+        nw_ucla.read(raw)
+    assert caught.value.path == str(raw)
+    assert found in caught.value.found
+    assert expected in caught.value.expected
+
+
+@pytest.mark.parametrize("name", ["a07_s01_e00_v01", "a01_s01_e00", "walking"])
+def test_refuses_names(tmp_path, name):
+    with pytest.raises(BadFile, match=name[:3]):
+        nw_ucla.read(write(tmp_path, name=name))
+
+
+@pytest.mark.parametrize(
+    ("content", "line"), [(b'{"label": 1,\n"skel', 2), (b"[1, 2]", None), (b"\xff\xfe\xfa", None)]
+)
+def test_refuses_what_is_no_json_object(tmp_path, content, line):
+    path = tmp_path / "a01_s01_e00_v01.json"
+    path.write_bytes(content)
+    with pytest.raises(BadFile) as caught:
+        nw_ucla.read(files.RawFile(str(path)))
+    assert caught.value.line == line
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"label": 7, "skeletons": [], "skeletons": []}', "the key 'skeletons' twice"),
+        ('{"file_name": "a08_s02_e01_v03", "skeletons": 1, "label": true}', "label True"),
+        ('{"a": ' + "[]," * 2**23 + "}", "more than 16,777,216 bytes"),
+    ],
+)
+def test_what_the_parser_lets_pass(tmp_path, text, found):
+    path = tmp_path / "a08_s02_e01_v03.json"
+    path.write_text(text)
+    with pytest.raises(BadFile) as caught:
+        nw_ucla.read(files.RawFile(str(path)))
+    assert caught.value.found == found
+
+
+def test_the_real_set(shared_data):
+    raw = files.find(shared_data, ".json", what="NW-UCLA")
+    examples = [nw_ucla.read(file) for file in raw]
+    lengths = [len(example["joints"]) for example in examples]
+    cameras = collections.Counter(example["camera"] for example in examples)
+    assert len(examples) == 1484
+    assert cameras[1] + cameras[2] == 1020
+    assert cameras[3] == 464
+    assert (min(lengths), max(lengths), round(np.mean(lengths))) == (1, 201, 39)
+    assert {example["label"] for example in examples} == set(range(10))
+    assert {example["subject"] for example in examples} == set(range(1, 11))
+
+
+def test_joints_alone_do_not_ask_for_the_name(tmp_path):
+    raw = write(tmp_path, name="mine", file_name=None, label=None)
+    np.testing.assert_array_equal(nw_ucla.read_joints(raw), nw_ucla.read(write(tmp_path))["joints"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"skeletons": ' + "[" * 10**5, "no JSON that can be read"),
+        ('{"skeletons": ' + "1" * 10**4 + "}", "no JSON that can be read"),
+        (f'{{"skeletons": [{[[1, 2, 10**400]] * 20}]}}', "found 10{39} in skel"),
+        (f'{{"skeletons": [{[[1, 2, 1e300]] * 20}]}}', r"1e\+300 at skeletons\[0\]\[0\]\[2\]"),
+        ('{"joints": []}', r"the keys \['joints'\]; expected also skeletons"),
+    ],
+)
+def test_numbers_beyond_all_bounds(tmp_path, text, message):
+    (tmp_path / "mine.json").write_text(text)
+    with pytest.raises(BadFile, match=message):
+        nw_ucla.read_joints(files.RawFile(str(tmp_path / "mine.json")))

@@ -1,0 +1,279 @@
+"""Pickles: all that numpy and Python write as data is read; whatever would run code is refused."""
+
+import collections
+import gzip
+import os
+import pickle
+import pickletools
+import re
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+
+from amr_jax.data.readers import pickles
+from amr_jax.errors import BadFile
+
+RNG = np.random.default_rng(0)
+ARRAYS = {
+    "float16": RNG.normal(size=(2, 5, 17, 2)).astype(np.float16),
+    "float32": RNG.normal(size=(2, 3)).astype(np.float32),
+    "Fortran order": np.asfortranarray(RNG.normal(size=(3, 4, 5))),
+    "axes exchanged": RNG.normal(size=(3, 4, 5)).transpose(1, 0, 2),
+    "not contiguous": np.arange(12).reshape(3, 4)[:, ::2],
+    "big-endian": np.arange(3, dtype=">i4"),
+    "bool": np.array([True, False]),
+    "empty": np.zeros((0, 3)),
+    "no axes": np.array(2.5),
+}
+protocols = pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+
+
+def refused(data: bytes) -> str:
+    with pytest.raises(BadFile) as caught:
+        pickles.load(data, "file.pkl")
+    assert caught.value.path == "file.pkl"
+    return caught.value.found
+
+
+@protocols
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("numpy_1", [False, True])
+@pytest.mark.filterwarnings("ignore:numpy.core:DeprecationWarning")
+def test_arrays(protocol, name, numpy_1):
+    array = ARRAYS[name]
+    data = pickle.dumps({"x": array, "again": array}, protocol=protocol)
+    if numpy_1:
+        data = as_numpy_1(data)
+    content = pickles.load(data, "x")
+    np.testing.assert_array_equal(content["x"], array)
+    assert content["x"].dtype == array.dtype
+    assert content["again"] is content["x"]
+
+
+def as_numpy_1(data: bytes) -> bytes:
+    """What numpy 1 writes: its modules were called numpy.core."""
+    frames = [place for opcode, _, place in pickletools.genops(data) if opcode.name == "FRAME"]
+    for place in reversed(frames):  # their lengths would not be right any more
+        data = data[:place] + data[place + 9 :]
+    for module in (b"numpy._core.multiarray", b"numpy._core.numeric"):
+        old = module.replace(b"_core", b"core")
+        text, old_text = (b"\x8c" + bytes([len(name)]) + name for name in (module, old))
+        data = data.replace(text, old_text).replace(b"c" + module + b"\n", b"c" + old + b"\n")
+    assert b"numpy.core" in data
+    assert b"_core" not in data
+    pickle.loads(data)  # numpy 2 still knows the old names
+    return data
+
+
+@protocols
+def test_plain_data_and_numbers_of_numpy(protocol):
+    content = {
+        "split": {"train": ["ä", "b"], "val": []},
+        "numbers": [0, -1, 255, 65_536, 2**70, 1.5, True, False, None],
+        "tuples": [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)],
+        "bytes": [b"", b"\x00\xff"],
+        3: [np.int64(7), np.float32(2.5), np.bool_(True), np.str_("é")],
+        "ordered": collections.OrderedDict(a=1),
+    }
+    assert pickles.load(pickle.dumps(content, protocol=protocol), "x") == content
+
+
+class Evil:
+    def __init__(self, function, *arguments):
+        self.how = function, arguments
+
+    def __reduce__(self):
+        return self.how
+
+
+@protocols
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [(os.system, "touch {}"), (eval, "open({!r}, 'w')"), (open, "{}"), (os.mkdir, "{}")],
+)
+def test_code_is_not_run(tmp_path, protocol, function, argument):
+    created = tmp_path / "created"
+    data = pickle.dumps(
+        {"keypoint": Evil(function, argument.format(str(created)), *["w"][: function is open])},
+        protocol=protocol,
+    )
+    assert f".{function.__name__}" in refused(data)
+    assert not created.exists()
+    pickle.loads(data)  # what the test is about: the standard reader runs it
+    assert created.exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.",
+        b"\x80\x02cnumpy\nndarray\n)\x81.",  # NEWOBJ
+        b"\x80\x02K\x01K\x02\x85R.",  # a number is called
+        b"\x80\x02cnumpy\nndarray\n)R.",  # a name that stands for nothing to be called
+        b"\x80\x02]}b.",  # a state for a list
+        b"\x80\x02}((K\x01tK\x02u.",  # a tuple as a key
+        b"\x80\x02P1\n.",
+        b"\x80\x02\x82\x01.",  # an extension
+        b"\x80\x02K\x01K\x02.",  # two values, of which the first would be lost
+        b"\x80\x02(K\x01.",  # a mark whose values nobody takes
+        b"\x80\x02K\x01.K\x02.",  # two pickles
+        b"\x80\x02K\x01K\x020.",  # a value that is dropped
+        b"\x80\x02}(K\x01K\x02K\x01K\x03u.",  # a key twice
+        b"\x80\x02}K\x01K\x02sK\x01K\x03s.",
+    ],
+)
+def test_what_is_not_data_is_refused(tmp_path, data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert refused(data).startswith("a pickle with ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"cos\nsystem\n(S'touch created'\ntR.",  # protocol 0
+        b"(S'touch created'\nios\nsystem\n.",
+        pickle.dumps({"a": 1}, protocol=1),
+        gzip.compress(pickle.dumps({"a": 1}), mtime=0),
+        zlib.compress(pickle.dumps({"a": 1})),
+        b"annotations: none\n",
+    ],
+)
+def test_older_compressed_and_other_files_are_called_so(tmp_path, data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadFile, match=r"begins with b.*pickle of protocol 2 to 5\. Unpack it"):
+        pickles.load(data, "x.pkl")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("x" * 100, repr("x" * 40)),
+        (-1234, "-1,234"),
+        (True, "True"),
+        (1.5, "1.5"),
+        ((3, 4), "(3, 4)"),
+        pytest.param(10**6000, "a int", id="huge"),  # whose text Python refuses to make
+        ((1, (2, 3)), "a tuple"),
+        (tuple(range(100)), "a tuple"),
+        ({}, "a dict"),
+    ],
+)
+def test_shown_values_are_short(value, expected):
+    assert pickles.shown(value) == expected
+
+
+@protocols
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([1, "a", None], object),
+        np.array([{}], object),
+        np.array(["2020-01-01"], "M8[D]"),
+        np.zeros(2, [("x", "f4")]),
+        np.zeros(2, complex),
+    ],
+)
+def test_arrays_of_anything_but_numbers_are_refused(protocol, array):
+    assert "an array" in refused(pickle.dumps(array, protocol=protocol))
+
+
+LARGE = """
+import resource, sys
+from amr_jax.errors import BadFile
+from amr_jax.readers import pickles
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**29,) * 2)
+try:
+    pickles.load(sys.stdin.buffer.read(), "bomb.pkl")
+except BadFile as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (  # an array that claims 10⁹ elements and has one
+            pickle.dumps(np.zeros(1), protocol=2).replace(
+                b"K\x01\x85", b"J\x00\xca\x9a\x3b\x85", 1
+            ),
+            "a damaged pickle|claims",
+        ),
+        (
+            pickle.dumps(np.zeros(7), protocol=4).replace(b"K\x07\x85", b"J\x00\xca\x9a\x3b\x85"),
+            r"claims \(1,000,000,000\) elements of float64, 8,000,000,000 bytes, and has 56",
+        ),
+        (  # bytes that are not there
+            b"\x80\x04\x8e" + (10**12).to_bytes(8, "little") + b"abc.",
+            "a damaged pickle",
+        ),
+        (b"\x80\x05\x96" + (10**12).to_bytes(8, "little") + b"abc.", "a damaged pickle"),
+        # No numbers, in a shape beyond all numbers.
+        (
+            pickle.dumps(np.zeros((0, 9)), protocol=4).replace(
+                b"K\x09", b"\x8a\x0a" + b"\xff" * 9 + b"\x00"
+            ),
+            "a damaged pickle",
+        ),
+        # A place in the memo that the standard reader would make room for.
+        (b"\x80\x02K\x01r\xff\xff\xff\x7f.", ""),
+    ],
+)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
+def test_claims_are_refused_in_bounded_memory(data, message):
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE], input=data, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert re.search(message, done.stdout.decode())
+
+
+def test_too_many_instructions(monkeypatch):
+    monkeypatch.setattr(pickles, "MAX_INSTRUCTIONS", 100)
+    assert pickles.load(pickle.dumps([1] * 10), "x") == [1] * 10
+    assert "more than 100 instructions" in refused(pickle.dumps(list(range(100))))
+    # A large file may have more of them, as exchange files have: in proportion to its arrays.
+    large = [*range(100), bytes(16 * 120)]
+    assert pickles.load(pickle.dumps(large), "x") == large
+
+
+def test_nested_without_end():
+    depth = 200_000
+    nested = b"\x80\x02)" + b"\x85" * depth
+    pickles.load(nested + b".", "x")
+    assert "key" in refused(b"\x80\x02}" + nested[2:] + b"K\x01s.")
+
+
+@protocols
+def test_truncated_anywhere(protocol):
+    data = pickle.dumps({"a": [ARRAYS["float16"], (1, 2.5)], "b": "text"}, protocol=protocol)
+    for length in range(0, len(data), 7):
+        assert "a damaged pickle" in refused(data[:length])
+
+
+def test_damaged_bytes_are_refused_or_harmless():
+    data = bytearray(pickle.dumps({"a": [np.arange(5.0), (1, 2.5)], "b": "text"}, protocol=4))
+    for place in range(len(data)):
+        for value in (0, 0x29, 0x52, 0x62, 0xFF):
+            damaged = bytes(data[:place]) + bytes([value]) + bytes(data[place + 1 :])
+            try:
+                pickles.load(damaged, "x")
+            except BadFile:
+                continue
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02X\x03\x00\x00\x00\xed\xa0\x80.",
+        pickle.dumps(np.str_("ab"), protocol=4).replace(b"b\x00\x00\x00", b"\x00\xd8\x00\x00"),
+    ],
+)
+def test_half_a_character_is_none(data):
+    with pytest.raises(BadFile, match="a damaged pickle"):
+        pickles.load(data, "x")

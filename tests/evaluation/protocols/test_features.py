@@ -1,0 +1,125 @@
+"""Every body encoded exactly once, pooled as the protocols say, on any number of devices."""
+
+import dataclasses
+import functools
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import numpy as np
+import pytest
+
+from amr_jax.data import division
+from amr_jax.errors import UserError
+from amr_jax.evaluation.protocols import features
+from amr_jax.ops import augment
+from amr_jax.run import sharding
+from tests.evaluation.protocols import tiny
+
+KEY = jax.random.key(7)
+
+TRAIN_VIEW = functools.partial(augment.train_view, num_frames=tiny.FRAMES, min_frames=2)
+
+
+def extract(encoder, real, view, key=KEY, devices=1, batch_size=4, bodies="packed"):
+    mesh = tiny.mesh(devices)
+    params = sharding.put(tiny.init(encoder), sharding.replicated(mesh))
+    split = features.Split(division.divide(real, mesh))
+    return np.asarray(
+        features.extract(encoder, params, split, view, key, batch_size=batch_size, bodies=bodies)
+    )
+
+
+@hypothesis.given(num_bodies=st.integers(1, 300), batch_size=st.integers(1, 70))
+def test_batches_hold_each_body_once_and_pad_with_nobody(num_bodies, batch_size):
+    sequence = np.sort(np.random.default_rng(0).integers(0, 50, num_bodies))
+    dealt = np.concatenate(features.batches(sequence, 50, batch_size), axis=1)
+    body, counts_for = dealt
+    real = counts_for < 50
+    assert dealt.shape[1] % batch_size == 0
+    np.testing.assert_array_equal(body[real], np.arange(num_bodies))
+    np.testing.assert_array_equal(counts_for[real], sequence)
+    assert (counts_for[~real] == 50).all()
+
+
+@hypothesis.settings(max_examples=8, deadline=None)
+@hypothesis.given(
+    present=st.lists(
+        st.sampled_from([(True, False), (True, True), (False, True)]), min_size=1, max_size=9
+    ),
+    batch_size=st.integers(1, 10),
+    devices=st.sampled_from([1, 3]),
+)
+def test_counts_are_exact_at_any_batch_size(present, batch_size, devices):
+    # Powers of two: any body dropped, or counted twice, or for another sequence, changes the sum.
+    values = 2.0 ** np.arange(np.sum(present))
+    bodies = tiny.make_bodies(present, constant=values)
+    found = extract(tiny.Plain(), bodies, tiny.first_frame, devices=devices, batch_size=batch_size)
+    expected = [values[bodies.sequence == s].mean() for s in range(len(present))]
+    np.testing.assert_array_equal(found, np.repeat(np.array(expected)[:, None], 3, axis=1))
+
+
+@pytest.mark.parametrize("pooling", ["packed", "all"])
+def test_against_one_body_after_the_other(pooling):
+    bodies = tiny.make_bodies([(True, True), (True, False), (False, True), (False, False)])
+    params = tiny.init(tiny.ENCODER)
+    absent = np.zeros((tiny.FRAMES, tiny.JOINTS, 3), np.float32)
+
+    @jax.jit
+    def encode(clip):
+        tokens, _ = tiny.ENCODER.apply({"params": params}, clip[None])
+        return tokens[0].mean(axis=0)
+
+    view = jax.jit(TRAIN_VIEW)
+
+    expected = []
+    for s, present in enumerate(bodies.present):
+        each = []
+        for b in np.flatnonzero(bodies.sequence == s):
+            frames = bodies.frames[bodies.offset[b] :][: bodies.length[b]]
+            each.append(encode(view(jax.random.fold_in(KEY, s), frames, bodies.length[b])))
+        if pooling == "all" or not each:
+            each += [encode(absent)] * (len(present) - len(each))
+        expected.append(np.mean(each, axis=0))
+    found = extract(tiny.ENCODER, bodies, TRAIN_VIEW, bodies=pooling)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_bodies_of_a_sequence_share_the_view_and_sequences_and_epochs_do_not():
+    bodies = tiny.make_bodies([(True, True), (True, True)], seed=3)
+    length = np.full(4, 10, np.int32)
+    one = np.random.default_rng(0).normal(size=(10, tiny.JOINTS, 3)).astype(np.float32)
+    bodies = dataclasses.replace(
+        bodies,
+        frames=np.concatenate([one, -one, one, -one]),
+        offset=np.arange(4, dtype=np.int32) * 10,
+        length=length,
+    )
+    first, second = extract(tiny.Plain(), bodies, TRAIN_VIEW)
+    # A body and its mirror image through the origin cancel only under one crop and one rotation.
+    np.testing.assert_allclose([first, second], 0, atol=1e-6)
+    alone = dataclasses.replace(
+        tiny.make_bodies([(True, False)] * 2),
+        frames=np.concatenate([one, one]),
+        offset=np.array([0, 10], np.int32),
+        length=length[:2],
+    )
+    first, second = extract(tiny.Plain(), alone, TRAIN_VIEW)
+    assert np.abs(first - second).max() > 1e-3
+    other_epoch, _ = extract(tiny.Plain(), alone, TRAIN_VIEW, key=jax.random.fold_in(KEY, 1))
+    assert np.abs(first - other_epoch).max() > 1e-3
+
+
+def test_the_number_of_devices_changes_nothing_but_rounding():
+    bodies = tiny.make_bodies([(True, i % 3 == 0) for i in range(21)])
+    one = extract(tiny.ENCODER, bodies, TRAIN_VIEW, devices=1, batch_size=7)
+    eight = extract(tiny.ENCODER, bodies, TRAIN_VIEW, devices=8, batch_size=16)
+    np.testing.assert_allclose(one, eight, atol=1e-5)
+
+
+def test_options_that_are_none_are_refused_by_name():
+    bodies = tiny.make_bodies([(True, False)])
+    with pytest.raises(UserError, match=r"config\.bodies='both'.*packed, all"):
+        extract(tiny.Plain(), bodies, tiny.first_frame, bodies="both")
+    with pytest.raises(UserError, match=r"config\.encode_batch_size=0"):
+        extract(tiny.Plain(), bodies, tiny.first_frame, batch_size=0)

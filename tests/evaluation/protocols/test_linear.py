@@ -1,0 +1,222 @@
+"""The linear probe against the definitions, and the protocol around it."""
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+
+from amr_jax.errors import UserError
+from amr_jax.evaluation.protocols import linear, packing, scores
+from amr_jax.models import heads
+from amr_jax.ops import augment
+from tests.evaluation.protocols import tiny
+
+
+def config(**changes):
+    return ml_collections.ConfigDict(
+        {
+            "seed": 0,
+            "bodies": "packed",
+            "encode_batch_size": 16,
+            "features": "augmented",
+            "cached_views": 1,
+            "epochs": 3,
+            "batch_size": 8,
+            "learning_rate": 0.1,
+            **changes,
+        }
+    )
+
+
+def separable(seed, num_sequences=24):
+    """Sequences whose class can be read off the first coordinate."""
+    label = np.arange(num_sequences) % 3
+    values = label - 1.0 + 0.1 * np.random.default_rng(seed).normal(size=num_sequences)
+    return tiny.make_bodies(
+        [(True, False)] * num_sequences, label=label, constant=values, num_classes=4
+    )
+
+
+def reference(kernel, x, labels, orders, rate):
+    """The probe in float64, batch by batch, example by example, from the definitions."""
+    x = np.float64(x)
+    kernel, bias = np.float64(kernel), np.zeros(kernel.shape[1])
+    velocity = [np.zeros_like(kernel), np.zeros_like(bias)]
+    mean, var = np.zeros(x.shape[1]), np.ones(x.shape[1])
+    losses, step, num_steps = [], 0, sum(len(order) for order in orders)
+    for order in orders:
+        total = 0.0
+        for batch in order:
+            rows = [i for i in batch if i < len(x)]
+            batch_mean = sum(x[i] for i in rows) / len(rows)
+            squares = sum((x[i] - batch_mean) ** 2 for i in rows)
+            gradient = [np.zeros_like(kernel), np.zeros_like(bias)]
+            for i in rows:
+                z = (x[i] - batch_mean) / np.sqrt(squares / len(rows) + 1e-6)
+                e = np.exp(z @ kernel + bias)
+                p = e / e.sum()
+                total -= np.log(p[labels[i]])
+                error = (p - np.eye(len(p))[labels[i]]) / len(rows)
+                gradient[0] += np.outer(z, error)
+                gradient[1] += error
+            mean = 0.9 * mean + 0.1 * batch_mean
+            var = 0.9 * var + 0.1 * squares / (len(rows) - 1)
+            lr = rate * 0.5 * (1 + np.cos(np.pi * step / num_steps))
+            velocity = [0.9 * v + g for v, g in zip(velocity, gradient, strict=True)]
+            kernel, bias = kernel - lr * velocity[0], bias - lr * velocity[1]
+            step += 1
+        losses.append(total / len(x))
+    return kernel, bias, mean, var, losses
+
+
+def test_training_agrees_with_the_definitions_in_float64():
+    generator = np.random.default_rng(0)
+    x = (3 + 2 * generator.normal(size=(23, 6))).astype(np.float32)
+    labels = generator.integers(0, 5, 23)
+    orders = [packing.epoch_order(0, e, 23, 5) for e in range(4)]
+    head = linear.init(jax.random.key(1), 6, 5)
+    kernel = np.asarray(head.dense["kernel"])
+    found = []
+    for order in orders:
+        head, loss = linear.train_epoch(
+            head, jnp.asarray(x), jnp.asarray(labels), order, learning_rate=0.5, num_steps=20
+        )
+        found.append(float(loss))
+    kernel, bias, mean, var, losses = reference(kernel, x, labels, orders, 0.5)
+    np.testing.assert_allclose(found, losses, rtol=1e-5)
+    np.testing.assert_allclose(head.dense["kernel"], kernel, atol=2e-6)
+    np.testing.assert_allclose(head.dense["bias"], bias, atol=2e-6)
+    np.testing.assert_allclose(head.mean, mean, rtol=1e-6)
+    np.testing.assert_allclose(head.var, var, rtol=1e-5)
+    # Testing normalises with what was remembered, not with the test set's own statistics.
+    logits = (x[:1] - mean) / np.sqrt(var + 1e-6) @ kernel + bias
+    np.testing.assert_allclose(linear.predict(head, jnp.asarray(x[:1])), logits, atol=1e-5)
+
+
+def test_the_trained_classifier_gives_the_scores_of_the_test():
+    task = tiny.make_task(separable(0), separable(1), encoder=tiny.ENCODER)
+    outcome = linear.run(task, config(), lambda *_: None)
+    trained = outcome.classifier
+    head = heads.build(trained.head, trained.head_settings)
+    tokens, _ = tiny.ENCODER.apply(
+        {"params": trained.params["encoder"]},
+        jnp.stack([tiny.first_frame(None, clip, None) for clip in bodies_of(separable(1))]),
+    )
+    x = heads.mean_over_bodies(head.of_body(tokens), separable(1).sequence, len(task.test.label))
+    variables = {"params": trained.params["head"], "batch_stats": trained.batch_stats["head"]}
+    logits = head.apply(variables, x)
+    np.testing.assert_allclose(logits, outcome.scores, atol=1e-5)
+    np.testing.assert_array_equal(outcome.scores.argmax(axis=1), outcome.predictions)
+
+
+def bodies_of(bodies):
+    """Each body's frames, (length, V, C)."""
+    return np.split(bodies.frames, bodies.offset[1:])
+
+
+def test_fresh_head_is_small_and_unbiased():
+    head = linear.init(jax.random.key(0), 256, 60)
+    assert float(head.dense["kernel"].std()) == pytest.approx(0.01, rel=0.02)
+    assert not np.any(head.dense["bias"])
+
+
+@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.given(num_sequences=st.integers(1, 60), batch_size=st.integers(1, 70))
+def test_an_epoch_deals_every_sequence_once_in_even_batches(num_sequences, batch_size):
+    order = packing.epoch_order(0, 0, num_sequences, batch_size)
+    real = order < num_sequences
+    assert sorted(order[real]) == list(range(num_sequences))
+    sizes = real.sum(axis=1)
+    assert sizes.max() <= batch_size
+    assert sizes.max() - sizes.min() <= 1
+    assert len(order) == int(np.ceil(num_sequences / batch_size))
+
+
+def test_epochs_and_seeds_differ_in_order_and_each_is_repeatable():
+    orders = [packing.epoch_order(seed, epoch, 40, 7) for seed in (0, 1) for epoch in (0, 1)]
+    assert len({order.tobytes() for order in orders}) == 4
+    np.testing.assert_array_equal(orders[3], packing.epoch_order(1, 1, 40, 7))
+
+
+def test_ranks_of_ties():
+    logits = jnp.array([[0.0, 2.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    np.testing.assert_array_equal(scores.ranks(logits, jnp.array([2, 0, 2])), [1, 0, 2])
+
+
+@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.given(st.lists(st.integers(-2, 2), min_size=7, max_size=7), st.integers(0, 6))
+def test_rank_zero_is_argmax(logits, label):
+    logits = np.array([logits], np.float32)
+    (rank,) = scores.ranks(jnp.asarray(logits), jnp.array([label]))
+    assert (rank == 0) == (logits.argmax() == label)
+
+
+@pytest.mark.parametrize("mode", ["augmented", "cached"])
+def test_protocol_learns_what_can_be_learned(mode):
+    task = tiny.make_task(separable(0), separable(1, 15), devices=2)
+    lines = []
+    outcome = linear.run(
+        task, config(features=mode, epochs=20), lambda e, m: lines.append((e, dict(m)))
+    )
+    np.testing.assert_array_equal(outcome.predictions, task.test.label)
+    assert [epoch for epoch, _ in lines] == list(range(1, 21))
+    # The head is the last epoch; the first epoch that tested best is named beside it.
+    top1 = [m["top1"] for _, m in lines]
+    assert outcome.metrics["top1"] == top1[-1] == 1
+    assert outcome.metrics["best_epoch"] == top1.index(max(top1)) + 1
+    assert outcome.metrics["top5"] == 1
+    assert lines[-1][1]["train_loss"] < lines[0][1]["train_loss"]
+
+
+def test_cached_features_are_the_augmented_ones_where_nothing_is_random():
+    task = tiny.make_task(separable(0), separable(1))
+    results = [
+        linear.run(task, config(features=mode, cached_views=views), lambda *_: None).metrics
+        for mode, views in (("augmented", 0), ("cached", 0), ("cached", 2))
+    ]
+    assert results[0] == results[1] == results[2]
+
+
+def test_each_epoch_sees_another_view_and_cached_ones_come_round():
+    def view(key, clip, length):
+        return augment.train_view(key, clip, length, num_frames=tiny.FRAMES, min_frames=1)
+
+    task = tiny.make_task(tiny.make_bodies([(True, True)] * 5), separable(1), view=view)
+    key = jax.random.key(0)
+    fresh = linear._training_features(task, config(), key)
+    cached = linear._training_features(task, config(features="cached", cached_views=2), key)
+    assert np.abs(fresh(0) - fresh(1)).max() > 1e-3
+    for epoch in range(4):
+        np.testing.assert_array_equal(cached(epoch), fresh(epoch % 2))
+
+
+def test_the_encoder_is_bitwise_the_same_afterwards_and_devices_change_nothing():
+    train, test = separable(0), separable(1)
+    outcomes = []
+    for devices in (1, 8):
+        task = tiny.make_task(train, test, encoder=tiny.ENCODER, devices=devices)
+        before = jax.tree.map(lambda x: np.array(x, copy=True), task.params)
+        outcomes.append(linear.run(task, config(), lambda *_: None))
+        jax.tree.map(np.testing.assert_array_equal, before, task.params)
+    one, eight = outcomes
+    assert one.metrics == pytest.approx(eight.metrics, abs=1e-5)
+    np.testing.assert_array_equal(one.predictions, eight.predictions)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"features": "fresh"}, "config.features='fresh'.*'augmented' or 'cached'"),
+        ({"features": "cached", "cached_views": -1}, "config.cached_views=-1"),
+        ({"epochs": 0}, "config.epochs=0"),
+        ({"batch_size": 0}, "config.batch_size=0"),
+        ({"learning_rate": 1e38}, "diverged in epoch 1 of 3.*lower config.learning_rate"),
+    ],
+)
+def test_bad_options_are_refused_by_name(changes, message):
+    task = tiny.make_task(separable(0), separable(1))
+    with pytest.raises(UserError, match=message):
+        linear.run(task, config(**changes), lambda *_: None)

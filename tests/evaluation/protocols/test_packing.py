@@ -1,0 +1,61 @@
+"""Batches of bodies: every counted body of every sequence once, and nobody's counted for nobody."""
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from amr_jax.errors import UserError
+from amr_jax.evaluation.protocols import packing
+
+PRESENT = st.lists(
+    st.sampled_from([(True, False), (True, True), (False, True), (False, False)]),
+    min_size=1,
+    max_size=20,
+).map(lambda rows: np.array(rows, bool))
+
+
+@hypothesis.given(
+    present=PRESENT, bodies=st.sampled_from(["packed", "all"]), batch_size=st.integers(1, 25)
+)
+def test_packed_batches_hold_what_counts_once(present, bodies, batch_size):
+    slots, num_sequences = packing.slots(present, bodies), len(present)
+    orders = [packing.epoch_order(0, 0, num_sequences, batch_size)]
+    orders.append(packing.in_turn(num_sequences, batch_size))
+    for order in orders:
+        capacity = packing.capacity([order], slots, 4)
+        batches = packing.pack(order, slots, capacity)
+        assert capacity % 4 == 0
+        assert batches.body.shape == batches.row.shape == (len(order), capacity)
+        nobody = batches.row == order.shape[1]
+        assert (batches.body[nobody] == packing.BLANK).all()
+        whose = np.take_along_axis(order, np.where(nobody, 0, batches.row), axis=1)
+        held = sorted(zip(whose[~nobody], batches.body[~nobody], strict=True))
+        # From the definitions: one sequence after the other.
+        expected, body = [], 0
+        for s, row in enumerate(present):
+            own = []
+            for here in row:
+                if here or bodies == "all":
+                    own.append((s, body if here else packing.BLANK))
+                body += int(here)
+            expected += own or [(s, packing.BLANK)]
+        assert held == sorted(expected)
+
+
+def test_capacity_is_that_of_the_fullest_batch_of_all_orders():
+    slots = packing.slots(np.array([[1, 1], [1, 0], [1, 1], [1, 0]], bool), "packed")
+    apart, together = np.array([[0, 1], [2, 3]]), np.array([[0, 2], [1, 3]])
+    assert packing.capacity([apart], slots, 1) == 3
+    assert packing.capacity([apart, together], slots, 1) == 4
+    assert packing.capacity([apart], slots, 8) == 8
+
+
+def test_in_turn_is_the_order_of_the_split():
+    np.testing.assert_array_equal(packing.in_turn(5, 2), [[0, 1], [2, 3], [4, 5]])
+    np.testing.assert_array_equal(packing.in_turn(3, 100), [[0, 1, 2]])
+
+
+def test_another_pooling_is_refused():
+    with pytest.raises(UserError, match=r"config\.bodies = 'both'; expected one of: packed, all"):
+        packing.slots(np.ones((1, 1), bool), "both")

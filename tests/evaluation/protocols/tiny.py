@@ -1,0 +1,92 @@
+"""Tiny bodies and encoders for the tests of protocols."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from amr_jax.data import division
+from amr_jax.data.records import Bodies
+from amr_jax.evaluation.protocols import Task
+from amr_jax.evaluation.protocols.features import Split
+from amr_jax.models.encoder import Encoder
+from amr_jax.run import sharding
+
+FRAMES, JOINTS = 8, 4
+
+ENCODER = Encoder(num_frames=FRAMES, num_joints=JOINTS, width=8, depth=1, num_heads=2)
+
+
+class Plain(nn.Module):
+    """An encoder whose pooled features are the clip's mean coordinates: known without it."""
+
+    num_frames: int = FRAMES
+    channels: int = 3
+
+    @nn.compact
+    def __call__(self, clips):
+        scale = self.param("scale", nn.initializers.ones, ())
+        return scale * clips.reshape(clips.shape[0], -1, self.channels), {}
+
+
+@functools.cache
+def init(encoder: nn.Module) -> dict:
+    """The encoder's parameters, on the host."""
+    clips = jnp.zeros((1, FRAMES, JOINTS, 3))
+    return jax.device_get(jax.jit(encoder.init)(jax.random.key(0), clips)["params"])
+
+
+def mesh(num_devices: int) -> jax.sharding.Mesh:
+    return sharding.make_mesh(jax.devices()[:num_devices])
+
+
+def make_bodies(present, label=None, num_classes=3, seed=0, constant=None) -> Bodies:
+    """Bodies of random coordinates and lengths.
+
+    Args:
+      present: (S, M) booleans.
+      label: (S,); random by default.
+      constant: (B,) values: body b has this one in all its coordinates.
+    """
+    generator = np.random.default_rng(seed)
+    present = np.asarray(present, bool)
+    lengths = generator.integers(1, 12, len(present))
+    sequence = np.nonzero(present)[0].astype(np.int32)
+    length = lengths[sequence].astype(np.int32)
+    frames = generator.normal(size=(length.sum(), JOINTS, 3)).astype(np.float32)
+    if constant is not None:
+        frames = np.ones_like(frames) * np.repeat(constant, length)[:, None, None]
+    if label is None:
+        label = generator.integers(0, num_classes, len(present))
+    return Bodies(
+        frames=frames.astype(np.float32),
+        offset=(np.cumsum(length) - length).astype(np.int32),
+        length=length,
+        sequence=sequence,
+        present=present,
+        label=np.asarray(label, np.int32),
+        names=np.array([f"sequence {i}" for i in range(len(present))]),
+        class_names=tuple(f"class {i}" for i in range(num_classes)),
+    )
+
+
+def first_frame(key, clip, length):
+    """A view that draws nothing and looks at the first frame alone."""
+    del key, length
+    return jnp.broadcast_to(clip[:1], (FRAMES, *clip.shape[1:]))
+
+
+def make_task(train: Bodies, test: Bodies, encoder=None, devices=1, view=first_frame) -> Task:
+    encoder = encoder or Plain()
+    on = mesh(devices)
+    return Task(
+        encoder=encoder,
+        params=sharding.put(init(encoder), sharding.replicated(on)),
+        train=Split(division.divide(train, on)),
+        test=Split(division.divide(test, on)),
+        train_view=view,
+        test_view=first_frame,
+        num_classes=len(train.class_names),
+    )

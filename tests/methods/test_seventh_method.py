@@ -1,0 +1,73 @@
+"""A further method: one file (here: this class) and one line in METHODS, and everything knows it.
+
+Trained, resumed, evaluated and priced without a change anywhere else. It uses all that the contract
+offers: a random stream of its own, a momentum encoder, a parameter and a variable that it keeps.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from amr_jax import evaluate, methods, pretrain
+from amr_jax.config import base as base_config
+from amr_jax.methods.masked import MaskedMethod
+from amr_jax.models import layers
+from amr_jax.run import checkpoint, metrics
+from amr_jax.studies import costs
+from configs import knn
+
+
+class Toy(MaskedMethod):
+    """Predicts each body's mean position from its visible tokens, and noise for good measure."""
+
+    noise: float = 0.1
+
+    momentum_encoder = True
+    streams = ("mask", "drop_path", "noise")
+
+    @property
+    def num_predicted(self):
+        return 1
+
+    def momentum(self, progress):
+        return 0.5 + 0.5 * progress
+
+    @nn.compact
+    def __call__(self, clips, deterministic=False):
+        tokens, _ = self.encoder(clips, self.draw_mask(clips), deterministic)
+        prediction = layers.dense(3, self.dtype, "mean")(tokens.mean(1))
+        prediction += self.param("anchor", nn.initializers.zeros, (3,))
+        target = clips.mean((1, 2))
+        target += self.noise * jax.random.normal(self.make_rng("noise"), target.shape)
+        calls = self.variable("state", "calls", jnp.zeros, ())
+        if self.is_mutable_collection("state") and not self.is_initializing():
+            calls.value = calls.value + 1
+        loss = jnp.square(prediction - target).mean()
+        return loss, {"loss": loss, "teacher": jnp.abs(self.momentum_tokens(clips)).mean()}
+
+
+def test_a_seventh_method_needs_no_other_file(tiny_ucla, tmp_path, monkeypatch):
+    monkeypatch.setitem(methods.METHODS, "toy", Toy)
+    config = base_config.pretraining("toy", "nwucla,runlocal")
+    config.model.noise = 0.01
+    config.data_dir, config.input.split = str(tiny_ucla), "train"
+    config.encoder.num_frames, config.encoder.width, config.epochs = 24, 16, 4  # 10 steps
+    state = pretrain.run(config, tmp_path / "toy", jax.devices()[:1])
+    assert state.variables["state"]["calls"] == 10
+    lines = metrics.read_metrics(tmp_path / "toy")
+    assert lines[-1]["loss"] < lines[0]["loss"]
+
+    # Kept in the checkpoint, all of it: a finished run that is started again stays as it is.
+    again = pretrain.run(config, tmp_path / "toy", jax.devices()[:1])
+    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), state, again))
+    checkpoint.load_encoder(tmp_path / "toy", average=True)
+
+    judged = knn.get_config("nwucla,runlocal")
+    judged.pretrained = str(tmp_path / "toy")
+    judged.train_split, judged.test_split = "train", "test"
+    results = evaluate.run(judged, tmp_path / "knn")
+    assert results["pretraining"]["method"] == "toy"
+
+    price = costs.of_config(pretrain.resolve(config), bodies=1)
+    assert price.num_predicted == 1
+    assert price.linear_gflops > 0

@@ -1,0 +1,124 @@
+"""Masks: how many, which, and how often."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from amr_jax.ops import masking
+
+
+def test_number_of_visible_patches():
+    assert masking.num_visible(750, 0.9) == 75  # int() of the floating-point product is 74
+    assert masking.num_visible(750, 0.9, None) == 75
+    assert masking.num_visible(750, 0.9, 0) == 75
+    assert masking.num_visible(750, 0.9, 74) == 74
+    assert masking.num_visible(600, 0.8) == 120
+
+
+@functools.partial(jax.jit, static_argnames=("kind", "shape", "visible"))
+def mask_of_random_clip(seed, kind, shape, visible):
+    key = jax.random.key(seed)
+    patches = jax.random.normal(key, (1, *shape, 6))
+    ids = masking.draw(key, patches, visible, kind)[0]
+    return ids, masking.is_masked(ids, shape[0] * shape[1])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**31 - 1),
+    st.sampled_from(masking.MASKINGS),
+    # Few shapes: every further one is compiled.
+    st.sampled_from([((2, 1), 1), ((30, 25), 75)]),
+)
+def test_a_mask_is_that_many_different_patches(seed, kind, shape_and_visible):
+    shape, visible = shape_and_visible
+    num_patches = shape[0] * shape[1]
+    ids, hidden = mask_of_random_clip(seed, kind, shape, visible)
+    hidden = np.asarray(hidden)
+    assert ids.dtype == jnp.int32
+    assert ids.shape == (visible,)
+    assert set(ids.tolist()) <= set(range(num_patches))
+    assert len(set(ids.tolist())) == visible
+    assert {i for i in range(num_patches) if not hidden[i]} == set(ids.tolist())
+
+
+def test_random_masks_are_uniform():
+    keys = jax.random.split(jax.random.key(0), 4000)
+    ids = jax.jit(jax.vmap(lambda key: masking.random_mask(key, 20, 5)))(keys)
+    share = np.bincount(np.ravel(ids), minlength=20) / 4000
+    np.testing.assert_allclose(share, 0.25, atol=0.035)  # five standard deviations
+
+
+def test_motion_aware_probability_follows_its_definition():
+    patches = np.random.default_rng(0).normal(size=(5, 3, 6)).astype(np.float32)
+    intensity = np.empty((5, 3))
+    for time in range(5):
+        later = max(time, 1)  # the first patch copies the second
+        for joint in range(3):
+            intensity[time, joint] = np.abs(
+                patches[later, joint] - patches[later - 1, joint]
+            ).mean()
+    logit = intensity.reshape(-1) / (intensity.max() * 0.8 + 1e-10)
+    expected = np.exp(logit) / np.exp(logit).sum()
+    out = jnp.exp(masking.motion_log_probability(jnp.asarray(patches), 0.8))
+    np.testing.assert_allclose(out, expected, rtol=1e-5)
+
+
+def test_moving_patches_tend_to_be_hidden():
+    patches = jnp.zeros((10, 2, 3)).at[:, 1].set(jnp.arange(10.0)[:, None])  # joint 1 moves
+    keys = jax.random.split(jax.random.key(0), 2000)
+    ids = jax.vmap(lambda key: masking.motion_aware_mask(key, patches, 4, 0.2))(keys)
+    assert (ids % 2).mean() < 0.05
+    still = jax.vmap(lambda key: masking.motion_aware_mask(key, 0 * patches, 4, 0.2))(keys)
+    assert 0.45 < (still % 2).mean() < 0.55  # nothing moves: as random as can be
+
+
+@pytest.mark.parametrize("kind", masking.MASKINGS)
+def test_masks_of_a_batch_do_not_depend_on_devices(kind):
+    patches = jax.random.normal(jax.random.key(1), (16, 6, 5, 3))
+
+    def draw(key, patches):
+        return masking.draw(key, patches, 7, kind, 0.75)
+
+    eager = draw(jax.random.key(0), patches)
+    assert len({tuple(ids) for ids in eager.tolist()}) == 16  # every body its own
+    mesh = Mesh(np.array(jax.devices()), ("data",))
+    spread = NamedSharding(mesh, PartitionSpec("data"))
+    compiled = jax.jit(draw, in_shardings=(None, spread), out_shardings=spread)
+    np.testing.assert_array_equal(compiled(jax.random.key(0), patches), eager)
+    text = compiled.lower(jax.random.key(0), patches).compile().as_text()
+    assert "all-gather" not in text
+    assert "all-to-all" not in text
+
+
+def test_one_body_eagerly_compiled_and_mapped():
+    key, patches = jax.random.key(3), jax.random.normal(jax.random.key(1), (6, 5, 3))
+
+    def mask(key, patches):
+        return masking.motion_aware_mask(key, patches, 7, 0.75)
+
+    eager = mask(key, patches)
+    np.testing.assert_array_equal(jax.jit(mask)(key, patches), eager)
+    np.testing.assert_array_equal(jax.vmap(mask)(key[None], patches[None])[0], eager)
+
+
+def test_hidden_patches_are_drawn_uniformly_and_never_a_visible_one():
+    keep = jnp.array([[1, 4, 7], [0, 2, 9]])
+    draw = jax.jit(lambda key: masking.draw_hidden(key, keep, 10, 3))
+    drawn = np.stack([draw(jax.random.key(seed)) for seed in range(400)])
+    for body in range(2):
+        ids = drawn[:, body]
+        assert all(len(set(row)) == 3 for row in ids)
+        counts = np.bincount(ids.ravel(), minlength=10)
+        assert (counts[np.asarray(keep[body])] == 0).all()
+        hidden = np.delete(counts, np.asarray(keep[body]))
+        assert abs(hidden - 400 * 3 / 7).max() < 5 * np.sqrt(400 * 3 / 7 * 4 / 7)
+    assert (np.sort(draw(jax.random.key(0))[0]) == np.sort(drawn[0, 0])).all()
+    everything = masking.draw_hidden(jax.random.key(0), keep, 10, 7)
+    assert set(np.asarray(everything[0])) == set(range(10)) - {1, 4, 7}

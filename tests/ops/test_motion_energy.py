@@ -1,0 +1,141 @@
+"""Motion energy and its weights against the definitions, in double precision."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amr_jax.ops import motion_energy
+
+KINDS = [kind for kind in motion_energy.WEIGHTINGS if kind != "none"]
+_rng = np.random.default_rng(0)
+# Three joints: strongly moving, trembling, still; three metres from the camera.
+CLIP = _rng.normal(size=(24, 3, 3)).cumsum(0) * np.array([0.1, 0.003, 0.0])[:, None]
+CLIP = (CLIP + np.array([0.5, -1.0, 3.0])).astype(np.float32)
+
+
+def reference_weights(clip, windows, kind, k, epsilon, pooled_over_joints):
+    """W by loops over windows and joints, in float64."""
+    clip = np.asarray(clip, np.float64)
+    frames, joints, _ = clip.shape
+    weights = np.zeros((frames, joints))
+    for n in windows:
+        energy = np.zeros((frames // n, joints))
+        for window in range(frames // n):
+            for joint in range(joints):
+                s = clip[window * n : (window + 1) * n, joint]
+                energy[window, joint] = sum(((p - s.mean(0)) ** 2).sum() for p in s) / n
+        for joint in range(joints):
+            e_t = energy.mean() if pooled_over_joints else energy[:, joint].mean()
+            for window in range(frames // n):
+                e_s = energy[window, joint]
+                if e_t == 0:
+                    w = 0
+                elif kind == "ratio":
+                    w = 1 / (1 + k * e_t / (e_s + epsilon))
+                elif kind == "power":
+                    w = min(1, (e_s / e_t) ** k)
+                else:
+                    w = 1 - np.exp(-k * e_s / e_t)
+                weights[window * n : (window + 1) * n, joint] += w / len(windows)
+    return weights
+
+
+def test_energy_by_hand():
+    # One joint on a line: 0, 2 | 5, 5 -> mean squared distance to the mean 1 and 0.
+    clip = jnp.array([0.0, 2.0, 5.0, 5.0])[:, None, None]
+    np.testing.assert_array_equal(motion_energy.window_energy(clip, 2)[:, 0], [1, 0])
+    # In the plane, 3-4-5: displacements of ±2.5 m.
+    clip = jnp.array([[[0.0, 0.0]], [[3.0, 4.0]]])
+    np.testing.assert_allclose(motion_energy.window_energy(clip, 2), [[6.25]])
+
+
+def test_weights_by_hand():
+    one, two = jnp.array(1.0), jnp.array(2.0)
+    assert motion_energy.weight(one, two, "ratio", k=0.5, epsilon=1e-12) == 0.5
+    assert motion_energy.weight(one, jnp.array(4.0), "power", k=0.5) == 0.5
+    assert motion_energy.weight(two, one, "power", k=0.5) == 1
+    np.testing.assert_allclose(
+        motion_energy.weight(two, one, "exponential", k=0.5), 1 - np.exp(-1), rtol=1e-6
+    )
+    with pytest.raises(ValueError, match=r"'linear'.*ratio, power, exponential"):
+        motion_energy.weight(one, two, "linear")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("energy_threshold", motion_energy.ENERGY_THRESHOLDS)
+def test_weights_follow_the_definitions(kind, energy_threshold):
+    def weights(clips):
+        return motion_energy.motion_weights(clips, (4, 8, 12), kind, 0.1, 1e-6, energy_threshold)
+
+    clips = jnp.stack([CLIP, CLIP[::-1] * 2])
+    expected = np.stack(
+        [
+            reference_weights(clip, (4, 8, 12), kind, 0.1, 1e-6, energy_threshold == "body")
+            for clip in clips
+        ]
+    )
+    np.testing.assert_allclose(jax.jit(weights)(clips), expected, atol=2e-6)
+
+
+def test_weights_agree_eagerly_compiled_and_mapped():
+    clips = jnp.stack([CLIP, CLIP[::-1] * 2])
+    eager = jnp.stack([motion_energy.motion_weights(clip) for clip in clips])
+    np.testing.assert_allclose(jax.jit(motion_energy.motion_weights)(clips), eager, atol=1e-6)
+    np.testing.assert_allclose(jax.vmap(motion_energy.motion_weights)(clips), eager, atol=1e-6)
+
+
+def test_default_weights_order_the_joints():
+    strong, trembling, still = motion_energy.motion_weights(CLIP).mean(0)
+    assert strong > 0.9
+    assert trembling < 0.5
+    assert still < 1e-2
+
+
+@pytest.mark.parametrize("window", [1, 4, 12])
+def test_what_stands_still_has_no_energy_wherever_it_stands(window):
+    pose = _rng.normal(size=(1, 25, 3)).astype(np.float32) * 7 + 3
+    assert not motion_energy.window_energy(jnp.repeat(pose, 24, 0), window).any()
+
+
+def test_energy_does_not_depend_on_the_origin():
+    shift = np.array([1.0, -2.0, 4.0], np.float32)
+    here = motion_energy.window_energy(CLIP, 4)
+    there = motion_energy.window_energy(CLIP + shift, 4)
+    np.testing.assert_allclose(there, here, rtol=1e-3, atol=1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.floats(0, 1e3, width=32), min_size=2, max_size=6),
+    st.floats(0, 1e3, width=32),
+    st.floats(1e-4, 100),
+    st.sampled_from(KINDS),
+)
+def test_weights_are_in_range_and_grow_with_energy(energies, threshold, k, kind):
+    w = motion_energy.weight(jnp.sort(jnp.array(energies)), jnp.array(threshold), kind, k=k)
+    assert bool(jnp.all((w >= 0) & (w <= 1)))
+    assert bool(jnp.all(w[1:] >= w[:-1]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_body_that_does_not_move_weighs_nothing(kind):
+    absent = jnp.zeros((24, 3, 3))
+    still = jnp.full((24, 3, 3), 1.7)
+    weights = motion_energy.motion_weights(jnp.stack([absent, still, CLIP]), kind=kind)
+    assert not weights[:2].any()
+    assert weights[2].any()
+
+
+@pytest.mark.parametrize("kind", motion_energy.WEIGHTINGS)
+def test_no_gradient_flows_through_the_weights(kind):
+    for clip in (CLIP, jnp.zeros((24, 3, 3))):
+        gradient = jax.grad(lambda x: motion_energy.motion_weights(x, kind=kind).sum())(clip)
+        assert not gradient.any()
+
+
+def test_no_weighting_is_plain_mean_squared_error():
+    # Window lengths are not read: 5 does not divide 24.
+    assert (motion_energy.motion_weights(CLIP, windows=(5,), kind="none") == 1).all()

@@ -1,0 +1,107 @@
+"""Patches, motion and normalisations against loops and references in double precision."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from amr_jax import methods
+from amr_jax.errors import UserError
+from amr_jax.ops import targets
+from tests.methods import small
+
+CLIP = np.random.default_rng(0).normal(size=(24, 3, 2)).cumsum(0).astype(np.float32)
+
+
+def test_patch_holds_its_frames_of_its_joint_in_frame_channel_order():
+    patches = targets.patchify(jnp.asarray(CLIP), 6)
+    assert patches.shape == (4, 3, 12)
+    for time in range(4):
+        for joint in range(3):
+            expected = [
+                CLIP[frame, joint, channel]
+                for frame in range(6 * time, 6 * time + 6)
+                for channel in range(2)
+            ]
+            np.testing.assert_array_equal(patches[time, joint], expected)
+
+
+def test_a_large_patch_is_r_patches_one_after_the_other():
+    small = targets.patchify(jnp.asarray(CLIP), 4)  # l = 4, T_e = 6
+    large = targets.patchify(jnp.asarray(CLIP), 12)  # r = 3
+    np.testing.assert_array_equal(large[1, 2], jnp.concatenate(list(small[3:6, 2])))
+
+
+@pytest.mark.parametrize(
+    ("times", "patch_len", "joints", "channels", "lead"),
+    [(3, 4, 2, 3, ()), (1, 4, 5, 2, (2,)), (4, 1, 3, 3, (2,)), (2, 3, 1, 1, (2, 3))],
+)
+def test_unpatchify_is_the_inverse(times, patch_len, joints, channels, lead):
+    shape = (*lead, times * patch_len, joints, channels)
+    clip = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    patches = targets.patchify(clip, patch_len)
+    assert patches.shape == (*lead, times, joints, patch_len * channels)
+    np.testing.assert_array_equal(targets.unpatchify(patches, patch_len), clip)
+
+
+def test_motion_is_the_step_to_the_next_frame():
+    clip = jnp.array([1.0, 4.0, 9.0])[:, None, None]
+    np.testing.assert_array_equal(targets.motion(clip)[:, 0, 0], [3, 5, 0])
+
+
+def reference(clip, patch_len, kind, normalisation):
+    """The definitions, one patch after the other, in float64."""
+    x = np.asarray(clip, np.float64)
+    if kind == "motion":
+        x = np.concatenate([np.diff(x, axis=0), np.zeros_like(x[:1])])
+
+    def standardise(values, axis):
+        mean, variance = values.mean(axis), values.var(axis, ddof=1)
+        return (values - mean) / np.sqrt(variance + 1e-6)
+
+    if normalisation == "timestamps":
+        x = standardise(x, axis=0)
+    frames, joints, channels = x.shape
+    out = np.empty((frames // patch_len, joints, patch_len * channels))
+    for time in range(len(out)):
+        for joint in range(joints):
+            patch = x[time * patch_len : (time + 1) * patch_len, joint]
+            if normalisation == "patch":
+                patch = standardise(patch.reshape(-1), axis=0)
+            if normalisation == "patch_timestamps":
+                patch = standardise(patch, axis=0)
+            out[time, joint] = patch.reshape(-1)
+    return out
+
+
+@pytest.mark.parametrize("kind", targets.TARGETS)
+@pytest.mark.parametrize("normalisation", targets.NORMALISATIONS)
+def test_targets_follow_their_definitions(kind, normalisation):
+    def target(clip):
+        return targets.reconstruction_target(clip, 6, kind, normalisation)
+
+    clips = jnp.stack([CLIP, CLIP[::-1] + 3])
+    expected = np.stack([reference(clip, 6, kind, normalisation) for clip in clips])
+    for out in (target(clips), jax.jit(jax.vmap(target))(clips)):
+        np.testing.assert_allclose(out, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("normalisation", targets.NORMALISATIONS)
+def test_an_absent_body_has_a_target_of_zeros(normalisation):
+    absent = jnp.zeros((24, 3, 2))
+    assert not targets.reconstruction_target(absent, 6, "joint", normalisation).any()
+
+
+def test_the_frames_of_a_patch_need_to_be_several_to_be_normalised_over():
+    config = small.config("skeleton_mae", {"patch_len": 1}, normalisation="patch_timestamps")
+    method = methods.build(config)
+    keys = {"params": jax.random.key(0), **small.keys(method)}
+    with pytest.raises(UserError, match=r"'patch_timestamps' .* which has one here.*patch_len"):
+        jax.eval_shape(method.init, keys, small.clips())
+
+
+def test_targets_are_float32_and_carry_no_gradient():
+    target = targets.reconstruction_target(jnp.asarray(CLIP, jnp.bfloat16), 6)
+    assert target.dtype == jnp.float32
+    gradient = jax.grad(lambda x: targets.reconstruction_target(x, 6, "motion", "patch").sum())
+    assert not gradient(jnp.asarray(CLIP)).any()

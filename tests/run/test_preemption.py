@@ -1,0 +1,107 @@
+"""SIGTERM to a run in one process: saved where a dispatch ends, and gone on from there."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from amr_jax import pretrain
+from amr_jax.data import input_pipeline
+from amr_jax.errors import Preempted
+from amr_jax.run import checkpoint, metrics, preemption
+from tests.test_pretrain import assert_same, tiny_config
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def nobody_listens():
+    """As a process starts; another test's command may have left a handler."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def told_to_end_before_batch(number, monkeypatch):
+    """SIGTERM arrives while the input makes the batches of dispatch `number`."""
+    batches = input_pipeline.Resident.batches
+
+    def interrupted(self, *args):
+        for i, batch in enumerate(batches(self, *args)):
+            if i == number:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    monkeypatch.setattr(input_pipeline.Resident, "batches", interrupted)
+
+
+def test_saved_and_gone_on_to_the_same_bits(tiny_ucla, tmp_path, monkeypatch):
+    config = tiny_config(tiny_ucla, **{"checkpoint.epochs": 100})
+    undisturbed = pretrain.run(config, tmp_path / "undisturbed", jax.devices()[:1])
+    folder = tmp_path / "told"
+    with monkeypatch.context() as patch:
+        told_to_end_before_batch(2, patch)
+        with pytest.raises(Preempted, match="saved at step 6 of 10"):
+            pretrain.run(config, folder, jax.devices()[:1])
+    assert checkpoint.Checkpoints(folder, keep=1).latest_step() == 6
+    assert [line["step"] for line in metrics.read_metrics(folder)] == [2, 4, 6]
+    state = pretrain.run(config, folder, jax.devices()[:1])
+    assert_same(state, undisturbed)
+    assert [line["step"] for line in metrics.read_metrics(folder)] == [2, 4, 6, 8, 10]
+
+
+def test_told_during_the_last_dispatch_a_run_is_done(tiny_ucla, tmp_path, monkeypatch):
+    config = tiny_config(tiny_ucla)
+    told_to_end_before_batch(4, monkeypatch)
+    assert pretrain.run(config, tmp_path, jax.devices()[:1]).step == 10
+
+
+TOLD = """
+import os, signal, sys
+import ml_collections
+from amr_jax.command import run_with_config
+def run(config, folder):
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("not reached")
+sys.argv = ["command", "--config=configs/knn.py:nwucla", "--workdir=" + sys.argv[1]]
+run_with_config(run, workdir="a folder")
+"""
+
+
+def test_a_command_that_has_nothing_to_save_ends_with_the_same_status(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", TOLD, tmp_path],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (75, "")
+    assert ended.stderr == "told to end (SIGTERM). The same command can be given again.\n"
+
+
+def test_a_notice_too_late_to_act_upon_is_passed_on():
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("outside"))
+    try:
+        with preemption.Notice() as notice:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert notice.reached()
+            assert heard == []
+        assert heard == ["outside"]
+        acted_upon = preemption.Notice().__enter__()
+        os.kill(os.getpid(), signal.SIGTERM)
+        acted_upon.__exit__(Preempted)
+        assert heard == ["outside"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_outside_of_a_run_sigterm_is_what_it_was():
+    before = signal.getsignal(signal.SIGTERM)
+    with preemption.Notice() as notice:
+        assert not notice.reached()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert notice.reached()
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,79 @@
+"""A run's folder: whole files only, and one run per folder."""
+
+import ml_collections
+import pytest
+
+from amr_jax.errors import UserError
+from amr_jax.run import workdir
+
+
+def config(**changes) -> ml_collections.ConfigDict:
+    return ml_collections.ConfigDict({"a": 1, "sizes": (4, 8), "input": {"mode": "x"}} | changes)
+
+
+def test_the_same_config_may_come_back(tmp_path):
+    folder = tmp_path / "new" / "run"
+    workdir.start(folder, config(), set())
+    workdir.start(folder, config(), set())  # a tuple reads back as a list: still the same
+    assert workdir.read_config(folder).a == 1
+    assert "jax" in (folder / workdir.VERSIONS_FILE).read_text()
+
+
+def test_another_config_is_refused_by_key(tmp_path):
+    workdir.start(tmp_path, config(), set())
+    with pytest.raises(UserError, match=r"(?s)another config.*config\.a: 1 in the workdir, 2 now"):
+        workdir.start(tmp_path, config(a=2), {"input"})
+    assert workdir.read_config(tmp_path).a == 1
+
+
+def test_free_keys_may_change(tmp_path):
+    workdir.start(tmp_path, config(), set())
+    workdir.start(tmp_path, config(input={"mode": "y"}), {"input"})
+    assert workdir.read_config(tmp_path).input.mode == "y"
+
+
+def test_a_folder_without_a_config_says_what_was_expected(tmp_path):
+    with pytest.raises(UserError, match=r"config\.json: not found; expected the workdir"):
+        workdir.read_config(tmp_path)
+
+
+def test_a_damaged_config_is_named(tmp_path):
+    (tmp_path / workdir.CONFIG_FILE).write_text('{"a": ')
+    with pytest.raises(UserError, match=r"config\.json: not readable as JSON"):
+        workdir.read_config(tmp_path)
+
+
+def test_a_workdir_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot make this folder"):
+        workdir.start(tmp_path / "file", config(), set())
+
+
+def test_write_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    workdir.write(path, "old")
+
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(workdir.epath.Path(path)), "write_bytes", full)
+    with pytest.raises(UserError, match="No space left"):
+        workdir.write(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_runs_from_before_there_were_streams_and_confidences_go_on(tmp_path):
+    old = config(method="amr", input={"mode": "x"}, encoder={"channels": 3})
+    workdir.start(tmp_path, old, set())
+    assert workdir.read_config(tmp_path).input.stream == "joint"
+    assert workdir.read_config(tmp_path).encoder.confidence is False
+    assert workdir.read_config(tmp_path).input.storage == "float32"
+    now = config(
+        method="amr",
+        input={"mode": "x", "stream": "joint", "storage": "float32"},
+        encoder={"channels": 3, "confidence": False},
+    )
+    workdir.refuse_another(tmp_path, now, set())
+    now.encoder.confidence = True
+    with pytest.raises(UserError, match=r"config\.encoder\.confidence: False in the workdir, True"):
+        workdir.refuse_another(tmp_path, now, set())

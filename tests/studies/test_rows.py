@@ -1,0 +1,136 @@
+"""Rows' configs: overrides by name and type, order, and epochs with their warm-up."""
+
+import pytest
+
+from amr_jax.errors import UserError
+from amr_jax.studies import rows
+from configs import ablation, amr, compare
+
+
+def test_overrides_are_set_with_their_types():
+    config = amr.get_config("nwucla")
+    for text in (
+        "model.k=1",
+        "model.windows=(4,)",
+        "model.weighting=none",
+        "input.split=train[:9]",
+    ):
+        rows.override(config, text)
+    assert (config.model.k, config.model.windows) == (1.0, (4,))
+    assert type(config.model.k) is float
+    assert (config.model.weighting, config.input.split) == ("none", "train[:9]")
+    rows.override(config, "model.decoder_self_attention=True")
+    assert config.model.decoder_self_attention is True
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model.r", r"'model\.r': expected KEY=VALUE"),
+        ("model.rr=6", r"no key 'model\.rr'; there: .*decoder_depth"),
+        ("modle.r=6", r"no key 'modle\.r'; there: none"),
+        ("model.r.x=6", r"no key 'model\.r\.x'"),
+        ("model.r=6.0", r"found 6\.0 \(float\); expected int, as 6"),
+        ("model.r=True", r"found True \(bool\); expected int"),
+        ("model.r=six", r"found 'six' \(str\); expected int"),
+        ("model.weighting=None", r"found None \(NoneType\); expected str"),
+        ("model=6", r"found 6 \(int\); expected ConfigDict"),
+    ],
+)
+def test_a_wrong_override_is_refused_by_name(text, message):
+    with pytest.raises(UserError, match=message):
+        rows.override(amr.get_config("nwucla"), text)
+
+
+def test_a_row_is_its_file_with_overrides_its_own_last():
+    config = compare.get_config("nwucla,runlocal")
+    config.seed, config.data_dir = 3, "/records"
+    config.overrides = ("model.contrast=0.5", "model.temperature=0.3")
+    made = rows.pretraining(config, "nat_con")
+    assert (made.method, made.dataset, made.encoder.width) == ("nat", "nwucla", 32)
+    assert (made.seed, made.data_dir, made.epochs) == (3, "/records", 2)
+    assert (made.model.contrast, made.model.temperature) == (0.1, 0.3)
+    with pytest.raises(UserError, match=r"no key 'model\.contrast'"):
+        rows.pretraining(config, "mamp")
+
+
+def test_a_protocol_gets_the_overrides_that_bear_its_name():
+    config = compare.get_config("nwucla,runlocal")
+    config.seed = 3
+    config.protocol_overrides = ("linear.epochs=7", "knn.k=5")
+    linear = rows.protocol(config, "linear")
+    assert (linear.epochs, linear.seed, linear.test_split) == (7, 3, "test[:64]")
+    assert rows.protocol(config, "knn").k == 5
+    config.protocol_overrides = ("epochs=7",)
+    with pytest.raises(UserError, match=r"'epochs=7': protocol = .*expected one of: linear, knn"):
+        rows.protocol(config, "knn")
+
+
+def test_rows_come_in_the_order_of_the_tables_each_once():
+    names = rows.in_order(compare.get_config("nwucla"))
+    assert names == ["skeleton_mae", "mamp", "sjepa", "gfp", "nat", "nat_con", "amr"]
+    config = ablation.get_config("nwucla")
+    names = rows.in_order(config)
+    assert names[:5] == ["baseline1", "baseline2", "dd", "full", "mca_msa"]
+    assert sorted(names) == sorted(config.rows)
+    assert list(config.tables) == [
+        "components",
+        "decoder",
+        "r",
+        "windows",
+        "weighting",
+        "targets",
+    ]
+    assert config.tables.r.rows == ("r_1", "r_2", "r_3", "r_4", "full", "r_12")
+    full = ablation.get_config("ntu60_xsub").tables.r.rows
+    assert full == ("r_1", "r_2", "r_3", "r_5", "full", "r_10", "r_15", "r_30")
+    config.only = "full, dd"
+    assert rows.chosen(config, names) == ["dd", "full"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("budget", "hours", r"config\.budget = 'hours'; expected one of: epochs, seconds"),
+        ("epochs", -1, r"config\.epochs=-1"),
+        ("seconds", -1.0, r"config\.seconds=-1"),
+        ("only", "amr,mump", r"config\.only: row = 'mump'; expected one of: skeleton_mae"),
+        ("reference", "mump", r"config\.reference = 'mump'"),
+        ("ours", "mump", r"config\.ours = 'mump'"),
+        ("protocols", (), r"config\.protocols is empty"),
+        ("protocols", ("amr",), r"protocol = 'amr'; expected one of: linear, knn"),
+        ("tables.comparison.plot", "x", r"config\.tables\.comparison\.plot = 'x'"),
+        ("tables.comparison.rows", ("mamp", "amr", "x"), r"comparison\.rows: row = 'x'"),
+        ("tables.comparison.rows", ("mamp", "amr"), r"config\.rows\.gfp stands in no table"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(key, value, message):
+    config = compare.get_config("nwucla")
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(UserError, match=message):
+        rows.chosen(config, rows.in_order(config))
+
+
+def test_seconds_must_be_given_where_they_are_the_budget():
+    config = compare.get_config("nwucla")
+    config.budget, config.seconds = "seconds", 0.0
+    with pytest.raises(UserError, match=r"needs config\.seconds above 0"):
+        rows.in_order(config)
+
+
+def test_a_config_file_that_is_not_there_is_named(tmp_path):
+    config = compare.get_config("nwucla")
+    config.configs = str(tmp_path)
+    with pytest.raises(UserError, match=r"skeleton_mae\.py: not found; expected the config file"):
+        rows.pretraining(config, "skeleton_mae")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "warmup"), [(120, 10.0), (30, 2.5), (90.5, 7.542), (1, 0), (1.05, 0.05)]
+)
+def test_warmup_keeps_its_share_and_leaves_an_epoch(epochs, warmup):
+    config = amr.get_config("nwucla")  # 60 epochs, 5 of them warm-up
+    rows.set_epochs(config, epochs)
+    assert config.epochs == epochs
+    assert config.optim.warmup_epochs == pytest.approx(warmup)
+    assert config.optim.warmup_epochs <= config.epochs - 1

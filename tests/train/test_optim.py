@@ -1,0 +1,94 @@
+"""Schedule and weight decay, against values worked out by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from amr_jax.models.encoder import Encoder
+from amr_jax.train import optim
+
+
+def test_schedule_warms_up_linearly_and_ends_at_its_floor():
+    lr = optim.schedule(lr=1e-3, min_lr=5e-4, warmup_steps=10, total_steps=110)
+    np.testing.assert_allclose(lr(0), 0.0)
+    np.testing.assert_allclose(lr(5), 5e-4)
+    np.testing.assert_allclose(lr(10), 1e-3)
+    np.testing.assert_allclose(lr(60), 7.5e-4)  # half-way down the cosine
+    np.testing.assert_allclose(lr(110), 5e-4)
+
+
+def test_schedule_without_warm_up_starts_at_the_top():
+    lr = optim.schedule(lr=1e-3, min_lr=0.0, warmup_steps=0, total_steps=4)
+    np.testing.assert_allclose(lr(0), 1e-3)
+    np.testing.assert_allclose(lr(2), 5e-4)
+
+
+def test_first_step_is_that_of_adamw():
+    # At the first step Adam moves each weight by lr · sign(gradient); decay adds lr · wd · weight,
+    # on kernels alone.
+    params = {"fc": {"kernel": jnp.array([[2.0]]), "bias": jnp.array([2.0])}, "joint": jnp.ones(1)}
+    grads = jax.tree.map(jnp.ones_like, params)
+    update = optim.adamw(lambda _: 0.1, weight_decay=0.5, b1=0.9, b2=0.95, clip_norm=0.0)
+    moved, _ = update.update(grads, update.init(params), params)
+    np.testing.assert_allclose(moved["fc"]["kernel"], -0.1 - 0.1 * 0.5 * 2, rtol=1e-5)
+    np.testing.assert_allclose(moved["fc"]["bias"], -0.1, rtol=1e-5)
+    np.testing.assert_allclose(moved["joint"], -0.1, rtol=1e-5)
+
+
+def test_clipping_bounds_the_gradient():
+    # Adam divides the gradient's size out, but its first moment shows what came in.
+    params = {"kernel": jnp.zeros((4,))}
+    update = optim.adamw(lambda _: 0.1, weight_decay=0.0, b1=0.9, b2=0.95, clip_norm=1.0)
+    _, state = update.update({"kernel": jnp.full((4,), 50.0)}, update.init(params), params)
+    first_moment = jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "mu"))[0].mu["kernel"]
+    np.testing.assert_allclose(np.linalg.norm(first_moment), 0.1, rtol=1e-5)
+
+
+def test_kernels_decay_and_nothing_else_does():
+    params = {"layer": dict.fromkeys(("kernel", "bias", "scale", "prototypes"), jnp.ones((2, 2)))}
+    decayed = {"kernel": True, "bias": False, "scale": False, "prototypes": False}
+    assert optim.decay_mask(params) == {"layer": decayed}
+
+
+def test_layer_scale_of_every_parameter_of_the_encoder():
+    encoder = Encoder(num_frames=8, num_joints=2, width=4, depth=2, num_heads=1)
+    shapes = jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros((1, 8, 2, 3)))["params"]
+    head = {"fc1": {"kernel": 0, "bias": 0}, "norm": {"scale": 0}}
+    scales = optim.layer_scales({"encoder": shapes, "head": head}, depth=2, decay=0.5)
+    found = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): scale
+        for path, scale in jax.tree_util.tree_leaves_with_path(scales)
+    }
+    block = [f"{part}/{which}" for part in BLOCK for which in ("kernel", "bias")]
+    block += [f"{norm}/{which}" for norm in ("norm1", "norm2") for which in ("scale", "bias")]
+    expected = {f"encoder/block_0/{name}": 0.25 for name in block}
+    expected |= {f"encoder/block_1/{name}": 0.5 for name in block}
+    for name in ("patch_embed/kernel", "patch_embed/bias", "position/time", "position/joint"):
+        expected[f"encoder/{name}"] = 0.125
+    for name in ("encoder/norm/scale", "encoder/norm/bias"):
+        expected[name] = 1
+    expected |= {f"head/{name}": 1 for name in ("fc1/kernel", "fc1/bias", "norm/scale")}
+    assert found == expected
+
+
+BLOCK = ("attn/qkv", "attn/proj", "mlp/fc1", "mlp/fc2")
+
+
+def test_updates_are_scaled_by_layer_weight_decay_with_them():
+    params = {"encoder": {"block_0": {"kernel": jnp.array([[2.0]])}}, "head": {"bias": jnp.ones(1)}}
+    grads = jax.tree.map(jnp.ones_like, params)
+    update = optax.chain(
+        optim.adamw(lambda _: 0.1, weight_decay=0.5, b1=0.9, b2=0.999, clip_norm=0.0),
+        optim.scale_by_layer(depth=1, decay=0.8),
+    )
+    moved, _ = update.update(grads, update.init(params), params)
+    kernel = moved["encoder"]["block_0"]["kernel"]
+    np.testing.assert_allclose(kernel, 0.8 * (-0.1 - 0.1 * 0.5 * 2), rtol=1e-5)
+    np.testing.assert_allclose(moved["head"]["bias"], -0.1, rtol=1e-5)
+
+
+def test_a_part_of_the_encoder_without_a_layer_is_refused():
+    with pytest.raises(ValueError, match="'class_token' is no part of the encoder"):
+        optim.layer_scales({"encoder": {"class_token": {"kernel": 0}}}, depth=1, decay=0.8)

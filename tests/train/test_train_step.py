@@ -1,0 +1,237 @@
+"""One step against the same step written out; streams of random numbers."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from amr_jax import methods, pretrain
+from amr_jax.data import division, input_pipeline, records
+from amr_jax.ops import augment
+from amr_jax.run import sharding
+from amr_jax.skeleton.layouts import KINECT_20
+from amr_jax.studies import costs
+from amr_jax.train import optim
+from amr_jax.train import step as train_step
+from configs import amr, sjepa
+
+
+@pytest.fixture(scope="module")
+def setting():
+    config = amr.get_config("nwucla,runlocal")
+    config.encoder.num_frames = 24
+    config.encoder.width = config.model.decoder_width = 16
+    config.encoder.depth = 1
+    config = pretrain.resolve(config)
+    rng = np.random.default_rng(0)
+    clips = rng.normal(size=(8, 30, 2, 20, 3)).astype(np.float32)  # two bodies a sequence
+    lengths = rng.integers(1, 31, size=8).astype(np.int32)
+    return config, clips, lengths
+
+
+def run_step(config, clips, lengths, num_devices=1):
+    """One dispatch of one step; returns the states before and after, and the metrics."""
+    mesh = sharding.make_mesh(jax.devices()[:num_devices], config.fsdp)
+    method = methods.build(config)
+    optimizer = optax.sgd(0.1)  # linear in the gradient: differences show as they are
+    before = train_step.init_state(method, optimizer, config, mesh)
+    kept = jax.device_get(before)
+    dispatch = train_step.make_dispatch(method, optimizer, lambda _, batch: batch, config, 10, mesh)
+    batch = sharding.put((clips[None], lengths[None]), sharding.over_data(mesh, axis=1))
+    after, metrics = dispatch(before, {}, batch)
+    return method, kept, jax.device_get(after), jax.device_get(metrics)
+
+
+def expected_gradient(method, config, params, clips, lengths):
+    """The mean over `accumulate` parts, each with keys of its own, one body after the other."""
+    parts = config.optim.accumulate
+    keys = train_step.stream_keys(config.seed, jnp.int32(0), ("augment", "mask", "drop_path"))
+    clips, lengths = jnp.asarray(clips), jnp.asarray(lengths)
+    how = {"num_frames": 24, "stream": config.input.stream, "parents": KINECT_20.parents}
+    views = [
+        augment.train_view(key, clip, length, **how, **config.augment)
+        for key, clip, length in zip(
+            jax.random.split(keys.pop("augment"), len(clips)), clips, lengths, strict=True
+        )
+    ]
+    bodies = jnp.concatenate([view.swapaxes(0, 1) for view in views])  # (sequences · 2, T, V, C)
+
+    def loss(params):
+        losses = []
+        for i in range(parts):
+            rngs = keys
+            if parts > 1:
+                rngs = {name: jax.random.fold_in(key, i) for name, key in keys.items()}
+            losses.append(method.apply({"params": params}, bodies[i::parts], rngs=rngs)[0])
+        return sum(losses) / parts
+
+    return jax.value_and_grad(loss)(params)
+
+
+@pytest.mark.parametrize(("accumulate", "num_devices", "stream"), [(1, 1, "joint"), (2, 8, "bone")])
+def test_a_step_is_gradient_descent_on_the_augmented_bodies(
+    setting, accumulate, num_devices, stream
+):
+    config, clips, lengths = setting
+    config = config.copy_and_resolve_references()
+    config.optim.accumulate = accumulate
+    config.input.stream = stream
+    config.optim.ema_decay = 0.9
+    method, before, after, metrics = run_step(config, clips, lengths, num_devices)
+    expected = jax.jit(lambda params: expected_gradient(method, config, params, clips, lengths))
+    value, gradient = expected(before.params)
+    np.testing.assert_allclose(metrics["loss"][0], value, rtol=1e-5)
+    np.testing.assert_allclose(metrics["grad_norm"][0], optax.tree.norm(gradient), rtol=1e-4)
+    for old, new, grad in zip(
+        *map(jax.tree.leaves, (before.params, after.params, gradient)), strict=True
+    ):
+        np.testing.assert_allclose(new, old - 0.1 * grad, rtol=1e-4, atol=1e-6)
+    for old, new, mean in zip(
+        *map(jax.tree.leaves, (before.params["encoder"], after.params["encoder"], after.average)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(mean, 0.9 * old + 0.1 * new, rtol=1e-5, atol=1e-7)
+    assert after.step == 1
+
+
+def test_split_parameters_change_nothing_but_rounding(setting):
+    config, clips, lengths = setting
+    config = config.copy_and_resolve_references()
+    config.encoder.width = config.model.decoder_width = 32
+    config.optim.ema_decay = 0.9
+    _, _, expected, measured = run_step(config, clips, lengths)
+    config.fsdp = 4
+    mesh = sharding.make_mesh(jax.devices()[:8], config.fsdp)
+    # A parameter, what the optimiser keeps of it and its average lie alike.
+    method, optimizer = methods.build(config), optax.adam(0.1)
+    state = train_step.init_state(method, optimizer, config, mesh)
+    for tree in (state.params["encoder"], state.opt_state[0].mu["encoder"], state.average):
+        kernel = tree["block_0"]["mlp"]["fc1"]["kernel"]
+        assert {shard.data.shape for shard in kernel.addressable_shards} == {(32, 32)}
+        assert kernel.shape == (32, 128)
+    _, _, found, metrics = run_step(config, clips, lengths, num_devices=8)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics["grad_norm"], measured["grad_norm"], rtol=1e-5)
+
+
+def test_with_split_parameters_only_parameters_and_gradients_travel(setting):
+    config = setting[0].copy_and_resolve_references()
+    config.encoder.width = config.model.decoder_width = 32
+    config.fsdp, config.batch_size = 4, 64
+    mesh = sharding.make_mesh(jax.devices()[:8], config.fsdp)
+    dispatch, state, batch = costs.abstract_training_step(config, mesh)
+    program = dispatch.lower(state, {}, batch).compile().as_text()
+    moved = re.findall(r"= (.*?) (?:all-gather|all-to-all|collective-permute)\(", program)
+    sizes = [
+        np.prod([int(n) for n in shape.split(",")])
+        for shapes in moved
+        for shape in re.findall(r"f32\[([\d,]+)\]", shapes)
+    ]
+    largest = max(leaf.size for leaf in jax.tree.leaves(state.params))
+    # An activation of one device, 8 bodies x 12 tokens x 32, is no larger than a parameter: so by
+    # number. Each split array is collected once, and never moved in another way.
+    split = [leaf for leaf in jax.tree.leaves(state.params) if leaf.sharding.spec != P()]
+    assert len(split) == 4
+    assert len(sizes) <= len(split) + 2
+    assert max(sizes) <= largest
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_momentum_encoder_and_a_methods_own_variables_are_kept(setting, accumulate):
+    _, clips, lengths = setting
+    config = sjepa.get_config("nwucla,runlocal")
+    config.encoder.num_frames = 24
+    config.encoder.width = config.model.decoder_width = 16
+    config.encoder.depth = 1
+    config.optim.accumulate = accumulate
+    config.model.momentum_start = 0.8
+    method, before, after, metrics = run_step(pretrain.resolve(config), clips, lengths)
+    assert (before.variables["state"]["centre"] == 0).all()
+    # At the start the target encoder is the encoder: what it makes of the clips as they came.
+    key = train_step.stream_keys(config.seed, jnp.int32(0), ("augment",))["augment"]
+    views = [
+        augment.train_view(k, clip, length, num_frames=24, **config.augment)
+        for k, clip, length in zip(jax.random.split(key, 8), clips, lengths, strict=True)
+    ]
+    bodies = jnp.concatenate([view.swapaxes(0, 1) for view in views])
+    tokens, _ = jax.jit(method.encoder.apply)({"params": before.params["encoder"]}, bodies)
+    np.testing.assert_allclose(
+        after.variables["state"]["centre"], 0.1 * tokens.mean((0, 1)), atol=2e-6
+    )
+    keep = method.momentum(0.1)  # the first of ten steps is done
+    assert 0.8 < keep < 0.81
+    for old, new, mean in zip(
+        *map(jax.tree.leaves, (before.params["encoder"], after.params["encoder"], after.average)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(mean, keep * old + (1 - keep) * new, rtol=1e-5, atol=1e-7)
+    assert metrics["target_std"] > 0
+
+
+def test_16_bit_compute_gives_the_losses_and_gradients_of_32_bits_to_its_rounding(setting):
+    config, clips, lengths = setting
+    _, before, exact, measured = run_step(config, clips, lengths)
+    config = config.copy_and_resolve_references()
+    config.dtype = "bfloat16"
+    _, _, after, metrics = run_step(config, clips, lengths)
+    # Eight bits: 2^-8 a rounding, of which a loss averages many; parameters stay in 32 bits.
+    np.testing.assert_allclose(metrics["loss"], measured["loss"], rtol=2**-8)
+    assert metrics["loss"] != measured["loss"]
+    steps = [
+        jnp.concatenate(
+            jax.tree.leaves(jax.tree.map(lambda a, b: (a - b).ravel(), state.params, before.params))
+        )
+        for state in (exact, after)
+    ]
+    assert steps[1].dtype == jnp.float32
+    cosine = steps[0] @ steps[1] / jnp.linalg.norm(steps[0]) / jnp.linalg.norm(steps[1])
+    assert cosine > 0.999
+
+
+def test_streams_differ_by_name_step_and_seed():
+    names = ("augment", "mask", "view")
+
+    def draw(seed, step, name):
+        keys = train_step.stream_keys(seed, jnp.int32(step), names)
+        return float(jax.random.uniform(keys[name]))
+
+    draws = {draw(seed, step, name) for seed in (0, 1) for step in (0, 1) for name in names}
+    assert len(draws) == 4 * len(names)
+    assert draw(1, 1, "mask") == draw(1, 1, "mask")
+
+
+def test_the_full_size_step_exports_for_tpu_and_gpu():
+    # It lowers for both; that it runs and how fast, only they can say.
+    config = amr.get_config("ntu60_xsub")
+    config.dtype = "bfloat16"
+    config = pretrain.resolve(config)
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    method = methods.build(config)
+    optimizer = optim.adamw(optim.schedule(1e-3, 5e-4, 10, 100), 0.05, 0.9, 0.95, 0.0)
+    bodies = records.Bodies(
+        frames=np.zeros((300, 25, 3), np.float32),
+        offset=np.zeros(1, np.int32),
+        length=np.full(1, 300, np.int32),
+        sequence=np.zeros(1, np.int32),
+        present=np.ones((1, 1), bool),
+        label=np.zeros(1, np.int32),
+        names=np.array(["one"]),
+        class_names=("one",),
+    )
+    order = input_pipeline.Order(1, config.batch_size, 0)
+    slots = input_pipeline.unit_slots(bodies.present, "packed")
+    data = input_pipeline.Resident(division.divide(bodies, mesh), slots, order)
+    dispatch = train_step.make_dispatch(method, optimizer, data.clips, config, 100, mesh)
+    state = jax.eval_shape(lambda: train_step.init_state(method, optimizer, config, mesh))
+    batch = next(data.batches(0, 2, 2))
+    exported = jax.export.export(dispatch, platforms=("tpu", "cuda"))(state, data.arrays, batch)
+    assert exported.platforms == ("tpu", "cuda")
+    # The attention of the 75 visible patches runs in bfloat16, the loss in float32.
+    text = exported.mlir_module()
+    assert "128x75x768xbf16" in text
+    assert all(aval.dtype == jnp.float32 for aval in exported.out_avals[-4:])
