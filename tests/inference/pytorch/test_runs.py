@@ -6,9 +6,8 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict
 
-from amr_jax import evaluate, methods
+from amr_jax import evaluate, interop, methods
 from amr_jax.errors import UserError
-from amr_jax.inference.pytorch import __main__ as interop
 from amr_jax.inference.pytorch import files, mamp, runs
 from amr_jax.run import checkpoint, workdir
 from configs import knn
