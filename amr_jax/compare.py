@@ -25,7 +25,7 @@ from etils import epath
 from amr_jax import evaluate, methods, pretrain
 from amr_jax.errors import UserError
 from amr_jax.evaluation import encoder_under_test
-from amr_jax.run import lock, metrics, paths, workdir
+from amr_jax.run import console, lock, metrics, paths, workdir
 from amr_jax.run.cli import run_with_config
 from amr_jax.studies import budget, costs, rows, tables
 
@@ -80,7 +80,7 @@ def _run(config, folder, command, names, done, chosen, runs, protocols) -> dict[
             finished[name] = read_row(folder / name, runs[name], protocols)
     failed = []
     for name in [name for name in chosen if name not in finished]:
-        metrics.say(f"\n=== {name}: {config.rows[name].title}")
+        console.say(f"\n=== {name}: {config.rows[name].title}")
         for key, protocol in protocols.items():
             # It is the same for all rows.
             if any("random" in row["protocols"][key] for row in finished.values()):
@@ -91,13 +91,13 @@ def _run(config, folder, command, names, done, chosen, runs, protocols) -> dict[
         except UserError as error:
             # The rows after it may take days, and do not depend on it.
             failed.append(str(error))
-            metrics.say(f"error: {error}")
+            console.say(f"error: {error}")
             continue
         finished = {name: finished[name] for name in names if name in finished}
         tables.write(folder, config, finished, command)
     if finished:
-        metrics.say("\n" + tables.write(folder, config, finished, command))
-        metrics.say(f"all tables, as .md, .csv and .png: {folder}")
+        console.say("\n" + tables.write(folder, config, finished, command))
+        console.say(f"all tables, as .md, .csv and .png: {folder}")
     if failed:
         raise UserError("\n".join(failed))
     return finished

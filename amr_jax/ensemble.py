@@ -20,7 +20,7 @@ from amr_jax.errors import UserError
 from amr_jax.evaluate import RESULTS_FILE
 from amr_jax.evaluation import report, score_file
 from amr_jax.evaluation.protocols.scores import accuracies
-from amr_jax.run import metrics, paths, workdir
+from amr_jax.run import console, paths, workdir
 from amr_jax.run.cli import command
 
 
@@ -73,7 +73,7 @@ def run(
     except OSError as error:
         raise UserError(f"--workdir={folder}: cannot make this folder ({error}).") from error
     workdir.write(folder / RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
-    metrics.say(report.table(rows))
+    console.say(report.table(rows))
     return results
 
 

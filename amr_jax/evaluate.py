@@ -37,7 +37,7 @@ from amr_jax.evaluation.protocols import PROTOCOLS, Outcome, Task
 from amr_jax.evaluation.protocols.features import Split
 from amr_jax.inference import model_file, trained
 from amr_jax.inference.apply import Model
-from amr_jax.run import lock, metrics, paths, sharding, workdir
+from amr_jax.run import console, lock, metrics, paths, sharding, workdir
 from amr_jax.run.cli import run_with_config
 
 RESULTS_FILE = "results.json"
@@ -84,7 +84,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     train, test = (division.load(split, mesh) for split in splits)
     with lock.hold(folder) as owned:
         _start(folder, config)
-        metrics.say(_banner(config, pretraining, step, adaptation, mesh, train, test))
+        console.say(_banner(config, pretraining, step, adaptation, mesh, train, test))
         task = functools.partial(
             Task,
             encoder=encoder,
@@ -142,11 +142,11 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
             write(folder, config, test, outcomes, model, results)
         titles = TITLES if "scratch" in config else {}
         rows = {titles.get(name, name): outcome for name, outcome in outcomes.items()}
-        metrics.say("\n" + report.table({name: outcome.metrics for name, outcome in rows.items()}))
+        console.say("\n" + report.table({name: outcome.metrics for name, outcome in rows.items()}))
         for name, outcome in rows.items():
             if outcome.draws:
-                metrics.say(f"{name}: {report.draws(outcome.draws)}")
-        metrics.say(f"\nall numbers, per class and confusion matrices: {folder}")
+                console.say(f"{name}: {report.draws(outcome.draws)}")
+        console.say(f"\nall numbers, per class and confusion matrices: {folder}")
         return results
 
 
@@ -185,7 +185,7 @@ def _start(folder: os.PathLike | str, config: ml_collections.ConfigDict) -> None
     """Makes the workdir; results of an earlier start, if any, are taken away."""
     workdir.start(folder, config, FREE_KEYS)
     if (epath.Path(folder) / RESULTS_FILE).exists():
-        metrics.say(f"{folder} holds a finished evaluation with this config: it is done again.")
+        console.say(f"{folder} holds a finished evaluation with this config: it is done again.")
     if jax.process_index() == 0:
         for earlier in (RESULTS_FILE, model_file.NAME):
             (epath.Path(folder) / earlier).unlink(missing_ok=True)
@@ -200,7 +200,7 @@ def _log(writer: metrics.MetricWriter, encoder: str) -> Callable[[int, dict[str,
         writer.write(epoch, {f"{encoder}/{name}": value for name, value in scalars.items()})
         if time.monotonic() - shown > 5:
             shown = time.monotonic()
-            metrics.say(
+            console.say(
                 f"{encoder}  epoch {epoch}  {'  '.join(f'{k} {v:.4f}' for k, v in scalars.items())}"
             )
 
@@ -226,7 +226,7 @@ def _banner(config, pretraining, step, adaptation, mesh, train, test) -> str:
         "data": f"{config.dataset}: {counts}; {len(test.class_names)} classes",
         "protocol": config.protocol,
     }
-    return metrics.aligned(lines)
+    return console.aligned(lines)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,17 @@ from amr_jax import methods
 from amr_jax.data import datasets, division, input_pipeline, records
 from amr_jax.errors import Preempted, UserError
 from amr_jax.ops import augment
-from amr_jax.run import checkpoint, distributed, lock, metrics, paths, preemption, sharding, workdir
+from amr_jax.run import (
+    checkpoint,
+    console,
+    distributed,
+    lock,
+    metrics,
+    paths,
+    preemption,
+    sharding,
+    workdir,
+)
 from amr_jax.run.cli import run_with_config
 from amr_jax.train import optim
 from amr_jax.train import step as train_step
@@ -199,7 +209,7 @@ def _train(
         if checkpoints.steps():
             state = checkpoints.restore(state)
             first_step = int(state.step)
-        metrics.say(_banner(config, method, mesh, state, first_step, total_steps))
+        console.say(_banner(config, method, mesh, state, first_step, total_steps))
         if first_step < total_steps:
             loop = Loop(config, folder, num_units, num_sequences, total_steps)
             dispatch = train_step.make_dispatch(
@@ -209,7 +219,7 @@ def _train(
         checkpoints.wait()
     finally:
         checkpoints.close()
-    metrics.say(f"done: {total_steps:,} steps; checkpoint in {folder}")
+    console.say(f"done: {total_steps:,} steps; checkpoint in {folder}")
     return state
 
 
@@ -239,7 +249,7 @@ class Loop:
         writer = metrics.MetricWriter(self._folder, first_step)
         lines = metrics.read_metrics(self._folder)
         self._clock, self._wall = metrics.TrainingClock(lines), metrics.WallClock(lines)
-        progress = metrics.Progress(self._total_steps, first_step, self._sequences_per_step)
+        progress = console.Progress(self._total_steps, first_step, self._sequences_per_step)
         pending = None
         if notice.reached():
             self._end(first_step)
@@ -259,7 +269,7 @@ class Loop:
                 if steps.start == first_step:
                     compiled = time.monotonic() - asked
                     jax.block_until_ready(measured)
-                    metrics.say(
+                    console.say(
                         f"compiled in {compiled:.1f} s; the first {len(steps)} step(s) were done "
                         f"{time.monotonic() - started:.1f} s after the start"
                     )
@@ -343,7 +353,7 @@ def _banner(config, method, mesh, state, first_step, total_steps) -> str:
         "steps": f"{total_steps:,} ({config.epochs} epochs)"
         + (f", going on from {first_step:,}" if first_step else ""),
     }
-    return metrics.aligned(lines)
+    return console.aligned(lines)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from amr_jax.benchmark import accelerators, collectives, hlo, methods, options, 
 from amr_jax.config import base as base_config
 from amr_jax.errors import UserError
 from amr_jax.models.attention import KERNELS
-from amr_jax.run import metrics, sharding
+from amr_jax.run import console, sharding
 from amr_jax.studies import costs
 from amr_jax.studies.rows import override
 
@@ -313,7 +313,7 @@ def run(flags: argparse.Namespace) -> None:
         "effort": flags.effort,
     }
     requests = requests_of(targets, rows, flags.attention, flags.bodies, flags.dtype, **settings)
-    metrics.say(
+    console.say(
         f"{flags.dtype}, {flags.bodies} bodies a step; compiled here, run nowhere: what follows is "
         "predicted, not measured"
     )
@@ -332,22 +332,22 @@ def run(flags: argparse.Namespace) -> None:
         entry = lead | compiled_apart(request)
         found.append(entry | {"prediction": predicted(entry)})
         took = entry["problem"] or f"{entry['compile_s']:.0f} s"
-        metrics.say(f"compiled {entry['name']}, {entry['attention']}, {entry['target']}: {took}")
+        console.say(f"compiled {entry['name']}, {entry['attention']}, {entry['target']}: {took}")
     if all(entry["problem"] for entry in found):
         raise UserError("nothing could be compiled; the lines above say why.")
-    metrics.say(as_table(found))
-    metrics.say(
+    console.say(as_table(found))
+    console.say(
         f"predicted: {EPOCHS} epochs of {BODIES_AN_EPOCH:,} packed bodies (NTU-60 x-sub), if every "
         "step took no longer than its FLOPs or its bytes do at published peaks"
     )
     for entry in found if flags.parts else []:
         if not entry["problem"]:
-            metrics.say(f"\nbytes of {entry['name']}, {entry['attention']}, {entry['target']}:")
-            metrics.say(parts_table(entry))
+            console.say(f"\nbytes of {entry['name']}, {entry['attention']}, {entry['target']}:")
+            console.say(parts_table(entry))
     if flags.json:
         peaks = {t.kind: dataclasses.asdict(t.accelerator) for t in targets}
         training = {"epochs": EPOCHS, "bodies_an_epoch": BODIES_AN_EPOCH}
         source = output.provenance("aot")
         content = {**source, "measured": False, "training": training, "peaks": peaks, "rows": found}
         output.write_json(flags.json, content)
-        metrics.say(f"written: {flags.json}")
+        console.say(f"written: {flags.json}")

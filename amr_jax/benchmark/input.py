@@ -25,7 +25,7 @@ from amr_jax.benchmark.program import Program
 from amr_jax.config import base as base_config
 from amr_jax.data import datasets
 from amr_jax.errors import UserError
-from amr_jax.run import metrics, sharding
+from amr_jax.run import console, sharding
 from amr_jax.studies import costs
 from amr_jax.synthetic import writer
 
@@ -93,15 +93,15 @@ def measure(
         inputs.append(Input(config(mode, storage), steps))
         inputs[-1].run(1)  # compiles
         inputs[-1].step_s.clear()
-        metrics.say(f"{mode} {storage} is ready")
+        console.say(f"{mode} {storage} is ready")
     training = Program(config(*INPUTS[0]))
     training.warm_up()
-    metrics.say(training.problem or "the training step is compiled")
+    console.say(training.problem or "the training step is compiled")
     for i in range(num_rounds):
         for one in rounds.rotated(inputs, i):
             one.run(dispatches)
         training.time_step()
-        metrics.say(f"round {i + 1}/{num_rounds}")
+        console.say(f"round {i + 1}/{num_rounds}")
     return summary(inputs, training, bodies)
 
 
@@ -203,7 +203,7 @@ def run(flags: argparse.Namespace) -> None:
         else:
             dataset, data_dir = BUILT_IN, stack.enter_context(built_in_records(takes=2))
         found = measure(dataset, data_dir, bodies, flags.steps, flags.dispatches, flags.rounds)
-    metrics.say(as_table(found))
+    console.say(as_table(found))
     if flags.json:
         settings = {
             "dataset": dataset,
@@ -213,4 +213,4 @@ def run(flags: argparse.Namespace) -> None:
             "rounds": flags.rounds,
         }
         output.write_json(flags.json, {**source, "settings": settings, "rows": found})
-        metrics.say(f"written: {flags.json}")
+        console.say(f"written: {flags.json}")

@@ -22,7 +22,7 @@ from amr_jax.config import base as base_config
 from amr_jax.data import datasets
 from amr_jax.errors import UserError
 from amr_jax.models.attention import KERNELS
-from amr_jax.run import metrics
+from amr_jax.run import console
 from amr_jax.studies import costs
 
 DATASET = "ntu60_xsub"
@@ -125,7 +125,7 @@ def measure(
             program = Program(config_of(row, sequences, dtype, attention))
             measured.append(Measured(row, attention, program, linear, compiler))
             took = program.problem or f"{program.compile_s:.0f} s"
-            metrics.say(f"compiled {row.name}, {attention}: {took}")
+            console.say(f"compiled {row.name}, {attention}: {took}")
     rounds.time_all([m.program for m in measured], num_rounds)
     return measured
 
@@ -218,13 +218,13 @@ def run(flags: argparse.Namespace) -> None:
     attentions = kernels(flags.attention, config.dtype)
     source = output.provenance("methods")
     encoder = config.encoder
-    metrics.say(
+    console.say(
         f"{source['device']['kind']}, {config.dtype}: {sequences} × {BODIES} bodies a step; "
         f"T {encoder.num_frames}, V {encoder.num_joints}, width {encoder.width}, "
         f"{encoder.depth} blocks"
     )
     found = summary(measure(rows, attentions, sequences, config.dtype, flags.rounds))
-    metrics.say(as_table(found))
+    console.say(as_table(found))
     if flags.json:
         settings = {
             "sequences": sequences,
@@ -234,4 +234,4 @@ def run(flags: argparse.Namespace) -> None:
             "encoder": encoder.to_dict(),
         }
         output.write_json(flags.json, {**source, "settings": settings, "rows": found})
-        metrics.say(f"written: {flags.json}")
+        console.say(f"written: {flags.json}")

@@ -22,7 +22,7 @@ import ml_collections
 from amr_jax.benchmark import accelerators, aot, collectives, cost_model, methods, options, output
 from amr_jax.benchmark.cost_model import Work
 from amr_jax.errors import UserError
-from amr_jax.run import metrics, sharding
+from amr_jax.run import console, sharding
 from amr_jax.studies import costs
 
 CHIPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -283,28 +283,28 @@ def run(flags: argparse.Namespace) -> None:
     config = aot.config_of(request)
     programs = [p for name in flags.aot.split(",") if name for p in read(Path(name), request)]
     works, found = {}, []
-    metrics.say(f"{row.name}, {flags.dtype}, {flags.bodies} bodies a step; modelled, not measured")
+    console.say(f"{row.name}, {flags.dtype}, {flags.bodies} bodies a step; modelled, not measured")
     for target in targets:
         memory = memory_of(target, request, programs)
         work = work_of(config, memory, target.accelerator.platform)
         works[target.kind] = work
         entries = scaled(work, target.kind, flags.chips, flags.bodies, flags.dtype)
         found += entries
-        metrics.say(
+        console.say(
             f"\n{target.accelerator.title}: {work.parameters / 4e6:.1f} M parameters; a body takes "
             f"{work.flops / 1e9:.2f} GFLOPs; {work.fixed_bytes / 1e9:.2f} GB are moved, and "
             f"{work.body_bytes / 1e6:.1f} MB for each body on a chip"
         )
-        metrics.say(as_table(entries))
-        metrics.say(verdict(entries))
+        console.say(as_table(entries))
+        console.say(verdict(entries))
     checks = []
     for program in programs:
         kind = program["target"].partition(":")[0]
         if kind in works:
             checks.append(checked(works[kind], program))
     if checks:
-        metrics.say("\nthe model, and programs compiled for these chips:")
-        metrics.say(check_table(checks))
+        console.say("\nthe model, and programs compiled for these chips:")
+        console.say(check_table(checks))
     if flags.json:
         content = {
             **output.provenance("pod"),
@@ -315,4 +315,4 @@ def run(flags: argparse.Namespace) -> None:
             "checks": checks,
         }
         output.write_json(flags.json, content)
-        metrics.say(f"written: {flags.json}")
+        console.say(f"written: {flags.json}")

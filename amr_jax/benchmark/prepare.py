@@ -19,7 +19,7 @@ from typing import Any
 
 from amr_jax.benchmark import options, output, rounds
 from amr_jax.errors import UserError
-from amr_jax.run import metrics
+from amr_jax.run import console
 from amr_jax.synthetic import writer
 from amr_jax.synthetic.actions import ACTIONS
 
@@ -74,7 +74,7 @@ def measure(
     for count in files:
         sets[count] = folder / f"raw_{count}"
         writer.write(sets[count], performers=_PERFORMERS, takes=count // _FILES_OF_A_TAKE)
-        metrics.say(f"wrote {count:,} files")
+        console.say(f"wrote {count:,} files")
     found = [
         {
             "files": count,
@@ -88,7 +88,7 @@ def measure(
     for i in range(num_rounds):
         for row in rounds.rotated(found, i):
             row["runs"].append(run_once(sets[row["files"]], row["workers"]))
-        metrics.say(f"round {i + 1}/{num_rounds}")
+        console.say(f"round {i + 1}/{num_rounds}")
     return summary(found)
 
 
@@ -184,8 +184,8 @@ def run(flags: argparse.Namespace) -> None:
         found = measure(folder, flags.files, flags.workers, flags.rounds)
     finally:
         shutil.rmtree(folder)
-    metrics.say(as_table(found))
+    console.say(as_table(found))
     if flags.json:
         settings = {"files": flags.files, "workers": flags.workers, "rounds": flags.rounds}
         output.write_json(flags.json, {**source, "settings": settings, "rows": found})
-        metrics.say(f"written: {flags.json}")
+        console.say(f"written: {flags.json}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from amr_jax.run import metrics
+from amr_jax.run import console
 
 
 def rotated(items: Sequence, round_number: int) -> list:
@@ -30,7 +30,7 @@ def time_all(programs: Sequence[Any], num_rounds: int) -> None:
     for i in range(num_rounds):
         for program in rotated(programs, i):
             program.time_step()
-        metrics.say(f"round {i + 1}/{num_rounds}")
+        console.say(f"round {i + 1}/{num_rounds}")
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:

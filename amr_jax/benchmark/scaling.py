@@ -23,7 +23,7 @@ from amr_jax.benchmark.program import Program
 from amr_jax.config import base as base_config
 from amr_jax.models.attention import KERNELS
 from amr_jax.models.settings import require_choice
-from amr_jax.run import metrics
+from amr_jax.run import console
 from amr_jax.studies import costs
 
 STEP_AXES = (
@@ -112,7 +112,7 @@ def steps_timed(
                 made[key] = Program(config, steps), costs.linear_flops(method, sizes["bodies"])
                 program = made[key][0]
                 took = program.problem or f"compiled in {program.compile_s:.0f} s"
-                metrics.say(f"{axis.name} {value}: {took}")
+                console.say(f"{axis.name} {value}: {took}")
             size = method.num_predicted if axis.name == "r" else value
             timed.append(Timed(axis, value, size, *made[key]))
     return timed
@@ -273,7 +273,7 @@ def run(flags: argparse.Namespace) -> None:
     base = make_config({axis.name: lists[axis.name][0] for axis in STEP_AXES})
     kernels(flags.attention, base.dtype)
     source = output.provenance("scaling")
-    metrics.say(
+    console.say(
         f"{source['device']['kind']}, {base.dtype}, AMR; base: {base.batch_size} bodies, T "
         f"{base.encoder.num_frames}, width {base.encoder.width}, {base.encoder.depth} + "
         f"{base.model.decoder_depth} blocks, r {base.model.r}"
@@ -285,9 +285,9 @@ def run(flags: argparse.Namespace) -> None:
     # What several axes share is timed once a round.
     rounds.time_all(list(dict.fromkeys(t.program for t in timed)), flags.rounds)
     found = summary(timed)
-    metrics.say(as_table(found))
-    metrics.say(notes(axes, found))
+    console.say(as_table(found))
+    console.say(notes(axes, found))
     if flags.json:
         settings = {"base": base.to_dict(), "rounds": flags.rounds, "steps": flags.steps}
         output.write_json(flags.json, {**source, "settings": settings, "points": found})
-        metrics.say(f"written: {flags.json}")
+        console.say(f"written: {flags.json}")

@@ -19,7 +19,7 @@ from amr_jax.benchmark import options, output, roofline, rounds, variants
 from amr_jax.benchmark.methods import kernels
 from amr_jax.benchmark.variants import BASE, BODIES_PER_SEQUENCE, Variant
 from amr_jax.models.attention import KERNELS
-from amr_jax.run import metrics
+from amr_jax.run import console
 from amr_jax.studies import costs
 
 # NTU-60 x-sub: training sequences, and how many epochs they are trained for.
@@ -60,7 +60,7 @@ def prepare(
         measured.append(m)
         seconds = m.program.compile_s
         took = m.program.problem or (f"compiled in {seconds:.0f} s" if seconds else "ready")
-        metrics.say(f"{row.name}: {took}")
+        console.say(f"{row.name}: {took}")
     return measured
 
 
@@ -150,7 +150,7 @@ def as_table(found: Sequence[Mapping[str, Any]]) -> str:
                 text(row, "mfu", ".1%"),
                 text(row, "roofline_share", ".0%"),
                 row.get("bound", ""),
-                metrics.duration(row["epochs_s"]) if "epochs_s" in row else "",
+                console.duration(row["epochs_s"]) if "epochs_s" in row else "",
                 text(row, "memory_bytes", ".2f", 1e9),
                 text(row, "device_bytes", ".2f", 1e9),
                 text(row, "compile_s", ".0f"),
@@ -222,7 +222,7 @@ def run(flags: argparse.Namespace) -> None:
     rows = variants.select(rows, flags.variants)
     source = output.provenance("step")
     encoder = default.encoder
-    metrics.say(
+    console.say(
         f"{source['device']['kind']}, {default.dtype}: {sequences} sequences, {default.batch_size} "
         f"bodies a step, {steps} steps a dispatch; T {encoder.num_frames}, V {encoder.num_joints}, "
         f"width {encoder.width}, {encoder.depth} blocks; {options.usable_cores()} CPU threads"
@@ -231,8 +231,8 @@ def run(flags: argparse.Namespace) -> None:
     peaks = roofline.measure(default.dtype)
     rounds.time_all([m.program for m in measured], num_rounds)
     found = summary(measured, peaks)
-    metrics.say(as_table(found))
-    metrics.say(notes(peaks, flags.torch))
+    console.say(as_table(found))
+    console.say(notes(peaks, flags.torch))
     if flags.json:
         settings = {
             "sequences": sequences,
@@ -246,4 +246,4 @@ def run(flags: argparse.Namespace) -> None:
         }
         content = {**source, "settings": settings, "peaks": dataclasses.asdict(peaks)}
         output.write_json(flags.json, {**content, "rows": found})
-        metrics.say(f"written: {flags.json}")
+        console.say(f"written: {flags.json}")

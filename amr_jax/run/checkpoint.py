@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from amr_jax.errors import UserError
-from amr_jax.run import checkpoint_step, checksums, distributed, metrics, paths
+from amr_jax.run import checkpoint_step, checksums, console, distributed, paths
 from amr_jax.run import workdir as workdirs
 from amr_jax.run.checkpoint_step import Damaged
 
@@ -111,7 +111,7 @@ class Checkpoints:
                 if before is None:
                     raise _none_left(error) from error
                 aside = self._set_aside(path)
-                metrics.say(
+                console.say(
                     f"warning: {error} It was set aside as {aside.name}; the run goes on from the "
                     f"one before it, of step {before}."
                 )
@@ -208,7 +208,7 @@ def _load(
         except Damaged as error:
             if before is None:
                 raise _none_left(error) if step is None else UserError(str(error)) from error
-            metrics.say(f"warning: {error} The one before it is used, of step {before}.")
+            console.say(f"warning: {error} The one before it is used, of step {before}.")
     return tree, config, candidate
 
 

@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from amr_jax.errors import UserError
-from amr_jax.run import checksums, distributed, metrics
+from amr_jax.run import checksums, console, distributed
 
 STATE, CHECKSUMS = "state", "checksums"
 
@@ -169,7 +169,7 @@ def on_all_processes(path: epath.Path, action: Callable[[], T]) -> T:
 def _verify(step: Kept, sums: dict[str, str]) -> None:
     """Raises `Damaged` unless arrays of these checksums were saved; a part of them may be given."""
     if step.checksums is None:
-        metrics.say(f"note: {step.path} is older than checksums: it cannot be verified.")
+        console.say(f"note: {step.path} is older than checksums: it cannot be verified.")
         return
     saved = {name: step.checksums.get(name) for name in sums}
     wrong = sorted(name for name in sums if saved[name] != sums[name])

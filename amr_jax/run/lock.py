@@ -27,7 +27,7 @@ import jax
 from etils import epath
 
 from amr_jax.errors import UserError
-from amr_jax.run import distributed, metrics, paths
+from amr_jax.run import console, distributed, paths
 from amr_jax.run import workdir as workdirs
 
 LOCK_FILE = "lock.json"
@@ -86,7 +86,7 @@ class Lock:
             owner = _parsed(text)
             if _alive(owner) or (_alive(owner) is None and self._changes(text)):
                 raise self._refusal(owner)
-            metrics.say(f"note: {self._path} was left by {_named(owner)}, which is gone.")
+            console.say(f"note: {self._path} was left by {_named(owner)}, which is gone.")
         self._write()
         if (other := self._other()) is not None:
             raise self._refusal(other)
@@ -135,7 +135,7 @@ class Lock:
 
     def _changes(self, text: str) -> bool:
         """Watches whether somebody goes on writing; a name that is taken away leaves it free."""
-        metrics.say(
+        console.say(
             f"{self._path}: found {_named(_parsed(text))}. Whether that run is alive cannot be "
             f"seen from here; watching for {WATCH_S:.0f} s whether it goes on writing there …"
         )

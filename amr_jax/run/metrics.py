@@ -1,4 +1,4 @@
-"""Where a run's numbers go: `metrics.jsonl`, TensorBoard event files, and lines on the terminal."""
+"""Metrics of a run: `metrics.jsonl` and TensorBoard event files."""
 
 import contextlib
 import json
@@ -186,38 +186,6 @@ class WallClock:
         return self._ahead + time.monotonic()
 
 
-class Progress:
-    """One line on the terminal every few seconds: where the run is, how fast, how long to go."""
-
-    def __init__(
-        self, total_steps: int, first_step: int, sequences_per_step: float, every_s: float = 5.0
-    ):
-        self._total, self._per_step, self._every_s = total_steps, sequences_per_step, every_s
-        self._step, self._time = first_step, time.monotonic()
-        self._rate: float | None = None
-        self._compiled = False
-
-    def update(self, step: int, text: str) -> float | None:
-        """Notes that `step` steps are done; returns sequences per second, None until known.
-
-        The first interval holds the compilation and is not counted.
-        """
-        now = time.monotonic()
-        last = step >= self._total
-        if self._compiled and now - self._time < self._every_s and not last:
-            return self._rate
-        if self._compiled and step > self._step:
-            self._rate = (step - self._step) * self._per_step / (now - self._time)
-        self._compiled, self._step, self._time = True, step, now
-        speed = left = ""
-        if self._rate:
-            seconds = (self._total - step) * self._per_step / self._rate
-            speed = f"  {self._rate:,.0f} sequences/s"
-            left = f"  {duration(seconds)} left"
-        say(f"step {step:,}/{self._total:,}  {text}{speed}{left}")
-        return self._rate
-
-
 class TrainingClock:
     """How long a run has trained, over all its starts: compilation and standstills do not count.
 
@@ -247,25 +215,3 @@ class TrainingClock:
         self._lengths.add(len(steps))
         self._since = now
         return {"timed_seconds": round(self._seconds, 3), "timed_steps": self._steps}
-
-
-def say(text: str) -> None:
-    """One text on the terminal, from process 0."""
-    if jax.process_index() == 0:
-        try:
-            print(text, flush=True)
-        except OSError as error:
-            raise UserError(f"standard output: could not be written ({error}).") from error
-
-
-def aligned(lines: dict[str, str]) -> str:
-    """Names and their texts, one a line, in two columns."""
-    width = max(map(len, lines)) + 1
-    return "\n".join(f"{name:<{width}}{text}" for name, text in lines.items())
-
-
-def duration(seconds: float) -> str:
-    """3723 → '1:02:03'; 63 → '1:03'."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

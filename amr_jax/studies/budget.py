@@ -16,7 +16,7 @@ from etils import epath
 from amr_jax import pretrain
 from amr_jax.data import datasets, records
 from amr_jax.errors import UserError
-from amr_jax.run import metrics, workdir
+from amr_jax.run import console, metrics, workdir
 from amr_jax.studies import rows
 
 FILE = "calibration.json"
@@ -71,7 +71,7 @@ def measure(config: ml_collections.ConfigDict, seconds: float, folder: os.PathLi
     steps, epochs, last = min(_STEPS, config.steps_per_dispatch), 1, {"timed_seconds": 0.0}
     while last["timed_seconds"] < enough:
         epochs = max(epochs, _epochs_of(_DISPATCHES * steps, config))
-        metrics.say(f"calibration: {epochs} epochs, to see how many are {seconds:,.0f} s")
+        console.say(f"calibration: {epochs} epochs, to see how many are {seconds:,.0f} s")
         short = ml_collections.ConfigDict(config.copy_and_resolve_references())
         short.steps_per_dispatch = steps
         rows.set_epochs(short, epochs)

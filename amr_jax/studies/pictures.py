@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from amr_jax.evaluation import report
-from amr_jax.run import metrics
+from amr_jax.run import console
 
 # The first of these that a line has is its accuracy in the plot.
 _ACCURACIES = {"linear_top1": "linear, top-1 %", "knn_top1": "1-NN, top-1 %"}
@@ -70,8 +70,8 @@ def _over_time(axes: Axes, lines, key: str, ours: str, error) -> None:
     _label(axes, drawn, key)
     axes.set_xscale("log")
     axes.margins(x=0.25, y=0.15)
-    axes.xaxis.set_major_formatter(lambda value, _: metrics.duration(value))
-    axes.xaxis.set_minor_formatter(lambda value, _: metrics.duration(value))
+    axes.xaxis.set_major_formatter(lambda value, _: console.duration(value))
+    axes.xaxis.set_minor_formatter(lambda value, _: console.duration(value))
     axes.set_xlabel(
         "training time, compilation left out (log); area: GFLOPs of the linear layers; "
         "bars: ± one standard error"

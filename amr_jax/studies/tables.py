@@ -10,7 +10,7 @@ import ml_collections
 from etils import epath
 
 from amr_jax.evaluation import report
-from amr_jax.run import metrics, workdir
+from amr_jax.run import console, workdir
 from amr_jax.studies import pictures, published
 
 MISSING = "–"
@@ -42,7 +42,7 @@ def columns(reference: str, accuracies_on: str) -> list[Column]:
         Column("parameters", "parameters", "{:,}".format),
         Column("linear_layer_gflops", "GFLOPs a sequence, linear layers", "{:.3g}".format),
         Column("compiler_gflops", "GFLOPs a sequence, compiler", "{:.3g}".format),
-        Column("training_seconds", "training time", metrics.duration),
+        Column("training_seconds", "training time", console.duration),
         Column("speed_up", f"speed-up against {reference}", "{:.2f}×".format),
         Column("step_bytes", "peak memory of a step", lambda n: f"{n / 2**20:,.0f} MiB"),
         Column("linear_top1", "linear %", _percent),

@@ -6,7 +6,7 @@ import resource
 import pytest
 
 from amr_jax.errors import BadFile, UserError
-from amr_jax.run import metrics
+from amr_jax.run import console, metrics
 
 
 def test_lines_beyond_the_checkpoint_are_taken_out_on_resume(tmp_path):
@@ -95,14 +95,14 @@ def test_times_of_a_run_never_go_back_and_never_jump(monkeypatch):
 
 
 def test_durations():
-    assert metrics.duration(3723) == "1:02:03"
-    assert metrics.duration(63.4) == "1:03"
+    assert console.duration(3723) == "1:02:03"
+    assert console.duration(63.4) == "1:03"
 
 
 def test_progress_leaves_the_first_interval_out_of_the_rate(monkeypatch, capsys):
     now = iter([0.0, 100.0, 110.0])
     monkeypatch.setattr(metrics.time, "monotonic", lambda: next(now))
-    progress = metrics.Progress(total_steps=40, first_step=0, sequences_per_step=8)
+    progress = console.Progress(total_steps=40, first_step=0, sequences_per_step=8)
     assert progress.update(10, "loss 1") is None  # 100 s, compilation in them
     assert progress.update(20, "loss 1") == 8.0  # 10 steps of 8 in 10 s
     assert "step 20/40  loss 1  8 sequences/s  0:20 left" in capsys.readouterr().out
