@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 
 import jax
 import numpy as np
@@ -11,7 +10,8 @@ import pytest
 from amr_jax import pretrain
 from amr_jax.data import input_pipeline
 from amr_jax.errors import UserError
-from amr_jax.run import checkpoint, metrics, preemption, workdir
+from amr_jax.run import checkpoint, metrics, run, workdir
+from amr_jax.train import loop
 from configs import amr, gfp, nat
 
 
@@ -38,18 +38,18 @@ def assert_same(one, other):
 
 
 def run_that_dies_at_step_8(config, folder, monkeypatch):
-    """Interrupts a run on one device, of two steps a dispatch, when it asks for the fifth batch."""
+    """Kills a run on one device, of two steps a dispatch, when it asks for the fifth batch."""
     batches = input_pipeline.Resident.batches
 
     def dies(self, *args):
         for i, batch in enumerate(batches(self, *args)):
             if i == 4:
-                raise KeyboardInterrupt
+                raise SystemExit
             yield batch
 
     with monkeypatch.context() as patch:
         patch.setattr(input_pipeline.Resident, "batches", dies)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit):
             pretrain.run(config, folder, jax.devices()[:1])
 
 
@@ -89,15 +89,19 @@ def test_the_run_leaves_what_it_promises(undisturbed):
     assert_same(average, state.average)
 
 
-def test_a_run_that_died_goes_on_to_the_same_bits(tiny_ucla, undisturbed, tmp_path, monkeypatch):
+def test_a_run_that_died_goes_on_to_the_same_bits(
+    tiny_ucla, undisturbed, tmp_path, monkeypatch, capsys
+):
     config = tiny_config(tiny_ucla, **{"optim.ema_decay": 0.9})
     run_that_dies_at_step_8(config, tmp_path, monkeypatch)
     assert metrics.read_metrics(tmp_path)[-1]["step"] == 6  # one dispatch was under way
     state = pretrain.run(config, tmp_path, jax.devices()[:1])
     assert_same(state, undisturbed[1])
     assert [line["step"] for line in metrics.read_metrics(tmp_path)] == [2, 4, 6, 8, 10]
-    # A run that is finished stays as it is.
+    # A finished run stays as it is, and says so.
+    capsys.readouterr()
     assert_same(pretrain.run(config, tmp_path, jax.devices()[:1]), state)
+    assert f"finished already: {tmp_path} holds all 10 steps." in capsys.readouterr().out
 
 
 def test_eight_devices_agree_with_one(tiny_ucla, undisturbed, tmp_path):
@@ -122,38 +126,38 @@ def test_joints_in_16_bits_give_the_losses_of_joints_in_32(tiny_ucla, undisturbe
     assert any(a["loss"] != b["loss"] for a, b in zip(exact, stored, strict=True))
 
 
-def test_only_an_idle_device_is_said_to_wait_for_input(tmp_path, capsys):
+class FakeData:
+    """In place of an input: the lengths of the dispatches."""
+
+    arrays = None
+
+    def batches(self, start, stop, k):
+        return iter([len(steps) for steps in input_pipeline.dispatches(start, stop, k)])
+
+
+def loop_of(dispatch, folder, total_steps, steps_per_dispatch, monkeypatch):
+    """The loop alone: `dispatch` stands in for the compiled program; returns what it saves."""
+    saved = {}
+    monkeypatch.setattr(run.Run, "save", lambda self, step, state: saved.update({step: state}))
+    plan = loop.Plan(1, total_steps, 1.0, steps_per_dispatch, 100, 1.0)
+    with run.Run.open(folder, tiny_config("nowhere"), keep=1) as opened:
+        loop.train(opened, plan, FakeData(), dispatch, 0)
+    return saved
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_only_an_idle_device_is_said_to_wait_for_input(ready, tmp_path, capsys, monkeypatch):
     class Measured(np.ndarray):
         def is_ready(self):
-            return self.ready
+            return ready
 
-    def course(ready):
-        """What a run of ten dispatches says whose results are there, or not, at the next one."""
-        folder = tmp_path / str(ready)
-        folder.mkdir()
-        config = tiny_config("nowhere", **{"steps_per_dispatch": 1, "checkpoint.epochs": 100})
+    def dispatch(state, arrays, length):
+        return state, {"loss": np.ones(1).view(Measured)}
 
-        class Data:
-            arrays = None
-
-            def batches(self, start, stop, k):
-                return iter(range(start, stop))
-
-        def dispatch(state, arrays, batch):
-            losses = np.ones(1).view(Measured)
-            losses.ready = ready
-            return state, {"loss": losses}
-
-        class Checkpoints:
-            def save(self, step, state):
-                pass
-
-        loop = pretrain.Loop(config, folder, num_units=8, num_sequences=8, total_steps=10)
-        loop.run(0, 0, Data(), dispatch, Checkpoints(), preemption.Notice(), time.monotonic())
-        return capsys.readouterr().out
-
-    assert "input is the bottleneck" in course(ready=True).splitlines()[-1]
-    assert "bottleneck" not in course(ready=False)
+    loop_of(dispatch, tmp_path, 10, 1, monkeypatch)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("step 10/10")
+    assert ("input is the bottleneck" in last) == ready
 
 
 def test_compilation_and_the_first_steps_are_told(tiny_ucla, tmp_path, capsys):
@@ -165,20 +169,26 @@ def test_compilation_and_the_first_steps_are_told(tiny_ucla, tmp_path, capsys):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_ucla, tmp_path):
-    pretrain.run(tiny_config(tiny_ucla, epochs=1), tmp_path, jax.devices()[:1])
     config = tiny_config(tiny_ucla, **{"optim.lr": 1e38, "optim.min_lr": 1e38})
-    other = tmp_path / "diverges"
-    with pytest.raises(UserError, match=r"the \w+ of step \d+ is (nan|inf).*nothing .* saved"):
-        pretrain.run(config, other, jax.devices()[:1])
-    assert not list((other / checkpoint.FOLDER).iterdir())
+    with pytest.raises(UserError, match=r"the \w+ of step \d+ is (nan|inf).*Nothing .* saved"):
+        pretrain.run(config, tmp_path, jax.devices()[:1])
+    assert not list((tmp_path / checkpoint.FOLDER).iterdir())
 
 
 def test_any_number_that_is_not_finite_is_told_before_it_can_be_saved(tmp_path):
     # The loss is computed before the update: it may be finite when the parameters no longer are.
     measured = {"loss": np.ones(3), "param_norm": np.array([1.0, np.nan, np.inf])}
-    with pytest.raises(UserError, match="the param_norm of step 11 is nan"):
-        pretrain.stop_unless_finite(measured, range(10, 13), tmp_path)
-    pretrain.stop_unless_finite({"loss": np.ones(3)}, range(10, 13), tmp_path)
+    with run.Run.open(tmp_path, tiny_config("nowhere")) as opened:
+        with pytest.raises(UserError, match="the param_norm of step 11 is nan"):
+            opened.check_finite(range(10, 13), measured)
+        opened.check_finite(range(10, 13), {"loss": np.ones(3)})
+
+
+def test_a_batch_larger_than_the_data_is_one_sentence(tiny_ucla, tmp_path):
+    config = tiny_config(tiny_ucla, batch_size=48)
+    with pytest.raises(UserError, match=r"config\.batch_size = 48: .* only 40 bodies; expected"):
+        pretrain.run(config, tmp_path, jax.devices()[:1])
+    assert not (tmp_path / workdir.CONFIG_FILE).exists()  # another batch may follow
 
 
 def test_other_records_in_the_same_workdir_are_refused(tiny_ucla, undisturbed):
@@ -237,7 +247,7 @@ def test_another_config_in_the_same_workdir_is_refused(tiny_ucla, undisturbed):
         pretrain.run(config, undisturbed[0], jax.devices()[:1])
 
 
-def test_two_bodies_as_published_streamed_on_eight_devices(tiny_ntu, tmp_path):
+def test_two_bodies_as_published_streamed_on_four_devices(tiny_ntu, tmp_path):
     # Absent second bodies are zeros in both, real ones share crop and rotation with the first.
     config = amr.get_config("ntu60_xsub,runlocal")
     config.data_dir = str(tiny_ntu)
@@ -246,38 +256,25 @@ def test_two_bodies_as_published_streamed_on_eight_devices(tiny_ntu, tmp_path):
     config.encoder.num_frames = 24
     config.encoder.width = config.model.decoder_width = 16
     config.encoder.depth = 1
-    config.batch_size = 8
-    config.epochs = 4  # of 6 sequences: 3 steps
+    config.batch_size = 4
+    config.epochs = 2  # of 6 sequences: 3 steps
     pretrain.run(config, tmp_path / "resident", jax.devices()[:1])
     config.input.mode = "stream"
-    pretrain.run(config, tmp_path / "streamed", jax.devices()[:8])
+    pretrain.run(config, tmp_path / "streamed", jax.devices()[:4])
     assert workdir.read_config(tmp_path / "resident").input.found.startswith(
         "6 sequences, 9 bodies"
     )
     assert_same_course(tmp_path / "streamed", tmp_path / "resident")
 
 
-def test_a_dispatch_is_reported_before_one_of_another_length_compiles(tmp_path):
-    config = tiny_config("nowhere", **{"steps_per_dispatch": 4, "checkpoint.epochs": 100})
+def test_a_dispatch_is_reported_before_one_of_another_length_compiles(tmp_path, monkeypatch):
     reported = {}
-
     zeros = {length: jax.numpy.zeros(length) for length in (2, 4)}
-
-    class Data:
-        arrays = None
-
-        def batches(self, start, stop, k):
-            return iter([4, 4, 4, 2])
 
     def dispatch(state, arrays, length):
         reported[state] = [line["step"] for line in metrics.read_metrics(tmp_path)]
         return state + length, {"loss": zeros[length]}
 
-    class Checkpoints:
-        def save(self, step, state):
-            assert step == state == 14
-
-    loop = pretrain.Loop(config, tmp_path, num_units=40, num_sequences=40, total_steps=14)
-    loop.run(0, 0, Data(), dispatch, Checkpoints(), preemption.Notice(), time.monotonic())
+    assert loop_of(dispatch, tmp_path, 14, 4, monkeypatch) == {14: 14}
     assert reported == {0: [], 4: [], 8: [4], 12: [4, 8, 12]}
     assert metrics.read_metrics(tmp_path)[-1]["timed_steps"] == 8

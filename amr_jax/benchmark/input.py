@@ -60,7 +60,7 @@ class Input:
         self.step_s: list[float] = []
         self.step_bytes = 0
         mesh = sharding.make_mesh(jax.devices()[:1])
-        self._data, *_ = pretrain.make_input(config, pretrain.open_records(config), mesh)
+        self._data = pretrain.load_input(config, pretrain.open_records(config), mesh).data
         self.resident_bytes = sum(x.nbytes for x in jax.tree.leaves(self._data.arrays))
         self._steps = steps
         self._clips = costs.augmenting(config, self._data.clips, mesh)

@@ -44,9 +44,10 @@ class MetricWriter:
         """One line of `metrics.jsonl` and one point per scalar in TensorBoard."""
         if not self._active:
             return
-        self._lines.add(json.dumps({"step": step, **scalars}) + "\n")
+        now = self._clock.now()
+        self._lines.add(json.dumps({"step": step, **scalars, "time": now}) + "\n")
         with _told(self._path.parent):
-            self._events.write(step, scalars, self._clock.now())
+            self._events.write(step, scalars, now)
 
     def flush(self) -> None:
         """Returns when every line is in the file.
@@ -187,14 +188,13 @@ class WallClock:
 
 
 class TrainingClock:
-    """How long a run has trained, over all its starts: compilation and standstills do not count.
+    """Seconds that a run has trained, over all its starts, without compilation and pauses.
 
     Args:
-      lines: of `metrics.jsonl`, up to where the run goes on from.
+      last: the last line of `metrics.jsonl` before the step that the run resumes from.
     """
 
-    def __init__(self, lines: list[dict]):
-        last = lines[-1] if lines else {}
+    def __init__(self, last: dict):
         self._seconds, self._steps = last.get("timed_seconds", 0.0), last.get("timed_steps", 0)
         self._since = time.monotonic()
         self._lengths: set[int] = set()
@@ -202,11 +202,10 @@ class TrainingClock:
     def update(self, steps: range) -> dict[str, float]:
         """Notes that `steps` are just done.
 
-        The first dispatch of a start is not counted, nor the first of another length, as the last
-        of a run often is: they compile.
+        The first dispatch of each length is not counted: it compiles.
 
         Returns:
-          `timed_seconds`, and `timed_steps`, how many steps they held.
+          `timed_seconds`, and `timed_steps`, the number of steps done in them.
         """
         now = time.monotonic()
         if len(steps) in self._lengths:

@@ -1,10 +1,11 @@
-"""The notice that this machine will be taken away: save, and end so that one can start again.
+"""Stop requests: SIGTERM from a scheduler, Ctrl-C from a user.
 
-A notice is SIGTERM: clouds, SLURM and Kubernetes send it some seconds to minutes before the end. In
-a run of several processes JAX's preemption service passes it on, and names the dispatch after which
-all of them save together.
+Clouds, SLURM and Kubernetes send SIGTERM some seconds to minutes before they take a machine away.
+In a run of several processes, JAX's preemption service passes it on to all of them and names the
+dispatch after which they save together.
 """
 
+import os
 import signal
 import threading
 
@@ -12,36 +13,56 @@ from jax.experimental import multihost_utils
 
 from amr_jax.run import distributed
 
+_CTRL_C = b"Ctrl-C: the run saves and ends. A second Ctrl-C ends it at once, without saving.\n"
 
-class Notice:
-    """Whether this run has been told to end; a context, outside of which SIGTERM ends at once.
 
-    In one process a signal handler listens; it can only be set from the main thread. Among several,
-    JAX does (`jax_enable_preemption_service`), from its start on.
+class StopRequest:
+    """Whether this run was asked to stop; a context manager that handles the signals meanwhile.
+
+    A handler listens, which Python allows in the main thread only. In a run of several processes
+    JAX handles SIGTERM itself (`jax_enable_preemption_service`), and Ctrl-C becomes SIGTERM.
     """
 
     def __init__(self):
-        self._asked = threading.Event()
+        self._received: signal.Signals | None = None
+        self._before = {}
         self._calls = 0
 
-    def __enter__(self) -> "Notice":
-        self._before = None
-        if not distributed.several() and threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, lambda *_: self._asked.set())
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            for number in (
+                (signal.SIGINT,)
+                if distributed.several()
+                else (
+                    signal.SIGINT,
+                    signal.SIGTERM,
+                )
+            ):
+                # A shell starts background jobs with SIGINT ignored: that stays so.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(self, kind, *_) -> None:
-        if self._before is None:
-            return
-        signal.signal(signal.SIGTERM, self._before)
-        # It came too late to be acted upon here, and is whoever's who listened before.
-        if kind is None and self._asked.is_set() and callable(self._before):
-            self._before(signal.SIGTERM, None)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        # It came too late to be acted upon here: the handler from before is to act.
+        handler = self._before.get(self._received)
+        if kind is None and callable(handler):
+            handler(self._received, None)
+
+    def _receive(self, number: int, _) -> None:
+        self._received = signal.Signals(number)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            os.write(2, _CTRL_C)  # not print: that is not reentrant
+            if distributed.several():
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def reached(self) -> bool:
-        """Whether to save and end now; to be asked after every dispatch, by all processes alike."""
+        """Whether to save and end now; every process asks once before every dispatch."""
         if not distributed.several():
-            return self._asked.is_set()
-        # The service agrees on a number that no process has come to yet: numbers without gaps.
+            return self._received is not None
+        # The service agrees on a call that no process has made yet: numbers without gaps.
         self._calls += 1
         return multihost_utils.reached_preemption_sync_point(self._calls)

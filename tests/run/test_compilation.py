@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
 import sys
 import jax
-from amr_jax import compilation
+from amr_jax.run import compilation
 compilation.keep_beside(sys.argv[1])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.jit(lambda x: x + 1)(1.0)

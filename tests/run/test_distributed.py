@@ -64,7 +64,7 @@ def test_two_by_two_with_split_parameters_told_to_end_and_begun_anew(tiny_ucla, 
     until(run, lambda: len(metrics.read_metrics(parted)) >= 3)
     run.send(signal.SIGTERM, [1])
     assert run.wait() == [75, 75], run.output()
-    assert "told to end (SIGTERM): saved at step" in run.output()
+    assert "stopped on request (SIGTERM or Ctrl-C): saved at step" in run.output()
     saved = checkpoint.Checkpoints(parted, keep=2).latest_step()
     assert 6 <= saved < 100
     assert saved % 2 == 0  # where dispatches end
@@ -159,7 +159,7 @@ def test_metadata_is_asked_for_until_it_is_known(monkeypatch):
 
 ENDS = """
 import errno
-from amr_jax import distributed
+from amr_jax.run import distributed
 from amr_jax.errors import UserError
 distributed._several = True
 with distributed.ends_at_once():

@@ -15,7 +15,7 @@ from amr_jax.run import lock, workdir
 # Takes the folder, says so, and waits to be killed.
 OWNER = """
 import sys, time
-from amr_jax import lock
+from amr_jax.run import lock
 with lock.hold(sys.argv[1]):
     print("mine", flush=True)
     time.sleep(600)

@@ -49,7 +49,7 @@ def test_a_full_disk_ends_the_run_and_does_not_stop_it_for_ever(tmp_path):
         for step in range(1, 100):
             writer.write(step, {"loss": 1.0})
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (170, limits[1]))
     try:
         with pytest.raises(UserError, match=r"metrics\.jsonl: could not be written .*goes on from"):
             write_on()
@@ -111,7 +111,7 @@ def test_progress_leaves_the_first_interval_out_of_the_rate(monkeypatch, capsys)
 def test_the_clock_leaves_out_every_dispatch_that_compiles(monkeypatch):
     now = iter([0.0, 100.0, 110.0, 120.0, 170.0])
     monkeypatch.setattr(metrics.time, "monotonic", lambda: next(now))
-    clock = metrics.TrainingClock([{"timed_seconds": 5.0, "timed_steps": 5}])  # an earlier start
+    clock = metrics.TrainingClock({"timed_seconds": 5.0, "timed_steps": 5})  # an earlier start
     assert clock.update(range(5, 15)) == {"timed_seconds": 5.0, "timed_steps": 5}
     assert clock.update(range(15, 25)) == {"timed_seconds": 15.0, "timed_steps": 15}
     assert clock.update(range(25, 35)) == {"timed_seconds": 25.0, "timed_steps": 25}

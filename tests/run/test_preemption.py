@@ -26,25 +26,26 @@ def nobody_listens():
     signal.signal(signal.SIGTERM, before)
 
 
-def told_to_end_before_batch(number, monkeypatch):
-    """SIGTERM arrives while the input makes the batches of dispatch `number`."""
+def signalled_before_batch(number, monkeypatch, what=signal.SIGTERM):
+    """A signal arrives while the input makes the batches of dispatch `number`."""
     batches = input_pipeline.Resident.batches
 
     def interrupted(self, *args):
         for i, batch in enumerate(batches(self, *args)):
             if i == number:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), what)
             yield batch
 
     monkeypatch.setattr(input_pipeline.Resident, "batches", interrupted)
 
 
-def test_saved_and_gone_on_to_the_same_bits(tiny_ucla, tmp_path, monkeypatch):
+@pytest.mark.parametrize("what", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_saves_and_resumes_to_the_same_bits(what, tiny_ucla, tmp_path, monkeypatch):
     config = tiny_config(tiny_ucla, **{"checkpoint.epochs": 100})
     undisturbed = pretrain.run(config, tmp_path / "undisturbed", jax.devices()[:1])
-    folder = tmp_path / "told"
+    folder = tmp_path / "stopped"
     with monkeypatch.context() as patch:
-        told_to_end_before_batch(2, patch)
+        signalled_before_batch(2, patch, what)
         with pytest.raises(Preempted, match="saved at step 6 of 10"):
             pretrain.run(config, folder, jax.devices()[:1])
     assert checkpoint.Checkpoints(folder, keep=1).latest_step() == 6
@@ -56,14 +57,14 @@ def test_saved_and_gone_on_to_the_same_bits(tiny_ucla, tmp_path, monkeypatch):
 
 def test_told_during_the_last_dispatch_a_run_is_done(tiny_ucla, tmp_path, monkeypatch):
     config = tiny_config(tiny_ucla)
-    told_to_end_before_batch(4, monkeypatch)
+    signalled_before_batch(4, monkeypatch)
     assert pretrain.run(config, tmp_path, jax.devices()[:1]).step == 10
 
 
 TOLD = """
 import os, signal, sys
 import ml_collections
-from amr_jax.command import run_with_config
+from amr_jax.run.cli import run_with_config
 def run(config, folder):
     os.kill(os.getpid(), signal.SIGTERM)
     print("not reached")
@@ -85,12 +86,12 @@ def test_a_notice_too_late_to_act_upon_is_passed_on():
     heard = []
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append("outside"))
     try:
-        with preemption.Notice() as notice:
+        with preemption.StopRequest() as request:
             os.kill(os.getpid(), signal.SIGTERM)
-            assert notice.reached()
+            assert request.reached()
             assert heard == []
         assert heard == ["outside"]
-        acted_upon = preemption.Notice().__enter__()
+        acted_upon = preemption.StopRequest().__enter__()
         os.kill(os.getpid(), signal.SIGTERM)
         acted_upon.__exit__(Preempted)
         assert heard == ["outside"]
@@ -100,8 +101,8 @@ def test_a_notice_too_late_to_act_upon_is_passed_on():
 
 def test_outside_of_a_run_sigterm_is_what_it_was():
     before = signal.getsignal(signal.SIGTERM)
-    with preemption.Notice() as notice:
-        assert not notice.reached()
+    with preemption.StopRequest() as request:
+        assert not request.reached()
         os.kill(os.getpid(), signal.SIGTERM)
-        assert notice.reached()
+        assert request.reached()
     assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,186 @@
+"""A command in its workdir: what surrounds a computation that is interrupted and resumed.
+
+    with Run.open(workdir, config, FREE_KEYS, data=summary, keep=2) as run:
+        run.record()
+        state = run.restore(state)
+        for step in range(run.first_step, last):
+            state, scalars = ...
+            run.log(step + 1, scalars)
+            run.save(step + 1, state)
+
+Every process of a run on several hosts makes the same calls in the same order.
+"""
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Collection, Iterator, Mapping
+
+import jax
+import ml_collections
+import numpy as np
+
+from amr_jax.errors import Preempted, UserError
+from amr_jax.run import checkpoint, console, distributed, lock, metrics, paths, preemption
+from amr_jax.run import workdir as workdirs
+
+
+class Run:
+    """What `Run.open` yields.
+
+    Attributes:
+      workdir: its absolute path.
+      config: the resolved config of the command.
+      first_step: step of the restored checkpoint; 0 without one.
+      started: `time.monotonic()` when the run was opened.
+    """
+
+    def __init__(
+        self,
+        folder: os.PathLike | str,
+        config: ml_collections.ConfigDict,
+        free: Collection[str],
+        keep: int,
+    ):
+        self.workdir, self.config, self.first_step = paths.absolute(folder), config, 0
+        self.started = time.monotonic()
+        self._free, self._keep = set(free), keep
+        self._stop = preemption.StopRequest()
+        self._saved_step = 0
+        self._open = contextlib.ExitStack()
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls,
+        folder: os.PathLike | str,
+        config: ml_collections.ConfigDict,
+        free: Collection[str] = (),
+        data: str = "",
+        keep: int = 0,
+    ) -> Iterator["Run"]:
+        """Owns the workdir while the block runs.
+
+        Args:
+          folder: the workdir; made if absent.
+          config: resolved. Its processes must agree on it.
+          free: dotted keys that may differ between two starts in one workdir.
+          data: one line that differs where the data differ; the processes must agree on it.
+          keep: how many checkpoints stay in the workdir. A run that keeps some saves when it is
+            stopped by SIGTERM or Ctrl-C (`stop_requested`); a run that keeps none ends at once.
+
+        Raises:
+          UserError: on every process: they disagree, another run uses the workdir, or it cannot be
+            written.
+        """
+        run = cls(folder, config, free, keep)
+        workdirs.agree(run.workdir, config, data)
+        with lock.hold(run.workdir) as owned, run._stop if keep else contextlib.nullcontext():
+            run._owned = owned
+            with run._open:
+                yield run
+
+    def record(self, facts: Mapping[str, object] | None = None) -> None:
+        """Writes config.json and versions.json, or refuses a workdir of another config.
+
+        Args:
+          facts: values of config keys that are known only after loading the data. A resumed run
+            must find the same.
+
+        Raises:
+          UserError: the workdir belongs to a run with another config, named key by key.
+        """
+        with self.config.unlocked():
+            self.config.update_from_flattened_dict(facts or {})
+        workdirs.start(self.workdir, self.config, self._free)
+
+    @property
+    def last_metrics(self) -> dict:
+        """The last line of metrics.jsonl before `first_step`; {} without one."""
+        lines = [line for line in metrics.read_metrics(self.workdir)
+                 if line["step"] <= self.first_step]  # fmt: skip
+        return lines[-1] if lines else {}
+
+    def restore(self, state):
+        """The newest whole checkpoint in place of `state`; `state` itself if there is none.
+
+        A damaged newest checkpoint is set aside, and the one before it restored.
+        """
+        steps = self._checkpoints.steps()
+        # A file system may show a folder's newest entries to one host before the others.
+        distributed.agree({"checkpoints": steps})
+        if steps:
+            state = self._checkpoints.restore(state)
+            self.first_step = self._saved_step = int(state.step)
+        return state
+
+    def save(self, step: int, state) -> None:
+        """Saves the state of `step` in the background, unless it is saved already."""
+        if step == self._saved_step:
+            return
+        # A resumed run writes only later lines.
+        self._metrics.flush()
+        self._checkpoints.save(step, state)
+        self._saved_step = step
+
+    def log(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Writes scalars to metrics.jsonl and TensorBoard."""
+        self._metrics.write(step, scalars)
+
+    def say(self, text: str) -> None:
+        """Prints a text, on process 0."""
+        console.say(text)
+
+    def stop_requested(self) -> bool:
+        """Whether to save and end now; every process asks equally often, between dispatches."""
+        return self._stop.reached()
+
+    def stopped(self, step: int, total_steps: int) -> Preempted:
+        """The exception that ends a run after a stop request; waits until all is saved."""
+        if not self._saved_step:
+            return Preempted("stopped before the first step; nothing is saved. Start again with "
+                             "the same command.")  # fmt: skip
+        self._checkpoints.wait()
+        return Preempted(
+            f"stopped on request (SIGTERM or Ctrl-C): saved at step {step:,} of {total_steps:,} in "
+            f"{self.workdir}. The same command resumes from there."
+        )
+
+    def check_finite(self, steps: range, measured: Mapping[str, np.ndarray]) -> None:
+        """Raises `UserError` for the first of `steps` with a value that is not finite.
+
+        Args:
+          steps: of one dispatch.
+          measured: (len(steps),) values by name.
+        """
+        finite = np.all([np.isfinite(values) for values in measured.values()], axis=0)
+        if finite.all():
+            return
+        first = int(np.argmin(finite))
+        name = next(name for name, values in measured.items() if not np.isfinite(values[first]))
+        raise UserError(
+            f"the {name} of step {steps[first]:,} is {measured[name][first]}: expected a finite "
+            f"number. Nothing of this dispatch was saved; the last checkpoint in {self.workdir} is "
+            "from before. Try a lower config.optim.lr, config.optim.clip_norm=1.0 or "
+            "config.dtype=float32, in a new workdir."
+        )
+
+    def check_owned(self) -> None:
+        """Raises `UserError` if another run has taken the workdir over."""
+        self._owned.check()
+
+    @functools.cached_property
+    def _checkpoints(self) -> checkpoint.Checkpoints:
+        made = checkpoint.Checkpoints(self.workdir, self._keep, self._owned.check)
+        return self._open.enter_context(contextlib.closing(made))
+
+    @functools.cached_property
+    def _metrics(self) -> metrics.MetricWriter:
+        made = metrics.MetricWriter(self.workdir, self.first_step)
+        return self._open.enter_context(contextlib.closing(made))
+
+
+def devices(mesh: jax.sharding.Mesh) -> str:
+    """The devices of a run, for its banner."""
+    return f"{mesh.size} × {jax.devices()[0].device_kind}, {jax.process_count()} process(es)"
