@@ -40,7 +40,7 @@ def make(
     def init(clips):
         variables = {"encoder": encoder.init(jax.random.key(0), clips)}
         if module:
-            tokens, _ = encoder.apply(variables["encoder"], clips)
+            tokens = encoder.apply(variables["encoder"], clips)
             variables["head"] = module.init(jax.random.key(0), module.of_body(tokens))
         return variables
 

@@ -156,8 +156,7 @@ def _pooled(
     params = {"params": variables["params"]["encoder"]}
 
     def encode(clip):  # (T, V, C)
-        tokens, _ = encoder.apply(params, clip[None])
-        return of_body(tokens)[0]
+        return of_body(encoder.apply(params, clip[None]))[0]
 
     shape = (encoder.num_frames, encoder.num_joints, encoder.channels)
     if model.bodies == "all":  # as in evaluation: an absent body is encoded as zeros, and counts

@@ -259,7 +259,7 @@ def _expected(path: Path, model: Model) -> dict[str, str]:
     def init(clips):
         variables = {"encoder": encoder.init(key, clips)}
         if head is not None:
-            tokens, _ = encoder.apply(variables["encoder"], clips)
+            tokens = encoder.apply(variables["encoder"], clips)
             variables["head"] = head.init(key, head.of_body(tokens))
         return _by_kind(variables)
 

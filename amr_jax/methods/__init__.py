@@ -1,24 +1,24 @@
-"""The pre-training methods, and the contract that the one training loop relies on.
+"""The pre-training methods, and the contract between a method and the training loop.
 
-A method is a Linen module with a field `encoder`, so that the encoder's parameters are the sub-tree
-`params["encoder"]`, all that downstream loads. `method.apply({"params": …, …}, clips, rngs={…})`
-returns `(loss, metrics)` for clips (B, T, V, C). The loop relies on nothing else but:
+A method is a Linen module with a field `encoder`; the encoder's parameters are the sub-tree
+`params["encoder"]`, all that downstream tasks load. For clips (B, T, V, C),
+`method.apply({"params": …, …}, clips, rngs={…})` returns `(loss, metrics)`. The loop relies on this
+and on:
 
-- `validate()` refuses settings that do not fit, before anything compiles;
-- `num_kept`, `num_predicted`: patches of a body that stay visible, and that are predicted;
-- `streams`: the names of the random streams that it draws from (`make_rng`);
-- `across_bodies`: True if the loss compares bodies of a batch with each other, so that a batch
+- `validate()`: refuses settings that do not fit, before anything compiles;
+- `num_kept`, `num_predicted`: the numbers of visible and of predicted patches of a body;
+- `streams`: names of the random streams that the method draws from (`make_rng`);
+- `across_bodies`: whether the loss compares bodies of a batch with each other, so that a batch
   cannot be computed in parts (`optim.accumulate`);
-- `momentum_encoder`: True if it needs a moving average of its encoder. The loop keeps one, hands it
-  in as the collection `average` ({"encoder": …}), and updates it after every step by the share
-  `momentum(progress)`;
-- any other collection that `init` makes is kept from step to step as `apply` leaves it (S-JEPA's
-  centre). Where a batch is computed in parts, each starts from the same values and the results are
-  averaged: right for what is linear in the batch's means.
+- `momentum_encoder`: whether the method needs a moving average of its encoder. The loop keeps it,
+  passes it as the collection `average` ({"encoder": …}), and updates it after every step; the share
+  that it keeps of itself is `momentum(progress)`;
+- any other collection that `init` makes: `apply` updates it and the loop keeps it (the centre of
+  S-JEPA). With `optim.accumulate`, every part of a batch starts from the same values and the
+  results are averaged, which is exact for what is linear in the means of the batch.
 
-Parameters called `kernel` have weight decay, all others have none (`optim.decay_mask`). Masks,
-targets and weights are pure functions elsewhere. A further method is one new file and one
-line in METHODS.
+Weight decay applies to parameters called `kernel` alone (`optim.decay_mask`). Masks, targets and
+weights are pure functions in `ops`. A further method is one new file and one line in METHODS.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ METHODS: dict[str, type[MaskedMethod]] = {
 
 
 def build(config: Mapping) -> MaskedMethod:
-    """The method that a pre-training config describes, validated.
+    """Builds the method that a pre-training config describes, and validates it.
 
     Args:
       config: its keys `method`, `encoder` (fields of `Encoder`), `model` (fields of the method),

@@ -1,57 +1,34 @@
 """AMR: adaptive masked reconstruction (Exploring Adaptive Masked Reconstruction, CVPR 2026)."""
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from amr_jax.methods.masked import MaskedReconstruction, mean_squared_error
 from amr_jax.models.decoder import QueryDecoder
 from amr_jax.models.settings import require, require_choice, require_divides
-from amr_jax.ops import motion_energy
+from amr_jax.ops import motion_energy, patches
 
 LOSS_ON = ("all", "masked")
 
 
-def focal_loss(
-    prediction: jax.Array,
-    target: jax.Array,
-    weight: jax.Array,
-    mask: jax.Array | None = None,
-) -> jax.Array:
-    """mean ‖√W ⊙ (X_p − X_t)‖², in float32, whatever the dtype of the prediction.
-
-    Args:
-      prediction, target, weight: X_p, X_t and W, of one shape (…, elements); W in [0, 1].
-      mask: of that shape; the mean runs over the elements where it is True. None: all.
-
-    Returns:
-      A scalar.
-    """
-    error = weight * jnp.square(prediction.astype(jnp.float32) - target)
-    return error.mean(where=mask)
-
-
 class AMR(MaskedReconstruction):
-    """Hides most patches, encodes the rest, predicts fewer and larger ones, weighs what moves.
+    """Hides most patches, encodes the others, predicts fewer and larger patches, weighs motion.
 
-    The paper's symbols, and where they are here:
-      X: `clips`, (B, T, V, C), B bodies.
-      T: `encoder.num_frames`; V: `encoder.num_joints`; C: `encoder.channels`, of which what is
-        predicted has the coordinates, `encoder.num_coordinates`: all but a confidence.
-      l: `encoder.patch_len`; T_e = T/l: `encoder.num_times`; X': `targets.patchify` of X.
-      N = T_e·V: `encoder.num_patches`; N_v: `num_kept`; C_e: `encoder.width`.
-      E_v: `out["embed"]` of the encoder, the embedded visible patches, (B, N_v, C_e).
-      H_v: `h_v`, the same after the encoder's blocks.
-      r: `r`; N_t = N/r: `num_predicted`; H_q: the decoder's parameter `queries`.
-      X_p: `x_p`, predicted large patches, (B, N_t, r·l·C). X_t: `x_t`, their target.
-      n: one of `windows`; S, T_w, e_s, e_t, w(e_s) and its curvature k: in `motion_energy`.
-      W: `w`, in the shape of X_p.
+    Symbols of the paper and their names here, for a batch of B bodies:
+      X: `clips`, (B, T, V, C). T: `encoder.num_frames`; V: `encoder.num_joints`; C:
+        `encoder.channels`, of which the coordinates are predicted, not a confidence.
+      l: `encoder.patch_len`; T_e = T/l: `encoder.num_times`; N = T_e·V: `encoder.num_patches`.
+      N_v: `num_kept`, visible patches; H_v: `h_v`, the encoded visible patches, (B, N_v, width).
+      r: `r`; N_t = N/r: `num_predicted`; H_q: the parameter `queries` of the decoder.
+      X_p: `x_p`, the prediction, and X_t: `x_t`, the target, (B, T_e/r, V, r·l, C).
+      n: one of `windows`; S, T_w, e_s, e_t, w(e_s), its curvature k: see `motion_energy`.
+      W: `w`, the weight of every predicted frame, (B, T_e/r, V, r·l, 1).
 
     Attributes, beside those of `MaskedReconstruction`:
       r: how many times larger, in time, a predicted patch is.
-      decoder_self_attention: adds self-attention among queries (the paper's MCA+MSA).
+      decoder_self_attention: adds self-attention among queries (MCA+MSA in the paper).
       windows, weighting, k, epsilon, energy_threshold: see `motion_energy.motion_weights`.
-      loss_on: `all` predicted elements, or only those of `masked` patches.
+      loss_on: `all` predicted frames, or only the `masked` (hidden) ones.
     """
 
     target: str = "motion"
@@ -93,39 +70,35 @@ class AMR(MaskedReconstruction):
             )
 
     @nn.compact
-    def __call__(
-        self, clips: jax.Array, deterministic: bool = False
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
-          deterministic: True switches stochastic depth off; the mask stays random.
 
         Returns:
           The loss, and metrics: `loss`, `mse` (the same without weights), `weight` (mean of W).
-          Needs the random streams `mask` and, where `encoder.drop_path` is positive, `drop_path`.
+          Needs the random streams `mask` and, if `encoder.drop_path` is positive, `drop_path`.
         """
         ids_keep = self.draw_mask(clips)
-        h_v, _ = self.encoder(clips, ids_keep, deterministic)
-
-        large = {**self.decoder_settings(self.r), "num_times": self.encoder.num_times // self.r}
-        x_p = QueryDecoder(self_attention=self.decoder_self_attention, **large)(h_v)
+        h_v = self.encoder(clips, ids_keep, train=True)
 
         x_t = self.target_patches(clips, self.r)
-        w = self.large_patches(
-            motion_energy.motion_weights(
-                self.coordinates(clips),
-                self.windows,
-                self.weighting,
-                self.k,
-                self.epsilon,
-                self.energy_threshold,
-            ),
-            self.r,
-        )
-        mask = self.hidden_elements(ids_keep, self.r) if self.loss_on == "masked" else None
+        large = {**self.decoder_settings(self.r), "num_times": self.encoder.num_times // self.r}
+        decoder = QueryDecoder(self_attention=self.decoder_self_attention, **large)
+        x_p = decoder(h_v).reshape(x_t.shape)
 
-        loss = focal_loss(x_p, x_t, w, mask)
-        mse = mean_squared_error(x_p, x_t, mask)
+        w = motion_energy.motion_weights(
+            self.coordinates(clips),
+            self.windows,
+            self.weighting,
+            self.k,
+            self.epsilon,
+            self.energy_threshold,
+        )
+        w = patches.patchify(w[..., None], self.r * self.encoder.patch_len)
+        mask = self.hidden_frames(ids_keep, self.r) if self.loss_on == "masked" else None
+
+        loss = mean_squared_error(x_p, x_t, w, mask)
+        mse = mean_squared_error(x_p, x_t, mask=mask)
         return loss, {"loss": loss, "mse": mse, "weight": w.mean()}

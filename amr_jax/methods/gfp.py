@@ -1,4 +1,4 @@
-"""GFP: general feature prediction, few targets that a small network makes of the motion (2025)."""
+"""GFP: general feature prediction, of few targets that a small network computes (2025)."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from amr_jax.methods.masked import MaskedMethod, mean_squared_error
 from amr_jax.models import layers
 from amr_jax.models.decoder import PoolingDecoder
 from amr_jax.models.settings import require, require_divides
-from amr_jax.ops import targets
+from amr_jax.ops import patches, targets
 
 
 def variance_loss(features: jax.Array, gamma: float = 1.0) -> jax.Array:
-    """Hinge on the standard deviation of each feature: mean of max(0, γ − std); (n, D) -> ()."""
+    """Hinge on the standard deviation of each feature, mean of max(0, γ − std): (n, D) -> ()."""
     std = jnp.sqrt(features.var(0) + 1e-4)
     return jnp.maximum(0.0, gamma - std).mean()
 
 
 def covariance_loss(features: jax.Array) -> jax.Array:
-    """Sum of the squared covariances of different features, over D; (n, D) -> ()."""
+    """Sum of the squared covariances of different features, divided by D: (n, D) -> ()."""
     n, width = features.shape
     centred = features - features.mean(0)
     covariance = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST) / max(n - 1, 1)
@@ -29,7 +29,7 @@ def covariance_loss(features: jax.Array) -> jax.Array:
 
 
 class TargetMlp(nn.Module):
-    """Three linear layers with GELU between, (…, values) -> (…, D): one level's targets."""
+    """The target network of one level: three linear layers, GELU between; (…, values) -> (…, D)."""
 
     hidden: int
     width: int
@@ -43,20 +43,20 @@ class TargetMlp(nn.Module):
 
 
 class GFP(MaskedMethod):
-    """Predicts features of motion at several scales; encoder and targets learn together.
+    """Predicts features of motion at several scales; encoder and target networks train together.
 
-    Every level cuts the body's motion into cells of `levels` patches of one joint; the last level
-    is the whole body. A small network turns each cell into a feature, the decoder predicts it.
-    Variance and covariance keep the features apart. Not stated, and chosen here: two blocks a level
-    (with them the linear layers cost the 4.1 GFLOPs that the paper reports), GELU in the target
-    networks, motion divided by the body's root mean square before them, and that the prediction's
-    gradient reaches both sides.
+    Every level cuts the motion of the body into cells, `levels` patches of one joint; a last level
+    is the whole body. A small network turns each cell into a feature, which the decoder predicts;
+    terms on variance and covariance prevent the collapse of the features. The paper does not state
+    the following, chosen here: two blocks a level (the linear layers then cost the 4.1 GFLOPs that
+    it reports), GELU in the target networks, motion divided by its root mean square over the body,
+    and a gradient of the prediction term into both sides.
 
     Attributes, beside those of `MaskedMethod`:
       decoder_depth: blocks of each level.
-      levels: patches of a cell in time.
-      feature_width: of the targets.
-      hidden, global_hidden: width of the target networks.
+      levels: patches in time of one cell of each level.
+      feature_width: width of the targets.
+      hidden, global_hidden: hidden width of the target networks of the levels and of the body.
       prediction_weight, covariance_weight, variance_weight: of the three terms.
     """
 
@@ -93,14 +93,13 @@ class GFP(MaskedMethod):
             require(value >= 0, f"config.model.{name} = {value}; expected 0 or more.")
 
     def level_targets(self, clips: jax.Array) -> list[jax.Array]:
-        """Of each level (B, N / level, feature_width), then (B, 1, …), float32."""
-        motion = targets.motion(self.coordinates(clips))
+        """The targets of each level, (B, N/level, feature_width), the whole body last; float32."""
+        motion = targets.motion(self.coordinates(clips), axis=-3)
         scale = jnp.sqrt(jnp.square(motion).mean((1, 2, 3), keepdims=True) + 1e-8)
         motion = motion / scale
         features = []
         for i, level in enumerate(self.levels):
-            cells = targets.patchify(motion, level * self.encoder.patch_len)
-            cells = cells.reshape(len(clips), -1, cells.shape[-1])
+            cells = patches.flatten(patches.patchify(motion, level * self.encoder.patch_len))
             network = TargetMlp(self.hidden, self.feature_width, self.dtype, name=f"target_{i}")
             features.append(network(cells))
         network = TargetMlp(
@@ -110,21 +109,18 @@ class GFP(MaskedMethod):
         return [feature.astype(jnp.float32) for feature in features]
 
     @nn.compact
-    def __call__(
-        self, clips: jax.Array, deterministic: bool = False
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
-          deterministic: True switches stochastic depth off; the mask stays random.
 
         Returns:
           The loss, and metrics: `loss`, its terms `prediction`, `covariance`, `variance` (means
           over levels), `target_std`. Random streams as in `AMR`.
         """
         ids_keep = self.draw_mask(clips)
-        tokens, _ = self.encoder(clips, ids_keep, deterministic)
+        tokens = self.encoder(clips, ids_keep, train=True)
         settings = {**self.decoder_settings(), "values": self.feature_width}
         predictions = PoolingDecoder(levels=self.levels, **settings)(tokens, ids_keep)
         features = self.level_targets(clips)

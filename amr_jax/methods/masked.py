@@ -1,4 +1,4 @@
-"""What all methods share: the encoder, the mask, the decoder's sizes, and their checks."""
+"""What the methods share: encoder, mask, sizes of the decoder, target, loss."""
 
 from typing import Any
 
@@ -9,27 +9,42 @@ from flax import linen as nn
 from amr_jax.models.attention import KERNELS
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.settings import require, require_choice, require_divides
-from amr_jax.ops import masking, targets
+from amr_jax.ops import masking, patches, targets
 
 
 def mean_squared_error(
-    prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None
+    prediction: jax.Array,
+    target: jax.Array,
+    weight: jax.Array | None = None,
+    mask: jax.Array | None = None,
 ) -> jax.Array:
-    """Mean of the squared error in float32, over all elements or those where `mask` is True."""
-    return jnp.square(prediction.astype(jnp.float32) - target).mean(where=mask)
+    """mean ‖√W ⊙ (X_p − X_t)‖², in float32 whatever the dtype of the prediction.
+
+    Args:
+      prediction, target: X_p and X_t, of one shape.
+      weight: W, broadcastable to that shape; None: 1 everywhere.
+      mask: broadcastable likewise; the mean runs over the elements where it is True. None: all.
+
+    Returns:
+      A scalar.
+    """
+    error = jnp.square(prediction.astype(jnp.float32) - target)
+    if weight is not None:
+        error = weight * error
+    return error.mean(where=mask)
 
 
 class MaskedMethod(nn.Module):
-    """Base of the methods; `__call__(clips) -> (loss, metrics)` is theirs.
+    """Base of the methods; each defines `__call__(clips) -> (loss, metrics)`.
 
     Attributes:
       encoder: the shared encoder; it does not depend on anything below.
-      mask_ratio: share of patches hidden.
+      mask_ratio: share of patches that is hidden.
       num_visible: exact number of visible patches instead; 0 or None: by the ratio.
       masking: `random`, or `motion_aware` with temperature `tau`.
       decoder_depth, decoder_width, decoder_heads, decoder_mlp_ratio: of the decoder's blocks.
-      input_stream: which of `augment.STREAMS` the clips are, for methods that transform them. All
-        that is computed from clips (masks, targets, motion energy) is computed from that stream.
+      input_stream: the stream of the clips (`augment.STREAMS`), for methods that transform them.
+        Masks, targets and motion energy are computed from that stream.
       dtype: compute dtype of the decoder.
       attention_kernel: see `models.attention`.
     """
@@ -47,7 +62,7 @@ class MaskedMethod(nn.Module):
     dtype: Any = jnp.float32
     attention_kernel: str = "xla"
 
-    # Parts of the contract (methods/__init__.py) that few methods change; no settings.
+    # Parts of the contract (methods/__init__.py) that few methods change; they are no settings.
     streams = ("mask", "drop_path")
     across_bodies = False
     momentum_encoder = False
@@ -125,47 +140,36 @@ class MaskedMethod(nn.Module):
         }
 
     def coordinates(self, clips: jax.Array) -> jax.Array:
-        """The clips (..., C) without the confidence, if they have it."""
+        """The clips (..., C) without the channel of confidence, if there is one."""
         return clips[..., : self.encoder.num_coordinates]
 
     def draw_mask(self, clips: jax.Array) -> jax.Array:
         """Ids of the visible patches, (B, num_kept), from the random stream `mask`."""
-        patches = targets.patchify(self.coordinates(clips), self.encoder.patch_len)
-        return masking.draw(self.make_rng("mask"), patches, self.num_kept, self.masking, self.tau)
+        x = patches.patchify(self.coordinates(clips), self.encoder.patch_len)
+        return masking.draw(self.make_rng("mask"), x, self.num_kept, self.masking, self.tau)
 
-    def hidden_patches(self, ids_keep: jax.Array) -> jax.Array:
-        """(B, T_e, V) bool, True where a patch is hidden."""
-        num_patches = self.encoder.num_patches
-        hidden = jax.vmap(lambda ids: masking.is_masked(ids, num_patches))(ids_keep)
-        return hidden.reshape(-1, self.encoder.num_times, self.encoder.num_joints)
-
-    def large_patches(self, of_frames: jax.Array, r: int) -> jax.Array:
-        """(B, T, V), one value for every frame of a joint -> (B, N/r, r·l·C), one per element."""
-        shape = (*of_frames.shape, self.encoder.num_coordinates)
-        spread = jnp.broadcast_to(of_frames[..., None], shape)
-        patches = targets.patchify(spread, r * self.encoder.patch_len)
-        return patches.reshape(len(patches), -1, patches.shape[-1])
-
-    def hidden_elements(self, ids_keep: jax.Array, r: int) -> jax.Array:
-        """(B, N/r, r·l·C) bool, True where a coordinate of a large patch was hidden."""
-        hidden = self.hidden_patches(ids_keep)
-        return self.large_patches(jnp.repeat(hidden, self.encoder.patch_len, axis=1), r)
+    def hidden_frames(self, ids_keep: jax.Array, r: int) -> jax.Array:
+        """Where the frames of predicted patches were hidden: (B, T_e/r, V, r·l, 1) bool."""
+        encoder = self.encoder
+        hidden = masking.is_hidden(ids_keep, encoder.num_patches)
+        hidden = hidden.reshape(-1, encoder.num_times, encoder.num_joints)
+        hidden = jnp.repeat(hidden, encoder.patch_len, axis=1)  # (B, T, V)
+        return patches.patchify(hidden[..., None], r * encoder.patch_len)
 
     def momentum_tokens(self, clips: jax.Array) -> jax.Array:
-        """What the momentum copy of the encoder makes of whole clips, (B, N, D); no gradient."""
-        # Before there is a copy, it is equal to the encoder.
+        """Tokens of whole clips by the momentum copy of the encoder, (B, N, D); no gradient."""
+        # The copy starts equal to the encoder; in `init` it is not there yet.
         params = (
             self.encoder.variables["params"]
             if self.is_initializing()
             else self.variables["average"]["encoder"]
         )
         copy = self.encoder.clone(parent=None, name=None)
-        tokens, _ = copy.apply({"params": params}, clips)
-        return jax.lax.stop_gradient(tokens)
+        return jax.lax.stop_gradient(copy.apply({"params": params}, clips))
 
 
 class MaskedReconstruction(MaskedMethod):
-    """Base of the methods that predict what was hidden as joints or their motion.
+    """Base of the methods that predict hidden joints or their motion.
 
     Attributes, beside those of `MaskedMethod`:
       target, normalisation: see `targets.reconstruction_target`.
@@ -180,13 +184,12 @@ class MaskedReconstruction(MaskedMethod):
         require_choice("config.model.target", self.target, targets.TARGETS)
         require_choice("config.model.normalisation", self.normalisation, targets.NORMALISATIONS)
 
-    def target_patches(self, clips: jax.Array, r: int = 1) -> jax.Array:
-        """What is to be predicted: (B, N/r, r·l·C) float32, no gradient."""
+    def target_patches(self, clips: jax.Array, r: int) -> jax.Array:
+        """X_t, the values to predict: (B, T_e/r, V, r·l, C) float32, no gradient."""
         patch_len, places = r * self.encoder.patch_len, self.coordinates(clips)
         require(
             patch_len >= 2 or self.normalisation != "patch_timestamps",
             "config.model.normalisation = 'patch_timestamps' normalises over the frames of a "
             "predicted patch, which has one here; expected at least 2 (config.encoder.patch_len).",
         )
-        values = targets.reconstruction_target(places, patch_len, self.target, self.normalisation)
-        return values.reshape(len(values), -1, values.shape[-1])
+        return targets.reconstruction_target(places, patch_len, self.target, self.normalisation)

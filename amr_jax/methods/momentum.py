@@ -1,4 +1,4 @@
-"""The momentum of a method's second encoder, an exponential moving average that the loop keeps."""
+"""The momentum of a second encoder, an exponential moving average kept by the loop."""
 
 import jax
 import jax.numpy as jnp
@@ -7,14 +7,11 @@ from amr_jax.models.settings import require
 
 
 def cosine(start: float, end: float, progress: jax.Array) -> jax.Array:
-    """From `start` to `end` along half a cosine.
+    """The momentum m of average ← m · average + (1 − m) · encoder, along half a cosine.
 
     Args:
-      start, end: share that the average keeps of itself at an update.
+      start, end: m at the first and at the last step.
       progress: share of the training that is done, 0 to 1.
-
-    Returns:
-      The share to keep now: average ← share · average + (1 − share) · encoder.
     """
     return end - (end - start) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
 

@@ -11,11 +11,11 @@ from amr_jax.models.settings import require
 
 
 def info_nce(features: jax.Array, targets: jax.Array, temperature: float) -> jax.Array:
-    """Cross-entropy of finding each row's own target among all rows' by cosine similarity.
+    """InfoNCE: cross-entropy of recognising the target of each row by cosine similarity.
 
     Args:
-      features, targets: (B, D), any scale; row i of one belongs to row i of the other.
-      temperature: of the softmax.
+      features, targets: (B, D), any scale; row i of `features` belongs to row i of `targets`.
+      temperature: of the softmax over the B targets.
 
     Returns:
       A scalar, float32.
@@ -30,18 +30,19 @@ def info_nce(features: jax.Array, targets: jax.Array, temperature: float) -> jax
 
 
 class NAT(SkeletonMAE):
-    """SkeletonMAE whose target keeps what is slow: each axis of each joint normalised over time.
+    """SkeletonMAE on joints normalised over time, each axis of each joint by itself.
 
-    With `contrast` ("w/ Con") the mean of the visible tokens is also to be recognised, among the
-    batch's, by what a momentum copy of the encoder makes of the whole sequence. The method's text
-    leaves the temperature, the weight and the momentum open, and whether heads project the
-    features (here: none do). With `config.input.bodies='all'` absent bodies, all alike, are each
-    other's negatives: the term is meant for 'packed'.
+    The normalisation keeps the targets of slow joints informative. With `contrast` ("w/ Con" in the
+    paper), an InfoNCE term compares the mean of the visible tokens with the mean token that a
+    momentum copy of the encoder computes from the whole sequence; the other bodies of the batch are
+    the negatives. The paper leaves temperature, weight, momentum and projection heads open; here
+    there are no heads. With `config.input.bodies='all'`, absent bodies, all equal, are negatives of
+    each other: use the term with 'packed'.
 
     Attributes, beside those of `SkeletonMAE`:
-      normalisation: `timestamps` (over all T frames), or `patch_timestamps` (the patch's frames).
+      normalisation: `timestamps` (over all T frames) or `patch_timestamps` (over those of a patch).
       contrast: weight of the contrastive term; 0: none.
-      temperature: of that term.
+      temperature: of the contrastive term.
       momentum_start, momentum_end: see `momentum.cosine`.
     """
 
@@ -53,7 +54,7 @@ class NAT(SkeletonMAE):
 
     @property
     def across_bodies(self) -> bool:
-        """Whether bodies are compared with each other."""
+        """Whether the loss compares bodies with each other."""
         return self.contrast > 0
 
     @property
@@ -62,7 +63,7 @@ class NAT(SkeletonMAE):
         return self.contrast > 0
 
     def momentum(self, progress: jax.Array) -> jax.Array:
-        """Share that the copy keeps of itself at an update."""
+        """The momentum of the copy at this share of the training."""
         return momentum.cosine(self.momentum_start, self.momentum_end, progress)
 
     def validate(self) -> None:
@@ -76,21 +77,18 @@ class NAT(SkeletonMAE):
         )
 
     @nn.compact
-    def __call__(
-        self, clips: jax.Array, deterministic: bool = False
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
-          deterministic: True switches stochastic depth off; the mask stays random.
 
         Returns:
-          The loss, and metrics: `loss`, `reconstruction`; with contrast `contrast` and
-          `target_std`. Random streams as in `AMR`.
+          The loss, and metrics: `loss`, `reconstruction`; with the contrastive term also
+          `contrast` and `target_std`. Random streams as in `AMR`.
         """
         ids_keep = self.draw_mask(clips)
-        tokens, _ = self.encoder(clips, ids_keep, deterministic)
+        tokens = self.encoder(clips, ids_keep, train=True)
         reconstruction = self.reconstruction_loss(clips, tokens, ids_keep)
         metrics = {"reconstruction": reconstruction}
         loss = reconstruction

@@ -1,4 +1,4 @@
-"""S-JEPA: predicts the representation of what is hidden, not its coordinates (ECCV 2024)."""
+"""S-JEPA: predicts the representation of hidden patches, not their coordinates (ECCV 2024)."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from amr_jax.methods import momentum
 from amr_jax.methods.masked import MaskedMethod
 from amr_jax.models.decoder import SelfAttentionDecoder
 from amr_jax.models.settings import require
-from amr_jax.ops import augment
+from amr_jax.ops import augment, masking
 
 
 def distribution_loss(
@@ -23,9 +23,9 @@ def distribution_loss(
 
     Args:
       prediction, target: (B, N, D).
-      centre: (D,), taken off the targets.
+      centre: (D,), subtracted from the targets.
       mask: (B, N); the mean runs over the patches where it is True.
-      target_temperature, prediction_temperature: divide the logits.
+      target_temperature, prediction_temperature: of the two softmaxes.
 
     Returns:
       A scalar.
@@ -36,25 +36,24 @@ def distribution_loss(
 
 
 class SJEPA(MaskedMethod):
-    """Encodes the visible patches of a transformed view, predicts a target encoder's tokens.
+    """Encodes visible patches of a transformed view, predicts the tokens of a target encoder.
 
-    The target encoder is a moving average of the encoder and sees the whole clip as it came; the
-    encoder sees it rotated, shifted and mirrored at random. Whether both should see the same view
-    is not stated: `shared_view`. Nor is where the mask comes from: here, from the clip as it came,
-    also for a mirrored view. With both mirrored alike, and the mask to it, NW-UCLA gave far less
-    (README). The centre of the targets is a moving average in the collection `state`.
+    The target encoder is a moving average of the encoder and sees the whole, untransformed clip;
+    the encoder sees the clip rotated, shifted and mirrored at random. The paper does not state
+    whether both see the same view (here: `shared_view`), nor which clip the mask is drawn from
+    (here: the untransformed one). The centre of the targets is a moving average in the collection
+    `state`.
 
     Attributes, beside those of `MaskedMethod`:
-      view_angles: radians about x, y, z, the bounds of a random rotation; zeros: none.
-      view_shift: metres (in an image, body sizes), the bound of a random translation along each
-        axis; 0: none. Moving a body changes neither its bones nor its motion: those streams are
-        left as they are.
-      view_mirror: the joint on the other side for every joint: half of the views are left-right
-        flipped; (): none.
-      shared_view: the target encoder sees the transformed view, too.
+      view_angles: bounds of a random rotation about x, y, z in radians; zeros: none.
+      view_shift: bound of a random translation along each axis in metres (in an image, in body
+        sizes); 0: none. Applied to the joint stream alone: bones and motion do not change with it.
+      view_mirror: for every joint the joint on the other side; half of the views are flipped left
+        to right. (): none.
+      shared_view: whether the target encoder sees the transformed view, too.
       target_temperature, prediction_temperature: of the two softmaxes.
-      centre_momentum: share that the centre keeps of itself at a step.
-      momentum_start, momentum_end: see `momentum.cosine`.
+      centre_momentum: momentum of the centre.
+      momentum_start, momentum_end: of the target encoder, see `momentum.cosine`.
     """
 
     masking: str = "motion_aware"
@@ -72,7 +71,7 @@ class SJEPA(MaskedMethod):
     streams = ("mask", "drop_path", "view")
 
     def momentum(self, progress: jax.Array) -> jax.Array:
-        """Share that the target encoder keeps of itself at an update."""
+        """The momentum of the target encoder at this share of the training."""
         return momentum.cosine(self.momentum_start, self.momentum_end, progress)
 
     def validate(self) -> None:
@@ -105,20 +104,17 @@ class SJEPA(MaskedMethod):
                 view = augment.random_mirror(keys[1], view, self.view_mirror)
             if self.view_shift and self.input_stream == "joint":
                 shifted = augment.random_shift(keys[2], view, self.view_shift, confidence)
-                view = jnp.where(clip.any(), shifted, view)  # an absent body stays zero
+                view = jnp.where(clip.any(), shifted, view)  # an absent body remains zero
             return view
 
         return jax.vmap(one)(jax.random.split(self.make_rng("view"), len(clips)), clips)
 
     @nn.compact
-    def __call__(
-        self, clips: jax.Array, deterministic: bool = False
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
-          deterministic: True switches stochastic depth off; mask and view stay random.
 
         Returns:
           The loss, and metrics: `loss`, `target_std` (of the targets over bodies and patches, mean
@@ -126,7 +122,7 @@ class SJEPA(MaskedMethod):
         """
         ids_keep = self.draw_mask(clips)
         view = self.view(clips)
-        tokens, _ = self.encoder(view, ids_keep, deterministic)
+        tokens = self.encoder(view, ids_keep, train=True)
         settings = {**self.decoder_settings(), "values": self.encoder.width}
         prediction = SelfAttentionDecoder(**settings)(tokens, ids_keep)
 
@@ -136,7 +132,7 @@ class SJEPA(MaskedMethod):
             prediction,
             target,
             centre.value,
-            self.hidden_patches(ids_keep).reshape(len(clips), -1, 1)[..., 0],
+            masking.is_hidden(ids_keep, self.encoder.num_patches),
             self.target_temperature,
             self.prediction_temperature,
         )

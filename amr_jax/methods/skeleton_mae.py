@@ -1,4 +1,4 @@
-"""SkeletonMAE: masked joint reconstruction with mask tokens and self-attention over all patches."""
+"""SkeletonMAE: hidden joints reconstructed with mask tokens and self-attention over all patches."""
 
 import jax
 import jax.numpy as jnp
@@ -7,19 +7,19 @@ from flax import linen as nn
 from amr_jax.methods.masked import MaskedReconstruction, mean_squared_error
 from amr_jax.models.decoder import SelfAttentionDecoder
 from amr_jax.models.settings import require
-from amr_jax.ops import masking
+from amr_jax.ops import masking, patches
 
 
 class SkeletonMAE(MaskedReconstruction):
-    """Predicts every patch; the loss runs over the hidden ones.
+    """Predicts every patch; the loss runs over the hidden patches.
 
-    The AMR paper's baselines are settings of it: `num_decoded` (Baseline 1, decoder masking) and
-    `pool` (Baseline 2, downsampling).
+    The baselines of the AMR paper are settings of it: `num_decoded` (Baseline 1, decoder masking)
+    and `pool` (Baseline 2, downsampling).
 
     Attributes, beside those of `MaskedReconstruction`:
-      num_decoded: hidden patches, drawn uniformly, that alone are decoded and predicted; 0: all.
-      pool: the decoder averages its tokens over so many patches in time, and predicts patches so
-        many times larger; 1: it does not.
+      num_decoded: hidden patches, drawn uniformly, that are decoded and predicted; 0: all.
+      pool: r of the downsampling: the decoder averages its tokens over `pool` patches in time and
+        predicts patches `pool` times as long; 1: none.
     """
 
     normalisation: str = "patch"
@@ -48,40 +48,39 @@ class SkeletonMAE(MaskedReconstruction):
         )
 
     @nn.compact
-    def __call__(
-        self, clips: jax.Array, deterministic: bool = False
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
-          deterministic: True switches stochastic depth off; the mask stays random.
 
         Returns:
           The loss, and metrics: `loss`. Random streams as in `AMR`.
         """
         ids_keep = self.draw_mask(clips)
-        tokens, _ = self.encoder(clips, ids_keep, deterministic)
+        tokens = self.encoder(clips, ids_keep, train=True)
         loss = self.reconstruction_loss(clips, tokens, ids_keep)
         return loss, {"loss": loss}
 
     def reconstruction_loss(
         self, clips: jax.Array, tokens: jax.Array, ids_keep: jax.Array
     ) -> jax.Array:
-        """Mean squared error of the hidden coordinates; makes the decoder.
+        """Mean squared error of the hidden frames.
 
         Args:
-          clips: (B, T, V, C). tokens: (B, K, D), encoded. ids_keep: (B, K), the visible patches.
+          clips: (B, T, V, C).
+          tokens: (B, N_v, D), the encoded visible patches.
+          ids_keep: (B, N_v), their ids.
         """
         decoder = SelfAttentionDecoder(pool=self.pool, **self.decoder_settings(self.pool))
         target = self.target_patches(clips, self.pool)
         if not self.num_decoded:
-            prediction = decoder(tokens, ids_keep)
-            hidden = self.hidden_elements(ids_keep, self.pool)
-            return mean_squared_error(prediction, target, hidden)
+            prediction = decoder(tokens, ids_keep).reshape(target.shape)
+            hidden = self.hidden_frames(ids_keep, self.pool)
+            return mean_squared_error(prediction, target, mask=hidden)
         ids_decode = masking.draw_hidden(
             self.make_rng("mask"), ids_keep, self.encoder.num_patches, self.num_decoded
         )
         prediction = decoder(tokens, ids_keep, ids_decode)
-        target = jnp.take_along_axis(target, ids_decode[..., None], axis=1)
+        target = jnp.take_along_axis(patches.flatten(target), ids_decode[..., None], axis=1)
         return mean_squared_error(prediction, target)

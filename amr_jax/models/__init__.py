@@ -1,1 +1,1 @@
-"""Encoder, decoders, and what they are made of."""
+"""The encoder, the decoders, and classification heads."""

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention: the one place where an implementation is chosen.
+"""Scaled dot-product attention by one of two implementations.
 
 `xla` runs everywhere. `cudnn` is NVIDIA's fused kernel: it stores no attention matrix, and takes
 16-bit inputs on a GPU only.
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 KERNELS = ("xla", "cudnn")
-# cuDNN refuses to train on lengths that are not a multiple of this.
+# cuDNN trains only on lengths that are multiples of this.
 _CUDNN_MULTIPLE = 8
 
 
@@ -31,7 +31,7 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, kernel: str = "xl
 def attend_padded(
     query: jax.Array, key: jax.Array, value: jax.Array, multiple: int, kernel: str
 ) -> jax.Array:
-    """`attend` on lengths filled up to `multiple`; what fills them up is masked out."""
+    """`attend` with queries and keys padded to a multiple of `multiple`; padding is masked out."""
     bodies, num_queries, num_keys = query.shape[0], query.shape[1], key.shape[1]
 
     def pad(x):

@@ -1,7 +1,7 @@
-"""From encoded visible patches to predicted ones: by queries (AMR), or by mask tokens (the others).
+"""Decoders: from encoded visible patches to predicted ones, by queries (AMR) or mask tokens.
 
-Parameters have one name each wherever they stand: `embed`, `position`, `queries` or `mask_token`,
-`block_0` …, `norm`, `pred`.
+All of them name their parameters alike: `embed`, `position`, `queries` or `mask_token`, `block_0`
+…, `norm`, `pred`. N is the number of patches of a body, K that of the visible ones.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from amr_jax.models import layers
 
 
 class Decoder(nn.Module):
-    """What the decoders share.
+    """Base of the decoders.
 
     Attributes:
-      num_times, num_joints: the grid of patches; of the predicted ones for `QueryDecoder`.
-      values: numbers that are predicted for each patch.
+      num_times, num_joints: size of the grid of patches (`QueryDecoder`: of predicted patches).
+      values: numbers to predict for each patch.
       width, depth, num_heads, mlp_ratio: of the blocks.
       dtype, attention_kernel: see `Encoder`.
     """
@@ -34,23 +34,23 @@ class Decoder(nn.Module):
     attention_kernel: str = "xla"
 
     def embedded(self, tokens: jax.Array) -> jax.Array:
-        """Encoded tokens (B, K, D) at the decoder's width."""
+        """Encoded tokens, (B, K, D) -> (B, K, width)."""
         return layers.dense(self.width, self.dtype, "embed")(tokens)
 
     def positions(self, ids: jax.Array | None = None) -> jax.Array:
-        """Positions of the grid, (N, width), or of `ids`, (B, K, width)."""
+        """Position embeddings of the grid, (N, width), or of `ids` (B, K), (B, K, width)."""
         grid = layers.GridEmbedding(self.num_times, self.num_joints, self.width, name="position")
         return grid(ids).astype(self.dtype)
 
     def hidden_token(self) -> jax.Array:
-        """(width,), what stands in the place of a hidden patch."""
+        """The token that stands for a hidden patch, (width,)."""
         token = self.param("mask_token", layers.embedding_init, (self.width,))
         return token.astype(self.dtype)
 
     def mask_tokens_inserted(self, tokens: jax.Array, ids_keep: jax.Array) -> jax.Array:
-        """(B, K, D) and ids (B, K) -> (B, N, width): all patches in their places, with positions.
+        """Visible tokens (B, K, D) and their ids (B, K) -> tokens of all patches (B, N, width).
 
-        A visible patch is its embedded token, a hidden one the mask token.
+        Hidden patches have the mask token; positions are added.
         """
         visible = self.embedded(tokens)
         num_patches = self.num_times * self.num_joints
@@ -62,7 +62,7 @@ class Decoder(nn.Module):
         return jax.vmap(insert)(visible, ids_keep) + self.positions()
 
     def block(self, i: int, attention: str = "self") -> layers.Block:
-        """Block number `i`."""
+        """The transformer block number `i`."""
         return layers.Block(
             self.num_heads,
             self.mlp_ratio,
@@ -73,16 +73,16 @@ class Decoder(nn.Module):
         )
 
     def predict(self, x: jax.Array, suffix: str = "") -> jax.Array:
-        """(B, Q, width) -> (B, Q, values): the last LayerNorm and a linear layer."""
+        """The final LayerNorm and a linear layer, (B, Q, width) -> (B, Q, values)."""
         x = layers.layer_norm(self.dtype, f"norm{suffix}")(x)
         return layers.dense(self.values, self.dtype, f"pred{suffix}")(x)
 
 
 class QueryDecoder(Decoder):
-    """One learnable query per patch to predict; queries attend to the visible patches alone.
+    """One learnable query for each patch to predict, attending to the visible patches alone.
 
-    How many patches it predicts, and how large they are, is independent of the encoder. Paper,
-    "Decoder Decoupling".
+    Number and size of the predicted patches are independent of the encoder. Paper, "Decoder
+    Decoupling".
 
     Attributes, beside those of `Decoder`:
       self_attention: adds self-attention among queries after the cross-attention (MCA+MSA).
@@ -104,11 +104,11 @@ class QueryDecoder(Decoder):
 
 
 class SelfAttentionDecoder(Decoder):
-    """Mask tokens in the places of hidden patches; self-attention over visible and hidden (MAE).
+    """Mask tokens for the hidden patches, self-attention over all patches (MAE).
 
     Attributes, beside those of `Decoder`:
-      pool: tokens are averaged over so many patches in time before the blocks ("downsampling",
-        the paper's Baseline 2); the predictions are of `num_times / pool` × `num_joints` patches.
+      pool: number of patches in time over which tokens are averaged before the blocks
+        ("downsampling", Baseline 2 of the paper). Predicts N / pool patches.
     """
 
     pool: int = 1
@@ -122,11 +122,11 @@ class SelfAttentionDecoder(Decoder):
         Args:
           tokens: visible tokens (B, K, D).
           ids_keep: their ids (B, K).
-          ids_decode: (B, M) hidden patches that alone are decoded beside the visible ones
-            ("decoder masking", the paper's Baseline 1); None: all.
+          ids_decode: ids (B, M) of the hidden patches to decode ("decoder masking", Baseline 1 of
+            the paper); None: all.
 
         Returns:
-          (B, N / pool, values), or (B, M, values) of `ids_decode`.
+          (B, N / pool, values); with `ids_decode` (B, M, values).
         """
         if ids_decode is None:
             x = pooled(self.mask_tokens_inserted(tokens, ids_keep), self.num_joints, self.pool)
@@ -142,21 +142,21 @@ class SelfAttentionDecoder(Decoder):
 
 
 class PoolingDecoder(Decoder):
-    """Predicts at coarser and coarser levels, averaging in time on the way (GFP).
+    """Predicts at coarser and coarser levels, averaging tokens in time between them (GFP).
 
     Attributes, beside those of `Decoder`:
       depth: blocks of each level.
-      levels: patches of a level's cell in time, each dividing the next; the last level that is
-        predicted is the whole body, one token.
+      levels: patches in time of one cell of each level; each divides the next. A last level, the
+        whole body as one token, follows.
     """
 
     levels: tuple[int, ...] = (5, 10, 30)
 
     @nn.compact
     def __call__(self, tokens: jax.Array, ids_keep: jax.Array) -> list[jax.Array]:
-        """Visible tokens (B, K, D), ids (B, K) -> for each level (B, N / level, values), (B, 1, …).
+        """Visible tokens (B, K, D), ids (B, K) -> predictions (B, N / level, values) of each level.
 
-        The order is that of `levels`, the whole body last.
+        The whole body, (B, 1, values), comes last.
         """
         x = self.mask_tokens_inserted(tokens, ids_keep)
         predictions, cell = [], 1
@@ -172,7 +172,7 @@ class PoolingDecoder(Decoder):
 
 
 def pooled(x: jax.Array, num_joints: int, times: int) -> jax.Array:
-    """(B, T_e · V, D), ordered by time and joint -> (B, T_e/times · V, D): means over `times`."""
+    """Means over `times` patches in time: tokens (B, T_e · V, D) -> (B, T_e/times · V, D)."""
     bodies, tokens, width = x.shape
     x = x.reshape(bodies, tokens // (num_joints * times), times, num_joints, width).mean(2)
     return x.reshape(bodies, tokens // times, width)

@@ -1,4 +1,4 @@
-"""The encoder that every method shares, and all that downstream ever loads."""
+"""The encoder that every method shares; downstream tasks load nothing else."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from amr_jax.models import layers
 from amr_jax.models.settings import require, require_divides
-from amr_jax.ops import targets
+from amr_jax.ops import patches
 
 
 class Encoder(nn.Module):
@@ -16,10 +16,10 @@ class Encoder(nn.Module):
 
     Attributes:
       num_frames: T. num_joints: V. channels: C. patch_len: l, frames of a patch.
-      confidence: the last channel says how sure a joint's place is. The encoder sees it; methods
-        neither predict it nor count it as motion.
-      width: D. depth: blocks. num_heads, mlp_ratio: of every block.
-      drop_path: stochastic depth of the last block; grows linearly from 0 at the first.
+      confidence: whether the last channel is the confidence of a detected joint. The encoder sees
+        it; methods neither predict it nor count it as motion.
+      width: D. depth: number of blocks. num_heads, mlp_ratio: of every block.
+      drop_path: stochastic depth of the last block; it grows linearly from 0 at the first.
       dtype: compute dtype of the blocks; parameters are float32.
       attention_kernel: see `attention.attend`.
     """
@@ -39,12 +39,12 @@ class Encoder(nn.Module):
 
     @property
     def num_coordinates(self) -> int:
-        """The first so many of the channels say where a joint is."""
+        """Number of channels that are coordinates; they come first."""
         return self.channels - self.confidence
 
     @property
     def num_times(self) -> int:
-        """T_e = T / l: patches along time."""
+        """T_e = T / l, patches along time."""
         return self.num_frames // self.patch_len
 
     @property
@@ -73,18 +73,18 @@ class Encoder(nn.Module):
         self,
         clips: jax.Array,
         ids_keep: jax.Array | None = None,
-        deterministic: bool = True,
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        train: bool = False,
+    ) -> jax.Array:
         """Encodes the visible patches.
 
         Args:
           clips: (B, T, V, C).
           ids_keep: (B, K) int32, visible patches as time · V + joint; None: all N, in that order.
-          deterministic: False in training: needs the stream `drop_path` where that is positive.
+          train: switches stochastic depth on: needs the random stream `drop_path` where
+            `self.drop_path` is positive.
 
         Returns:
-          tokens: (B, K, D) of the compute dtype, after the final LayerNorm.
-          out: the intermediates: `embed`, `block_0` …, `tokens`.
+          Tokens (B, K, D) of the compute dtype, after the final LayerNorm.
 
         Raises:
           ValueError: clips of another shape than the encoder was made for.
@@ -95,21 +95,19 @@ class Encoder(nn.Module):
                 f"clips of shape {clips.shape}; this encoder expects (bodies, T, V, C) = "
                 f"(…, {', '.join(map(str, expected))})."
             )
-        patches = targets.patchify(clips, self.patch_len)
-        patches = patches.reshape(clips.shape[0], self.num_patches, -1)
+        x = patches.flatten(patches.patchify(clips, self.patch_len))
         if ids_keep is not None:
             # Before the linear layer: the same result, a tenth of the work.
-            patches = jnp.take_along_axis(patches, ids_keep[..., None], axis=1)
+            x = jnp.take_along_axis(x, ids_keep[..., None], axis=1)
 
         position = layers.GridEmbedding(
             self.num_times, self.num_joints, self.width, name="position"
         )(ids_keep)
-        # A dozen numbers a patch cost nothing in float32, and in 16 bits metres would lose what
-        # moves: 3 m from the camera they are 16 mm apart.
+        # In float32: a dozen values per patch cost nothing, and 16 bits would lose the motion, as
+        # 3 m from the camera they resolve 16 mm.
         exact = jax.lax.Precision.HIGHEST
-        x = layers.dense(self.width, jnp.float32, "patch_embed", exact)(patches)
+        x = layers.dense(self.width, jnp.float32, "patch_embed", exact)(x)
         x = (x + position).astype(self.dtype)
-        out = {"embed": x}
         for i in range(self.depth):
             block = layers.Block(
                 self.num_heads,
@@ -119,6 +117,5 @@ class Encoder(nn.Module):
                 attention_kernel=self.attention_kernel,
                 name=f"block_{i}",
             )
-            x = out[f"block_{i}"] = block(x, deterministic=deterministic)
-        x = out["tokens"] = layers.layer_norm(self.dtype, "norm")(x)
-        return x, out
+            x = block(x, train=train)
+        return layers.layer_norm(self.dtype, "norm")(x)

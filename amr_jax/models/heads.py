@@ -1,7 +1,7 @@
-"""Classifiers on top of the encoder, and how its tokens become what they see of a sequence.
+"""Classifiers on top of the encoder, and the pooling of its tokens.
 
-A body's tokens become one vector (`of_body`), a sequence's vector is the mean over its bodies
-(`mean_over_bodies`), and the head makes logits of that: methods.md, "Downstream".
+The tokens of a body become one vector (`of_body`), the vector of a sequence is the mean over its
+bodies (`mean_over_bodies`), and the head turns it into logits.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from flax import linen as nn
 from amr_jax.models import layers
 from amr_jax.models.settings import require_choice
 
-# How bodies become a sequence. 'packed': the mean over those that are there. 'all', as published
-# code has it: over all slots, an absent body being encoded as zeros and counted.
+# Pooling of bodies. 'packed': mean over the bodies present. 'all', as in published code: mean over
+# all slots, where an absent body is encoded as zeros.
 POOLINGS = ("packed", "all")
 
-# torch's default; both heads are published in torch.
+# The default of torch, in which both heads are published.
 _STATISTICS_MOMENTUM = 0.1
 
 
@@ -27,7 +27,7 @@ def mean_over_bodies(features: jax.Array, sequence: jax.Array, num_sequences: in
 
     Args:
       features: of bodies.
-      sequence: (B,) int32, whose each body is; `num_sequences` is nobody's, and counts for nothing.
+      sequence: (B,) int32, sequence index of each body; `num_sequences` marks padding.
       num_sequences: S. A sequence without a body gets zeros.
     """
 
@@ -39,11 +39,11 @@ def mean_over_bodies(features: jax.Array, sequence: jax.Array, num_sequences: in
 
 
 class BatchNorm(nn.Module):
-    """Normalisation by the statistics of the batch's real rows, as torch's BatchNorm1d has it.
+    """Normalisation by the statistics of the real rows of a batch, as BatchNorm1d of torch.
 
     Under jit over a mesh the statistics are those of the whole batch, however it is split over the
-    devices. The test uses running ones; torch normalises with the biased variance but remembers the
-    unbiased one, and so does this.
+    devices. Evaluation uses running statistics. As in torch, the batch is normalised with the
+    biased variance, and the running variance is the unbiased one.
 
     Attributes:
       epsilon: added to the variance.
@@ -57,7 +57,7 @@ class BatchNorm(nn.Module):
     def __call__(
         self, x: jax.Array, real: jax.Array | None = None, train: bool = False
     ) -> jax.Array:
-        """(S, F) -> (S, F); `real` (S,) bool says which rows there are, None: all."""
+        """(S, F) -> (S, F); `real` (S,) bool is False for padding rows, None: no padding."""
         width = x.shape[-1:]
         mean = self.variable("batch_stats", "mean", jnp.zeros, width)
         var = self.variable("batch_stats", "var", jnp.ones, width)
@@ -81,7 +81,7 @@ class BatchNorm(nn.Module):
 
 
 class LinearHead(nn.Module):
-    """What the linear protocol trains: BatchNorm without affine parameters, one Dense layer.
+    """The linear probe: BatchNorm without affine parameters, one Dense layer.
 
     Attributes:
       num_classes: K.
@@ -100,7 +100,7 @@ class LinearHead(nn.Module):
     ) -> jax.Array:
         """Features of sequences (S, D) -> logits (S, K); `real` as in `BatchNorm`."""
         x = BatchNorm(epsilon=1e-6, affine=False, name="norm")(x, real, train)  # epsilon: published
-        # Small: full float32 products cost nothing (GPUs and TPUs would use fewer bits).
+        # Full float32 products (GPUs and TPUs use fewer bits by default): the layer is small.
         dense = nn.Dense(
             self.num_classes,
             kernel_init=nn.initializers.normal(0.01),
@@ -111,13 +111,13 @@ class LinearHead(nn.Module):
 
 
 class FinetuneHead(nn.Module):
-    """What fine-tuning puts on the encoder: dropout, Dense, BatchNorm, ReLU, Dense; in float32.
+    """The head of fine-tuning: dropout, Dense, BatchNorm, ReLU, Dense; in float32.
 
     Attributes:
       num_classes: K.
       num_joints: V.
       hidden: features between the Dense layers.
-      dropout: share of the V · D features of a sequence that are dropped in training.
+      dropout: share of the V · D features of a sequence to drop in training.
     """
 
     num_classes: int
@@ -140,8 +140,8 @@ class FinetuneHead(nn.Module):
         In training it needs the stream `dropout`.
         """
         x = nn.Dropout(self.dropout)(x, deterministic=not train)
-        # Published with a bias, which BatchNorm takes out again: its gradient is rounding noise,
-        # and Adam would make full steps of that.
+        # Published code has a bias here. BatchNorm cancels it: its gradient is rounding noise, of
+        # which Adam would make full steps.
         x = nn.Dense(
             self.hidden, use_bias=False, kernel_init=nn.initializers.xavier_uniform(), name="fc1"
         )(x)
@@ -153,6 +153,6 @@ HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "finetune": FinetuneH
 
 
 def build(head: str, settings: Mapping[str, Any]) -> nn.Module:
-    """The head called `head` with the fields `settings`; `UserError` for a name that is none."""
+    """The head called `head` with the fields `settings`; `UserError` for an unknown name."""
     require_choice("head", head, tuple(HEADS))
     return HEADS[head](**settings)

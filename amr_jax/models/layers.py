@@ -1,8 +1,8 @@
-"""The parts that encoder and decoders are made of.
+"""Layers of the encoder and the decoders.
 
 Numbers follow the field's published code: pre-LayerNorm with epsilon 1e-5, exact GELU, one fused
-projection for query, key and value. Parameters are float32; `dtype` is what the matrix products run
-in; statistics of LayerNorm and the softmax are float32 always.
+projection for query, key and value. Parameters are float32; `dtype` is the dtype of the matrix
+products; the statistics of LayerNorm and the softmax are always float32.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ from flax import linen as nn
 
 from amr_jax.models.attention import attend
 
-# Published code calls it truncated, but cuts at ±2, a hundred standard deviations away: a plain
-# normal. (jax's truncated_normal would cut at two standard deviations, and rescale.)
+# Published code calls this distribution truncated, but cuts at ±2, a hundred standard deviations
+# away. (jax's truncated_normal would cut at two standard deviations, and rescale.)
 embedding_init = nn.initializers.normal(0.02)
 
 
@@ -30,7 +30,7 @@ def layer_norm(dtype: Any, name: str) -> nn.LayerNorm:
 
 
 class GridEmbedding(nn.Module):
-    """Learned positions of a grid of times × joints: the sum of a time and a joint embedding."""
+    """Learned position embeddings of times × joints: the sum of a time and a joint embedding."""
 
     num_times: int
     num_joints: int
@@ -38,15 +38,15 @@ class GridEmbedding(nn.Module):
 
     @nn.compact
     def __call__(self, ids: jax.Array | None = None) -> jax.Array:
-        """All positions, (N, D), or those of `ids` (B, K), as (B, K, D); float32."""
+        """Embeddings of all N positions, (N, D), or of `ids` (B, K), (B, K, D); float32."""
         time = self.param("time", embedding_init, (self.num_times, self.width))
         joint = self.param("joint", embedding_init, (self.num_joints, self.width))
         if ids is None:
             return (time[:, None] + joint).reshape(-1, self.width)
 
         def look_up(table, rows):
-            # A product with one-hot rows picks the same values as indexing, but its gradient is a
-            # product too: that of indexing is a scatter-add, whose order GPUs do not fix.
+            # A product with one-hot rows equals indexing, and its gradient is a product, too. The
+            # gradient of indexing is a scatter-add, whose order is not fixed on GPUs.
             one_hot = jax.nn.one_hot(rows, table.shape[0])
             return jnp.matmul(one_hot, table, precision=jax.lax.Precision.HIGHEST)
 
@@ -97,8 +97,8 @@ class Mlp(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        # Its derivative is computed anew from what went in. Otherwise XLA keeps parts of it for the
-        # way back, one or two more arrays of the hidden width: on accelerators, bytes cost more.
+        # Recompute the derivative in the backward pass. XLA would otherwise store one or two more
+        # arrays of the hidden width, and on accelerators memory traffic costs more.
         gelu = jax.checkpoint(lambda hidden: nn.gelu(hidden, approximate=False))
         hidden = gelu(dense(self.hidden, self.dtype, "fc1")(x))
         return dense(x.shape[-1], self.dtype, "fc2")(hidden)
@@ -108,9 +108,9 @@ class Block(nn.Module):
     """A pre-norm transformer block, (B, N, D) -> (B, N, D).
 
     Attributes:
-      num_heads, mlp_ratio: as named.
-      attention: `self`; `cross` (to `context`); `cross+self`: the former, then the latter.
-      drop_path: probability with which a body skips a branch in training (stochastic depth).
+      num_heads: of the attention. mlp_ratio: hidden width of the MLP over D.
+      attention: `self`; `cross` (to `context`); `cross+self`, the former, then the latter.
+      drop_path: probability that a body skips a branch in training (stochastic depth).
       attention_kernel: see `attention.attend`.
     """
 
@@ -123,17 +123,17 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, context: jax.Array | None = None, deterministic: bool = True
+        self, x: jax.Array, context: jax.Array | None = None, train: bool = False
     ) -> jax.Array:
         shape = x.shape
-        # As rows, between the branches. Of (B, N, D), XLA for GPUs is free to lay the tokens out
-        # with the bodies inside; it does so in AMR's decoder, whose queries start equal for all
-        # bodies, and then cuts each LayerNorm and its gradient into many kernels (`benchmark aot`).
+        # Tokens are rows between the branches. XLA for GPUs may lay (B, N, D) out with the bodies
+        # innermost; in AMR's decoder, whose queries start equal for all bodies, it does, and then
+        # splits each LayerNorm and its gradient into many kernels (measured by `benchmark aot`).
         x = x.reshape(-1, shape[-1])
 
         def residual(x, branch):
             drop = nn.Dropout(self.drop_path, broadcast_dims=(1, 2), rng_collection="drop_path")
-            branch = drop(branch.reshape(shape), deterministic=deterministic)
+            branch = drop(branch.reshape(shape), deterministic=not train)
             return x + branch.reshape(x.shape)
 
         def norm(name):

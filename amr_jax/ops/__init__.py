@@ -1,1 +1,1 @@
-"""The mathematics: pure functions on clips, masks, targets and weights."""
+"""The mathematics: pure functions on clips, patches, masks, targets and weights."""

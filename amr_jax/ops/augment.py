@@ -1,8 +1,8 @@
-"""Views of a sequence: temporal crop and resize, rotation, streams. For one clip; callers vmap.
+"""Views of a clip: temporal crop and resize, rotation, mirror, streams. Callers vmap over clips.
 
 A clip is (L, V, C) or (L, M, V, C): padded to L frames, of which the first `length` are real. Start
-and length may be traced. Deterministic cores, and `random_*` wrappers with the key first.
-Agrees with the field's published feeders.
+and length may be traced. Every `random_*` function, with the key first, wraps a deterministic one.
+All agree with the field's published feeders.
 """
 
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from amr_jax.errors import UserError
+from amr_jax.ops.targets import motion
 
 STREAMS = ("joint", "bone", "motion")
 
@@ -18,8 +19,8 @@ def crop_resize(clip: jax.Array, start, length, num_frames: int) -> jax.Array:
     """Frames `start` … `start + length − 1`, resampled linearly to `num_frames`.
 
     Half-pixel centres: output i stands at (i + 1/2)·length/num_frames − 1/2, clamped to the crop.
-    Positions are computed in integers and therefore exact: a crop of `num_frames` frames comes back
-    unchanged, and no frame outside the crop is read.
+    Positions are computed in integers and therefore exact: a crop of `num_frames` frames is
+    returned unchanged, and no frame outside the crop is read.
 
     Args:
       clip: (L, ...).
@@ -44,10 +45,10 @@ def centre_crop_resize(
 ) -> jax.Array:
     """The central `fraction` of the real frames, resampled to `num_frames`; for evaluation.
 
-    Drops int((1 − fraction)·length/2) frames at either end.
+    Drops int((1 − fraction)·length/2) frames at each end.
     """
-    # Looked up from a table in double precision: in float32 a traced product can land on the other
-    # side of an integer and crop one frame more than published code does.
+    # A table computed in double precision: a traced product in float32 can fall on the other side
+    # of an integer, and crop one frame more than published code.
     lengths = np.arange(clip.shape[0] + 1)
     start = jnp.asarray(((1 - fraction) * lengths / 2).astype(np.int32))[length]
     return crop_resize(clip, start, length - 2 * start, num_frames)
@@ -79,7 +80,7 @@ def random_crop_resize(
 def rotation_matrix(angles: jax.Array) -> jax.Array:
     """R = Rz·Ry·Rx for angles (3,) about x, y, z in radians -> (3, 3).
 
-    Angles count clockwise seen from the tip of the axis, as in the field's published feeders.
+    Angles are clockwise seen from the tip of the axis, as in the field's published feeders.
     """
     (cx, cy, cz), (sx, sy, sz) = jnp.cos(angles), jnp.sin(angles)
     one, zero = jnp.ones_like(cx), jnp.zeros_like(cx)
@@ -94,9 +95,9 @@ def rotate(clip: jax.Array, angles: jax.Array, confidence: bool = False) -> jax.
     """Rotates every joint (a column vector) about the origin; an absent body stays zero.
 
     Args:
-      clip: (..., C); of two coordinates, x and y, only the angle about z counts.
+      clip: (..., C); with two coordinates, x and y, only the angle about z applies.
       angles: (3,), see `rotation_matrix`.
-      confidence: the last channel is no coordinate, and stays.
+      confidence: whether the last channel is a confidence, which is returned unchanged.
     """
     places, rest = _split(clip, confidence)
     matrix = rotation_matrix(angles if places.shape[-1] == 3 else angles * jnp.array([0, 0, 1]))
@@ -123,10 +124,10 @@ def random_rotate(
     max_angles: tuple[float, float, float] = (0.3, 0.3, 0.3),
     confidence: bool = False,
 ) -> jax.Array:
-    """One rotation for the whole clip: angles about x, y, z uniform in ± theirs of `max_angles`.
+    """One rotation of the whole clip, the angles about x, y, z uniform in ± `max_angles`.
 
     Raises:
-      UserError: of two coordinates, a rotation about x or y.
+      UserError: a rotation about x or y of clips with two coordinates.
     """
     if clip.shape[-1] - confidence == 2 and any(max_angles[:2]):
         raise UserError(
@@ -142,7 +143,7 @@ def random_rotate(
 def random_shift(
     key: jax.Array, clip: jax.Array, max_shift: float, confidence: bool = False
 ) -> jax.Array:
-    """One translation for the whole clip: along each axis uniform in ± `max_shift` metres."""
+    """One translation of the whole clip, along each axis uniform in ± `max_shift` metres."""
     places, rest = _split(clip, confidence)
     shape = places.shape[-1:]
     shift = jax.random.uniform(key, shape, clip.dtype, minval=-max_shift, maxval=max_shift)
@@ -154,42 +155,37 @@ def mirror(clip: jax.Array, mirrored: tuple[int, ...]) -> jax.Array:
 
     Args:
       clip: (..., V, C).
-      mirrored: the joint on the other side for every joint, as `Layout.mirrored`.
+      mirrored: for every joint the joint on the other side, as `Layout.mirrored`.
     """
     sign = jnp.ones(clip.shape[-1], clip.dtype).at[0].set(-1)
     return clip[..., jnp.array(mirrored), :] * sign
 
 
 def random_mirror(key: jax.Array, clip: jax.Array, mirrored: tuple[int, ...]) -> jax.Array:
-    """`mirror`, or the clip as it is, with equal probability."""
+    """The clip mirrored, or unchanged, with equal probability."""
     return jnp.where(jax.random.bernoulli(key), mirror(clip, mirrored), clip)
 
 
 def bone(clip: jax.Array, parents: tuple[int, ...]) -> jax.Array:
-    """Every joint as seen from its parent, (..., V, C) -> same shape; the root is 0.
+    """Displacement of every joint from its parent, (..., V, C) -> same shape; the root is 0.
 
     Args:
       clip: in metres.
-      parents: of every joint; the root's is the root itself, as `Layout.parents`.
+      parents: parent of every joint, of the root the root itself, as `Layout.parents`.
     """
     return clip - clip[..., jnp.array(parents), :]
-
-
-def motion(clip: jax.Array) -> jax.Array:
-    """Displacement to the next frame, (T, ...) -> same shape, metres; the last frame is 0."""
-    return jnp.diff(clip, axis=0, append=clip[-1:])
 
 
 def to_stream(
     clip: jax.Array, stream: str, parents: tuple[int, ...] = (), confidence: bool = False
 ) -> jax.Array:
-    """The clip as one of `STREAMS`: its coordinates, `bone`s or `motion`. What is absent stays 0.
+    """The clip as one of `STREAMS`: coordinates, bones or motion. Absent bodies remain 0.
 
-    With `confidence` the last channel is no coordinate, and stays as it is.
+    With `confidence` the last channel is a confidence, and returned unchanged.
 
     Raises:
       UserError: unknown stream.
-      ValueError: not one parent for every joint, where they are needed.
+      ValueError: `bone`, and not one parent for every joint.
     """
     if stream not in STREAMS:
         raise UserError(f"input.stream={stream!r}: expected one of {', '.join(STREAMS)}.")
@@ -198,7 +194,7 @@ def to_stream(
     if stream == "bone" and len(parents) != clip.shape[-2]:
         raise ValueError(f"{len(parents)} parents for {clip.shape[-2]} joints.")
     places, rest = _split(clip, confidence)
-    places = bone(places, parents) if stream == "bone" else motion(places)
+    places = bone(places, parents) if stream == "bone" else motion(places, axis=0)
     return jnp.concatenate([places, rest], axis=-1) if confidence else places
 
 
@@ -216,11 +212,15 @@ def train_view(
     stream: str = "joint",
     parents: tuple[int, ...] = (),
 ) -> jax.Array:
-    """What pre-training sees of a clip: random crop and resize, one random rotation, its stream.
+    """The view of pre-training: random crop and resize, one random rotation, then the stream.
 
-    `max_angles` of zeros leave the rotation out; `confidence`: see `rotate`; `stream`, `parents`:
-    see `to_stream`. Motion is from frame to frame of the view, not of the recording. Returns
-    (num_frames, V, C) or (num_frames, M, V, C).
+    Args:
+      length, num_frames, min_fraction, max_fraction, min_frames: see `random_crop_resize`.
+      max_angles, confidence: see `random_rotate`; zeros: no rotation.
+      stream, parents: see `to_stream`; motion is from frame to frame of the view.
+
+    Returns:
+      (num_frames, V, C) or (num_frames, M, V, C).
     """
     key_crop, key_rotation = jax.random.split(key)
     view = random_crop_resize(
@@ -241,9 +241,9 @@ def test_view(
     parents: tuple[int, ...],
     confidence: bool = False,  # noqa: PT028
 ) -> jax.Array:
-    """What evaluation sees of a clip: the centre crop, resized, as its stream; no rotation."""
+    """The view of evaluation: the centre crop, resized, then the stream; no rotation."""
     view = centre_crop_resize(clip, length, num_frames, fraction)
     return to_stream(view, stream, parents, confidence)
 
 
-test_view.__test__ = False  # pytest collects what is called test_*
+test_view.__test__ = False  # pytest would collect it by its name

@@ -1,8 +1,4 @@
-"""Which patches stay visible.
-
-`draw` and `draw_hidden` are for a batch; everything else is for one body. Ids number the patches of
-a body as time · V + joint.
-"""
+"""Which patches stay visible. The id of a patch is time · V + joint."""
 
 import jax
 import jax.numpy as jnp
@@ -10,28 +6,34 @@ import jax.numpy as jnp
 MASKINGS = ("random", "motion_aware")
 
 
-def num_visible(num_patches: int, mask_ratio: float, explicit: int | None = None) -> int:
-    """How many patches of a body stay visible.
+def num_visible(num_patches: int, mask_ratio: float, explicit: int | None) -> int:
+    """Number of patches of a body that stay visible.
 
     Args:
       num_patches: N.
       mask_ratio: share of patches that is hidden.
       explicit: overrides the ratio unless None or 0. Published code keeps `int(750 * (1 - 0.9))`,
-        which is 74 in floating point: runs for parity ask for 74 here.
+        which is 74 in floating point; runs that reproduce it ask for 74 here.
 
     Returns:
-      `explicit`, or round(N·(1 − ratio)): 75 by default.
+      `explicit`, or round(N·(1 − ratio)): 75 of 750 at the ratio 0.9.
     """
     return explicit or round(num_patches * (1 - mask_ratio))
 
 
-def draw(
-    key: jax.Array, patches: jax.Array, num_visible: int, kind: str = "random", tau: float = 0.75
-) -> jax.Array:
-    """Visible patches of every body: (B, T_e, V, l·C) -> (B, num_visible) int32.
+def draw(key: jax.Array, patches: jax.Array, num_visible: int, kind: str, tau: float) -> jax.Array:
+    """Draws the visible patches of every body.
 
-    A body's ids depend on the key, its place in the batch and (`motion_aware`) its motion, never on
-    how the batch is spread over devices.
+    The ids of a body depend on the key, its place in the batch and (`motion_aware`) its motion, not
+    on how the batch is spread over devices.
+
+    Args:
+      patches: (B, T_e, V, l, C).
+      num_visible: N_v.
+      kind: `random`, or `motion_aware` with the temperature `tau`.
+
+    Returns:
+      (B, N_v) int32.
     """
     keys = jax.random.split(key, patches.shape[0])
     if kind == "motion_aware":
@@ -41,29 +43,29 @@ def draw(
 
 
 def draw_hidden(key: jax.Array, ids_keep: jax.Array, num_patches: int, num_drawn: int) -> jax.Array:
-    """Some of the hidden patches, uniformly: visible ids (B, K) -> (B, num_drawn) int32."""
+    """Draws hidden patches uniformly: visible ids (B, N_v) -> (B, num_drawn) int32."""
 
-    def one(key, ids):
+    def one(key, hidden):
         noise = jax.random.uniform(key, (num_patches,))
         # Noise lies in [0, 1): a visible patch is never among the smallest.
-        return _smallest(jnp.where(is_masked(ids, num_patches), noise, 2.0), num_drawn)
+        return _smallest(jnp.where(hidden, noise, 2.0), num_drawn)
 
-    return jax.vmap(one)(jax.random.split(key, len(ids_keep)), ids_keep)
+    return jax.vmap(one)(jax.random.split(key, len(ids_keep)), is_hidden(ids_keep, num_patches))
 
 
 def random_mask(key: jax.Array, num_patches: int, num_visible: int) -> jax.Array:
-    """Uniformly random visible patches: (num_visible,) int32, each id once."""
+    """Uniformly random visible patches of one body: (num_visible,) int32, each id once."""
     return _smallest(jax.random.uniform(key, (num_patches,)), num_visible)
 
 
 def motion_aware_mask(
     key: jax.Array, patches: jax.Array, num_visible: int, tau: float
 ) -> jax.Array:
-    """Random visible patches, drawn so that moving patches tend to be hidden (MAMP).
+    """Random visible patches of one body, drawn so that moving patches tend to be hidden (MAMP).
 
     Args:
-      patches: (T_e, V, l·C) of one body, T_e at least 2.
-      tau: temperature; the field uses 0.75 to 0.80.
+      patches: (T_e, V, l, C), T_e at least 2.
+      tau: temperature; published code uses 0.75 to 0.80.
 
     Returns:
       (num_visible,) int32, each id once.
@@ -74,20 +76,20 @@ def motion_aware_mask(
 
 
 def motion_log_probability(patches: jax.Array, tau: float) -> jax.Array:
-    """log p of hiding each patch: (T_e, V, l·C) -> (T_e·V,), a log-softmax over patches.
+    """log p of hiding each patch of one body: (T_e, V, l, C) -> (T_e · V,), a log-softmax.
 
     The logit is the patch's mean absolute change since the previous patch of its joint (the first
-    patch copies the second), over `tau` times the largest one of the body.
+    patch copies the second), over `tau` times the largest change of the body.
     """
-    change = jnp.abs(patches[1:] - patches[:-1]).mean(-1)
+    change = jnp.abs(patches[1:] - patches[:-1]).mean((-2, -1))
     intensity = jnp.concatenate([change[:1], change]).reshape(-1)
     return jax.nn.log_softmax(intensity / (intensity.max() * tau + 1e-10))
 
 
-def is_masked(ids_keep: jax.Array, num_patches: int) -> jax.Array:
-    """(K,) visible ids -> (N,) bool, True where a patch is hidden."""
+def is_hidden(ids_keep: jax.Array, num_patches: int) -> jax.Array:
+    """Visible ids (..., N_v) -> (..., N) bool, True where a patch is hidden."""
     # Compared rather than scattered: partitions over any mesh axis without communication.
-    return jnp.all(jnp.arange(num_patches)[:, None] != ids_keep[None, :], axis=-1)
+    return jnp.all(jnp.arange(num_patches)[:, None] != ids_keep[..., None, :], axis=-1)
 
 
 def _smallest(noise: jax.Array, count: int) -> jax.Array:

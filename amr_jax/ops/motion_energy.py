@@ -1,4 +1,4 @@
-"""Motion energy: how much each joint moves in each window of time, and what weight it gets.
+"""Motion energy: how much each joint moves in each window of time, and the weight that follows.
 
 Paper, "Focal Reconstruction" and "Multi-scale Temporal Window Fusion". S is a window of n frames of
 one joint, (n, C); there are T_w = T/n of them.
@@ -9,37 +9,36 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from amr_jax.ops.patches import patchify
+
 WEIGHTINGS = ("ratio", "power", "exponential", "none")
 ENERGY_THRESHOLDS = ("body", "joint")
 
 
 def window_energy(clips: jax.Array, window: int) -> jax.Array:
-    """e_s: mean squared distance of a joint to its mean position within each window.
+    """e_s = (1/n) Σ_i ‖S_i − mean(S)‖²: mean squared distance of a joint to its mean position.
 
     Args:
-      clips: (..., T, V, C) in metres; T must be divisible by `window`.
-      window: n, frames.
+      clips: (..., T, V, C) in metres.
+      window: n, frames; divides T.
 
     Returns:
-      (..., T/n, V) in square metres. A joint that stands still has exactly 0.
+      (..., T_w, V) in square metres. A joint that stands still has exactly 0.
     """
-    *lead, frames, joints, channels = clips.shape
-    windows = clips.reshape(*lead, frames // window, window, joints, channels)
+    s = patchify(clips, window)
     # Relative to the first frame: energy does not depend on the origin, and float32 keeps the
     # millimetres of a joint that is metres away from it.
-    windows = windows - windows[..., :1, :, :]
-    deviation = windows - windows.mean(-3, keepdims=True)
-    return jnp.square(deviation).sum(-1).mean(-2)
+    s = s - s[..., :1, :]
+    deviation = s - s.mean(-2, keepdims=True)
+    return jnp.square(deviation).sum(-1).mean(-1)
 
 
-def weight(
-    e_s: jax.Array, e_t: jax.Array, kind: str = "ratio", k: float = 0.01, epsilon: float = 1e-8
-) -> jax.Array:
+def weight(e_s: jax.Array, e_t: jax.Array, kind: str, k: float, epsilon: float) -> jax.Array:
     """w(e_s): 0 for static, towards 1 for strongly moving.
 
     Args:
       e_s: window energies.
-      e_t: adaptive threshold, broadcastable to `e_s`; where it is 0 nothing moves: weight 0.
+      e_t: adaptive threshold, broadcastable to `e_s`. Where it is 0 nothing moves: weight 0.
       kind: `ratio` 1/(1 + k·e_t/(e_s + ε)); `power` min(1, (e_s/e_t)^k); `exponential`
         1 − exp(−k·e_s/e_t).
       k: curvature, positive.
@@ -66,17 +65,17 @@ def weight(
 
 def motion_weights(
     clips: jax.Array,
-    windows: Sequence[int] = (4, 8, 12),
-    kind: str = "ratio",
-    k: float = 0.01,
-    epsilon: float = 1e-8,
-    energy_threshold: str = "body",
+    windows: Sequence[int],
+    kind: str,
+    k: float,
+    epsilon: float,
+    energy_threshold: str,
 ) -> jax.Array:
     """W: the weight of every frame of every joint, averaged over window lengths.
 
     Args:
-      clips: (..., T, V, C) in metres; T must be divisible by every window length.
-      windows: window lengths n, in frames; each scale has its own threshold e_t.
+      clips: (..., T, V, C) in metres.
+      windows: window lengths n, in frames; each divides T and has its own threshold e_t.
       kind, k, epsilon: see `weight`; `none` gives 1 everywhere (plain mean squared error).
       energy_threshold: e_t is the mean of e_s over all windows and joints of the body (`body`), or
         over the windows of each joint (`joint`).

@@ -1,1 +1,1 @@
-"""The training step, the loop around it and the optimiser."""
+"""The training step, the loop around it, and the optimiser."""

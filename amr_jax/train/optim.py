@@ -1,17 +1,17 @@
-"""AdamW as masked skeleton models train with it: warm-up, cosine, no decay on biases etc."""
+"""AdamW with warm-up, cosine decay, and weight decay on the kernels of linear layers alone."""
 
 import re
 
 import jax
 import optax
 
-# The matrices of linear layers, by the last name of a parameter's path. Whatever is called
-# otherwise (biases, norms' scales, embeddings, tokens, queries) does not decay.
+# Last name in the path of the parameters that decay: the matrices of linear layers. All others
+# (biases, scales of norms, embeddings, tokens, queries) do not decay.
 DECAYED = "kernel"
 
 
 def decay_mask(params) -> dict:
-    """True where weight decay applies: not on biases, norms, embeddings (methods.md, Training)."""
+    """True where weight decay applies: on the kernels of linear layers."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == DECAYED, params)
 
 
@@ -36,13 +36,13 @@ def adamw(
 
 
 def layer_scales(params, depth: int, decay: float) -> dict:
-    """Factor of every parameter's learning rate, decay^(depth + 1 − layer): the deeper, the larger.
+    """Factors of the learning rates, decay^(depth + 1 − layer), one for each parameter (BEiT, MAE).
 
     Args:
       params: {'encoder': …, 'head': …}. The encoder's embeddings are layer 0, its block i is layer
         i + 1, its last norm and the head are layer depth + 1.
       depth: blocks of the encoder.
-      decay: of a layer against the one above it, as BEiT and MAE fine-tune with.
+      decay: ratio between the learning rates of a layer and of the one above it.
     """
 
     def scale(path, _):
@@ -56,8 +56,8 @@ def layer_scales(params, depth: int, decay: float) -> dict:
             layer = int(block[1]) + 1
         else:
             raise ValueError(
-                f"parameter {jax.tree_util.keystr(path)}: {part!r} is no part of the encoder that "
-                "optim.layer_scales knows; give it a layer there."
+                f"parameter {jax.tree_util.keystr(path)}: optim.layer_scales knows no layer for "
+                f"{part!r}; add it there."
             )
         return decay ** (depth + 1 - layer)
 
@@ -65,7 +65,7 @@ def layer_scales(params, depth: int, decay: float) -> dict:
 
 
 def scale_by_layer(depth: int, decay: float) -> optax.GradientTransformation:
-    """Multiplies each parameter's update by its factor of `layer_scales`; the last of a chain."""
+    """Multiplies each update by its factor of `layer_scales`; to be the last of a chain."""
 
     def update(updates, params=None):
         del params

@@ -12,7 +12,8 @@ from amr_jax import methods as registry
 from amr_jax.benchmark import torch_mamp, variants
 from amr_jax.benchmark.program import OUT_OF_MEMORY
 from amr_jax.inference.pytorch import mamp
-from amr_jax.ops import masking, targets
+from amr_jax.ops import masking
+from amr_jax.ops.patches import patchify
 from tests.benchmark.test_program import SMALL
 from tests.methods import small
 from tests.models.params import noisy
@@ -63,7 +64,7 @@ def test_it_hides_what_moves(monkeypatch):
 
     # The same noise everywhere: patches come in the order of their probability.
     monkeypatch.setattr(torch, "rand_like", lambda x: torch.full_like(x, 0.5))
-    patches = targets.patchify(jnp.asarray(CLIPS), 3)
+    patches = patchify(jnp.asarray(CLIPS), 3)
     log_p = np.stack([masking.motion_log_probability(p, 0.8) for p in patches])
     rising = np.take_along_axis(log_p, model.draw_order(clips).numpy(), 1)
     assert (np.diff(rising, axis=1) > -1e-6).all()

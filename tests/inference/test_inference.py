@@ -29,7 +29,7 @@ def one_by_one(model, sequences, of_body):
     def encode(clip, length):
         view = augment.test_view(clip, length, num_frames=tiny_models.FRAMES, fraction=0.8, **JOINT)
         params = {"params": model.variables["params"]["encoder"]}
-        return of_body(model.encoder.apply(params, view[None])[0])[0]
+        return of_body(model.encoder.apply(params, view[None]))[0]
 
     def body(frames):
         clip = np.zeros((tiny_models.MAX_FRAMES, *frames.shape[1:]), np.float32)

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from amr_jax import methods
-from amr_jax.methods.amr import focal_loss
+from amr_jax.methods.masked import mean_squared_error
 from tests.methods import small
 from tests.models import reference
 from tests.models.params import noisy
@@ -68,16 +68,20 @@ def test_the_loss_follows_the_paper(model):
     assert metrics["mse"] > out
 
 
-def test_focal_loss_by_hand_eagerly_compiled_and_mapped():
+def test_the_weighted_loss_by_hand_eagerly_compiled_and_mapped():
     x_p = jnp.array([[1.0, 2.0], [3.0, 4.0]])
     x_t = jnp.array([[0.0, 0.0], [0.0, 2.0]])
     w = jnp.array([[1.0, 0.5], [0.0, 0.25]])
-    assert focal_loss(x_p, x_t, w) == 1.0  # (1 + 2 + 0 + 1) / 4
-    assert jax.jit(focal_loss)(x_p, x_t, w) == 1.0
-    np.testing.assert_array_equal(jax.vmap(focal_loss)(x_p, x_t, w), [1.5, 0.5])
-    assert focal_loss(x_p, x_t, w, jnp.array([[True, True], [True, False]])) == 1.0
-    assert focal_loss(x_p, x_t, w, jnp.array([[False, True], [False, False]])) == 2.0
-    assert focal_loss(x_p.astype(jnp.bfloat16), x_t, w).dtype == jnp.float32
+    for loss in (mean_squared_error, jax.jit(mean_squared_error)):
+        assert loss(x_p, x_t, w) == 1.0  # (1 + 2 + 0 + 1) / 4
+    np.testing.assert_array_equal(jax.vmap(mean_squared_error)(x_p, x_t, w), [1.5, 0.5])
+    assert mean_squared_error(x_p, x_t, w, jnp.array([[True, True], [True, False]])) == 1.0
+    assert mean_squared_error(x_p, x_t, w, jnp.array([[False, True], [False, False]])) == 2.0
+    # Weights and masks broadcast; without a weight, all count alike.
+    column = jnp.array([[1.0], [0.5]])
+    assert mean_squared_error(x_p, x_t, column, jnp.array([[False], [True]])) == 3.25
+    assert mean_squared_error(x_p, x_t) == 4.5
+    assert mean_squared_error(x_p.astype(jnp.bfloat16), x_t, w).dtype == jnp.float32
 
 
 @pytest.mark.parametrize("r", [1, 2, 3, 5, 6, 10, 15, 30])

@@ -38,7 +38,7 @@ def test_every_method_trains_on_it(method):
 def test_targets_are_those_without_it(method):
     module, without = build(method), build(method, confidence=False)
     target, expected = (
-        m.apply({}, x, method="target_patches") for m, x in ((module, ONE), (without, PLACES))
+        m.apply({}, x, 1, method="target_patches") for m, x in ((module, ONE), (without, PLACES))
     )
     np.testing.assert_array_equal(target, expected)
 

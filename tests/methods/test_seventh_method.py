@@ -33,8 +33,8 @@ class Toy(MaskedMethod):
         return 0.5 + 0.5 * progress
 
     @nn.compact
-    def __call__(self, clips, deterministic=False):
-        tokens, _ = self.encoder(clips, self.draw_mask(clips), deterministic)
+    def __call__(self, clips):
+        tokens = self.encoder(clips, self.draw_mask(clips), train=True)
         prediction = layers.dense(3, self.dtype, "mean")(tokens.mean(1))
         prediction += self.param("anchor", nn.initializers.zeros, (3,))
         target = clips.mean((1, 2))

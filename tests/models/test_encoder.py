@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from amr_jax.errors import UserError
 from amr_jax.models.encoder import Encoder
@@ -22,9 +23,8 @@ def params():
 
 def test_tokens_of_visible_patches_follow_the_definition(params):
     apply = Encoder(**SIZES).apply
-    eager, out = apply({"params": params}, CLIPS, IDS)
-    compiled, _ = jax.jit(apply)({"params": params}, CLIPS, IDS)
-    assert out.keys() == {"embed", "block_0", "block_1", "tokens"}
+    eager = apply({"params": params}, CLIPS, IDS)
+    compiled = jax.jit(apply)({"params": params}, CLIPS, IDS)
     for body in range(3):
         expected = reference.encoder(CLIPS[body], IDS[body], params, patch_len=3, num_heads=4)
         np.testing.assert_allclose(eager[body], expected, atol=2e-5)
@@ -32,7 +32,7 @@ def test_tokens_of_visible_patches_follow_the_definition(params):
 
 
 def test_tokens_of_all_patches_follow_the_definition(params):
-    tokens, _ = jax.jit(Encoder(**SIZES).apply)({"params": params}, CLIPS)
+    tokens = jax.jit(Encoder(**SIZES).apply)({"params": params}, CLIPS)
     for body in range(3):
         expected = reference.encoder(CLIPS[body], None, params, patch_len=3, num_heads=4)
         np.testing.assert_allclose(tokens[body], expected, atol=2e-5)
@@ -63,7 +63,7 @@ def test_initial_values():
 
 def test_half_precision_computes_in_bfloat16_and_stays_close(params):
     encoder = Encoder(**SIZES, dtype=jnp.bfloat16)
-    half, _ = jax.jit(encoder.apply)({"params": params}, CLIPS, IDS)
+    half = jax.jit(encoder.apply)({"params": params}, CLIPS, IDS)
     assert half.dtype == jnp.bfloat16
     exact = reference.encoder(CLIPS[0], IDS[0], params, patch_len=3, num_heads=4)
     np.testing.assert_allclose(half[0].astype(jnp.float32), exact, atol=0.1)
@@ -78,10 +78,19 @@ def test_half_precision_keeps_what_moves_far_from_the_camera(params):
     wave = 0.02 * jnp.sin(jnp.arange(12.0))[:, None, None]  # 2 cm
     kernel = params["patch_embed"]["kernel"]
     layer = {"kernel": kernel, "bias": -3 * kernel.sum(0)}
-    apply = jax.jit(Encoder(**SIZES, dtype=jnp.bfloat16).apply)
+    encoder = Encoder(**SIZES, dtype=jnp.bfloat16)
 
     def embed(clips):
-        return apply({"params": params | {"patch_embed": layer}}, clips)[1]["embed"]
+        given = []
+
+        def first_block(call, args, kwargs, context):
+            if context.module.name == "block_0":
+                given.append(args[0])
+            return call(*args, **kwargs)
+
+        with nn.intercept_methods(first_block):
+            encoder.apply({"params": params | {"patch_embed": layer}}, clips)
+        return given[0]
 
     far = embed(still + 3 + wave) - embed(still + 3)
     exact = wave[:, 0, 0].reshape(4, 3).repeat(3, axis=1) @ kernel  # of each time
@@ -91,7 +100,7 @@ def test_half_precision_keeps_what_moves_far_from_the_camera(params):
 
 def test_gradient_reaches_the_embeddings_of_visible_patches_only(params):
     def loss(position):
-        tokens, _ = Encoder(**SIZES).apply({"params": params | {"position": position}}, CLIPS, IDS)
+        tokens = Encoder(**SIZES).apply({"params": params | {"position": position}}, CLIPS, IDS)
         return (tokens * jnp.arange(16)).sum()
 
     gradient = jax.jit(jax.grad(loss))(params["position"])
@@ -104,16 +113,19 @@ def test_stochastic_depth_grows_from_none_and_drops_whole_bodies(params):
     encoder = Encoder(**SIZES, drop_path=0.5)
     many = jnp.repeat(CLIPS[:1], 64, axis=0)
 
-    def run(deterministic):
+    def blocks(train):
         rngs = {"drop_path": jax.random.key(0)}
-        return encoder.apply({"params": params}, many, None, deterministic, rngs=rngs)[1]
+        found = encoder.apply(
+            {"params": params}, many, None, train, rngs=rngs, capture_intermediates=True
+        )[1]["intermediates"]
+        return [found[f"block_{i}"]["__call__"][0] for i in range(2)]
 
-    kept, dropped = jax.jit(lambda: (run(True), run(False)))()
-    np.testing.assert_allclose(dropped["block_0"], kept["block_0"], atol=1e-6)
+    kept, dropped = jax.jit(lambda: (blocks(False), blocks(True)))()
+    np.testing.assert_allclose(dropped[0], kept[0], atol=1e-6)
     # Either branch of the last block is skipped, or counts double: four outcomes.
-    outcomes = np.unique(np.round(np.asarray(dropped["block_1"]), 4), axis=0)
+    outcomes = np.unique(np.round(np.asarray(dropped[1]), 4), axis=0)
     assert len(outcomes) == 4
-    skipped_both = np.abs(outcomes - np.asarray(kept["block_0"])[0]).max((1, 2)) < 1e-3
+    skipped_both = np.abs(outcomes - np.asarray(kept[0])[0]).max((1, 2)) < 1e-3
     assert skipped_both.sum() == 1
 
 

@@ -14,19 +14,18 @@ from amr_jax.ops import masking
 
 
 def test_number_of_visible_patches():
-    assert masking.num_visible(750, 0.9) == 75  # int() of the floating-point product is 74
-    assert masking.num_visible(750, 0.9, None) == 75
+    assert masking.num_visible(750, 0.9, None) == 75  # int() of the floating-point product is 74
     assert masking.num_visible(750, 0.9, 0) == 75
     assert masking.num_visible(750, 0.9, 74) == 74
-    assert masking.num_visible(600, 0.8) == 120
+    assert masking.num_visible(600, 0.8, None) == 120
 
 
 @functools.partial(jax.jit, static_argnames=("kind", "shape", "visible"))
 def mask_of_random_clip(seed, kind, shape, visible):
     key = jax.random.key(seed)
-    patches = jax.random.normal(key, (1, *shape, 6))
-    ids = masking.draw(key, patches, visible, kind)[0]
-    return ids, masking.is_masked(ids, shape[0] * shape[1])
+    patches = jax.random.normal(key, (1, *shape, 2, 3))
+    ids = masking.draw(key, patches, visible, kind, 0.75)[0]
+    return ids, masking.is_hidden(ids, shape[0] * shape[1])
 
 
 @settings(max_examples=40, deadline=None)
@@ -56,7 +55,7 @@ def test_random_masks_are_uniform():
 
 
 def test_motion_aware_probability_follows_its_definition():
-    patches = np.random.default_rng(0).normal(size=(5, 3, 6)).astype(np.float32)
+    patches = np.random.default_rng(0).normal(size=(5, 3, 2, 3)).astype(np.float32)
     intensity = np.empty((5, 3))
     for time in range(5):
         later = max(time, 1)  # the first patch copies the second
@@ -71,7 +70,9 @@ def test_motion_aware_probability_follows_its_definition():
 
 
 def test_moving_patches_tend_to_be_hidden():
-    patches = jnp.zeros((10, 2, 3)).at[:, 1].set(jnp.arange(10.0)[:, None])  # joint 1 moves
+    patches = (
+        jnp.zeros((10, 2, 1, 3)).at[:, 1].set(jnp.arange(10.0)[:, None, None])
+    )  # joint 1 moves
     keys = jax.random.split(jax.random.key(0), 2000)
     ids = jax.vmap(lambda key: masking.motion_aware_mask(key, patches, 4, 0.2))(keys)
     assert (ids % 2).mean() < 0.05
@@ -81,7 +82,7 @@ def test_moving_patches_tend_to_be_hidden():
 
 @pytest.mark.parametrize("kind", masking.MASKINGS)
 def test_masks_of_a_batch_do_not_depend_on_devices(kind):
-    patches = jax.random.normal(jax.random.key(1), (16, 6, 5, 3))
+    patches = jax.random.normal(jax.random.key(1), (16, 6, 5, 1, 3))
 
     def draw(key, patches):
         return masking.draw(key, patches, 7, kind, 0.75)
@@ -98,7 +99,7 @@ def test_masks_of_a_batch_do_not_depend_on_devices(kind):
 
 
 def test_one_body_eagerly_compiled_and_mapped():
-    key, patches = jax.random.key(3), jax.random.normal(jax.random.key(1), (6, 5, 3))
+    key, patches = jax.random.key(3), jax.random.normal(jax.random.key(1), (6, 5, 1, 3))
 
     def mask(key, patches):
         return masking.motion_aware_mask(key, patches, 7, 0.75)

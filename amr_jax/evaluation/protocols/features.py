@@ -125,8 +125,7 @@ def extract(
 
 
 def _pool(encoder: nn.Module, params: Any, clips: jax.Array) -> jax.Array:
-    tokens, _ = encoder.apply({"params": params}, clips)
-    return LinearHead.of_body(tokens)
+    return LinearHead.of_body(encoder.apply({"params": params}, clips))
 
 
 @functools.partial(jax.jit, static_argnames=("encoder", "num_joints"))

@@ -101,9 +101,8 @@ def _features(model, params, data, batch: Batch, key, view: View, split_shape, r
     # All bodies of a sequence have its key: one crop and one rotation.
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, batch.sequence[batch.row])
     clips = jax.vmap(view)(keys, clips, length)
-    tokens, _ = model.encoder.apply(
-        {"params": params["encoder"]}, clips, deterministic=rngs is None, rngs=rngs
-    )
+    encoder_params = {"params": params["encoder"]}
+    tokens = model.encoder.apply(encoder_params, clips, train=rngs is not None, rngs=rngs)
     x = heads.mean_over_bodies(model.head.of_body(tokens), batch.row, len(batch.sequence))
     # The head is small: every device computes all of it, and BatchNorm sees the whole batch.
     return jax.lax.with_sharding_constraint(x, sharding.replicated(mesh))

@@ -222,7 +222,7 @@ def _entries(sizes: Sizes) -> Entries:
             **_linear("decoder_embed", ("decoder", "embed"), inner, width),
             "mask_token": (("decoder", "mask_token"), (1, 1, inner)),
             **_transformer("decoder_", ("decoder",), sizes.decoder, *grid),
-            # Published patchify flattens (frame, channel), the frame first, as `targets.patchify`
+            # Published patchify flattens (frame, channel), the frame first, as `patches.flatten`
             # does: rows of the prediction need no reordering, unlike the convolution's input.
             **_linear("decoder_pred", ("decoder", "pred"), values, inner),
         }

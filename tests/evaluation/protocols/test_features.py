@@ -67,8 +67,7 @@ def test_against_one_body_after_the_other(pooling):
 
     @jax.jit
     def encode(clip):
-        tokens, _ = tiny.ENCODER.apply({"params": params}, clip[None])
-        return tokens[0].mean(axis=0)
+        return tiny.ENCODER.apply({"params": params}, clip[None])[0].mean(axis=0)
 
     view = jax.jit(TRAIN_VIEW)
 

@@ -101,7 +101,7 @@ def test_loss_is_the_smoothed_cross_entropy_over_the_real_rows(one_step):
     made, bodies, before, _, loss = one_step
     p = jax.tree.map(np.float64, before.params["head"])
     clips = np.repeat(bodies.frames[bodies.offset][:, None], tiny.FRAMES, axis=1)
-    tokens, _ = jax.jit(made.encoder.apply)({"params": before.params["encoder"]}, clips)
+    tokens = jax.jit(made.encoder.apply)({"params": before.params["encoder"]}, clips)
     of_body = np.float64(tokens).reshape(len(clips), -1, tiny.JOINTS, made.encoder.width).mean(1)
     features = [of_body[bodies.sequence == s].mean(axis=0).reshape(-1) for s in range(3)]
     hidden = np.array(features) @ p["fc1"]["kernel"]
@@ -208,7 +208,7 @@ def test_the_trained_classifier_gives_the_scores_of_the_test(bodies):
     sequence = np.repeat(np.arange(len(test.label)), 2)
     if found.bodies == "packed":
         clips, sequence = clips[slots], sequence[slots]
-    tokens, _ = jax.jit(tiny.ENCODER.apply)({"params": found.params["encoder"]}, clips)
+    tokens = jax.jit(tiny.ENCODER.apply)({"params": found.params["encoder"]}, clips)
     x = heads.mean_over_bodies(head.of_body(tokens), sequence, len(test.label))
     variables = {"params": found.params["head"], "batch_stats": found.batch_stats["head"]}
     np.testing.assert_allclose(head.apply(variables, x), outcome.scores, atol=1e-4)

@@ -101,7 +101,7 @@ def test_the_trained_classifier_gives_the_scores_of_the_test():
     outcome = linear.run(task, config(), lambda *_: None)
     trained = outcome.classifier
     head = heads.build(trained.head, trained.head_settings)
-    tokens, _ = tiny.ENCODER.apply(
+    tokens = tiny.ENCODER.apply(
         {"params": trained.params["encoder"]},
         jnp.stack([tiny.first_frame(None, clip, None) for clip in bodies_of(separable(1))]),
     )

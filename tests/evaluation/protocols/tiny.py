@@ -28,7 +28,7 @@ class Plain(nn.Module):
     @nn.compact
     def __call__(self, clips):
         scale = self.param("scale", nn.initializers.ones, ())
-        return scale * clips.reshape(clips.shape[0], -1, self.channels), {}
+        return scale * clips.reshape(clips.shape[0], -1, self.channels)
 
 
 @functools.cache
