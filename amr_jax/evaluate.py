@@ -82,7 +82,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     found = "; ".join(split.summary() for split in splits)
     workdir.agree(folder, config, f"{found}; encoder of step {step}")
     train, test = (division.load(split, mesh) for split in splits)
-    with lock.hold(folder) as owned:
+    with lock.hold(folder):
         _start(folder, config)
         console.say(_banner(config, pretraining, step, adaptation, mesh, train, test))
         task = functools.partial(
@@ -137,7 +137,6 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         model = None
         if classifier := next(iter(outcomes.values())).classifier:
             model = trained.of_evaluation(classifier, encoder, config, seen, test, results)
-        owned.check()
         if jax.process_index() == 0:
             write(folder, config, test, outcomes, model, results)
         titles = TITLES if "scratch" in config else {}

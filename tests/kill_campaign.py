@@ -30,7 +30,7 @@ from tests.several_processes import BOUND_S, Run, evaluation, pretraining
 
 STEPS = 300
 # Files of an evaluation that hold times, or the workdir's name.
-SAY_WHEN = (RESULTS_FILE, metrics.METRICS_FILE, "config.json", "model.safetensors", "lock.json")
+SAY_WHEN = (RESULTS_FILE, metrics.METRICS_FILE, "config.json", "model.safetensors", ".lock")
 # How long after the beginning of a phase a kill may come: start-up and evaluation are hit anywhere,
 # steps so late that some are saved.
 LONGEST_WAIT_S = {"start-up": 6, "compile": 3, "step": 8, "save": 0.5, "evaluation": 15}

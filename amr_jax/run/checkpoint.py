@@ -40,13 +40,9 @@ class Checkpoints:
     Args:
       workdir: the run's.
       keep: how many.
-      may_save: called before each save; raises where this run has lost the workdir to another.
     """
 
-    def __init__(
-        self, workdir: os.PathLike | str, keep: int, may_save: Callable[[], None] | None = None
-    ):
-        self._may_save = may_save
+    def __init__(self, workdir: os.PathLike | str, keep: int):
         self._folder = paths.absolute(workdir) / FOLDER
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
@@ -69,8 +65,6 @@ class Checkpoints:
 
     def save(self, step: int, state) -> None:
         """Starts to save; returns when the state is copied and may be overwritten."""
-        if self._may_save is not None:
-            self._may_save()
         arguments = checkpoint_step.arguments(flax.serialization.to_state_dict(state))
         try:
             self._manager.save(step, args=arguments)

@@ -76,10 +76,9 @@ class Run:
         """
         run = cls(folder, config, free, keep)
         workdirs.agree(run.workdir, config, data)
-        with lock.hold(run.workdir) as owned, run._stop if keep else contextlib.nullcontext():
-            run._owned = owned
-            with run._open:
-                yield run
+        stop = run._stop if keep else contextlib.nullcontext()
+        with lock.hold(run.workdir), stop, run._open:
+            yield run
 
     def record(self, facts: Mapping[str, object] | None = None) -> None:
         """Writes config.json and versions.json, or refuses a workdir of another config.
@@ -166,13 +165,9 @@ class Run:
             "config.dtype=float32, in a new workdir."
         )
 
-    def check_owned(self) -> None:
-        """Raises `UserError` if another run has taken the workdir over."""
-        self._owned.check()
-
     @functools.cached_property
     def _checkpoints(self) -> checkpoint.Checkpoints:
-        made = checkpoint.Checkpoints(self.workdir, self._keep, self._owned.check)
+        made = checkpoint.Checkpoints(self.workdir, self._keep)
         return self._open.enter_context(contextlib.closing(made))
 
     @functools.cached_property
