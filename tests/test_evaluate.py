@@ -76,7 +76,7 @@ def check_its_model_says_the_same(folder, data_dir, encoder):
     assert model.class_names == tuple(said.class_names)
     test = records.Records(data_dir, "nw_ucla/xview", "test", None, model.input.max_frames)
     captured = [Sequence(name, test.joints(i)) for i, name in enumerate(said.names)]
-    found = [result.output for result in predict.apply(model, apply.logits, captured)]
+    found = [result.output for result in predict.predictions(model, apply.logits, captured)]
     np.testing.assert_allclose(found, said.logits[encoder], atol=1e-3)
     return model
 

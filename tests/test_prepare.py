@@ -251,12 +251,12 @@ def test_folder_that_is_no_complete_record(raw, tmp_path, damage):
     ("place", "error"),
     [
         # What the parsing meets, what ArrayRecord makes of it, and the very last file.
-        ("parsing._parse_chunk", OSError(errno.ENOSPC, "No space left on device")),
+        ("data.build.parsing._parse_chunk", OSError(errno.ENOSPC, "No space left on device")),
         (
-            "record_builder.writer.ExampleWriter.write",
+            "data.build.record_builder.writer.ExampleWriter.write",
             RuntimeError("write() failed: No space left on device; writing x; at byte 5"),
         ),
-        ("record_builder.write_left_out", OSError(errno.EDQUOT, "Disk quota exceeded")),
+        ("data.build.record_builder.write_left_out", OSError(errno.EDQUOT, "Disk quota exceeded")),
     ],
 )
 def test_full_disk(raw, tmp_path, monkeypatch, place, error):
@@ -282,7 +282,8 @@ import os, signal, sys
 # A shell that started the tests in the background has Ctrl-C ignored, and so would this process.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from absl import app
-from amr_jax import ntu_builder, prepare
+from amr_jax import prepare
+from amr_jax.data.build import ntu_builder
 read, reads = ntu_builder.read, []
 def interrupted(raw, **options):
     reads.append(raw)

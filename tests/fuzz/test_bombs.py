@@ -20,11 +20,11 @@ MEMBER = 30 * 2**20  # bytes that a member of an archive unpacks to; half of wha
 READ = f"""
 import json, resource, sys
 from pathlib import Path
-from amr_jax import layout_file
+from amr_jax.skeleton import layout_file
 from amr_jax.errors import BadFile
-from amr_jax.interop import files as weights
-from amr_jax import score_file
-from amr_jax.readers import arrays, files, labels, npz, ntu, numpy_files, nw_ucla, pku, pyskl
+from amr_jax.inference.pytorch import files as weights
+from amr_jax.evaluation import score_file
+from amr_jax.data.readers import arrays, files, labels, npz, ntu, numpy_files, nw_ucla, pku, pyskl
 READERS = {{
     ".skeleton": ntu.read_joints, ".txt": pku.read_video, ".json": nw_ucla.read_joints,
     ".npy": numpy_files.read, ".npz": numpy_files.read, ".pkl": pyskl.load,

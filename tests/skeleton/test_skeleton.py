@@ -26,7 +26,7 @@ BONES = {
 }
 ROOTS = {"ntu_25": 20, "kinect_20": 2, "coco_17": 0, "openpose_18": 1, "mediapipe_33": 0}
 
-layouts = pytest.mark.parametrize("layout", layouts.LAYOUTS.values(), ids=layouts.LAYOUTS)
+every_layout = pytest.mark.parametrize("layout", layouts.LAYOUTS.values(), ids=layouts.LAYOUTS)
 
 
 @pytest.mark.parametrize("name", BONES)
@@ -36,7 +36,7 @@ def test_bones_are_those_of_the_documents(name):
     assert set(layout.bones) == {(int(child) - 1, int(parent) - 1) for child, parent in pairs}
 
 
-@layouts
+@every_layout
 def test_bones_form_a_tree(layout):
     assert len(layout.bones) == layout.num_joints - 1
     assert layout.root == ROOTS[layout.name]
@@ -47,7 +47,7 @@ def test_bones_form_a_tree(layout):
             assert steps < layout.num_joints, "a cycle"
 
 
-@layouts
+@every_layout
 def test_names_are_unique_and_pairs_are_left_and_right_of_the_same(layout):
     assert len(set(layout.joints)) == layout.num_joints
     for left, right in layout.left_right:
@@ -56,7 +56,7 @@ def test_names_are_unique_and_pairs_are_left_and_right_of_the_same(layout):
     assert sorted(joint for pair in layout.left_right for joint in pair) == sided
 
 
-@layouts
+@every_layout
 def test_mirroring_keeps_the_bones_and_twice_is_nothing(layout):
     mirrored = layout.mirrored
     assert tuple(mirrored[joint] for joint in mirrored) == tuple(range(layout.num_joints))
@@ -65,7 +65,7 @@ def test_mirroring_keeps_the_bones_and_twice_is_nothing(layout):
     )
 
 
-@layouts
+@every_layout
 def test_every_joint_is_in_one_part_and_on_its_side(layout):
     members = sorted(joint for part in layout.parts.values() for joint in part)
     assert members == list(range(layout.num_joints))

@@ -185,7 +185,7 @@ def test_arrays_of_anything_but_numbers_are_refused(protocol, array):
 LARGE = """
 import resource, sys
 from amr_jax.errors import BadFile
-from amr_jax.readers import pickles
+from amr_jax.data.readers import pickles
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**29,) * 2)
 try:
