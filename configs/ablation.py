@@ -8,11 +8,9 @@ batches: a minute a row on two cores. A row that several tables show is trained 
 configs/compare.py. Results: the README's tables.
 """
 
-from pathlib import Path
-
 import ml_collections
 
-from amr_jax.config import base as base_config
+from amr_jax.config import base
 from amr_jax.config.base import row, table
 
 R = 6  # of configs/amr.py
@@ -24,10 +22,10 @@ EXPONENTIAL_K = 69.0  # 1 − exp(−0.01·k) = ½: k = 100 · ln 2
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    config = base_config.comparison(argument, configs=str(Path(__file__).resolve().parent))
+    config = base.comparison(argument)
     config.reference = "full"
     config.ours = "full"
-    encoder = base_config.pretraining("amr", argument).encoder
+    encoder = base.pretraining("amr", argument).encoder
     num_times = encoder.num_frames // encoder.patch_len
     num_predicted = num_times * encoder.num_joints // R
 

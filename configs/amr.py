@@ -2,27 +2,41 @@
 
   python -m amr_jax.pretrain --config=configs/amr.py:ntu60_xsub --workdir=DIR
 
-The argument is a data set (`data/datasets.py`) or `NAME,runlocal` for a small model and batch:
-seconds on two cores. What all methods share: `config/base.py`. Times and results: the
-README's tables.
+The argument is a data set (`amr_jax/data/datasets.py`), or `NAME,runlocal` for a small model and
+batch: seconds on two cores. Shared settings: `amr_jax/config/base.py`.
 """
 
 import ml_collections
 
-from amr_jax.config import base as base_config
+from amr_jax.config import base
+from amr_jax.config.settings import Setting
+
+SETTINGS = {
+    "r": Setting(
+        6,
+        "length of a predicted patch over the encoder's",
+        divides="encoder.num_frames / encoder.patch_len",
+    ),
+    "decoder_self_attention": Setting(False, "queries also attend to each other (MCA + MSA)"),
+    **base.TARGET,
+    "target": base.with_default(base.TARGET["target"], "motion"),
+    "windows": Setting(
+        (4, 8, 12), "windows of the motion energy, in frames", divides="encoder.num_frames"
+    ),
+    "weighting": Setting(
+        "ratio",
+        "weight by motion energy; none: plain mean squared error",
+        choices=("ratio", "power", "exponential", "none"),
+    ),
+    "k": Setting(0.01, "curvature of the weighting", above=0),
+    "epsilon": Setting(1e-8, "of the weighting 'ratio', in square metres", above=0),
+    "energy_threshold": Setting(
+        "body", "mean energy that a window is compared with", choices=("body", "joint")
+    ),
+    "loss_on": Setting("all", "elements that the loss is averaged over", choices=("all", "masked")),
+}
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    config = base_config.pretraining("amr", argument)
-    config.model.r = 6
-    config.model.decoder_self_attention = False
-    config.model.target = "motion"
-    config.model.normalisation = "patch"
-    config.model.windows = (4, 8, 12)
-    config.model.weighting = "ratio"
-    config.model.k = 0.01
-    config.model.epsilon = 1e-8
-    config.model.energy_threshold = "body"
-    config.model.loss_on = "all"
-    return config
+    return base.pretraining("amr", argument)

@@ -10,17 +10,15 @@ runs these rows now; what an earlier start in the same workdir finished stays in
 the README's tables.
 """
 
-from pathlib import Path
-
 import ml_collections
 
-from amr_jax.config import base as base_config
+from amr_jax.config import base
 from amr_jax.config.base import row, table
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    config = base_config.comparison(argument, configs=str(Path(__file__).resolve().parent))
+    config = base.comparison(argument)
     config.reference = "mamp"
     config.ours = "amr"
     rows = {

@@ -3,57 +3,43 @@ r"""Linear evaluation: BatchNorm and one Dense layer on the frozen encoder's fea
   python -m amr_jax.evaluate --config=configs/linear.py:ntu60_xsub \
       --config.pretrained=DIR --workdir=DIR2
 
-The argument is a data set (`data/datasets.py`) or `NAME,runlocal`: features cached and few
-epochs, seconds on two cores after a `runlocal` pre-training. The time is that of encoding the
-training split `epochs` times; `--config.features=cached` encodes it once. Results: the README's
-tables.
+The argument is a data set (`amr_jax/data/datasets.py`) or `NAME,runlocal`.
+`runlocal` caches features and takes seconds on two cores. The time is that of encoding the training
+split `epochs` times; `--config.features=cached` encodes it once.
 """
 
 import ml_collections
 
-from amr_jax.data import datasets
+from amr_jax.config import base
+from amr_jax.config.settings import Setting
+
+SETTINGS = {
+    **base.FROZEN,
+    "features": Setting(
+        "augmented",
+        "augmented: every epoch encodes new views; cached: encoded once",
+        choices=("augmented", "cached"),
+    ),
+    "cached_views": Setting(
+        1, "with features=cached: augmented views; 0: the test's view instead", low=0
+    ),
+    "epochs": Setting(100, "passes over the training split", low=1),
+    "batch_size": Setting(256, "sequences of a step", low=1),
+    "learning_rate": Setting(0.01, "at the first step (MAMP's configs: 0.1)", low=0),
+}
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    name, dataset, runlocal = datasets.argument(argument)
-    config = ml_collections.ConfigDict()
-    config.protocol = "linear"
-    config.pretrained = ""  # workdir of the pre-training run
-    config.step = 0  # of which checkpoint; 0: the newest
-    config.random_encoder = True  # judge one that learned nothing, too
-    config.average = False  # the moving average of the encoder, where the run kept one
-    config.adapt = False  # to other joints than the run's, by name, or to another num_frames
-    config.num_frames = 0  # T of the clips; 0: as in the pre-training run
-    config.dataset = name
-    config.data_dir = ""  # '': where the pre-training run read its records
-    config.seed = 0
-    config.dtype = "auto"  # 'auto': as in the pre-training run
-
-    config.train_split = "train"  # or a part of it: 'train[:10%]'
-    config.test_split = "test"
-    config.bodies = "packed"  # or 'all': an absent second body's features count too, as published
-    config.encode_batch_size = 64  # bodies; changes memory and speed alone
-    config.test_fraction = 0.95  # of the frames: the test's centre crop
-
-    config.features = "augmented"  # or 'cached'
-    config.cached_views = 1  # with 'cached': augmented views encoded; 0: the test's view instead
-    config.epochs = 100
-    config.batch_size = 256  # sequences
-    config.learning_rate = 0.01  # MAMP's configs: 0.1
-
-    if name in ("nwucla", "synthetic"):  # small sets: more steps an epoch, and views encoded once
+    config = base.evaluation("linear", argument)
+    if config.dataset in base.SMALL:  # more steps an epoch, and views encoded once
         config.features = "cached"
-        config.cached_views = 3 if name == "synthetic" else 5
+        config.cached_views = 3 if config.dataset == "synthetic" else 5
         config.batch_size = 32
         config.learning_rate = 0.1
-
-    if runlocal:
-        config.train_split = dataset.first("train", 64)
-        config.test_split = dataset.first("test", 64)
+    if argument.endswith(",runlocal"):
         config.features = "cached"
         config.epochs = 20
         config.batch_size = 32
         config.learning_rate = 0.1
-        config.encode_batch_size = 32
     return config

@@ -2,32 +2,50 @@
 
   python -m amr_jax.pretrain --config=configs/sjepa.py:ntu60_xsub --workdir=DIR
 
-The argument is a data set (`data/datasets.py`) or `NAME,runlocal` for a small model and batch:
-seconds on two cores. What all methods share: `config/base.py`. Times and results: the
-README's tables. `--config.average=True` evaluates the momentum encoder instead.
+The argument is a data set (`amr_jax/data/datasets.py`), or `NAME,runlocal` for a small model and
+batch: seconds on two cores. Shared settings: `amr_jax/config/base.py`.
+`--config.average=True` of a protocol evaluates the momentum encoder.
 """
 
 import ml_collections
 
-from amr_jax.config import base as base_config
+from amr_jax.config import base, checks
+from amr_jax.config.settings import Setting
 from amr_jax.data import datasets
+
+SETTINGS = {
+    "masking": base.with_default(base.MODEL["masking"], "motion_aware"),
+    "view_angles": Setting(
+        (0.3, 0.3, 0.3),
+        "bounds of a view's random rotation about x, y and z, in radians",
+        low=0,
+        length=3,
+        rule=checks.about_z_in_an_image,
+    ),
+    "view_shift": Setting(
+        0.1, "bound of a view's random translation, in metres (in an image: body sizes)", low=0
+    ),
+    "view_mirror": Setting(
+        (),
+        "the opposite of each joint: half of the views are mirrored",
+        rule=checks.each_joint_once,
+    ),
+    "shared_view": Setting(False, "the target encoder sees the transformed view, too"),
+    "target_temperature": Setting(0.06, "of the targets' softmax", above=0),
+    "prediction_temperature": Setting(0.1, "of the predictions' softmax", above=0),
+    "centre_momentum": Setting(0.9, "share the targets' centre keeps at a step", low=0, below=1),
+    **base.MOMENTUM,
+    "momentum_start": base.with_default(base.MOMENTUM["momentum_start"], 0.9999),
+}
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    config = base_config.pretraining("sjepa", argument)
+    config = base.pretraining("sjepa", argument)
     dataset = datasets.get(config.dataset)
-    config.model.masking = "motion_aware"
-    config.model.view_angles = base_config.max_angles(dataset)  # radians about x, y, z
-    config.model.view_shift = 0.1  # metres; in an image, sizes of the body
-    config.model.view_mirror = dataset.layout.mirrored  # (): no mirror
-    config.model.shared_view = False
-    config.model.target_temperature = 0.06
-    config.model.prediction_temperature = 0.1
-    config.model.centre_momentum = 0.9
-    config.model.momentum_start = 0.9999
-    config.model.momentum_end = 1.0
-    if config.dataset in base_config.SMALL:
-        # In a hundredth of the steps, an average as slow as that would never leave its start.
+    config.model.view_angles = base.max_angles(dataset)
+    config.model.view_mirror = dataset.layout.mirrored
+    if config.dataset in base.SMALL:
+        # In a hundredth of the steps, an average as slow as 0.9999 would never leave its start.
         config.model.momentum_start = 0.996
     return config

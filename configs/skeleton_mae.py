@@ -2,21 +2,17 @@
 
   python -m amr_jax.pretrain --config=configs/skeleton_mae.py:ntu60_xsub --workdir=DIR
 
-The argument is a data set (`data/datasets.py`) or `NAME,runlocal` for a small model and batch:
-seconds on two cores. What all methods share: `config/base.py`. Times and results: the
-README's tables.
+The argument is a data set (`amr_jax/data/datasets.py`), or `NAME,runlocal` for a small model and
+batch: seconds on two cores. Shared settings: `amr_jax/config/base.py`.
 """
 
 import ml_collections
 
-from amr_jax.config import base as base_config
+from amr_jax.config import base
+
+SETTINGS = base.MASK_TOKENS
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    config = base_config.pretraining("skeleton_mae", argument)
-    config.model.target = "joint"
-    config.model.normalisation = "patch"
-    config.model.num_decoded = 0  # hidden patches that are decoded (decoder masking); 0: all
-    config.model.pool = 1  # patches in time that the decoder averages over (downsampling)
-    return config
+    return base.pretraining("skeleton_mae", argument)

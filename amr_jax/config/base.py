@@ -1,89 +1,277 @@
-"""What the pre-training configs of all methods share; configs/<method>.py adds what is its own.
+"""The settings that configs share: of pre-training, of evaluation and of comparisons. No JAX.
 
-The data, the encoder, the mask's size, the decoder's sizes and the optimiser stand here once, so
-that methods differ in nothing else. So does what comparisons of methods share, and what the
-protocols that fine-tune do. Imports no JAX.
+The data, the encoder, the mask's size, the decoder's sizes and the optimiser stand here, so that
+methods differ in nothing else. configs/NAME.py adds what is a method's or protocol's own.
 """
 
+import dataclasses
 from collections.abc import Iterable
 
 import ml_collections
 
+from amr_jax.config import checks, files, settings
+from amr_jax.config.settings import Own, Setting, Tree
 from amr_jax.data import datasets
+
+BODIES = ("packed", "all")
+STREAMS = ("joint", "bone", "motion")
+KERNELS = ("xla", "cudnn")
+DTYPES = ("float32", "bfloat16")
+
+_ADAM = {
+    "weight_decay": Setting(0.05, "weight decay of AdamW, of kernels alone", low=0),
+    "b1": Setting(0.9, "decay of AdamW's first moment", low=0, below=1),
+    "b2": Setting(0.95, "decay of AdamW's second moment", low=0, below=1),
+    "clip_norm": Setting(None, "largest norm of a gradient; None: no clipping", float, above=0),
+}
+
+AUGMENT: Tree = {
+    "max_fraction": Setting(1.0, "longest crop, as a fraction of the frames", above=0, high=1),
+    "min_fraction": Setting(0.5, "shortest crop", low=0, high="augment.max_fraction"),
+    "min_frames": Setting(64, "frames of a crop at least, where the clip has them", low=1),
+    "max_angles": Setting(
+        (0.3, 0.3, 0.3),
+        "bounds of a random rotation about x, y and z, in radians",
+        low=0,
+        length=3,
+        rule=checks.about_z_in_an_image,
+    ),
+}
+
+ENCODER: Tree = {
+    "num_frames": Setting(120, "T, frames of a clip", low=1),
+    "num_joints": Setting(25, "V, joints of the data set", low=1),
+    "channels": Setting(3, "C, numbers of a joint", low=1),
+    "confidence": Setting(False, "the last channel is a confidence: seen, not predicted"),
+    "patch_len": Setting(4, "l, frames of a patch", divides="encoder.num_frames"),
+    "width": Setting(256, "features of a token", low=1),
+    "depth": Setting(8, "transformer blocks", low=1),
+    "num_heads": Setting(8, "attention heads", divides="encoder.width"),
+    "mlp_ratio": Setting(4.0, "hidden width of an MLP over the width", above=0),
+    "drop_path": Setting(0.0, "stochastic depth of the last block", low=0, below=1),
+}
+
+MODEL: Tree = {
+    "mask_ratio": Setting(0.9, "share of the patches that is hidden", above=0, below=1),
+    "num_visible": Setting(
+        None,
+        "visible patches; None: round(N · (1 - mask_ratio))",
+        int,
+        low=1,
+        rule=checks.some_visible,
+    ),
+    "masking": Setting(
+        "random",
+        "how hidden patches are drawn",
+        choices=("random", "motion_aware"),
+        rule=checks.two_times_if_motion_aware,
+    ),
+    "tau": Setting(0.8, "temperature of motion-aware masking", above=0),
+    "decoder_width": Setting(256, "features of a token in the decoder", low=1),
+    "decoder_depth": Setting(5, "transformer blocks of the decoder", low=1),
+    "decoder_heads": Setting(8, "attention heads of the decoder", divides="model.decoder_width"),
+    "decoder_mlp_ratio": Setting(4.0, "hidden width of a decoder's MLP over its width", above=0),
+}
+
+# Of methods that reconstruct joints or their motion; each sets its own defaults.
+TARGET: Tree = {
+    "target": Setting("joint", "what is predicted", choices=("joint", "motion")),
+    "normalisation": Setting(
+        "patch",
+        "how a target is normalised: over its patch, or each axis over all frames or the patch's",
+        choices=("none", "patch", "timestamps", "patch_timestamps"),
+        rule=checks.frames_if_patch_timestamps,
+    ),
+}
+
+# Of methods with mask tokens; the AMR paper's baselines are settings of it.
+MASK_TOKENS: Tree = {
+    **TARGET,
+    "pool": Setting(
+        1,
+        "patches in time that the decoder averages over (downsampling)",
+        divides="encoder.num_frames / encoder.patch_len",
+    ),
+    "num_decoded": Setting(
+        None,
+        "hidden patches that are decoded (decoder masking); None: all",
+        int,
+        low=1,
+        rule=checks.hidden_and_not_pooled,
+    ),
+}
+
+# Of methods with a momentum encoder.
+MOMENTUM: Tree = {
+    "momentum_start": Setting(0.996, "share the average keeps, first step", low=0, high=1),
+    "momentum_end": Setting(1.0, "share the average keeps, last step", low=0, high=1),
+}
+
+PRETRAINING: Tree = {
+    "method": Setting(None, "the method", str),
+    "dataset": Setting(None, "the data set, or the folder of your own records", str),
+    "data_dir": Setting("~/tensorflow_datasets", "folder of the prepared records"),
+    "seed": Setting(0, "of initial values, order, masks and augmentation"),
+    "dtype": Setting(
+        "auto",
+        "compute dtype; auto: bfloat16 on TPU and GPU, float32 on CPU",
+        choices=("auto", *DTYPES),
+    ),
+    "attention_kernel": Setting(
+        "xla",
+        "cudnn: fused attention, on NVIDIA GPUs in bfloat16",
+        choices=KERNELS,
+        rule=checks.bfloat16_if_cudnn,
+    ),
+    "epochs": Setting(400, "passes over the data", low=1),
+    "batch_size": Setting(128, "bodies of a step; with input.bodies=all sequences", low=1),
+    "fsdp": Setting(1, "devices that share parameters and optimiser state", low=1),
+    "input": {
+        "split": Setting("train", "the split or a part of it, such as train[:10%]"),
+        "mode": Setting(
+            "resident",
+            "resident: the split is in device memory; stream: the batches of a dispatch are",
+            choices=("resident", "stream"),
+        ),
+        "storage": Setting(
+            "int16",
+            "of joints on the devices; int16 is exact to 0.05 mm",
+            choices=("int16", "float32"),
+        ),
+        "bodies": Setting(
+            "packed", "all: absent second bodies are encoded, as published", choices=BODIES
+        ),
+        "second_body": Setting(
+            "zeros",
+            "an absent second body; repeat: the first again, as MAMP on NTU-120",
+            choices=("zeros", "repeat"),
+            rule=checks.all_bodies_if_repeated,
+        ),
+        "stream": Setting("joint", "what encoder and losses see of a clip", choices=STREAMS),
+        "centre": Setting(True, "move the origin to the first actor's centre"),
+        "max_frames": Setting(300, "sequences are cut at this many frames", low=1),
+    },
+    "encoder": ENCODER,
+    "augment": AUGMENT,
+    "model": MODEL,
+    "optim": {
+        "lr": Setting(1e-3, "largest learning rate", low=0),
+        "min_lr": Setting(None, "last learning rate; None: lr / 2", float, low=0, high="optim.lr"),
+        "warmup_epochs": Setting(20, "epochs of linear warm-up", low=0, below="epochs"),
+        **_ADAM,
+        "accumulate": Setting(1, "parts that a batch is computed in", low=1),
+        "ema_decay": Setting(
+            None, "also keep a moving average of the encoder; None: do not", float, above=0, below=1
+        ),
+    },
+    "steps_per_dispatch": Setting(50, "steps that the devices run at once", low=1),
+    "checkpoint": {
+        "epochs": Setting(20, "epochs between checkpoints", low=1),
+        "keep": Setting(2, "newest checkpoints that are kept", low=1),
+    },
+}
+
+EVALUATION: Tree = {
+    "protocol": Setting(None, "the protocol", str),
+    "pretrained": Setting(None, "workdir of the pre-training run", str),
+    "step": Setting(None, "which checkpoint; None: the newest", int, low=1),
+    "random_encoder": Setting(True, "also evaluate a random encoder"),
+    "average": Setting(False, "evaluate the moving average of the encoder"),
+    "adapt": Setting(False, "adapt the encoder to other joints, by name, or other num_frames"),
+    "num_frames": Setting(None, "frames of a clip; None: as in pre-training", int, low=1),
+    "dataset": PRETRAINING["dataset"],
+    "data_dir": Setting(None, "folder of the records; None: as in pre-training", str),
+    "seed": Setting(0, "of initial values, order and augmentation"),
+    "dtype": Setting("auto", "compute dtype; auto: as in pre-training", choices=("auto", *DTYPES)),
+    "train_split": Setting("train", "the split or a part of it, such as train[:10%]"),
+    "test_split": Setting("test", "the split or a part of it"),
+    "bodies": Setting("packed", "all: absent second bodies count, as published", choices=BODIES),
+    "test_fraction": Setting(0.95, "of the frames: the test's centre crop", above=0, high=1),
+}
+
+# Of protocols that leave the encoder as it is.
+FROZEN: Tree = {
+    "encode_batch_size": Setting(64, "bodies encoded at once; changes no result", low=1),
+}
+
+# Of protocols that train the encoder. `scratch` says which encoder, where `pretrained` is None.
+FINETUNING: Tree = {
+    "epochs": Setting(100, "passes over the labelled data", low=1),
+    "min_steps": Setting(0, "more epochs, where they have fewer steps", low=0),
+    "test_epochs": Setting(5, "epochs between tests", low=1),
+    "batch_size": Setting(48, "sequences of a step", low=1),
+    "label_smoothing": Setting(0.1, "share of a label spread over all classes", low=0, below=1),
+    "drop_path": Setting(0.3, "stochastic depth of the encoder", low=0, below=1),
+    "head": {
+        "hidden": Setting(2048, "features between the head's layers", low=1),
+        "dropout": Setting(0.3, "share of the features dropped before the head", low=0, below=1),
+    },
+    "optim": {
+        "lr": Setting(5e-4, "largest learning rate", low=0),
+        "min_lr": Setting(1e-6, "last learning rate", low=0, high="optim.lr"),
+        "warmup_epochs": Setting(5, "epochs of linear warm-up", low=0, high="epochs"),
+        "layer_decay": Setting(0.8, "learning rate of a layer over the next one's", low=0, high=1),
+        **_ADAM,
+        "b2": Setting(0.999, "decay of AdamW's second moment", low=0, below=1),
+    },
+    "scratch": Own(
+        encoder={key: entry for key, entry in ENCODER.items() if key != "drop_path"},
+        augment=AUGMENT,
+        data_dir=PRETRAINING["data_dir"],
+        input={key: PRETRAINING["input"][key] for key in ("stream", "centre", "max_frames")},
+    ),
+}
+
+COMPARISON: Tree = {
+    "dataset": PRETRAINING["dataset"],
+    "runlocal": Setting(False, "every row in its small variant"),
+    "data_dir": PRETRAINING["data_dir"],
+    "seed": Setting(0, "of pre-training and evaluation"),
+    "budget": Setting("epochs", "what all rows have the same of", choices=("epochs", "seconds")),
+    "epochs": Setting(None, "of every row; None: as the rows' configs say", int, low=1),
+    "seconds": Setting(3600.0, "of training a row, with budget=seconds", above=0),
+    "overrides": Setting((), "of every row's config, such as ('model.mask_ratio=0.8',)"),
+    "protocols": Setting(("linear", "knn"), "how rows are evaluated"),
+    "protocol_overrides": Setting((), "of protocols' configs, such as ('linear.epochs=50',)"),
+    "only": Setting(None, "rows to train now, such as amr,mamp; None: all", str),
+    "configs": Setting(None, "another folder of the config files that rows name", str),
+    "reference": Setting(None, "the row that speed-ups are against", str),
+    "ours": Setting(None, "the row that notes compare with all others", str),
+    "rows": {},
+    "tables": {},
+}
+
+
+def of_method(method: str) -> Tree:
+    """The settings of pre-training by a method; `UserError` for an unknown one."""
+    return {**PRETRAINING, "model": {**MODEL, **files.settings_of("method", method)}}
+
+
+def of_protocol(protocol: str) -> Tree:
+    """The settings of an evaluation by a protocol; `UserError` for an unknown one."""
+    return {**EVALUATION, **files.settings_of("protocol", protocol)}
+
+
+def with_default(setting: Setting, default) -> Setting:
+    """The same setting with another default."""
+    return dataclasses.replace(setting, default=default)
 
 
 def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
-    """The shared part of a pre-training config, for a data set `NAME` or `NAME,runlocal`.
+    """The pre-training config of a method, for a data set: `NAME` or `NAME,runlocal`.
 
-    `NAME` may be the folder of a user's own records, too, wherever that is: `data_dir` does not
-    matter then. `runlocal` is a small model and batch: seconds on two cores.
+    `NAME` may be the folder of a user's own records; `data_dir` does not matter then. `runlocal` is
+    a small model and batch, seconds on two cores.
     """
     name, dataset, runlocal = datasets.argument(argument)
-    config = ml_collections.ConfigDict()
-    config.method = method
-    config.dataset = name
-    config.data_dir = "~/tensorflow_datasets"
-    config.seed = 0
-    config.dtype = "auto"  # bfloat16 on TPU and GPU, float32 on CPU
-    config.attention_kernel = "xla"  # or 'cudnn', on NVIDIA GPUs in bfloat16
-    config.epochs = 400
-    config.batch_size = 128  # units: bodies if input.bodies is 'packed', else sequences
-    config.fsdp = 1  # devices that share parameters and optimiser state; every one has its batch
-
-    config.input = ml_collections.ConfigDict()
-    config.input.split = "train"  # or a part of it: 'train[:10%]'
-    config.input.mode = "resident"  # or 'stream': the clips of a dispatch are in memory at once
-    config.input.storage = "int16"  # of the joints on the devices: 0.05 mm exact; or 'float32'
-    config.input.bodies = "packed"  # or 'all': absent second bodies are encoded too, as published
-    config.input.second_body = "zeros"  # with 'all': or 'repeat', as MAMP does on NTU-120
-    config.input.stream = "joint"  # or 'bone', 'motion': what encoder and losses see of a clip
+    config = settings.defaults(of_method(method))
+    config.method, config.dataset = method, name
     config.input.centre = dataset.centre
     config.input.max_frames = dataset.max_frames
-
-    config.augment = ml_collections.ConfigDict()
-    config.augment.min_fraction = 0.5
-    config.augment.max_fraction = 1.0
-    config.augment.min_frames = 64
-    config.augment.max_angles = max_angles(dataset)  # radians about x, y, z
-
-    config.encoder = ml_collections.ConfigDict()
-    config.encoder.num_frames = 120
+    config.augment.max_angles = max_angles(dataset)
     config.encoder.num_joints = dataset.layout.num_joints
     config.encoder.channels = len(dataset.channels)
-    config.encoder.confidence = dataset.has_confidence  # the last channel: seen, not predicted
-    config.encoder.patch_len = 4
-    config.encoder.width = 256
-    config.encoder.depth = 8
-    config.encoder.num_heads = 8
-    config.encoder.mlp_ratio = 4.0
-    config.encoder.drop_path = 0.0
-
-    config.model = ml_collections.ConfigDict()
-    config.model.mask_ratio = 0.9
-    config.model.num_visible = 0  # 0: round(N · (1 − mask_ratio))
-    config.model.masking = "random"
-    config.model.tau = 0.8  # temperature of masking='motion_aware'
-    config.model.decoder_width = 256
-    config.model.decoder_depth = 5
-    config.model.decoder_heads = 8
-    config.model.decoder_mlp_ratio = 4.0
-
-    config.optim = ml_collections.ConfigDict()
-    config.optim.lr = 1e-3
-    config.optim.min_lr = 5e-4
-    config.optim.warmup_epochs = 20
-    config.optim.weight_decay = 0.05
-    config.optim.b1 = 0.9
-    config.optim.b2 = 0.95
-    config.optim.clip_norm = 0.0  # 0: off
-    config.optim.accumulate = 1  # parts that a batch is computed in
-    config.optim.ema_decay = 0.0  # 0: off
-
-    config.steps_per_dispatch = 50
-    config.checkpoint = ml_collections.ConfigDict()
-    config.checkpoint.epochs = 20
-    config.checkpoint.keep = 2
-
+    config.encoder.confidence = dataset.has_confidence
     if name in SMALL:
         SMALL[name](config)
     if runlocal:
@@ -141,58 +329,27 @@ def _runlocal(config: ml_collections.ConfigDict) -> None:
     config.checkpoint.epochs = 1
 
 
-def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
-    """What configs/finetune.py and configs/semi.py share, for `NAME` or `NAME,runlocal`."""
+def evaluation(protocol: str, argument: str) -> ml_collections.ConfigDict:
+    """The config of a protocol, for a data set: `NAME` or `NAME,runlocal`."""
     name, dataset, runlocal = datasets.argument(argument)
-    config = ml_collections.ConfigDict()
-    config.protocol = protocol
-    config.pretrained = ""  # workdir of the pre-training run; '': from scratch alone
-    config.step = 0  # of which checkpoint; 0: the newest
-    config.random_encoder = True  # train one from scratch, too
-    config.average = False  # the moving average of the encoder, where the run kept one
-    config.adapt = False  # to other joints than the run's, by name, or to another num_frames
-    config.num_frames = 0  # T of the clips; 0: as in the pre-training run
-    config.dataset = name
-    config.data_dir = ""  # '': where the pre-training run read its records
-    config.seed = 0
-    config.dtype = "auto"  # 'auto': as in the pre-training run
+    config = settings.defaults(of_protocol(protocol))
+    config.protocol, config.dataset = protocol, name
+    if runlocal:
+        config.train_split = dataset.first("train", 64)
+        config.test_split = dataset.first("test", 64)
+        if "encode_batch_size" in config:
+            config.encode_batch_size = 32
+    return config
 
-    config.train_split = "train"  # or a part of it: 'train[:10%]'
-    config.test_split = "test"
-    config.bodies = "packed"  # or 'all': an absent second body's features count too, as published
-    config.test_fraction = 0.95  # of the frames: the test's centre crop
 
-    config.epochs = 100
-    config.min_steps = 0  # more epochs, where they have fewer steps than this
-    config.test_epochs = 5
-    config.batch_size = 48  # sequences
-    config.label_smoothing = 0.1
-    config.drop_path = 0.3  # stochastic depth of the encoder
-    config.head = ml_collections.ConfigDict()
-    config.head.hidden = 2048
-    config.head.dropout = 0.3
-    config.optim = ml_collections.ConfigDict()
-    config.optim.lr = 5e-4
-    config.optim.min_lr = 1e-6
-    config.optim.warmup_epochs = 5
-    config.optim.layer_decay = 0.8
-    config.optim.weight_decay = 0.05
-    config.optim.b1 = 0.9
-    config.optim.b2 = 0.999
-    config.optim.clip_norm = 0.0  # 0: off
-
-    # Read where `pretrained` is empty: what a pre-training run's config says otherwise.
+def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
+    """The config of a protocol that trains the encoder, for `NAME` or `NAME,runlocal`."""
+    name, _, runlocal = datasets.argument(argument)
+    config = evaluation(protocol, argument)
     scratch = pretraining("amr", argument)
-    config.scratch = ml_collections.ConfigDict()
-    config.scratch.encoder = scratch.encoder
-    del config.scratch.encoder.drop_path  # it is the protocol's
-    config.scratch.augment = scratch.augment
-    config.scratch.data_dir = scratch.data_dir
-    config.scratch.input = ml_collections.ConfigDict()
-    config.scratch.input.stream = scratch.input.stream
-    config.scratch.input.centre = scratch.input.centre
-    config.scratch.input.max_frames = scratch.input.max_frames
-
+    for section in ("encoder", "augment", "input"):
+        for key in config.scratch[section]:
+            config.scratch[section][key] = scratch[section][key]
     if name in SMALL:  # a fraction of the steps: a higher rate, and less to regularise
         config.epochs = 30
         config.batch_size = 32
@@ -200,8 +357,6 @@ def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
         config.drop_path = 0.1
         config.head.hidden = 512
     if runlocal:
-        config.train_split = dataset.first("train", 64)
-        config.test_split = dataset.first("test", 64)
         config.epochs = 4
         config.batch_size = 16
         config.test_epochs = 2
@@ -210,36 +365,21 @@ def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
     return config
 
 
-def comparison(argument: str, configs: str) -> ml_collections.ConfigDict:
+def comparison(argument: str) -> ml_collections.ConfigDict:
     """The shared part of configs/compare.py and configs/ablation.py, which add rows and tables.
 
     Args:
       argument: `NAME`, or `NAME,runlocal`: every row in its `runlocal` variant.
-      configs: the folder of the config files that rows and protocols name.
     """
     name, _, runlocal = datasets.argument(argument)
-    config = ml_collections.ConfigDict()
-    config.dataset = name
-    config.runlocal = runlocal
-    config.data_dir = "~/tensorflow_datasets"
-    config.seed = 0  # of pre-training and evaluation
-    config.budget = "epochs"  # the same for every row; or 'seconds', of training
-    config.epochs = 0  # 0: as many as the rows' config files say
-    config.seconds = 3600.0  # with budget='seconds'
-    config.overrides = ()  # of every row's config: ('batch_size=64', 'model.mask_ratio=0.8')
-    config.protocols = ("linear", "knn")
-    config.protocol_overrides = ()  # of theirs: ('linear.epochs=50',)
-    config.only = ""  # rows to train now: 'amr,mamp'; '': all
-    config.configs = configs
-    config.reference = ""  # the row that speed-ups are against
-    config.ours = ""  # the row that the notes compare with all others
-    config.rows = ml_collections.ConfigDict()
+    config = settings.defaults(COMPARISON)
+    config.dataset, config.runlocal = name, runlocal
     config.tables = ml_collections.ConfigDict(sort_keys=False)  # rows run in the tables' order
     return config
 
 
 def row(title: str, config: str, *overrides: str) -> ml_collections.ConfigDict:
-    """A row of a comparison: `overrides` of the file `config`.py, as 'model.contrast=0.1'."""
+    """A row of a comparison: `overrides` of the config `config`, as 'model.contrast=0.1'."""
     return ml_collections.ConfigDict({"title": title, "config": config, "overrides": overrides})
 
 

@@ -1,0 +1,135 @@
+"""Rules across several settings.
+
+The setting that a rule constrains names it (`settings.Setting.rule`). A rule is called with the
+config and the setting's value; it returns what was expected, or None if it holds. Rules that depend
+on the method or the devices are functions that raise.
+"""
+
+import itertools
+
+import ml_collections
+
+from amr_jax.config.settings import refuse
+
+
+def num_times(config: ml_collections.ConfigDict) -> int:
+    """T_e: patches along time."""
+    return config.encoder.num_frames // config.encoder.patch_len
+
+
+def num_patches(config: ml_collections.ConfigDict) -> int:
+    """N: patches of a body."""
+    return num_times(config) * config.encoder.num_joints
+
+
+def num_visible(config: ml_collections.ConfigDict) -> int:
+    """Patches of a body that stay visible."""
+    model = config.model
+    return model.num_visible or round(num_patches(config) * (1 - model.mask_ratio))
+
+
+def some_visible(config: ml_collections.ConfigDict, value) -> str | None:
+    """At least one patch is visible and one hidden."""
+    del value
+    most = num_patches(config) - 1
+    if 0 < num_visible(config) <= most:
+        return None
+    return (
+        f"1 to {most} visible patches; found {num_visible(config)}, with config.model.mask_ratio = "
+        f"{config.model.mask_ratio}"
+    )
+
+
+def two_times_if_motion_aware(config: ml_collections.ConfigDict, masking: str) -> str | None:
+    """Motion-aware masking compares patches in time."""
+    if masking != "motion_aware" or num_times(config) >= 2:
+        return None
+    return "'random', as a clip is one patch in time (encoder.num_frames / encoder.patch_len)"
+
+
+def all_bodies_if_repeated(config: ml_collections.ConfigDict, second_body: str) -> str | None:
+    """An absent second body is repeated only where it is encoded."""
+    if second_body == "repeat" and config.input.bodies != "all":
+        return "'zeros', or config.input.bodies = 'all'"
+    return None
+
+
+def bfloat16_if_cudnn(config: ml_collections.ConfigDict, kernel: str) -> str | None:
+    """cuDNN's attention takes 16-bit inputs only."""
+    if kernel == "cudnn" and config.dtype not in ("auto", "bfloat16"):
+        return "'xla', or config.dtype = 'bfloat16'"
+    return None
+
+
+def about_z_in_an_image(config: ml_collections.ConfigDict, angles: tuple) -> str | None:
+    """Joints of two coordinates turn about z alone."""
+    if config.encoder.channels - config.encoder.confidence == 2 and any(angles[:2]):
+        return "(0.0, 0.0, angle): joints in an image turn about z alone"
+    return None
+
+
+def frames_if_patch_timestamps(config: ml_collections.ConfigDict, normalisation: str) -> str | None:
+    """Normalisation over the frames of a predicted patch needs two of them."""
+    model = config.model
+    frames = config.encoder.patch_len * model.get("r", model.get("pool", 1))
+    if normalisation == "patch_timestamps" and frames < 2:
+        return "another one, or predicted patches of at least 2 frames (encoder.patch_len is 1)"
+    return None
+
+
+def hidden_and_not_pooled(config: ml_collections.ConfigDict, num_decoded: int | None) -> str | None:
+    """Decoder masking decodes hidden patches, and cannot average over those it leaves out."""
+    num_hidden = num_patches(config) - num_visible(config)
+    if num_decoded is None:
+        return None
+    if num_decoded > num_hidden:
+        return f"at most {num_hidden}, the hidden patches"
+    return None if config.model.pool == 1 else "None where config.model.pool is above 1"
+
+
+def each_joint_once(config: ml_collections.ConfigDict, mirrored: tuple) -> str | None:
+    """A mirror image has every joint once."""
+    joints = config.encoder.num_joints
+    if sorted(mirrored) in ([], list(range(joints))):
+        return None
+    return f"each of the joints 0 to {joints - 1} once, or ()"
+
+
+def levels_nest(config: ml_collections.ConfigDict, levels: tuple) -> str | None:
+    """Each level pools the one before it."""
+    del config
+    if all(coarser % finer == 0 for finer, coarser in itertools.pairwise(levels)):
+        return None
+    return "levels of which each divides the next"
+
+
+def require_method_fits(config: ml_collections.ConfigDict, method) -> None:
+    """Raises `UserError` for training settings that the method, as configured, cannot do.
+
+    Args:
+      config: of pre-training.
+      method: its `across_bodies` and `momentum_encoder` are read (`amr_jax.methods`).
+    """
+    if method.across_bodies and config.optim.accumulate > 1:
+        refuse(
+            "config.optim.accumulate",
+            config.optim.accumulate,
+            f"1, as the loss of {config.method} compares the bodies of a whole batch",
+        )
+    if method.momentum_encoder and config.optim.ema_decay:
+        refuse(
+            "config.optim.ema_decay",
+            config.optim.ema_decay,
+            f"None, as {config.method} keeps a moving average of its encoder already",
+        )
+
+
+def require_batch_splits(config: ml_collections.ConfigDict, num_devices: int) -> None:
+    """Raises `UserError` unless the parts of a batch split over the devices."""
+    if config.batch_size % (num_devices * config.optim.accumulate):
+        refuse(
+            "config.batch_size",
+            config.batch_size,
+            f"a multiple of {num_devices * config.optim.accumulate} ({num_devices} devices × "
+            f"{config.optim.accumulate} parts, config.optim.accumulate)",
+        )

@@ -1,0 +1,162 @@
+"""Config files: found by name or path, loaded, and overridden key by key.
+
+`amr:nwucla` is the installed file configs/amr.py with the argument 'nwucla'; `my.py:nwucla` is a
+file of the user's, from the current folder.
+"""
+
+import functools
+import importlib.util
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+import ml_collections
+from absl import flags
+from ml_collections import config_flags
+
+import amr_jax
+from amr_jax.config import settings
+from amr_jax.errors import UserError
+
+_PACKAGE = Path(amr_jax.__file__).resolve().parent
+
+# A wheel installs configs/ inside the package; a checkout has it beside the package. Folders with
+# the files of further methods and protocols may be added.
+FOLDERS = [
+    next((f for f in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if f.is_dir()), _PACKAGE)
+]
+
+
+def names() -> list[str]:
+    """Names of the installed config files."""
+    return sorted(path.stem for folder in FOLDERS for path in folder.glob("[!_]*.py"))
+
+
+def find(name: str) -> Path:
+    """The file called NAME.py in `FOLDERS`, or else at the path `name`; `UserError` if absent."""
+    if name.endswith(".py"):
+        path = Path(name).expanduser()
+        if path.is_file():
+            return path
+        stem = settings.nearest(path.stem, names())
+        hint = f" Did you mean --config={stem}?" if stem else ""
+        raise UserError(
+            f"{name}: no such config file; expected a path from the current folder, or a name: "
+            f"{', '.join(names())}.{hint}"
+        )
+    for folder in FOLDERS:
+        if (folder / f"{name}.py").is_file():
+            return folder / f"{name}.py"
+    near = settings.nearest(name, names())
+    hint = f" Did you mean {near!r}?" if near else ""
+    raise UserError(
+        f"config {name!r}: not found; expected a file that ends in .py, or one of: "
+        f"{', '.join(names())}.{hint}"
+    )
+
+
+def load(path: Path) -> ModuleType:
+    """Runs a config file; an error in it is a `UserError` that names file and line."""
+    spec = importlib.util.spec_from_file_location(f"amr_jax_config_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    with _Explained(path):
+        spec.loader.exec_module(module)
+    return module
+
+
+def get_config(spec: str) -> ml_collections.ConfigDict:
+    """The config of 'NAME', 'NAME:ARGUMENT', 'FILE.py' or 'FILE.py:ARGUMENT', not locked.
+
+    Raises:
+      UserError: no such file, an error in it, or an argument that it refuses.
+    """
+    name, _, argument = spec.partition(":")
+    path = find(name)
+    module = load(path)
+    if not callable(getattr(module, "get_config", None)):
+        raise UserError(f"{path}: expected a function get_config(argument).")
+    with _Explained(path):
+        config = module.get_config(argument) if argument else module.get_config()
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise UserError(
+            f"{path}: get_config returned {type(config).__name__}; expected a ConfigDict."
+        )
+    return config
+
+
+@functools.cache
+def settings_of(kind: str, name: str) -> settings.Tree:
+    """The own settings of a method or protocol, SETTINGS of configs/NAME.py.
+
+    Args:
+      kind: 'method' or 'protocol'.
+      name: of the method or protocol.
+    """
+    if name not in names():
+        settings.require_choice(f"config.{kind}", name, names_of(kind))
+    module = load(find(name))
+    if not hasattr(module, "SETTINGS"):
+        raise UserError(f"config.{kind} = {name!r}: {module.__file__} has no SETTINGS.")
+    return module.SETTINGS
+
+
+def names_of(kind: str) -> list[str]:
+    """Names of the config files whose config has the key `kind`: 'method', 'protocol' or 'rows'."""
+    return [name for name in names() if kind in get_config(name)]
+
+
+def override(config: ml_collections.ConfigDict, overrides: Iterable[str], flag: str = "") -> None:
+    """Sets keys in place, each 'KEY=VALUE', by the rules of `ml_collections.config_flags`.
+
+    Args:
+      config: its keys and their types are the ones allowed.
+      overrides: such as 'model.r=6'. A tuple is '(4, 8)'.
+      flag: what stands before a key where the user wrote it, for messages: '--config.'.
+
+    Raises:
+      UserError: not of that form, an unknown key, or a value of another type.
+    """
+    known = settings.flat(config)
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"{flag}{text}: expected KEY=VALUE, as in model.r=6.")
+        if key not in known:
+            raise UserError(settings.unknown_key(f"{flag or 'config.'}{key}", known))
+        values = flags.FlagValues()
+        arguments = ["", f"--config.{key}={value}"]
+        try:
+            config_flags.DEFINE_config_dict(
+                "config", config, flag_values=values, sys_argv=arguments, lock_config=False
+            )
+            values(arguments)
+        except (flags.Error, ValueError) as error:
+            kind = _type(config, key)
+            raise UserError(
+                f"{flag}{key}={value}: expected a value of type {kind.__name__}."
+            ) from error
+
+
+def _type(config: ml_collections.ConfigDict, key: str) -> type:
+    section, _, last = key.rpartition(".")
+    return (settings.lookup(config, section) if section else config).get_type(last)
+
+
+class _Explained:
+    """Turns an exception raised in a config file into a `UserError` with the line."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, trace) -> None:
+        if not isinstance(error, Exception) or isinstance(error, UserError):
+            return
+        lines = [f.lineno for f in traceback.extract_tb(trace) if f.filename == str(self._path)]
+        if isinstance(error, SyntaxError) and error.filename == str(self._path):
+            lines = [error.lineno]
+        where = f"{self._path}, line {lines[-1]}" if lines else str(self._path)
+        raise UserError(f"{where}: {kind.__name__}: {error}") from error
