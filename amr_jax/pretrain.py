@@ -5,7 +5,6 @@
 The same command with the same workdir goes on where the last start ended.
 """
 
-import math
 import os
 from collections.abc import Sequence
 
@@ -15,9 +14,9 @@ import optax
 from flax import linen as nn
 
 from amr_jax import methods
+from amr_jax.config import base, checks, settings
 from amr_jax.data import datasets, division, input_pipeline, records
 from amr_jax.errors import UserError
-from amr_jax.ops import augment
 from amr_jax.run import console, sharding
 from amr_jax.run.cli import run_with_config
 from amr_jax.run.run import Run
@@ -29,41 +28,18 @@ FREE_KEYS = {"data_dir", "checkpoint", "fsdp", "input.mode"}
 
 
 def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """A copy with every 'auto' decided for the devices at hand, and settings checked together."""
-    config = ml_collections.ConfigDict(config.copy_and_resolve_references())
+    """A complete, checked copy, with the choices made that depend on the devices or other settings.
+
+    Raises:
+      UserError: an unknown method or key; a value out of bounds.
+    """
+    tree = base.of_method(config.method)
+    config = settings.completed(config, tree)
     if config.dtype == "auto":
         config.dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    for key, choices in {
-        "dtype": ("float32", "bfloat16"),
-        "input.mode": ("resident", "stream"),
-        "input.storage": ("int16", "float32"),
-        "input.bodies": ("packed", "all"),
-        "input.second_body": ("zeros", "repeat"),
-        "input.stream": augment.STREAMS,
-    }.items():
-        if config[key] not in choices:
-            raise UserError(f"config.{key}={config[key]!r}: expected one of {', '.join(choices)}.")
-    if config.input.second_body == "repeat" and config.input.bodies != "all":
-        raise UserError("config.input.second_body='repeat' needs config.input.bodies='all'.")
-    for key, lowest, highest in (
-        ("epochs", 1, math.inf),
-        ("steps_per_dispatch", 1, math.inf),
-        ("checkpoint.epochs", 1, math.inf),
-        ("checkpoint.keep", 1, math.inf),
-        ("input.max_frames", 1, math.inf),
-        ("augment.min_frames", 1, math.inf),
-        ("augment.min_fraction", 0, config.augment.max_fraction),
-        ("augment.max_fraction", 0, 1),
-        ("optim.accumulate", 1, math.inf),
-        ("optim.clip_norm", 0, math.inf),
-        ("optim.ema_decay", 0, 1 - 1e-9),
-        ("optim.warmup_epochs", 0, config.epochs - 1),
-        ("optim.min_lr", 0, config.optim.lr),
-    ):
-        value = config[key]
-        if not lowest <= value <= highest:
-            bounds = f"{lowest} to {highest}" if highest < math.inf else f"at least {lowest}"
-            raise UserError(f"config.{key}={value}: expected {bounds}.")
+    if config.optim.min_lr is None:
+        config.optim.min_lr = config.optim.lr / 2
+    settings.check(config, tree)
     return config
 
 
@@ -112,36 +88,13 @@ def load_input(
     return loop.Input(data, len(slots), len(present), records.described(names, present))
 
 
-def check(config: ml_collections.ConfigDict, method: nn.Module, mesh: jax.sharding.Mesh) -> None:
-    """Raises `UserError` for settings that the devices or the method do not allow."""
-    sharding.check_batch(mesh, config.batch_size, "batch_size")
-    if config.batch_size % (mesh.size * config.optim.accumulate):
-        raise UserError(
-            f"config.optim.accumulate={config.optim.accumulate}: config.batch_size="
-            f"{config.batch_size} does not split into that many parts over {mesh.size} devices."
-        )
-    if method.across_bodies and config.optim.accumulate > 1:
-        raise UserError(
-            f"config.optim.accumulate={config.optim.accumulate}: the loss of {config.method}, as "
-            "configured, compares the bodies of a batch with each other, and parts would be "
-            "smaller batches; expected 1."
-        )
-    if method.momentum_encoder and config.optim.ema_decay:
-        raise UserError(
-            f"config.optim.ema_decay={config.optim.ema_decay}: {config.method} keeps an average of "
-            "its encoder by a rule of its own; expected 0."
-        )
-
-
 def make_optimizer(
-    settings: ml_collections.ConfigDict, plan: loop.Plan
+    config: ml_collections.ConfigDict, plan: loop.Plan
 ) -> optax.GradientTransformation:
-    """AdamW with warm-up and cosine decay over the steps of a plan, from `config.optim`."""
-    warmup_steps = round(settings.warmup_epochs * plan.steps_per_epoch)
-    schedule = optim.schedule(settings.lr, settings.min_lr, warmup_steps, plan.total_steps)
-    return optim.adamw(
-        schedule, settings.weight_decay, settings.b1, settings.b2, settings.clip_norm
-    )
+    """AdamW with warm-up and cosine decay over the steps of a plan, from the section `optim`."""
+    warmup_steps = round(config.warmup_epochs * plan.steps_per_epoch)
+    schedule = optim.schedule(config.lr, config.min_lr, warmup_steps, plan.total_steps)
+    return optim.adamw(schedule, config.weight_decay, config.b1, config.b2, config.clip_norm)
 
 
 def run(
@@ -164,7 +117,8 @@ def run(
     config = resolve(config)
     mesh = sharding.make_mesh(devices, config.fsdp)
     method = methods.build(config)
-    check(config, method, mesh)
+    checks.require_batch_splits(config, mesh.size)
+    checks.require_method_fits(config, method)
     split = open_records(config)
     with Run.open(folder, config, FREE_KEYS, split.summary(), config.checkpoint.keep) as run:
         inputs = load_input(config, split, mesh)

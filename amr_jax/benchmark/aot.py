@@ -24,12 +24,11 @@ import jax
 import ml_collections
 
 from amr_jax.benchmark import accelerators, collectives, hlo, methods, options, output
-from amr_jax.config import base as base_config
+from amr_jax.config.files import override
 from amr_jax.errors import UserError
 from amr_jax.models.attention import KERNELS
 from amr_jax.run import console, sharding
 from amr_jax.studies import costs
-from amr_jax.studies.rows import override
 
 # Real bodies of the training split of NTU-60 x-sub (40,091 sequences), and the epochs of the paper.
 BODIES_AN_EPOCH = 47_000
@@ -145,13 +144,7 @@ def config_of(request: Request) -> ml_collections.ConfigDict:
     config = methods.config_of(request.row, 1, request.dtype, request.attention)
     config.batch_size = request.bodies  # packed
     config.fsdp = request.fsdp
-    shared = base_config.pretraining(request.row.method, methods.DATASET).model
-    for text in request.overrides:
-        # The row's config has of `model` what is its own; an override may ask for the rest.
-        section, _, name = text.partition("=")[0].partition(".")
-        if section == "model" and name in shared and name not in config.model:
-            config.model[name] = shared[name]
-        override(config, text)
+    override(config, request.overrides)
     return config
 
 

@@ -21,8 +21,8 @@ from amr_jax.benchmark.growth import Axis, Point
 from amr_jax.benchmark.methods import DATASET, kernels
 from amr_jax.benchmark.program import Program
 from amr_jax.config import base as base_config
+from amr_jax.config.settings import require_choice
 from amr_jax.models.attention import KERNELS
-from amr_jax.models.settings import require_choice
 from amr_jax.run import console
 from amr_jax.studies import costs
 

@@ -13,10 +13,10 @@ from amr_jax.benchmark import options
 from amr_jax.benchmark.methods import DATASET
 from amr_jax.benchmark.program import Program
 from amr_jax.config import base as base_config
+from amr_jax.config.files import override
+from amr_jax.config.settings import require_choice
 from amr_jax.errors import UserError
-from amr_jax.models.settings import require_choice
 from amr_jax.studies import costs
-from amr_jax.studies.rows import override
 
 BASE = "default"
 
@@ -133,8 +133,7 @@ def config_of(
     config.batch_size = packed if variant.bodies == "packed" else sequences
     config.dtype = dtype
     config.attention_kernel = variant.attention
-    for text in overrides:
-        override(config, text)
+    override(config, overrides)
     return pretrain.resolve(config)
 
 

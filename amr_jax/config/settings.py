@@ -74,16 +74,15 @@ def defaults(tree: Tree) -> ml_collections.ConfigDict:
     return config
 
 
-def checked(config: ml_collections.ConfigDict, tree: Tree) -> ml_collections.ConfigDict:
-    """A copy of a config with references resolved and missing keys at their defaults, checked.
+def completed(config: ml_collections.ConfigDict, tree: Tree) -> ml_collections.ConfigDict:
+    """A copy of a config, unlocked, with missing keys at their defaults; not checked.
 
     Raises:
-      UserError: a key that the tree does not have; the first value out of bounds.
+      UserError: a key that the tree does not have.
     """
     config = ml_collections.ConfigDict(config.copy_and_resolve_references())
-    with config.unlocked():
-        _complete(config, tree, tree, "")
-    check(config, tree)
+    config.unlock()
+    _complete(config, tree, tree, "")
     return config
 
 
@@ -108,12 +107,19 @@ def _complete(config: ml_collections.ConfigDict, tree: Tree, whole: Tree, prefix
         if key not in tree:
             raise UserError(unknown_key(f"config.{prefix}{key}", flat(whole)))
     for key, entry in tree.items():
-        if key not in config:
-            config[key] = entry.default if isinstance(entry, Setting) else defaults(entry)
         if isinstance(entry, Setting):
-            if entry.default is None and config[key] in (0, ""):
-                config[key] = None
-        elif entry:
+            value = config.get(key, entry.default)
+            if entry.default is None:
+                # A placeholder, so that the key still takes values of its type.
+                value, given = config_dict.placeholder(entry.kind), value
+                value.set(given or None)
+                if key in config:
+                    del config[key]
+            config[key] = value
+            continue
+        if key not in config:
+            config[key] = defaults(entry)
+        if entry:
             _complete(config[key], entry, whole, f"{prefix}{key}.")
 
 

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from amr_jax.config import base, settings
 from amr_jax.data import datasets, records
 from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt as transfer
 from amr_jax.models.encoder import Encoder
-from amr_jax.models.settings import compute_dtype, construct, require
+from amr_jax.models.settings import compute_dtype, construct
 from amr_jax.ops import augment
 from amr_jax.run import checkpoint, paths
 
@@ -31,11 +32,12 @@ def source(
     if "scratch" not in config:
         raise UserError("give the pre-training run's workdir: --config.pretrained=DIR.")
     scratch, num_joints = config.scratch, datasets.get(config.dataset).layout.num_joints
-    require(
-        scratch.encoder.num_joints == num_joints,
-        f"config.scratch.encoder.num_joints={scratch.encoder.num_joints}: the records of "
-        f"{config.dataset} have {num_joints} joints.",
-    )
+    if scratch.encoder.num_joints != num_joints:
+        settings.refuse(
+            "config.scratch.encoder.num_joints",
+            scratch.encoder.num_joints,
+            f"{num_joints}, the joints of {config.dataset}",
+        )
     dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     rest = {"dataset": config.dataset, "dtype": dtype}
     return None, ml_collections.ConfigDict({**scratch, **rest}), None
@@ -44,21 +46,19 @@ def source(
 def resolve(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> ml_collections.ConfigDict:
-    """A copy in which what is left to the pre-training run is filled in.
+    """A complete, checked copy, with what is left to the pre-training run filled in.
 
     Raises:
-      UserError: a setting out of range.
+      UserError: an unknown protocol or key; a value out of bounds.
     """
-    config = ml_collections.ConfigDict(config.copy_and_resolve_references())
+    tree = base.of_protocol(config.protocol)
+    config = settings.completed(config, tree)
     if config.pretrained:
         config.pretrained = os.fspath(paths.absolute(config.pretrained))
     config.data_dir = config.data_dir or pretraining.data_dir
     config.dtype = pretraining.dtype if config.dtype == "auto" else config.dtype
     config.num_frames = config.num_frames or pretraining.encoder.num_frames
-    if not 0 < config.test_fraction <= 1:
-        raise UserError(
-            f"config.test_fraction={config.test_fraction}: expected above 0, at most 1."
-        )
+    settings.check(config, tree)
     return config
 
 
@@ -67,9 +67,7 @@ def make_encoder(
 ) -> Encoder:
     """The encoder of a pre-training run, computing in the evaluation's dtype."""
     dtype = compute_dtype(config.dtype)
-    encoder = construct(Encoder, "config.encoder", pretraining.encoder, dtype=dtype)
-    encoder.validate()
-    return encoder
+    return construct(Encoder, "config.encoder", pretraining.encoder, dtype=dtype)
 
 
 def to_judge(

@@ -26,11 +26,12 @@ import safetensors.numpy
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from amr_jax.config import base, settings
 from amr_jax.errors import BadFile
 from amr_jax.inference.apply import Input, Model
 from amr_jax.models import heads
 from amr_jax.models.encoder import Encoder
-from amr_jax.models.settings import compute_dtype, construct, require
+from amr_jax.models.settings import compute_dtype, construct
 from amr_jax.ops.augment import STREAMS
 from amr_jax.run import workdir
 from amr_jax.skeleton import layouts
@@ -202,18 +203,22 @@ def _check(model: Model) -> None:
         == (model.head.num_classes if model.head else 0)
         and all(isinstance(name, str) for name in model.class_names),
     }.items():
-        require(is_right, what)
+        _require(is_right, what)
 
 
 def _encoder(text: Mapping[str, Any], number_of_tensors: int) -> Encoder:
-    settings = text["encoder"]
+    sizes = text["encoder"]
     # Every block has tensors of its own: before a million of them are made.
-    require(settings["depth"] <= number_of_tensors, f"{settings['depth']} blocks")
-    encoder = construct(Encoder, "encoder", settings, dtype=compute_dtype(text["dtype"]))
-    for name, value in settings.items():  # before `validate` counts up to one
-        require(value <= _MAX_SIZE, f"{name} = {value}")
-    encoder.validate()
-    return encoder
+    _require(sizes["depth"] <= number_of_tensors, f"{sizes['depth']} blocks")
+    for name, value in sizes.items():  # before the check of divisors counts up to one
+        _require(value <= _MAX_SIZE, f"{name} = {value}")
+    settings.check({"encoder": sizes}, {"encoder": base.ENCODER})
+    return construct(Encoder, "encoder", sizes, dtype=compute_dtype(text["dtype"]))
+
+
+def _require(holds: bool, found: str) -> None:
+    if not holds:
+        raise ValueError(found)
 
 
 def _shapes(file: safetensors.safe_open) -> dict[str, str]:

@@ -5,7 +5,6 @@ A method is a Linen module with a field `encoder`; the encoder's parameters are 
 `method.apply({"params": …, …}, clips, rngs={…})` returns `(loss, metrics)`. The loop relies on this
 and on:
 
-- `validate()`: refuses settings that do not fit, before anything compiles;
 - `num_kept`, `num_predicted`: the numbers of visible and of predicted patches of a body;
 - `streams`: names of the random streams that the method draws from (`make_rng`);
 - `across_bodies`: whether the loss compares bodies of a batch with each other, so that a batch
@@ -18,12 +17,13 @@ and on:
   results are averaged, which is exact for what is linear in the means of the batch.
 
 Weight decay applies to parameters called `kernel` alone (`optim.decay_mask`). Masks, targets and
-weights are pure functions in `ops`. A further method is one new file and one line in METHODS.
+weights are pure functions in `ops`. A further method is a file here, a line in METHODS
+and configs/NAME.py, whose SETTINGS are the method's fields with their bounds.
 """
 
 from collections.abc import Mapping
 
-from amr_jax.errors import UserError
+from amr_jax.config.settings import require_choice
 from amr_jax.methods.amr import AMR
 from amr_jax.methods.gfp import GFP
 from amr_jax.methods.mamp import MAMP
@@ -45,25 +45,22 @@ METHODS: dict[str, type[MaskedMethod]] = {
 
 
 def build(config: Mapping) -> MaskedMethod:
-    """Builds the method that a pre-training config describes, and validates it.
+    """Builds the method that a checked pre-training config describes.
 
     Args:
       config: its keys `method`, `encoder` (fields of `Encoder`), `model` (fields of the method),
         `dtype` (`float32` or `bfloat16`), `attention_kernel` and `input.stream` are read.
 
     Raises:
-      UserError: naming the key that is unknown, missing, or does not fit.
+      UserError: an unknown method; a key that is unknown or missing.
     """
-    if config["method"] not in METHODS:
-        raise UserError(
-            f"config.method = {config['method']!r}; expected one of: {', '.join(METHODS)}."
-        )
+    require_choice("config.method", config["method"], METHODS)
     how = {
         "dtype": compute_dtype(config["dtype"]),
         "attention_kernel": config["attention_kernel"],
     }
     encoder = construct(Encoder, "config.encoder", config["encoder"], **how)
-    method = construct(
+    return construct(
         METHODS[config["method"]],
         "config.model",
         config["model"],
@@ -71,5 +68,3 @@ def build(config: Mapping) -> MaskedMethod:
         input_stream=config["input"]["stream"],
         **how,
     )
-    method.validate()
-    return method

@@ -5,7 +5,6 @@ from flax import linen as nn
 
 from amr_jax.methods.masked import MaskedReconstruction, mean_squared_error
 from amr_jax.models.decoder import QueryDecoder
-from amr_jax.models.settings import require, require_choice, require_divides
 from amr_jax.ops import motion_energy, patches
 
 LOSS_ON = ("all", "masked")
@@ -46,28 +45,6 @@ class AMR(MaskedReconstruction):
     def num_predicted(self) -> int:
         """Patches of a body that are predicted."""
         return self.encoder.num_patches // self.r
-
-    def validate(self) -> None:
-        """Raises `UserError`, naming keys and sizes, before anything compiles."""
-        super().validate()
-        self.require_pooling("r", self.r)
-        require_choice("config.model.weighting", self.weighting, motion_energy.WEIGHTINGS)
-        require_choice(
-            "config.model.energy_threshold",
-            self.energy_threshold,
-            motion_energy.ENERGY_THRESHOLDS,
-        )
-        require_choice("config.model.loss_on", self.loss_on, LOSS_ON)
-        require(self.k > 0, f"config.model.k = {self.k}; expected more than 0.")
-        require(self.epsilon > 0, f"config.model.epsilon = {self.epsilon}; expected more than 0.")
-        require(len(self.windows) > 0, "config.model.windows is empty; expected e.g. (4, 8, 12).")
-        for n in self.windows:
-            require_divides(
-                "config.model.windows: n",
-                n,
-                "config.encoder.num_frames",
-                self.encoder.num_frames,
-            )
 
     @nn.compact
     def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:

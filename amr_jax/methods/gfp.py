@@ -9,7 +9,6 @@ from flax import linen as nn
 from amr_jax.methods.masked import MaskedMethod, mean_squared_error
 from amr_jax.models import layers
 from amr_jax.models.decoder import PoolingDecoder
-from amr_jax.models.settings import require, require_divides
 from amr_jax.ops import patches, targets
 
 
@@ -76,21 +75,6 @@ class GFP(MaskedMethod):
     def num_predicted(self) -> int:
         """Predictions for a body, over all levels."""
         return sum(self.encoder.num_patches // level for level in self.levels) + 1
-
-    def validate(self) -> None:
-        """Raises `UserError`, naming keys and sizes, before anything compiles."""
-        super().validate()
-        require(len(self.levels) > 0, "config.model.levels is empty; expected e.g. (5, 10, 30).")
-        for level in self.levels:
-            self.require_pooling("levels", level)
-        for finer, coarser in zip(self.levels, self.levels[1:], strict=False):
-            require_divides("config.model.levels:", finer, "the next,", coarser)
-        for name in ("feature_width", "hidden", "global_hidden"):
-            value = getattr(self, name)
-            require(value >= 1, f"config.model.{name} = {value}; expected at least 1.")
-        for name in ("prediction_weight", "covariance_weight", "variance_weight"):
-            value = getattr(self, name)
-            require(value >= 0, f"config.model.{name} = {value}; expected 0 or more.")
 
     def level_targets(self, clips: jax.Array) -> list[jax.Array]:
         """The targets of each level, (B, N/level, feature_width), the whole body last; float32."""

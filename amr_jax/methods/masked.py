@@ -6,9 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from amr_jax.models.attention import KERNELS
 from amr_jax.models.encoder import Encoder
-from amr_jax.models.settings import require, require_choice, require_divides
 from amr_jax.ops import masking, patches, targets
 
 
@@ -40,7 +38,7 @@ class MaskedMethod(nn.Module):
     Attributes:
       encoder: the shared encoder; it does not depend on anything below.
       mask_ratio: share of patches that is hidden.
-      num_visible: exact number of visible patches instead; 0 or None: by the ratio.
+      num_visible: exact number of visible patches instead; None: by the ratio.
       masking: `random`, or `motion_aware` with temperature `tau`.
       decoder_depth, decoder_width, decoder_heads, decoder_mlp_ratio: of the decoder's blocks.
       input_stream: the stream of the clips (`augment.STREAMS`), for methods that transform them.
@@ -51,7 +49,7 @@ class MaskedMethod(nn.Module):
 
     encoder: Encoder
     mask_ratio: float = 0.9
-    num_visible: int | None = 0
+    num_visible: int | None = None
     masking: str = "random"
     tau: float = 0.8
     decoder_depth: int = 5
@@ -76,53 +74,6 @@ class MaskedMethod(nn.Module):
     def num_predicted(self) -> int:
         """Patches of a body that are predicted."""
         return self.encoder.num_patches
-
-    def validate(self) -> None:
-        """Raises `UserError`, naming keys and sizes, before anything compiles."""
-        self.encoder.validate()
-        num_patches = self.encoder.num_patches
-        require(
-            0 < self.mask_ratio < 1,
-            f"config.model.mask_ratio = {self.mask_ratio}; expected between 0 and 1.",
-        )
-        require(
-            0 < self.num_kept < num_patches,
-            f"{self.num_kept} of {num_patches} patches would stay visible; expected 1 to "
-            f"{num_patches - 1} (config.model.num_visible = {self.num_visible}, mask_ratio = "
-            f"{self.mask_ratio}).",
-        )
-        require_choice("config.model.masking", self.masking, masking.MASKINGS)
-        if self.masking == "motion_aware":
-            require(self.tau > 0, f"config.model.tau = {self.tau}; expected more than 0.")
-            require(
-                self.encoder.num_times >= 2,
-                "config.model.masking = 'motion_aware' compares patches in time and needs at least "
-                f"two; config.encoder.num_frames / patch_len = {self.encoder.num_times}.",
-            )
-        for name in ("decoder_depth", "decoder_width"):
-            value = getattr(self, name)
-            require(value >= 1, f"config.model.{name} = {value}; expected at least 1.")
-        require_divides(
-            "config.model.decoder_heads",
-            self.decoder_heads,
-            "config.model.decoder_width",
-            self.decoder_width,
-        )
-        require_choice("config.attention_kernel", self.attention_kernel, KERNELS)
-        require(
-            self.attention_kernel != "cudnn" or self.dtype == jnp.bfloat16,
-            "config.attention_kernel = 'cudnn' needs config.dtype = 'bfloat16'.",
-        )
-
-    def require_pooling(self, key: str, times: int) -> None:
-        """Raises `UserError`, naming config.model.`key`, unless `times` divides T_e."""
-        frames = f"{self.encoder.num_frames} / {self.encoder.patch_len}"
-        require_divides(
-            f"config.model.{key}",
-            times,
-            f"config.encoder.num_frames / patch_len = {frames}",
-            self.encoder.num_times,
-        )
 
     def decoder_settings(self, r: int = 1) -> dict[str, Any]:
         """The fields of a decoder that predicts patches `r` times as long as the encoder's."""
@@ -178,18 +129,7 @@ class MaskedReconstruction(MaskedMethod):
     target: str = "joint"
     normalisation: str = "none"
 
-    def validate(self) -> None:
-        """Raises `UserError`, naming keys and sizes, before anything compiles."""
-        super().validate()
-        require_choice("config.model.target", self.target, targets.TARGETS)
-        require_choice("config.model.normalisation", self.normalisation, targets.NORMALISATIONS)
-
     def target_patches(self, clips: jax.Array, r: int) -> jax.Array:
         """X_t, the values to predict: (B, T_e/r, V, r·l, C) float32, no gradient."""
         patch_len, places = r * self.encoder.patch_len, self.coordinates(clips)
-        require(
-            patch_len >= 2 or self.normalisation != "patch_timestamps",
-            "config.model.normalisation = 'patch_timestamps' normalises over the frames of a "
-            "predicted patch, which has one here; expected at least 2 (config.encoder.patch_len).",
-        )
         return targets.reconstruction_target(places, patch_len, self.target, self.normalisation)

@@ -7,7 +7,6 @@ from flax import linen as nn
 
 from amr_jax.methods import momentum
 from amr_jax.methods.skeleton_mae import SkeletonMAE
-from amr_jax.models.settings import require
 
 
 def info_nce(features: jax.Array, targets: jax.Array, temperature: float) -> jax.Array:
@@ -65,16 +64,6 @@ class NAT(SkeletonMAE):
     def momentum(self, progress: jax.Array) -> jax.Array:
         """The momentum of the copy at this share of the training."""
         return momentum.cosine(self.momentum_start, self.momentum_end, progress)
-
-    def validate(self) -> None:
-        """Raises `UserError`, naming keys and sizes, before anything compiles."""
-        super().validate()
-        momentum.validate(self)
-        require(self.contrast >= 0, f"config.model.contrast = {self.contrast}; expected 0 or more.")
-        require(
-            self.temperature > 0,
-            f"config.model.temperature = {self.temperature}; expected more than 0.",
-        )
 
     @nn.compact
     def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:

@@ -7,7 +7,6 @@ from flax import linen as nn
 from amr_jax.methods import momentum
 from amr_jax.methods.masked import MaskedMethod
 from amr_jax.models.decoder import SelfAttentionDecoder
-from amr_jax.models.settings import require
 from amr_jax.ops import augment, masking
 
 
@@ -73,24 +72,6 @@ class SJEPA(MaskedMethod):
     def momentum(self, progress: jax.Array) -> jax.Array:
         """The momentum of the target encoder at this share of the training."""
         return momentum.cosine(self.momentum_start, self.momentum_end, progress)
-
-    def validate(self) -> None:
-        """Raises `UserError`, naming keys and sizes, before anything compiles."""
-        super().validate()
-        momentum.validate(self)
-        for name in ("target_temperature", "prediction_temperature"):
-            value = getattr(self, name)
-            require(value > 0, f"config.model.{name} = {value}; expected more than 0.")
-        require(
-            0 <= self.centre_momentum < 1,
-            f"config.model.centre_momentum = {self.centre_momentum}; expected 0 or more and "
-            "below 1.",
-        )
-        require(
-            sorted(self.view_mirror) in ([], list(range(self.encoder.num_joints))),
-            f"config.model.view_mirror = {self.view_mirror}; expected each of the "
-            f"{self.encoder.num_joints} joints once, or ().",
-        )
 
     def view(self, clips: jax.Array) -> jax.Array:
         """The clips (B, T, V, C), each transformed at random."""

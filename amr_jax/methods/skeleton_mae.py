@@ -6,7 +6,6 @@ from flax import linen as nn
 
 from amr_jax.methods.masked import MaskedReconstruction, mean_squared_error
 from amr_jax.models.decoder import SelfAttentionDecoder
-from amr_jax.models.settings import require
 from amr_jax.ops import masking, patches
 
 
@@ -17,35 +16,19 @@ class SkeletonMAE(MaskedReconstruction):
     and `pool` (Baseline 2, downsampling).
 
     Attributes, beside those of `MaskedReconstruction`:
-      num_decoded: hidden patches, drawn uniformly, that are decoded and predicted; 0: all.
+      num_decoded: hidden patches, drawn uniformly, that are decoded and predicted; None: all.
       pool: r of the downsampling: the decoder averages its tokens over `pool` patches in time and
         predicts patches `pool` times as long; 1: none.
     """
 
     normalisation: str = "patch"
-    num_decoded: int = 0
+    num_decoded: int | None = None
     pool: int = 1
 
     @property
     def num_predicted(self) -> int:
         """Patches of a body that are predicted."""
         return self.num_decoded or self.encoder.num_patches // self.pool
-
-    def validate(self) -> None:
-        """Raises `UserError`, naming keys and sizes, before anything compiles."""
-        super().validate()
-        self.require_pooling("pool", self.pool)
-        num_hidden = self.encoder.num_patches - self.num_kept
-        require(
-            0 <= self.num_decoded <= num_hidden,
-            f"config.model.num_decoded = {self.num_decoded}; expected at most the {num_hidden} "
-            "hidden patches, or 0 for all.",
-        )
-        require(
-            not self.num_decoded or self.pool == 1,
-            f"config.model.num_decoded = {self.num_decoded} and pool = {self.pool}: patches that "
-            "are left out cannot be averaged over; set one of them.",
-        )
 
     @nn.compact
     def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:

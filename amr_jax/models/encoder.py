@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from amr_jax.models import layers
-from amr_jax.models.settings import require, require_divides
 from amr_jax.ops import patches
 
 
@@ -51,22 +50,6 @@ class Encoder(nn.Module):
     def num_patches(self) -> int:
         """N = T_e · V."""
         return self.num_times * self.num_joints
-
-    def validate(self) -> None:
-        """Raises `UserError`, naming keys and sizes, if the sizes do not fit together."""
-        for name in ("num_frames", "num_joints", "channels", "width", "depth"):
-            value = getattr(self, name)
-            require(value >= 1, f"config.encoder.{name} = {value}; expected at least 1.")
-        require_divides(
-            "config.encoder.patch_len", self.patch_len, "config.encoder.num_frames", self.num_frames
-        )
-        require_divides(
-            "config.encoder.num_heads", self.num_heads, "config.encoder.width", self.width
-        )
-        require(
-            0 <= self.drop_path < 1,
-            f"config.encoder.drop_path = {self.drop_path}; expected 0 or more and below 1.",
-        )
 
     @nn.compact
     def __call__(

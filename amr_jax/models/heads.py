@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from amr_jax.models import layers
-from amr_jax.models.settings import require_choice
 
 # Pooling of bodies. 'packed': mean over the bodies present. 'all', as in published code: mean over
 # all slots, where an absent body is encoded as zeros.
@@ -153,6 +152,5 @@ HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "finetune": FinetuneH
 
 
 def build(head: str, settings: Mapping[str, Any]) -> nn.Module:
-    """The head called `head` with the fields `settings`; `UserError` for an unknown name."""
-    require_choice("head", head, tuple(HEADS))
+    """The head called `head` with the fields `settings`, one of `HEADS`."""
     return HEADS[head](**settings)

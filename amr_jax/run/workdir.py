@@ -140,13 +140,35 @@ def read_config(workdir: os.PathLike | str) -> ml_collections.ConfigDict:
         config = ml_collections.ConfigDict(json.loads(path.read_text()))
     except ValueError as error:
         raise UserError(f"{path}: not readable as JSON ({error}).") from error
+    _migrate(config)
+    return config
+
+
+# Keys whose 0 or '' meant "not given" before version 0.2.0, which writes null.
+_WERE_ZERO = (
+    "model.num_visible",
+    "model.num_decoded",
+    "optim.clip_norm",
+    "optim.ema_decay",
+    "pretrained",
+    "step",
+    "epochs",
+    "only",
+)
+
+
+def _migrate(config: ml_collections.ConfigDict) -> None:
+    """Brings a config that an earlier version wrote to the form of this one, in place."""
     if "method" in config:
-        # Pre-training runs from before there was a choice saw joints, and coordinates alone, in
-        # float32.
+        # Runs from before there was a choice saw joints, and coordinates alone, in float32.
         config.input.stream = config.input.get("stream", "joint")
         config.input.storage = config.input.get("storage", "float32")
         config.encoder.confidence = config.encoder.get("confidence", False)
-    return config
+    for key in _WERE_ZERO:
+        section, _, last = key.rpartition(".")
+        owner = config.get(section, {}) if section else config
+        if last in owner and not owner[last]:
+            owner[last] = None
 
 
 def differences(

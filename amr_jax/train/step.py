@@ -47,7 +47,7 @@ def stream_keys(seed: int, step: jax.Array, names: Sequence[str]) -> dict[str, j
 
 def keeps_average(method: nn.Module, config: ml_collections.ConfigDict) -> bool:
     """Whether a moving average of the encoder is kept, for the method or for its own sake."""
-    return method.momentum_encoder or config.optim.ema_decay > 0
+    return method.momentum_encoder or bool(config.optim.ema_decay)
 
 
 def method_loss(method: nn.Module) -> Callable:

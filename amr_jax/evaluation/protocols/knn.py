@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from amr_jax.errors import UserError
+from amr_jax.config.settings import refuse
 from amr_jax.evaluation.protocols import features
 from amr_jax.evaluation.protocols.task import Log, Outcome, Task
 from amr_jax.run import sharding
@@ -105,13 +105,11 @@ def run(task: Task, config, log: Log) -> Outcome:
     the encoder makes the same of everything.
 
     Raises:
-      UserError: k does not lie between 1 and the number of training sequences.
+      UserError: k is more than the number of training sequences.
     """
     num_train = len(task.train.label)
-    if not 1 <= config.k <= num_train:
-        raise UserError(
-            f"config.k={config.k}: expected 1 to {num_train}, the number of training sequences."
-        )
+    if config.k > num_train:
+        refuse("config.k", config.k, f"at most {num_train}, the training sequences")
     bank, queries = frozen(task, config)
     labels = sharding.put(task.train.label, sharding.replicated(task.train.mesh))
     predictions = classify(queries, bank, labels, k=config.k, mesh=task.train.mesh)

@@ -137,10 +137,6 @@ def _training_features(task: Task, config, key: jax.Array) -> Callable[[int], ja
     encode = functools.partial(features.extract, task.encoder, task.params, task.train, **options)
     if config.features == "augmented":
         return lambda epoch: encode(task.train_view, jax.random.fold_in(key, epoch))
-    if config.features != "cached":
-        raise UserError(f"config.features={config.features!r}: expected 'augmented' or 'cached'.")
-    if config.cached_views < 0:
-        raise UserError(f"config.cached_views={config.cached_views}: expected 0 or more.")
     cache = [
         encode(task.train_view, jax.random.fold_in(key, view))
         for view in range(config.cached_views)
@@ -160,11 +156,8 @@ def run(task: Task, config, log: Log) -> Outcome:
       Predictions after the last epoch; top-1 and top-5 then, and the epoch that tested best.
 
     Raises:
-      UserError: an option that is not one, or a head that diverged (in which epoch).
+      UserError: a head that diverged (in which epoch).
     """
-    for name, value in {"epochs": config.epochs, "batch_size": config.batch_size}.items():
-        if value < 1:
-            raise UserError(f"config.{name}={value}: expected at least 1.")
     view_key, init_key = jax.random.split(jax.random.key(config.seed))
     train_x = _training_features(task, config, view_key)
     test_x = features.extract(

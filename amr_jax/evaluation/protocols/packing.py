@@ -7,9 +7,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from amr_jax.models.heads import POOLINGS
-from amr_jax.models.settings import require_choice
-
 # In the place of a body: one that is encoded as zeros.
 BLANK = -1
 
@@ -48,11 +45,7 @@ def slots(present: np.ndarray, bodies: str) -> Slots:
       present: bool; bodies are numbered row by row.
       bodies: 'packed' or 'all', see `models.heads.POOLINGS`. A sequence without any body (all of it
         behind `max_frames`) is one of zeros.
-
-    Raises:
-      UserError: `bodies` is neither.
     """
-    require_choice("config.bodies", bodies, POOLINGS)
     body = np.full(present.shape, BLANK, np.int32)
     body[present] = np.arange(present.sum())
     if bodies == "all":

@@ -12,7 +12,6 @@ import numpy as np
 from amr_jax.evaluation.protocols.finetune import Trainer
 from amr_jax.evaluation.protocols.subsets import subset
 from amr_jax.evaluation.protocols.task import Log, Outcome, Task
-from amr_jax.models.settings import require
 
 
 def run(task: Task, config, log: Log) -> Outcome:
@@ -26,9 +25,8 @@ def run(task: Task, config, log: Log) -> Outcome:
       draws; and each draw's own metrics.
 
     Raises:
-      UserError: an option that is not one, or a training that diverged.
+      UserError: a training that diverged.
     """
-    require(config.draws >= 1, f"config.draws={config.draws}: expected at least 1.")
     train = task.train
     subsets = [
         subset(train.names, train.label, config.fraction, config.seed, draw)

@@ -4,8 +4,6 @@ import hashlib
 
 import numpy as np
 
-from amr_jax.models.settings import require
-
 
 def subset(
     names: np.ndarray, labels: np.ndarray, fraction: float, seed: int, draw: int
@@ -24,11 +22,7 @@ def subset(
 
     Returns:
       Indices, ascending: max(round(fraction · S), number of classes that occur) of them.
-
-    Raises:
-      UserError: `fraction` is none.
     """
-    require(0 < fraction <= 1, f"config.fraction={fraction}: expected above 0, at most 1.")
 
     def rank(thing) -> bytes:
         return hashlib.blake2b(f"{seed}/{draw}/{thing}".encode(), digest_size=16).digest()

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from amr_jax.config.settings import refuse
 from amr_jax.errors import BadFile, UserError
-from amr_jax.models.settings import require_divides
 
 _PATCH = "joints_embed.proj.weight"
 
@@ -59,7 +59,9 @@ class Sizes:
         Raises:
           UserError: `num_heads` does not divide a width.
         """
-        require_divides("num_heads", num_heads, "the encoder's width", self.encoder.width)
+        for part, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
+            if stack is not None and stack.width % num_heads:
+                refuse("num_heads", num_heads, f"a divisor of {stack.width}, the {part}'s width")
         encoder = {
             "num_frames": self.num_times * self.patch_len,
             "num_joints": self.num_joints,
@@ -72,7 +74,6 @@ class Sizes:
         }
         if self.decoder is None:
             return {"encoder": encoder, "model": {}}
-        require_divides("num_heads", num_heads, "the decoder's width", self.decoder.width)
         decoder = {
             "decoder_width": self.decoder.width,
             "decoder_depth": self.decoder.depth,
@@ -191,7 +192,8 @@ def _sizes_of(ours: Mapping[tuple[str, ...], np.ndarray], channels: int) -> Size
         return Stack(width, axes(part, "block_0", "mlp", "fc1", "kernel")[1], depth)
 
     values, width = axes("encoder", "patch_embed", "kernel")
-    require_divides("channels", channels, "the values of a patch", values)
+    if values % channels:
+        refuse("channels", channels, f"a divisor of {values}, the values of a patch")
     decoder = None
     if any(path[0] == "decoder" for path in ours):
         decoder = stack("decoder", axes("decoder", "embed", "kernel")[1])
