@@ -4,8 +4,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 
+from amr_jax.config import base, settings
 from amr_jax.train import step as train_step
 from tests.models.params import noisy
 
@@ -18,11 +20,10 @@ OWN = {
 
 
 def config(method="amr", encoder=None, input_stream="joint", **model):
-    """12 frames of 5 joints, T_e = 4; `encoder` and `model` override."""
-    return {
+    """12 frames of 5 joints, T_e = 4; `encoder` and `model` override. Not checked."""
+    config = {
         "method": method,
         "dtype": "float32",
-        "attention_kernel": "xla",
         "input": {"stream": input_stream},
         "encoder": {
             "num_frames": 12,
@@ -37,18 +38,13 @@ def config(method="amr", encoder=None, input_stream="joint", **model):
         | OWN.get(method, {})
         | model,
     }
+    return settings.completed(ml_collections.ConfigDict(config), base.of_method(method)).to_dict()
 
 
 def full_size(method, **model):
     """The config of the published size: T 120, V 25, 8 blocks of width 256."""
-    return {
-        "method": method,
-        "dtype": "float32",
-        "attention_kernel": "xla",
-        "input": {"stream": "joint"},
-        "encoder": {"num_frames": 120, "num_joints": 25},
-        "model": model,
-    }
+    config = ml_collections.ConfigDict({"method": method, "dtype": "float32", "model": model})
+    return settings.completed(config, base.of_method(method)).to_dict()
 
 
 def clips(bodies=3, frames=12, joints=5):

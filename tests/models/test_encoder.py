@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from amr_jax.errors import UserError
 from amr_jax.models.encoder import Encoder
 from tests.models import reference
 from tests.models.params import noisy
@@ -127,21 +126,6 @@ def test_stochastic_depth_grows_from_none_and_drops_whole_bodies(params):
     assert len(outcomes) == 4
     skipped_both = np.abs(outcomes - np.asarray(kept[0])[0]).max((1, 2)) < 1e-3
     assert skipped_both.sum() == 1
-
-
-@pytest.mark.parametrize(
-    ("sizes", "message"),
-    [
-        ({"patch_len": 7}, r"patch_len = 7 does not divide .*num_frames = 120; choose.* 2, 3, 4"),
-        ({"patch_len": 0}, "patch_len = 0 does not divide"),
-        ({"num_heads": 7}, r"num_heads = 7 does not divide config\.encoder\.width = 256"),
-        ({"depth": 0}, r"config\.encoder\.depth = 0"),
-        ({"drop_path": 1.0}, r"config\.encoder\.drop_path = 1\.0"),
-    ],
-)
-def test_sizes_that_do_not_fit_are_refused_by_name(sizes, message):
-    with pytest.raises(UserError, match=message):
-        Encoder(**{"num_frames": 120, "num_joints": 25} | sizes).validate()
 
 
 def test_clips_of_another_shape_are_refused():

@@ -7,41 +7,6 @@ from amr_jax.studies import rows
 from configs import ablation, amr, compare
 
 
-def test_overrides_are_set_with_their_types():
-    config = amr.get_config("nwucla")
-    for text in (
-        "model.k=1",
-        "model.windows=(4,)",
-        "model.weighting=none",
-        "input.split=train[:9]",
-    ):
-        rows.override(config, text)
-    assert (config.model.k, config.model.windows) == (1.0, (4,))
-    assert type(config.model.k) is float
-    assert (config.model.weighting, config.input.split) == ("none", "train[:9]")
-    rows.override(config, "model.decoder_self_attention=True")
-    assert config.model.decoder_self_attention is True
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("model.r", r"'model\.r': expected KEY=VALUE"),
-        ("model.rr=6", r"no key 'model\.rr'; there: .*decoder_depth"),
-        ("modle.r=6", r"no key 'modle\.r'; there: none"),
-        ("model.r.x=6", r"no key 'model\.r\.x'"),
-        ("model.r=6.0", r"found 6\.0 \(float\); expected int, as 6"),
-        ("model.r=True", r"found True \(bool\); expected int"),
-        ("model.r=six", r"found 'six' \(str\); expected int"),
-        ("model.weighting=None", r"found None \(NoneType\); expected str"),
-        ("model=6", r"found 6 \(int\); expected ConfigDict"),
-    ],
-)
-def test_a_wrong_override_is_refused_by_name(text, message):
-    with pytest.raises(UserError, match=message):
-        rows.override(amr.get_config("nwucla"), text)
-
-
 def test_a_row_is_its_file_with_overrides_its_own_last():
     config = compare.get_config("nwucla,runlocal")
     config.seed, config.data_dir = 3, "/records"
@@ -50,7 +15,7 @@ def test_a_row_is_its_file_with_overrides_its_own_last():
     assert (made.method, made.dataset, made.encoder.width) == ("nat", "nwucla", 32)
     assert (made.seed, made.data_dir, made.epochs) == (3, "/records", 2)
     assert (made.model.contrast, made.model.temperature) == (0.1, 0.3)
-    with pytest.raises(UserError, match=r"no key 'model\.contrast'"):
+    with pytest.raises(UserError, match=r"config\.model\.contrast: unknown key"):
         rows.pretraining(config, "mamp")
 
 
@@ -91,17 +56,21 @@ def test_rows_come_in_the_order_of_the_tables_each_once():
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("budget", "hours", r"config\.budget = 'hours'; expected one of: epochs, seconds"),
-        ("epochs", -1, r"config\.epochs=-1"),
-        ("seconds", -1.0, r"config\.seconds=-1"),
-        ("only", "amr,mump", r"config\.only: row = 'mump'; expected one of: skeleton_mae"),
+        ("budget", "hours", r"config\.budget = 'hours': expected 'epochs' or 'seconds'"),
+        ("epochs", -1, r"config\.epochs = -1: expected at least 1"),
+        ("seconds", -1.0, r"config\.seconds = -1\.0: expected above 0"),
+        (
+            "only",
+            "amr,mump",
+            r"config\.only: row = 'mump': expected 'skeleton_mae', .* mean 'mamp'\?",
+        ),
         ("reference", "mump", r"config\.reference = 'mump'"),
         ("ours", "mump", r"config\.ours = 'mump'"),
-        ("protocols", (), r"config\.protocols is empty"),
-        ("protocols", ("amr",), r"protocol = 'amr'; expected one of: linear, knn"),
+        ("protocols", (), r"config\.protocols = \(\): expected at least one"),
+        ("protocols", ("amr",), r"protocol = 'amr': expected 'linear', 'knn'"),
         ("tables.comparison.plot", "x", r"config\.tables\.comparison\.plot = 'x'"),
         ("tables.comparison.rows", ("mamp", "amr", "x"), r"comparison\.rows: row = 'x'"),
-        ("tables.comparison.rows", ("mamp", "amr"), r"config\.rows\.gfp stands in no table"),
+        ("tables.comparison.rows", ("mamp", "amr"), r"config\.rows\.gfp is in no table"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(key, value, message):
@@ -114,14 +83,14 @@ def test_settings_that_do_not_fit_are_named(key, value, message):
 def test_seconds_must_be_given_where_they_are_the_budget():
     config = compare.get_config("nwucla")
     config.budget, config.seconds = "seconds", 0.0
-    with pytest.raises(UserError, match=r"needs config\.seconds above 0"):
+    with pytest.raises(UserError, match=r"config\.seconds = 0\.0: expected above 0"):
         rows.in_order(config)
 
 
 def test_a_config_file_that_is_not_there_is_named(tmp_path):
     config = compare.get_config("nwucla")
     config.configs = str(tmp_path)
-    with pytest.raises(UserError, match=r"skeleton_mae\.py: not found; expected the config file"):
+    with pytest.raises(UserError, match=r"skeleton_mae\.py: no such config file"):
         rows.pretraining(config, "skeleton_mae")
 
 
