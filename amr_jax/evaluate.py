@@ -28,9 +28,9 @@ import ml_collections
 import numpy as np
 from etils import epath
 
+from amr_jax.config import settings
 from amr_jax.data import division
 from amr_jax.data.division import Divided
-from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt as transfer
 from amr_jax.evaluation import encoder_under_test, report, score_file
 from amr_jax.evaluation.protocols import PROTOCOLS, Outcome, Task
@@ -66,10 +66,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         workdir in use.
     """
     began, folder = time.monotonic(), paths.absolute(folder)
-    if config.protocol not in PROTOCOLS:
-        raise UserError(
-            f"config.protocol={config.protocol!r}: expected one of {', '.join(PROTOCOLS)}."
-        )
+    settings.require_choice("config.protocol", config.protocol, PROTOCOLS)
     learned, pretraining, step = encoder_under_test.source(config)
     config = encoder_under_test.resolve(config, pretraining)
     seen = transfer.settings(config, pretraining)

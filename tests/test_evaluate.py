@@ -128,7 +128,7 @@ def test_without_a_run_fine_tuning_is_training_from_scratch(tiny_ucla, tmp_path,
     config = configured(finetune, "", data_dir=str(tiny_ucla), epochs=2)
     # All that is trained is read from here alone.
     config.scratch.encoder.update({"width": 8, "depth": 1})
-    with pytest.raises(UserError, match=r"config\.scratch\.encoder\.num_joints=25: .*20 joints"):
+    with pytest.raises(UserError, match=r"encoder\.num_joints = 25: expected 20, the joints"):
         evaluate.run(
             configured(finetune, "", **{"scratch.encoder.num_joints": 25}), tmp_path / "results"
         )
@@ -175,8 +175,8 @@ def test_wrong_settings_are_named_before_anything_is_written(pretrained, tmp_pat
         ("num_frames", 50): r"num_frames=50: expected a multiple of 4",
         ("dataset", "ntu61"): r"unknown data set 'ntu61'",
         ("data_dir", "/nowhere"): r"/nowhere.*python -m amr_jax\.prepare",
-        ("protocol", "magic"): r"config\.protocol='magic'",
-        ("test_fraction", 1.5): r"config\.test_fraction=1\.5",
+        ("protocol", "magic"): r"config\.protocol = 'magic'",
+        ("test_fraction", 1.5): r"config\.test_fraction = 1\.5",
         ("dtype", "float16"): r"config\.dtype",
     }.items():
         with pytest.raises(UserError, match=message):

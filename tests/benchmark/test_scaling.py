@@ -152,7 +152,7 @@ def test_a_small_run(tmp_path, capsys):
 def test_axes_are_chosen_by_name():
     assert [axis.name for axis in scaling.select("all")] == list(AXES)
     assert scaling.select("neighbours, r") == [AXES["r"], AXES["neighbours"]]
-    with pytest.raises(UserError, match="--axes = 'batch'; expected one of: bodies, frames"):
+    with pytest.raises(UserError, match="--axes = 'batch': expected 'bodies', 'frames'"):
         scaling.select("batch")
 
 

@@ -160,3 +160,27 @@ def test_overrides_that_do_not_fit_are_refused(overrides, message):
     with pytest.raises(UserError) as refused:
         settings.check(config, base.of_method("amr"))
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "override", "message"),
+    [
+        ("linear", "features=fresh", "features = 'fresh': expected 'augmented' or 'cached'"),
+        ("linear", "cached_views=-1", "cached_views = -1: expected at least 0"),
+        ("knn", "k=0", "k = 0: expected at least 1"),
+        ("knn", "bodies=both", "bodies = 'both': expected 'packed' or 'all'"),
+        ("retrieval", "encode_batch_size=0", "encode_batch_size = 0: expected at least 1"),
+        ("finetune", "head.dropout=-0.1", "head.dropout = -0.1: expected at least 0 and below 1"),
+        ("finetune", "optim.warmup_epochs=31", "warmup_epochs = 31: expected at least 0 and at"),
+        ("finetune", "optim.min_lr=0.1", "min_lr = 0.1: expected at least 0 and at most 0.001"),
+        ("finetune", "scratch.encoder.patch_len=5", "config.scratch.encoder.patch_len = 5: exp"),
+        ("semi", "fraction=0.0", "fraction = 0.0: expected above 0 and at most 1"),
+        ("semi", "draws=0", "draws = 0: expected at least 1"),
+    ],
+)
+def test_settings_of_protocols_are_refused(protocol, override, message):
+    config = files.get_config(f"{protocol}:nwucla")
+    files.override(config, [override])
+    with pytest.raises(UserError) as refused:
+        settings.check(config, base.of_protocol(protocol))
+    assert message in str(refused.value)

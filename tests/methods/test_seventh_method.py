@@ -1,4 +1,4 @@
-"""A further method: one file (here: this class) and one line in METHODS, and everything knows it.
+"""A further method: its file (here: this class), a line in METHODS, and configs/NAME.py.
 
 Trained, resumed, evaluated and priced without a change anywhere else. It uses all that the contract
 offers: a random stream of its own, a momentum encoder, a parameter and a variable that it keeps.
@@ -6,10 +6,12 @@ offers: a random stream of its own, a momentum encoder, a parameter and a variab
 
 import jax
 import jax.numpy as jnp
+import pytest
 from flax import linen as nn
 
 from amr_jax import evaluate, methods, pretrain
-from amr_jax.config import base as base_config
+from amr_jax.config import files
+from amr_jax.errors import UserError
 from amr_jax.methods.masked import MaskedMethod
 from amr_jax.models import layers
 from amr_jax.run import checkpoint, metrics
@@ -46,9 +48,25 @@ class Toy(MaskedMethod):
         return loss, {"loss": loss, "teacher": jnp.abs(self.momentum_tokens(clips)).mean()}
 
 
+CONFIG = """
+from amr_jax.config import base
+from amr_jax.config.settings import Setting
+
+SETTINGS = {"noise": Setting(0.1, "standard deviation of the noise", low=0)}
+
+def get_config(argument):
+    return base.pretraining("toy", argument)
+"""
+
+
 def test_a_seventh_method_needs_no_other_file(tiny_ucla, tmp_path, monkeypatch):
     monkeypatch.setitem(methods.METHODS, "toy", Toy)
-    config = base_config.pretraining("toy", "nwucla,runlocal")
+    monkeypatch.setattr(files, "FOLDERS", [*files.FOLDERS, tmp_path])
+    (tmp_path / "toy.py").write_text(CONFIG)
+    config = files.get_config("toy:nwucla,runlocal")
+    config.model.noise = -1.0
+    with pytest.raises(UserError, match=r"config\.model\.noise = -1\.0: expected at least 0"):
+        pretrain.run(config, tmp_path / "toy")
     config.model.noise = 0.01
     config.data_dir, config.input.split = str(tiny_ucla), "train"
     config.encoder.num_frames, config.encoder.width, config.epochs = 24, 16, 4  # 10 steps

@@ -5,10 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from amr_jax import methods
-from amr_jax.errors import UserError
 from amr_jax.ops import targets
-from tests.methods import small
 
 CLIP = np.random.default_rng(0).normal(size=(24, 3, 2)).cumsum(0).astype(np.float32)
 
@@ -59,14 +56,6 @@ def test_targets_follow_their_definitions(kind, normalisation):
 def test_an_absent_body_has_a_target_of_zeros(normalisation):
     absent = jnp.zeros((24, 3, 2))
     assert not targets.reconstruction_target(absent, 6, "joint", normalisation).any()
-
-
-def test_the_frames_of_a_patch_need_to_be_several_to_be_normalised_over():
-    config = small.config("skeleton_mae", {"patch_len": 1}, normalisation="patch_timestamps")
-    method = methods.build(config)
-    keys = {"params": jax.random.key(0), **small.keys(method)}
-    with pytest.raises(UserError, match=r"'patch_timestamps' .* which has one here.*patch_len"):
-        jax.eval_shape(method.init, keys, small.clips())
 
 
 def test_targets_are_float32_and_carry_no_gradient():

@@ -12,8 +12,7 @@ from jax.sharding import Mesh
 
 from amr_jax.data import input_pipeline
 from amr_jax.data.division import Divided
-from amr_jax.errors import UserError
-from amr_jax.models.heads import POOLINGS, LinearHead
+from amr_jax.models.heads import LinearHead
 from amr_jax.run import sharding
 
 # (key, clip (L, V, C) zero-padded, length) -> (T, V, C): one body as the encoder is to see it.
@@ -85,14 +84,7 @@ def extract(
 
     Returns:
       (S, D) float32, replicated.
-
-    Raises:
-      UserError: `bodies` or `batch_size` is not one.
     """
-    if bodies not in POOLINGS:
-        raise UserError(f"config.bodies={bodies!r}: expected one of {', '.join(POOLINGS)}.")
-    if batch_size < 1:
-        raise UserError(f"config.encode_batch_size={batch_size}: expected at least 1.")
     mesh, (num_sequences, num_slots) = split.mesh, split.present.shape
     size = min(batch_size, len(split.sequence))
     size = -(-size // mesh.size) * mesh.size

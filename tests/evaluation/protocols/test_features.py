@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from amr_jax.data import division
-from amr_jax.errors import UserError
 from amr_jax.evaluation.protocols import features
 from amr_jax.ops import augment
 from amr_jax.run import sharding
@@ -114,11 +113,3 @@ def test_the_number_of_devices_changes_nothing_but_rounding():
     one = extract(tiny.ENCODER, bodies, TRAIN_VIEW, devices=1, batch_size=7)
     eight = extract(tiny.ENCODER, bodies, TRAIN_VIEW, devices=8, batch_size=16)
     np.testing.assert_allclose(one, eight, atol=1e-5)
-
-
-def test_options_that_are_none_are_refused_by_name():
-    bodies = tiny.make_bodies([(True, False)])
-    with pytest.raises(UserError, match=r"config\.bodies='both'.*packed, all"):
-        extract(tiny.Plain(), bodies, tiny.first_frame, bodies="both")
-    with pytest.raises(UserError, match=r"config\.encode_batch_size=0"):
-        extract(tiny.Plain(), bodies, tiny.first_frame, batch_size=0)

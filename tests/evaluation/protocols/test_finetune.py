@@ -235,25 +235,7 @@ def test_a_subset_is_all_that_its_training_sees():
     assert epochs == [1, 2, 3, 4, 5] * 2
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"bodies": "both"}, "config.bodies = 'both'"),
-        ({"epochs": 0}, "config.epochs=0: expected at least 1"),
-        ({"test_epochs": 0}, "config.test_epochs=0"),
-        ({"batch_size": 0}, "config.batch_size=0"),
-        ({"head.hidden": 0}, "config.head.hidden=0"),
-        ({"min_steps": -1}, "config.min_steps=-1: expected 0 or more"),
-        ({"drop_path": 1.0}, "config.drop_path=1.0: expected 0 to below 1"),
-        ({"head.dropout": -0.1}, "config.head.dropout=-0.1"),
-        ({"label_smoothing": 1.5}, "config.label_smoothing=1.5"),
-        ({"optim.layer_decay": 1.2}, "config.optim.layer_decay=1.2: expected 0 to 1"),
-        ({"optim.warmup_epochs": 4}, "config.optim.warmup_epochs=4: expected 0 to 3"),
-        ({"optim.min_lr": 0.1}, "config.optim.min_lr=0.1: expected 0 to 0.01"),
-        ({"optim.lr": 1e38}, r"diverged in epoch \d of 3 .*lower config.optim.lr, which is 1e\+38"),
-    ],
-)
-def test_bad_options_are_refused_by_name(changes, message):
+def test_a_training_that_diverges_is_named_with_the_epoch():
     task = make_task(separable(0), separable(1))
-    with pytest.raises(UserError, match=message):
-        finetune.run(task, config(**changes), lambda *_: None)
+    with pytest.raises(UserError, match=r"diverged in epoch \d of 3 .*lower config\.optim\.lr"):
+        finetune.run(task, config(**{"optim.lr": 1e38}), lambda *_: None)

@@ -206,17 +206,7 @@ def test_the_encoder_is_bitwise_the_same_afterwards_and_devices_change_nothing()
     np.testing.assert_array_equal(one.predictions, eight.predictions)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"features": "fresh"}, "config.features='fresh'.*'augmented' or 'cached'"),
-        ({"features": "cached", "cached_views": -1}, "config.cached_views=-1"),
-        ({"epochs": 0}, "config.epochs=0"),
-        ({"batch_size": 0}, "config.batch_size=0"),
-        ({"learning_rate": 1e38}, "diverged in epoch 1 of 3.*lower config.learning_rate"),
-    ],
-)
-def test_bad_options_are_refused_by_name(changes, message):
+def test_a_head_that_diverges_is_named_with_the_epoch():
     task = tiny.make_task(separable(0), separable(1))
-    with pytest.raises(UserError, match=message):
-        linear.run(task, config(**changes), lambda *_: None)
+    with pytest.raises(UserError, match=r"diverged in epoch 1 of 3.*lower config\.learning_rate"):
+        linear.run(task, config(learning_rate=1e38), lambda *_: None)

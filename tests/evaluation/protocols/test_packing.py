@@ -3,9 +3,7 @@
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
-import pytest
 
-from amr_jax.errors import UserError
 from amr_jax.evaluation.protocols import packing
 
 PRESENT = st.lists(
@@ -54,8 +52,3 @@ def test_capacity_is_that_of_the_fullest_batch_of_all_orders():
 def test_in_turn_is_the_order_of_the_split():
     np.testing.assert_array_equal(packing.in_turn(5, 2), [[0, 1], [2, 3], [4, 5]])
     np.testing.assert_array_equal(packing.in_turn(3, 100), [[0, 1, 2]])
-
-
-def test_another_pooling_is_refused():
-    with pytest.raises(UserError, match=r"config\.bodies = 'both'; expected one of: packed, all"):
-        packing.slots(np.ones((1, 1), bool), "both")

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from amr_jax.errors import UserError
 from amr_jax.evaluation.protocols import finetune, semi
 from amr_jax.evaluation.protocols.subsets import subset
 from tests.evaluation.protocols.test_finetune import config, make_task, separable, shifted
@@ -42,10 +41,3 @@ def test_one_draw_has_no_deviation():
     outcome = semi.run(task, settings(draws=1), lambda *_: None)
     assert "top1_std" not in outcome.metrics
     assert outcome.metrics["top1"] == outcome.draws[0]["top1"]
-
-
-@pytest.mark.parametrize(("name", "value"), [("draws", 0), ("fraction", 0.0)])
-def test_options_that_are_none_are_refused_by_name(name, value):
-    task = make_task(separable(0), separable(1))
-    with pytest.raises(UserError, match=rf"config\.{name}={value}"):
-        semi.run(task, settings(**{name: value}), lambda *_: None)

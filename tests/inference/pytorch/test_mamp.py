@@ -116,8 +116,9 @@ def test_sizes_come_from_the_shapes():
 
 @pytest.mark.parametrize("num_heads", [3, 8])
 def test_heads_that_do_not_fit_are_refused(num_heads):
-    part = {3: "encoder's width = 8", 8: "decoder's width = 12"}[num_heads]
-    with pytest.raises(UserError, match=f"num_heads = {num_heads} does not divide the {part}"):
+    width = {3: "8, the encoder's", 8: "12, the decoder's"}[num_heads]
+    message = f"num_heads = {num_heads}: expected a divisor of {width} width"
+    with pytest.raises(UserError, match=message):
         mamp.sizes(published.state_dict()).settings(num_heads)
 
 
@@ -185,5 +186,5 @@ def test_parameters_without_a_published_form_are_named():
     ):
         with pytest.raises(UserError, match=message):
             mamp.to_state_dict(tree)
-    with pytest.raises(UserError, match="channels = 5 does not divide the values of a patch = 12"):
+    with pytest.raises(UserError, match="channels = 5: expected a divisor of 12, the values"):
         mamp.to_state_dict(params, channels=5)

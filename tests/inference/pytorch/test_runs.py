@@ -120,7 +120,7 @@ def test_the_command_refuses(weights, tmp_path, capsys):
             {"dataset": "ntu60_xsub"},
             "weights for 20 joints with 3 channels; ntu60_xsub has 25 joints",
         ),
-        ({"num_heads": 3}, "num_heads = 3 does not divide the encoder's width = 8"),
+        ({"num_heads": 3}, "num_heads = 3: expected a divisor of 8, the encoder's width"),
         ({"import": tmp_path / "absent.npz"}, "absent.npz: found nothing"),
     ):
         arguments = [f"--{k}={v}" for k, v in {**given, **changes}.items() if v is not None]
