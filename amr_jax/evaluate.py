@@ -96,7 +96,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         for name, params in encoders.items():
             start = time.monotonic()
             params = sharding.put(params, sharding.replicated(mesh))
-            outcomes[name] = PROTOCOLS[config.protocol](
+            outcomes[name] = PROTOCOLS[config.protocol].run(
                 task(params=params), config, _log(writer, name)
             )
             seconds[name] = round(time.monotonic() - start, 2)
@@ -138,7 +138,8 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
             write(folder, config, test, outcomes, model, results)
         titles = TITLES if "scratch" in config else {}
         rows = {titles.get(name, name): outcome for name, outcome in outcomes.items()}
-        console.say("\n" + report.table({name: outcome.metrics for name, outcome in rows.items()}))
+        found = {name: outcome.metrics for name, outcome in rows.items()}
+        console.say("\n" + report.table(found, PROTOCOLS[config.protocol].columns))
         for name, outcome in rows.items():
             if outcome.draws:
                 console.say(f"{name}: {report.draws(outcome.draws)}")

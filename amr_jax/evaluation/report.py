@@ -1,4 +1,4 @@
-"""What there is to show of an evaluation: tables, and confusion matrices as counts and pictures."""
+"""Reports of an evaluation: tables, and confusion matrices as counts and pictures."""
 
 import csv
 import io
@@ -9,15 +9,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-# Up to so many classes, a cell has room for its percentage.
-_MAX_CLASSES_WITH_NUMBERS = 20
-_MAX_NAME = 32  # characters of a class name on the picture's axes
+from amr_jax.evaluation.protocols.task import Column
+from amr_jax.run import console
+
+_MAX_CLASSES_WITH_NUMBERS = 20  # more classes leave no room for percentages in the cells
+_MAX_NAME = 32  # characters of a class name on the axes of the picture
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts (K, K) int64: row the true class, column the predicted one.
+    """Counts (K, K) int64: the row is the true class, the column the predicted one.
 
-    Labels (S,), predictions (S,), or (draws, S): then each sequence counts once a draw.
+    Args:
+      labels: (S,).
+      predictions: (S,), or (draws, S), where each sequence counts once a draw.
+      num_classes: K.
     """
     confusion = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(confusion, (np.broadcast_to(labels, predictions.shape), predictions), 1)
@@ -25,20 +30,19 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: i
 
 
 def per_class_accuracy(confusion: np.ndarray) -> np.ndarray:
-    """(K,) fraction of each class's sequences that were recognised; NaN for a class without any."""
+    """Fraction of each class that was recognised, (K,); NaN for classes that do not occur."""
     total = confusion.sum(axis=1)
     return np.where(total > 0, np.diag(confusion) / np.maximum(total, 1), np.nan)
 
 
 def per_class_csv(class_names: Sequence[str], confusions: dict[str, np.ndarray]) -> str:
-    """One line a class: its test sequences and, for each encoder, how many of them were recognised.
+    """One line a class: number of test sequences, and of those each encoder recognised.
 
-    A class that does not occur in the test has 'absent' for its accuracies, not 0.
+    The accuracy on a class that does not occur in the test split is 'absent', not 0.
 
     Args:
       class_names: K names.
-      confusions: encoder's name -> (K, K), all of the same test sequences. A protocol of several
-        draws counts each sequence once a draw.
+      confusions: name of the encoder -> (K, K), all of the same test sequences.
     """
     total = next(iter(confusions.values())).sum(axis=1)
     columns = [f"{encoder}_{what}" for encoder in confusions for what in ("correct", "accuracy")]
@@ -53,7 +57,7 @@ def per_class_csv(class_names: Sequence[str], confusions: dict[str, np.ndarray])
 
 
 def confusion_csv(class_names: Sequence[str], confusion: np.ndarray) -> str:
-    """The counts, with the true classes' names in the first column, the predicted in the head."""
+    """The counts; the first column names the true classes, the head the predicted ones."""
     head = ["true \\ predicted", *class_names]
     return csv_text([head, *([n, *row] for n, row in zip(class_names, confusion, strict=True))])
 
@@ -66,7 +70,7 @@ def csv_text(rows: Sequence[Sequence]) -> str:
 
 
 def confusion_png(class_names: Sequence[str], confusion: np.ndarray, title: str) -> bytes:
-    """The confusion matrix as a picture: each row in per cent of its class, absent classes grey."""
+    """The confusion matrix as a picture, in per cent of the true class; absent classes grey."""
     num_classes = len(class_names)
     total = confusion.sum(axis=1, keepdims=True)
     share = np.ma.masked_where(
@@ -80,7 +84,7 @@ def confusion_png(class_names: Sequence[str], confusion: np.ndarray, title: str)
     )
     axes = figure.add_subplot()
     axes.set_facecolor("0.7")
-    # Square root: among many classes a confusion of a few per cent is to be seen, too.
+    # Square root, so that confusions of a few per cent are visible, too.
     image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100))
     ticks = np.arange(num_classes)
     axes.set_xticks(ticks, [f"{k} {n}" for k, n in enumerate(names)], rotation=90, fontsize=size)
@@ -107,47 +111,40 @@ def png(figure: Figure) -> bytes:
 
 
 def draws(each: Sequence[dict[str, float]]) -> str:
-    """Top-1 of each draw, and what the mean ± means."""
+    """Top-1 of each draw, and the meaning of ± in the table."""
     values = ", ".join(f"{100 * metrics['top1']:.2f}" for metrics in each)
     spread = "; ± is the sample standard deviation over them" if len(each) > 1 else ""
     return f"top-1 % of each of {len(each)} draws: {values}{spread}"
 
 
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """The comparison for the terminal, one line an encoder.
+def table(rows: dict[str, dict[str, float]], columns: Sequence[Column] = ()) -> str:
+    """The comparison of encoders for the terminal.
 
     Args:
-      rows: encoder's name -> its metrics, fractions. Columns that no protocol fills are left out.
+      rows: name of the encoder -> its metrics, accuracies as fractions.
+      columns: further metrics to show beside the accuracies.
     """
-    metrics = list(rows.values())
-    head, lines = ["encoder"], [[name] for name in rows]
 
-    def column(title: str, key: str, text):
-        if all(key in m for m in metrics):
-            head.append(title)
-            for line, m in zip(lines, metrics, strict=True):
-                line.append(text(m))
+    def per_cent(metrics: dict, key: str) -> str:
+        spread = f" ± {100 * metrics[f'{key}_std']:.2f}" if f"{key}_std" in metrics else ""
+        return f"{100 * metrics[key]:.2f}{spread}" if key in metrics else ""
 
-    def per_cent(key: str):
-        def text(m):
-            spread = f" ± {100 * m[f'{key}_std']:.2f}" if f"{key}_std" in m else ""
-            return f"{100 * m[key]:.2f}{spread}"
+    def best(metrics: dict) -> str:
+        if "best_epoch" not in metrics:
+            return ""
+        epoch = f"epoch {metrics['best_epoch']} of {metrics['epochs']}"
+        return f"{per_cent(metrics, 'best_epoch_top1')} ({epoch})"
 
-        return text
-
-    column("top-1 %", "top1", per_cent("top1"))
-    column("top-5 %", "top5", per_cent("top5"))
-    column("mAP %", "mean_average_precision", per_cent("mean_average_precision"))
-    column(
-        "best epoch on the test set: top-1 %",
-        "best_epoch",
-        lambda m: f"{100 * m['best_epoch_top1']:.2f} (epoch {m['best_epoch']} of {m['epochs']})",
-    )
-    widths = [max(map(len, cells)) for cells in zip(head, *lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
-        ).rstrip()
-        for cells in (head, *lines)
-    )
+    further = [column.head for column in columns]
+    head = ["encoder", "top-1 %", "top-5 %", *further, "best epoch on the test set: top-1 %"]
+    lines = [
+        [
+            name,
+            per_cent(metrics, "top1"),
+            per_cent(metrics, "top5"),
+            *(c.text(metrics[c.key]) if c.key in metrics else "" for c in columns),
+            best(metrics),
+        ]
+        for name, metrics in rows.items()
+    ]
+    return console.table(head, lines)

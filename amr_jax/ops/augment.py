@@ -40,9 +40,7 @@ def crop_resize(clip: jax.Array, start, length, num_frames: int) -> jax.Array:
     return before + fraction * (after - before)
 
 
-def centre_crop_resize(
-    clip: jax.Array, length, num_frames: int, fraction: float = 0.95
-) -> jax.Array:
+def centre_crop_resize(clip: jax.Array, length, num_frames: int, fraction: float) -> jax.Array:
     """The central `fraction` of the real frames, resampled to `num_frames`; for evaluation.
 
     Drops int((1 − fraction)·length/2) frames at each end.
@@ -54,7 +52,7 @@ def centre_crop_resize(
     return crop_resize(clip, start, length - 2 * start, num_frames)
 
 
-def crop_length(length, fraction, min_frames: int = 64) -> jax.Array:
+def crop_length(length, fraction, min_frames: int) -> jax.Array:
     """min(max(floor(length·fraction), min_frames), length), in frames."""
     wanted = jnp.floor(length * fraction).astype(jnp.int32)
     return jnp.minimum(jnp.maximum(wanted, min_frames), length)
@@ -65,9 +63,9 @@ def random_crop_resize(
     clip: jax.Array,
     length,
     num_frames: int,
-    min_fraction: float = 0.5,
-    max_fraction: float = 1.0,
-    min_frames: int = 64,
+    min_fraction: float,
+    max_fraction: float,
+    min_frames: int,
 ) -> jax.Array:
     """A crop of random length and start, resampled to `num_frames`; see `crop_length`."""
     key_fraction, key_start = jax.random.split(key)
@@ -121,7 +119,7 @@ def _split(clip: jax.Array, confidence: bool) -> tuple[jax.Array, jax.Array]:
 def random_rotate(
     key: jax.Array,
     clip: jax.Array,
-    max_angles: tuple[float, float, float] = (0.3, 0.3, 0.3),
+    max_angles: tuple[float, float, float],
     confidence: bool = False,
 ) -> jax.Array:
     """One rotation of the whole clip, the angles about x, y, z uniform in ± `max_angles`.
@@ -177,7 +175,7 @@ def bone(clip: jax.Array, parents: tuple[int, ...]) -> jax.Array:
 
 
 def to_stream(
-    clip: jax.Array, stream: str, parents: tuple[int, ...] = (), confidence: bool = False
+    clip: jax.Array, stream: str, parents: tuple[int, ...], confidence: bool = False
 ) -> jax.Array:
     """The clip as one of `STREAMS`: coordinates, bones or motion. Absent bodies remain 0.
 
@@ -204,13 +202,13 @@ def train_view(
     length,
     *,
     num_frames: int,
-    min_fraction: float = 0.5,
-    max_fraction: float = 1.0,
-    min_frames: int = 64,
-    max_angles: tuple[float, float, float] = (0.3, 0.3, 0.3),
+    min_fraction: float,
+    max_fraction: float,
+    min_frames: int,
+    max_angles: tuple[float, float, float],
+    stream: str,
+    parents: tuple[int, ...],
     confidence: bool = False,
-    stream: str = "joint",
-    parents: tuple[int, ...] = (),
 ) -> jax.Array:
     """The view of pre-training: random crop and resize, one random rotation, then the stream.
 

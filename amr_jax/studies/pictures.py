@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from amr_jax.evaluation import report
+from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.run import console
 
 # The first of these that a line has is its accuracy in the plot.
-_ACCURACIES = {"linear_top1": "linear, top-1 %", "knn_top1": "1-NN, top-1 %"}
+_ACCURACIES = {f"{name}_top1": f"{p.title}, top-1 %" for name, p in PROTOCOLS.items()}
 _OURS, _OTHERS = "tab:red", "tab:blue"
 _HEAD_WIDTH = 13  # characters of a line of a column's head
 

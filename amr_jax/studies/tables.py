@@ -1,6 +1,5 @@
 """Tables of a comparison: Markdown with notes, CSV of raw numbers, and a picture of each."""
 
-import dataclasses
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +9,8 @@ import ml_collections
 from etils import epath
 
 from amr_jax.evaluation import report
+from amr_jax.evaluation.protocols import PROTOCOLS
+from amr_jax.evaluation.protocols.task import Column
 from amr_jax.run import console, workdir
 from amr_jax.studies import pictures, published
 
@@ -19,22 +20,22 @@ MISSING = "–"
 Record = dict[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """A column: what it is called in the CSV, what at its head, and how its values are written."""
-
-    key: str
-    head: str
-    text: Callable[[Any], str]
-
-
-def columns(reference: str, accuracies_on: str) -> list[Column]:
+def columns(reference: str, accuracies_on: str, protocols: Iterable[str]) -> list[Column]:
     """All columns, in order.
 
     Args:
       reference: title of the row that speed-ups are against.
       accuracies_on: data set of the published accuracies.
+      protocols: names of the protocols of the comparison.
     """
+    judged = [
+        column
+        for name in protocols
+        for column in (
+            Column(_top1(name), f"{PROTOCOLS[name].title} %", _percent),
+            *PROTOCOLS[name].columns,
+        )
+    ]
     return [
         Column("method", "method", str),
         Column("epochs", "epochs", "{:g}".format),
@@ -45,9 +46,7 @@ def columns(reference: str, accuracies_on: str) -> list[Column]:
         Column("training_seconds", "training time", console.duration),
         Column("speed_up", f"speed-up against {reference}", "{:.2f}×".format),
         Column("step_bytes", "peak memory of a step", lambda n: f"{n / 2**20:,.0f} MiB"),
-        Column("linear_top1", "linear %", _percent),
-        Column("knn_top1", "1-NN %", _percent),
-        Column("feature_std", "feature std", "{:.3f}".format),
+        *judged,
         Column("published_predicted_patches", "published: predicted patches", "{:,}".format),
         Column("published_gflops", "published: GFLOPs", "{:.1f}".format),
         Column("published_hours", "published: training", "{:.1f} h".format),
@@ -129,14 +128,17 @@ def verdict(lines: Sequence[Record], ours: str, num_test: int) -> str:
         return f"{ours} is not finished: nothing to hold the others against."
     own = by_row.pop(ours)
     clearly, barely = [], []
-    for key, name in (("linear_top1", "linear"), ("knn_top1", "1-NN")):
+    for name, protocol in PROTOCOLS.items():
+        key = _top1(name)
         for line in by_row.values():
             if own[key] is None or line[key] is None or line[key] <= own[key]:
                 continue
             lead = line[key] - own[key]
             errors = [standard_error(accuracy, num_test) for accuracy in (own[key], line[key])]
             beyond = lead > 2 * math.hypot(*errors)
-            (clearly if beyond else barely).append(f"{line['method']} ({name}, +{100 * lead:.1f})")
+            (clearly if beyond else barely).append(
+                f"{line['method']} ({protocol.title}, +{100 * lead:.1f})"
+            )
     sentences = [
         f"Ahead of {own['method']} by more than twice the standard error of the difference: "
         f"{_listed(clearly)}.",
@@ -193,7 +195,8 @@ def write(
             continue
         accuracies_on = published.accuracies_on(table.rows, config.dataset)
         lines = records(rows, finished.get(config.reference), accuracies_on, finished.values())
-        shown = columns(config.rows[config.reference].title, accuracies_on)
+        title = config.rows[config.reference].title
+        shown = columns(title, accuracies_on, config.protocols)
         num_test = rows[0]["test_sequences"]
         missing = [row for row in table.rows if row not in finished]
         said = verdict(lines, config.ours, num_test)
@@ -266,8 +269,7 @@ def notes(
         "the speed-up is that of an epoch. What else ran on the machine meanwhile shows in it.",
         f"GFLOPs: forward, of one sequence (bodies: {each(lambda r: str(r['bodies']))}); peak "
         "memory of a training step, on one device, by the compiler.",
-        "feature std: of each feature over the test sequences, averaged; near 0, the encoder has "
-        "collapsed.",
+        *(column.note for name in config.protocols for column in PROTOCOLS[name].columns),
         "Published figures: on NTU-60 x-sub with one L20 GPU and 400 epochs, GFLOPs of the linear "
         f"layers for two bodies, speed-up against MAMP; {MISSING} where there are none.",
         f"Device: {each(lambda r: r['versions']['devices'])}. {each(versions)}. "
@@ -290,12 +292,17 @@ def _random(finished: Iterable[dict]) -> Record:
 
 
 def _accuracies(row: dict, encoder: str) -> Record:
-    found = {key: encoders.get(encoder, {}) for key, encoders in row["protocols"].items()}
-    return {
-        "linear_top1": found.get("linear", {}).get("top1"),
-        "knn_top1": found.get("knn", {}).get("top1"),
-        "feature_std": found.get("knn", {}).get("feature_std"),
-    }
+    found = {}
+    for name, protocol in PROTOCOLS.items():
+        metrics = row["protocols"].get(name, {}).get(encoder, {})
+        found[_top1(name)] = metrics.get("top1")
+        found |= {column.key: metrics.get(column.key) for column in protocol.columns}
+    return found
+
+
+def _top1(protocol: str) -> str:
+    """The key of the accuracies by a protocol."""
+    return f"{protocol}_top1"
 
 
 def _percent(fraction: float) -> str:

@@ -1,5 +1,7 @@
-"""The training step: augment, method, gradient, update; and many of them in one dispatch."""
+"""The training step: views → gradients → update → measurements; many steps in one dispatch."""
 
+import dataclasses
+import functools
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,8 +18,11 @@ from amr_jax.data import datasets
 from amr_jax.ops import augment
 from amr_jax.run import sharding
 
-# The loop's own named random stream; the others are the method's.
+# The random stream of the augmentation; the other streams are the method's.
 AUGMENT = "augment"
+
+# A tree of arrays: parameters, gradients, a method's variables.
+Tree = Any
 
 
 @flax.struct.dataclass
@@ -26,27 +31,27 @@ class TrainState:
 
     Attributes:
       step: number of updates done, int32.
-      params: of the whole method; `params['encoder']` is what downstream loads.
-      opt_state: optax's.
+      params: parameters of the method; `params['encoder']` is what downstream loads.
+      opt_state: state of the optimiser.
       average: exponential moving average of `params['encoder']`; {} if none is kept.
-      variables: what the method keeps beside parameters (collections by name); {} for most.
+      variables: further collections of the method by name; {} for most.
     """
 
     step: jax.Array
-    params: Any
-    opt_state: Any
-    average: Any
-    variables: Any
+    params: Tree
+    opt_state: Tree
+    average: Tree
+    variables: Tree
 
 
 def stream_keys(seed: int, step: jax.Array, names: Sequence[str]) -> dict[str, jax.Array]:
-    """One key per named stream, folded with the step: equal on every device, host and restart."""
+    """One key per named stream, folded with the step: equal on all devices, hosts and restarts."""
     key = jax.random.fold_in(jax.random.key(seed), step)
     return {name: jax.random.fold_in(key, zlib.crc32(name.encode()) >> 1) for name in names}
 
 
 def keeps_average(method: nn.Module, config: ml_collections.ConfigDict) -> bool:
-    """Whether a moving average of the encoder is kept, for the method or for its own sake."""
+    """Whether a moving average of the encoder is kept: the method's, or `optim.ema_decay`'s."""
     return method.momentum_encoder or bool(config.optim.ema_decay)
 
 
@@ -66,7 +71,7 @@ def method_loss(method: nn.Module) -> Callable:
 def init_state(
     method: nn.Module, optimizer: optax.GradientTransformation, config, mesh: Mesh
 ) -> TrainState:
-    """The state before the first step, as `sharding.of_state` lays it; a function of the seed."""
+    """The state before the first step, a function of the seed, in the layout of the mesh."""
     init = _initialiser(method, optimizer, config)
     return jax.jit(init, out_shardings=sharding.of_state(jax.eval_shape(init), mesh))()
 
@@ -74,13 +79,13 @@ def init_state(
 def abstract_state(
     method: nn.Module, optimizer: optax.GradientTransformation, config, mesh: Mesh
 ) -> TrainState:
-    """Shapes and shardings of `init_state`; nothing is computed, and no device need be there."""
+    """Shapes and shardings of `init_state`. Computes nothing; the devices may be absent."""
     state = jax.eval_shape(_initialiser(method, optimizer, config))
     return sharding.abstract(state, sharding.of_state(state, mesh))
 
 
 def _initialiser(method: nn.Module, optimizer: optax.GradientTransformation, config) -> Callable:
-    """The function without arguments that makes the first state."""
+    """The function () → first state."""
 
     def init():
         encoder = config.encoder
@@ -88,7 +93,7 @@ def _initialiser(method: nn.Module, optimizer: optax.GradientTransformation, con
         keys = stream_keys(config.seed, jnp.int32(0), ("params", *method.streams))
         variables = method.init(keys, clips)
         params = variables.pop("params")
-        # A copy: a state is donated, and one buffer cannot be given away twice.
+        # A copy: the state is donated, and a buffer cannot be donated twice.
         average = jax.tree.map(jnp.copy, params["encoder"]) if keeps_average(method, config) else {}
         return TrainState(jnp.int32(0), params, optimizer.init(params), average, variables)
 
@@ -98,7 +103,7 @@ def _initialiser(method: nn.Module, optimizer: optax.GradientTransformation, con
 def make_views(config: ml_collections.ConfigDict, mesh: Mesh) -> Callable:
     """The augmentation of a step: (key, clips (b, L, slots, V, C), lengths (b,)) → (B, T, V, C).
 
-    One row a body, B = b · slots; the bodies of a sequence are cropped and rotated alike.
+    B = b · slots bodies; those of a sequence share crop and rotation.
     """
     view = dict(
         num_frames=config.encoder.num_frames,
@@ -119,6 +124,100 @@ def make_views(config: ml_collections.ConfigDict, mesh: Mesh) -> Callable:
     return views
 
 
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One training step, stage by stage.
+
+    Attributes:
+      method: see `amr_jax.methods`.
+      optimizer: see `amr_jax.train.optim`.
+      config: the resolved config of the run.
+      total_steps: of the whole run; the share of a momentum encoder follows from it.
+      mesh: the devices.
+    """
+
+    method: nn.Module
+    optimizer: optax.GradientTransformation
+    config: ml_collections.ConfigDict
+    total_steps: int
+    mesh: Mesh
+
+    def __call__(
+        self, state: TrainState, clips: jax.Array, lengths: jax.Array
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One update on clips (b, L, slots, V, C) of `lengths` (b,) frames.
+
+        Returns:
+          The state after it, and the metrics of the method with `loss`, `grad_norm`, `param_norm`.
+        """
+        keys = stream_keys(self.config.seed, state.step, (AUGMENT, *self.method.streams))
+        views = make_views(self.config, self.mesh)(keys.pop(AUGMENT), clips, lengths)
+        (loss, (metrics, variables)), gradient = self.gradients(state, views, keys)
+        gradient = jax.lax.with_sharding_constraint(gradient, self.layout.params)
+        after = self.update(state, gradient, variables)
+        # In the layout of the state at every step: the compiler would otherwise be free to carry
+        # whole parameters from one step to the next.
+        after = jax.lax.with_sharding_constraint(after, self.layout)
+        return after, measurements(loss, metrics, gradient, after.params)
+
+    @functools.cached_property
+    def layout(self) -> TrainState:
+        """The sharding of every array of the state."""
+        state = abstract_state(self.method, self.optimizer, self.config, self.mesh)
+        return jax.tree.map(lambda x: x.sharding, state)
+
+    def gradients(self, state: TrainState, views: jax.Array, keys: dict[str, jax.Array]) -> tuple:
+        """(loss, (metrics, variables)) and the gradient of the batch, in `optim.accumulate` parts.
+
+        Where there are several parts, all are computed from the same state, and averaged.
+        """
+        gradient = jax.value_and_grad(method_loss(self.method), has_aux=True)
+        # All-gather parameters first; otherwise XLA may reshard the much larger activations.
+        given = jax.lax.with_sharding_constraint(
+            (state.params, state.variables, state.average), sharding.replicated(self.mesh)
+        )
+        num_parts = self.config.optim.accumulate
+        if num_parts == 1:
+            return gradient(*given, views, keys)
+        # Part i takes every num_parts-th row, so that each device splits up the rows it holds.
+        parts = views.reshape(-1, num_parts, *views.shape[1:]).swapaxes(0, 1)
+
+        def add(total, part):
+            i, rows = part
+            part_keys = {name: jax.random.fold_in(key, i) for name, key in keys.items()}
+            return jax.tree.map(jnp.add, total, gradient(*given, rows, part_keys)), None
+
+        shapes = jax.eval_shape(gradient, *given, parts[0], keys)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_parts), parts))
+        return jax.tree.map(lambda x: x / num_parts, total)
+
+    def update(self, state: TrainState, gradient: Tree, variables: Tree) -> TrainState:
+        """The state after a step of the optimiser and of the average of the encoder."""
+        updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = state.average
+        if keeps_average(self.method, self.config):
+            keep = self.config.optim.ema_decay
+            if self.method.momentum_encoder:
+                keep = self.method.momentum((state.step + 1) / self.total_steps)
+            average = optax.incremental_update(params["encoder"], average, 1 - keep)
+        return TrainState(state.step + 1, params, opt_state, average, variables)
+
+
+def measurements(
+    loss: jax.Array, metrics: dict[str, jax.Array], gradient: Tree, params: Tree
+) -> dict[str, jax.Array]:
+    """The metrics of a step; `params` are those after it."""
+    return {
+        "loss": loss,
+        "grad_norm": optax.tree.norm(gradient),
+        # A step can spoil parameters though its own loss is finite.
+        "param_norm": optax.tree.norm(params),
+        **metrics,
+    }
+
+
 def make_dispatch(
     method: nn.Module,
     optimizer: optax.GradientTransformation,
@@ -129,71 +228,16 @@ def make_dispatch(
 ) -> Callable:
     """The jitted function (state, arrays, batches) → (state, metrics of each step).
 
+    It runs one step for each leading element of `batches`, and donates the state.
+
     Args:
-      method: see `amr_jax.methods`.
-      optimizer: see `amr_jax.train.optim`.
-      batch_clips: (arrays, batch) → clips (b, L, slots, V, C), lengths (b,); of the input.
-      config: the resolved config of the run.
-      total_steps: of the whole run; a momentum encoder's share follows from it.
-      mesh: the devices.
-
-    Returns:
-      A function that runs one step for each leading element of `batches` and donates `state`.
+      batch_clips: (arrays, batch) → clips (b, L, slots, V, C) and lengths (b,); see the input.
+      method, optimizer, config, total_steps, mesh: see `Step`.
     """
-    num_micro = config.optim.accumulate
-    views = make_views(config, mesh)
-    gradient = jax.value_and_grad(method_loss(method), has_aux=True)
-
-    def accumulated(state, clips, keys):
-        """Loss, metrics and gradient over the batch, in `num_micro` parts one after the other."""
-        # Collected before they are used: left to itself, the compiler moves activations about,
-        # which are many times larger.
-        everywhere = sharding.replicated(mesh)
-        given = jax.lax.with_sharding_constraint(
-            (state.params, state.variables, state.average), everywhere
-        )
-        if num_micro == 1:
-            return gradient(*given, clips, keys)
-        # Part i takes every num_micro-th row, so that each device splits up what it holds.
-        parts = clips.reshape(-1, num_micro, *clips.shape[1:]).swapaxes(0, 1)
-
-        def add(total, part):
-            i, rows = part
-            part_keys = {name: jax.random.fold_in(key, i) for name, key in keys.items()}
-            return jax.tree.map(jnp.add, total, gradient(*given, rows, part_keys)), None
-
-        shapes = jax.eval_shape(gradient, *given, parts[0], keys)
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_micro), parts))
-        return jax.tree.map(lambda x: x / num_micro, total)
-
-    places = jax.tree.map(lambda x: x.sharding, abstract_state(method, optimizer, config, mesh))
-
-    def step(state: TrainState, clips, lengths):
-        keys = stream_keys(config.seed, state.step, (AUGMENT, *method.streams))
-        clips = views(keys.pop(AUGMENT), clips, lengths)
-        (value, (metrics, variables)), grads = accumulated(state, clips, keys)
-        grads = jax.lax.with_sharding_constraint(grads, places.params)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        average = state.average
-        if keeps_average(method, config):
-            keep = config.optim.ema_decay
-            if method.momentum_encoder:
-                keep = method.momentum((state.step + 1) / total_steps)
-            average = optax.incremental_update(params["encoder"], average, 1 - keep)
-        metrics = {
-            "loss": value,
-            "grad_norm": optax.tree.norm(grads),
-            # Of what comes out: a step can spoil parameters though its own loss was finite.
-            "param_norm": optax.tree.norm(params),
-            **metrics,
-        }
-        state = TrainState(state.step + 1, params, opt_state, average, variables)
-        # Said at every step, or the compiler may carry whole parameters from one to the next.
-        return jax.lax.with_sharding_constraint(state, places), metrics
+    step = Step(method, optimizer, config, total_steps, mesh)
 
     def dispatch(state, arrays, batches):
         return jax.lax.scan(lambda s, batch: step(s, *batch_clips(arrays, batch)), state, batches)
 
-    return jax.jit(dispatch, donate_argnums=0, out_shardings=(places, sharding.replicated(mesh)))
+    shardings = (step.layout, sharding.replicated(mesh))
+    return jax.jit(dispatch, donate_argnums=0, out_shardings=shardings)

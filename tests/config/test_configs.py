@@ -170,7 +170,7 @@ def unread_from_scratch(config, resolve, folder, monkeypatch) -> list[str]:
     config.data_dir = config.scratch.data_dir = "somewhere"
     config = resolve(config, encoder_under_test.source(config)[1])
     monkeypatch.setattr(encoder_under_test, "resolve", lambda given, _: given)
-    monkeypatch.setitem(evaluate.PROTOCOLS, config.protocol, look)
+    monkeypatch.setitem(evaluate.PROTOCOLS, config.protocol, protocols.Protocol(look, ""))
     return unread_keys(config, lambda c: evaluate.run(c, folder / "scratch"), monkeypatch)
 
 

@@ -15,6 +15,10 @@ LONGEST = 300
 _walk = np.random.default_rng(0).normal(size=(LONGEST, 2, 3)).cumsum(0) * 0.05
 WALK = (_walk + np.array([0.3, -1.0, 3.0])).astype(np.float32)
 
+CROP = {"min_fraction": 0.5, "max_fraction": 1.0, "min_frames": 64}
+ANGLES = (0.3, 0.3, 0.3)
+TRAIN_VIEW = CROP | {"max_angles": ANGLES, "stream": "joint", "parents": ()}
+
 crop_resize = jax.jit(augment.crop_resize, static_argnames="num_frames")
 
 
@@ -91,12 +95,12 @@ def test_centre_crop_matches_python_arithmetic_at_every_length(fraction):
 
 
 def test_crop_length():
-    assert augment.crop_length(200, 0.5) == 100
-    assert augment.crop_length(201, 0.5) == 100
-    assert augment.crop_length(100, 0.5) == 64
-    assert augment.crop_length(50, 0.5) == 50
-    assert augment.crop_length(50, 0.5, min_frames=10) == 25
-    assert augment.crop_length(300, 1.0) == 300
+    assert augment.crop_length(200, 0.5, 64) == 100
+    assert augment.crop_length(201, 0.5, 64) == 100
+    assert augment.crop_length(100, 0.5, 64) == 64
+    assert augment.crop_length(50, 0.5, 64) == 50
+    assert augment.crop_length(50, 0.5, 10) == 25
+    assert augment.crop_length(300, 1.0, 64) == 300
 
 
 def test_random_crops_stay_inside_and_vary():
@@ -107,7 +111,7 @@ def test_random_crops_stay_inside_and_vary():
     def view(key, length):
         real = jnp.arange(LONGEST)[:, None] < length
         clip = jnp.where(real, frame_numbers, jnp.nan)
-        return augment.random_crop_resize(key, clip, length, 300)[:, 0]
+        return augment.random_crop_resize(key, clip, length, 300, **CROP)[:, 0]
 
     out = np.asarray(jax.jit(jax.vmap(view))(keys, lengths))
     assert np.isfinite(out).all()
@@ -155,7 +159,7 @@ def test_rotation_keeps_distances_and_zeros():
 
 def test_angles_stay_in_range():
     clip = jnp.eye(3)[None]
-    turned = jax.vmap(lambda key: augment.random_rotate(key, clip, (0.3, 0.3, 0.3)))(
+    turned = jax.vmap(lambda key: augment.random_rotate(key, clip, ANGLES))(
         jax.random.split(jax.random.key(1), 500)
     )
     about_y = np.arcsin(np.clip(turned[:, 0, 0, 2], -1, 1))  # the x axis' new z: sin of y angle
@@ -174,7 +178,7 @@ def test_places_in_an_image_turn_about_z_alone():
     turned = augment.random_rotate(jax.random.key(1), places, (0.0, 0.0, 3.0))
     assert np.abs(turned - places).max() > 0.1
     with pytest.raises(UserError, match=r"\(0\.3, 0\.3, 0\.3\).*turn about z alone.*max_angles"):
-        augment.random_rotate(jax.random.key(0), places)
+        augment.random_rotate(jax.random.key(0), places, ANGLES)
     with pytest.raises(UserError, match=r"\(7, 5, 1\); expected joints of 2 or 3 coordinates"):
         augment.rotate(clip[..., :1], angles)
 
@@ -198,7 +202,7 @@ def test_confidence_is_neither_turned_nor_shifted(coordinates):
 
 def test_a_training_view_keeps_confidence_between_0_and_1():
     clip = jnp.array(np.random.default_rng(0).uniform(0, 1, size=(70, 5, 3)), jnp.float32)
-    how = {"num_frames": 12, "max_angles": (0.0, 0.0, 1.5), "confidence": True}
+    how = TRAIN_VIEW | {"num_frames": 12, "max_angles": (0.0, 0.0, 1.5), "confidence": True}
     views = jax.vmap(lambda key: augment.train_view(key, clip, 70, **how))(
         jax.random.split(jax.random.key(0), 16)
     )
@@ -208,8 +212,9 @@ def test_a_training_view_keeps_confidence_between_0_and_1():
 
 def test_two_bodies_share_their_view():
     key = jax.random.key(4)
-    view = augment.train_view(key, jnp.stack([WALK, WALK[::-1]], 1), 200, num_frames=40)
-    alone = augment.train_view(key, jnp.asarray(WALK[::-1]), 200, num_frames=40)
+    how = TRAIN_VIEW | {"num_frames": 40}
+    view = augment.train_view(key, jnp.stack([WALK, WALK[::-1]], 1), 200, **how)
+    alone = augment.train_view(key, jnp.asarray(WALK[::-1]), 200, **how)
     assert view.shape == (40, 2, 2, 3)
     np.testing.assert_allclose(view[:, 1], alone, atol=1e-6)
 
@@ -220,7 +225,7 @@ def test_views_agree_eagerly_compiled_and_mapped():
     lengths = jnp.array([300, 61, 150])
 
     def train(key, clip, length):
-        return augment.train_view(key, clip, length, num_frames=40)
+        return augment.train_view(key, clip, length, num_frames=40, **TRAIN_VIEW)
 
     def test(key, clip, length):
         return augment.test_view(
@@ -320,10 +325,9 @@ def test_views_take_the_stream_last():
     key = jax.random.key(5)
     for stream in augment.STREAMS:
         how = {"num_frames": 30, "stream": stream, "parents": NTU.parents}
-        joints = augment.train_view(key, DANCE, 11, num_frames=30)
-        np.testing.assert_allclose(
-            augment.train_view(key, DANCE, 11, **how), streams_by_hand(joints, stream), atol=1e-6
-        )
+        joints = augment.train_view(key, DANCE, 11, num_frames=30, **TRAIN_VIEW)
+        view = augment.train_view(key, DANCE, 11, **TRAIN_VIEW | how)
+        np.testing.assert_allclose(view, streams_by_hand(joints, stream), atol=1e-6)
         joints = augment.centre_crop_resize(DANCE, 11, 30, 0.8)
         np.testing.assert_allclose(
             augment.test_view(DANCE, 11, fraction=0.8, **how),

@@ -155,7 +155,9 @@ def test_a_momentum_encoder_and_a_methods_own_variables_are_kept(setting, accumu
     # At the start the target encoder is the encoder: what it makes of the clips as they came.
     key = train_step.stream_keys(config.seed, jnp.int32(0), ("augment",))["augment"]
     views = [
-        augment.train_view(k, clip, length, num_frames=24, **config.augment)
+        augment.train_view(
+            k, clip, length, num_frames=24, stream="joint", parents=(), **config.augment
+        )
         for k, clip, length in zip(jax.random.split(key, 8), clips, lengths, strict=True)
     ]
     bodies = jnp.concatenate([view.swapaxes(0, 1) for view in views])

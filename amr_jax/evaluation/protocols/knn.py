@@ -10,8 +10,16 @@ from jax.sharding import PartitionSpec as P
 
 from amr_jax.config.settings import refuse
 from amr_jax.evaluation.protocols import features
-from amr_jax.evaluation.protocols.task import Log, Outcome, Task
+from amr_jax.evaluation.protocols.task import Column, Log, Outcome, Task
 from amr_jax.run import sharding
+
+FEATURE_STD = Column(
+    "feature_std",
+    "feature std",
+    "{:.3f}".format,
+    "feature std: standard deviation of each feature over the test sequences, averaged over the "
+    "features; near 0, the encoder has collapsed.",
+)
 
 # Similarities in memory at once, per device: 256 MiB of float32.
 BLOCK_ELEMENTS = 2**26
@@ -98,11 +106,9 @@ def frozen(task: Task, config) -> tuple[jax.Array, jax.Array]:
 
 
 def run(task: Task, config, log: Log) -> Outcome:
-    """The protocol: every test sequence gets the label of its `config.k` nearest training ones.
+    """The protocol: each test sequence gets the label of its `config.k` nearest training sequences.
 
-    Both are seen through the test's centre crop. Only top-1 is defined. Beside it, `feature_std`:
-    each feature's standard deviation over the test sequences, averaged over the features; near 0,
-    the encoder makes the same of everything.
+    Features are those of the centre crop. Metrics: `top1`, and `feature_std` (see `FEATURE_STD`).
 
     Raises:
       UserError: k is more than the number of training sequences.

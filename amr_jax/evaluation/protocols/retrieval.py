@@ -9,8 +9,15 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from amr_jax.evaluation.protocols.knn import BLOCK_ELEMENTS, block_rows, frozen, unit
-from amr_jax.evaluation.protocols.task import Log, Outcome, Task
+from amr_jax.evaluation.protocols.task import Column, Log, Outcome, Task
 from amr_jax.run import sharding
+
+MEAN_AVERAGE_PRECISION = Column(
+    "mean_average_precision",
+    "mAP %",
+    lambda fraction: f"{100 * fraction:.2f}",
+    "mAP: mean average precision of ranking the training sequences for each test sequence.",
+)
 
 
 def rank(

@@ -1,4 +1,4 @@
-"""What a protocol is given and what it hands back."""
+"""What a protocol receives and returns."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,20 +9,20 @@ import numpy as np
 
 from amr_jax.evaluation.protocols.features import Split, View
 
-# Called with the number of the epoch just done (1-based) and its scalars.
+# Called with the number of the finished epoch (from 1) and its scalars.
 Log = Callable[[int, dict[str, float]], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """An encoder to judge, and the data to judge it on.
+    """An encoder to evaluate, and the data to evaluate it on.
 
     Attributes:
-      encoder: the architecture; `encoder.apply({'params': params}, clips)`.
+      encoder: the architecture; `encoder.apply({'params': params}, clips)` gives its tokens.
       params: its parameters, replicated over the mesh. A protocol that trains the encoder trains a
-        copy: these stay as they are.
+        copy of them.
       train, test: the splits on the devices, with their labels.
-      train_view, test_view: augmented clip, and centre crop, of one body.
+      train_view, test_view: the augmented view and the centre crop of the clip of one body.
       num_classes: size of the label set, whether or not every class occurs.
     """
 
@@ -37,19 +37,19 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """What a protocol trained: with the encoder's architecture, all that predicting needs.
+    """A trained classifier: with the architecture of the encoder, all that prediction needs.
 
-    A sequence's logits are
+    The logits of sequences are
     `head.apply({'params': params['head'], 'batch_stats': batch_stats['head']}, x)`, where `head` is
     `heads.build(self.head, self.head_settings)` and x (S, F) is `heads.mean_over_bodies` of
     `head.of_body(tokens)`.
 
     Attributes:
-      head: which of `models.heads.HEADS`.
+      head: a key of `models.heads.HEADS`.
       head_settings: the fields of that module.
       params: {'encoder': …, 'head': …}, nested dicts of float32 arrays on the host.
-      batch_stats: {'head': …}, likewise: running statistics.
-      bodies: 'packed' or 'all', how bodies become a sequence; see `models.heads.POOLINGS`.
+      batch_stats: {'head': …}, running statistics, likewise.
+      bodies: 'packed' or 'all', the pooling of bodies; see `models.heads.POOLINGS`.
     """
 
     head: str
@@ -61,15 +61,14 @@ class Classifier:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a protocol found.
+    """The result of a protocol.
 
     Attributes:
-      predictions: (S,) int32, the class given to each test sequence, in the order of the split, by
-        what counts as the result (the last epoch, where there are epochs); (draws, S) of a protocol
-        that tests several times.
-      metrics: scalars for results.json; 'top1' at least, accuracies as fractions in [0, 1].
-      scores: (S, K) float32 logits that the predictions come from; None where there are none.
-      classifier: what was trained; None where nothing was, or more than one.
+      predictions: (S,) int32, the predicted class of each test sequence in the order of the split,
+        after the last epoch; (draws, S) of a protocol with several draws.
+      metrics: scalars for results.json; 'top1' at least. Accuracies are fractions in [0, 1].
+      scores: (S, K) float32 logits of the predictions; None if there are none.
+      classifier: the trained classifier; None if the protocol trains none, or several.
       draws: the metrics of each of several draws, whose means are in `metrics`.
     """
 
@@ -78,3 +77,35 @@ class Outcome:
     scores: np.ndarray | None = None
     classifier: Classifier | None = None
     draws: tuple[dict[str, float], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+      key: of the values, in metrics and in CSV files.
+      head: text at the head of the column.
+      text: value -> text of the cell.
+      note: explanation under the table of a comparison; '': none.
+    """
+
+    key: str
+    head: str
+    text: Callable[[Any], str]
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """A protocol as commands and tables know it.
+
+    Attributes:
+      run: (task, config, log) -> outcome.
+      title: its short name in tables.
+      columns: metrics that tables show beside the accuracies.
+    """
+
+    run: Callable[[Task, Any, Log], Outcome]
+    title: str
+    columns: tuple[Column, ...] = ()

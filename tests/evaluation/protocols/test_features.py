@@ -1,7 +1,6 @@
 """Every body encoded exactly once, pooled as the protocols say, on any number of devices."""
 
 import dataclasses
-import functools
 
 import hypothesis
 import hypothesis.strategies as st
@@ -11,13 +10,10 @@ import pytest
 
 from amr_jax.data import division
 from amr_jax.evaluation.protocols import features
-from amr_jax.ops import augment
 from amr_jax.run import sharding
 from tests.evaluation.protocols import tiny
 
 KEY = jax.random.key(7)
-
-TRAIN_VIEW = functools.partial(augment.train_view, num_frames=tiny.FRAMES, min_frames=2)
 
 
 def extract(encoder, real, view, key=KEY, devices=1, batch_size=4, bodies="packed"):
@@ -68,7 +64,7 @@ def test_against_one_body_after_the_other(pooling):
     def encode(clip):
         return tiny.ENCODER.apply({"params": params}, clip[None])[0].mean(axis=0)
 
-    view = jax.jit(TRAIN_VIEW)
+    view = jax.jit(tiny.train_view)
 
     expected = []
     for s, present in enumerate(bodies.present):
@@ -79,7 +75,7 @@ def test_against_one_body_after_the_other(pooling):
         if pooling == "all" or not each:
             each += [encode(absent)] * (len(present) - len(each))
         expected.append(np.mean(each, axis=0))
-    found = extract(tiny.ENCODER, bodies, TRAIN_VIEW, bodies=pooling)
+    found = extract(tiny.ENCODER, bodies, tiny.train_view, bodies=pooling)
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
@@ -93,7 +89,7 @@ def test_bodies_of_a_sequence_share_the_view_and_sequences_and_epochs_do_not():
         offset=np.arange(4, dtype=np.int32) * 10,
         length=length,
     )
-    first, second = extract(tiny.Plain(), bodies, TRAIN_VIEW)
+    first, second = extract(tiny.Plain(), bodies, tiny.train_view)
     # A body and its mirror image through the origin cancel only under one crop and one rotation.
     np.testing.assert_allclose([first, second], 0, atol=1e-6)
     alone = dataclasses.replace(
@@ -102,14 +98,14 @@ def test_bodies_of_a_sequence_share_the_view_and_sequences_and_epochs_do_not():
         offset=np.array([0, 10], np.int32),
         length=length[:2],
     )
-    first, second = extract(tiny.Plain(), alone, TRAIN_VIEW)
+    first, second = extract(tiny.Plain(), alone, tiny.train_view)
     assert np.abs(first - second).max() > 1e-3
-    other_epoch, _ = extract(tiny.Plain(), alone, TRAIN_VIEW, key=jax.random.fold_in(KEY, 1))
+    other_epoch, _ = extract(tiny.Plain(), alone, tiny.train_view, key=jax.random.fold_in(KEY, 1))
     assert np.abs(first - other_epoch).max() > 1e-3
 
 
 def test_the_number_of_devices_changes_nothing_but_rounding():
     bodies = tiny.make_bodies([(True, i % 3 == 0) for i in range(21)])
-    one = extract(tiny.ENCODER, bodies, TRAIN_VIEW, devices=1, batch_size=7)
-    eight = extract(tiny.ENCODER, bodies, TRAIN_VIEW, devices=8, batch_size=16)
+    one = extract(tiny.ENCODER, bodies, tiny.train_view, devices=1, batch_size=7)
+    eight = extract(tiny.ENCODER, bodies, tiny.train_view, devices=8, batch_size=16)
     np.testing.assert_allclose(one, eight, atol=1e-5)

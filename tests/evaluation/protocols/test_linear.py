@@ -11,7 +11,6 @@ import pytest
 from amr_jax.errors import UserError
 from amr_jax.evaluation.protocols import linear, packing, scores
 from amr_jax.models import heads
-from amr_jax.ops import augment
 from tests.evaluation.protocols import tiny
 
 
@@ -181,10 +180,7 @@ def test_cached_features_are_the_augmented_ones_where_nothing_is_random():
 
 
 def test_each_epoch_sees_another_view_and_cached_ones_come_round():
-    def view(key, clip, length):
-        return augment.train_view(key, clip, length, num_frames=tiny.FRAMES, min_frames=1)
-
-    task = tiny.make_task(tiny.make_bodies([(True, True)] * 5), separable(1), view=view)
+    task = tiny.make_task(tiny.make_bodies([(True, True)] * 5), separable(1), view=tiny.train_view)
     key = jax.random.key(0)
     fresh = linear._training_features(task, config(), key)
     cached = linear._training_features(task, config(features="cached", cached_views=2), key)

@@ -12,6 +12,7 @@ from amr_jax.data.records import Bodies
 from amr_jax.evaluation.protocols import Task
 from amr_jax.evaluation.protocols.features import Split
 from amr_jax.models.encoder import Encoder
+from amr_jax.ops import augment
 from amr_jax.run import sharding
 
 FRAMES, JOINTS = 8, 4
@@ -76,6 +77,19 @@ def first_frame(key, clip, length):
     """A view that draws nothing and looks at the first frame alone."""
     del key, length
     return jnp.broadcast_to(clip[:1], (FRAMES, *clip.shape[1:]))
+
+
+# A view that is cropped and rotated at random.
+train_view = functools.partial(
+    augment.train_view,
+    num_frames=FRAMES,
+    min_fraction=0.5,
+    max_fraction=1.0,
+    min_frames=1,
+    max_angles=(0.3, 0.3, 0.3),
+    stream="joint",
+    parents=(),
+)
 
 
 def make_task(train: Bodies, test: Bodies, encoder=None, devices=1, view=first_frame) -> Task:
