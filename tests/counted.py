@@ -4,7 +4,7 @@
 
 Its last line is 'counted ' and a JSON object {'start': {…}, 'loop': {…}}: from the beginning to the
 first step, and from there to the end. The steps themselves only count on: what is exchanged within
-the program of a step is counted by `amr_jax.benchmark.collectives`.
+the program of a step is counted by `amr_jax.benchmark.compiled`.
 """
 
 import collections

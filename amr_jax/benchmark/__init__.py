@@ -1,11 +1,8 @@
-"""What things cost on the device at hand, and what they would cost on others.
+"""Cost of training, input and preparation: measured on this device, or predicted for another.
 
-    python -m amr_jax.benchmark methods|step|input|prepare|scaling|aot [--json=FILE] …
+    python -m amr_jax.benchmark methods|step|input|prepare|aot|scaling [--json=FILE] …
 
-A module for each sub-command, and: `program` (a compiled training step that is timed), `variants`
-(of AMR's step), `torch_mamp` (the published step in PyTorch, an extra), `evaluation` (features and
-neighbours); `rounds` (the order of timing, and what a row of times says), `roofline` and `growth`
-(what times are held against); `accelerators` (peaks of devices that need not be there, and their
-compilers), `hlo` (launches and bytes of a compiled program); `options` (flags) and `output` (tables
-and JSON).
+One module per sub-command. They share `options` (flags), `output` (tables and JSON), `timing`
+(interleaved rounds) and `full_size` (the configs that are measured). `accelerators` is the table of
+devices, `compiled` reads a compiled program, `cost_model` models a step on many chips.
 """

@@ -1,4 +1,4 @@
-"""Command: what things cost on the device at hand, or would on others.
+"""Cost of training, input and preparation: measured on this device, or predicted for another.
 
     python -m amr_jax.benchmark WHAT [--json=FILE] …
 
@@ -9,34 +9,37 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from amr_jax.benchmark import aot, input, methods, pod, prepare, scaling, step
+from amr_jax.benchmark import aot, input, methods, prepare, scaling, step
 from amr_jax.errors import UserError
 from amr_jax.run.cli import command
 
-# Modules with `add_flags(parser)` and `run(flags)`; their docstrings' first lines are the help.
+# Modules with `add_flags(parser)` and `run(flags)`; the first line of a docstring is the help text.
 SUBCOMMANDS = {
     "methods": methods,
     "step": step,
     "input": input,
     "prepare": prepare,
-    "scaling": scaling,
     "aot": aot,
-    "pod": pod,
+    "scaling": scaling,
 }
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are the project's: one message, exit status 2."""
+    """A parser that reports errors as the other commands do: one message, exit status 2."""
 
     def error(self, message: str) -> None:
-        """Raises `UserError`; called by argparse."""
+        """Raises `UserError`; argparse calls it."""
         raise UserError(f"{message} ({self.prog} --help).")
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the sub-command that `argv` names; None: the arguments of the process."""
-    about = "What things cost on the device at hand, or would on others."
+    """Runs a sub-command.
+
+    Args:
+      argv: arguments; None: those of the process.
+    """
+    about = __doc__.splitlines()[0]
     parser = Parser(prog="python -m amr_jax.benchmark", description=about, allow_abbrev=False)
     what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     for name, module in SUBCOMMANDS.items():

@@ -1,6 +1,6 @@
-"""Accelerators that need not be there: published peaks, and what their compilers must be told.
+"""Accelerators: published peak rates, and how to compile for them without having one.
 
-The compilers come in wheels of their own (`pip install -e '.[aot]'`) and run on any CPU.
+Compilers come in wheels of their own (`pip install -e '.[aot]'`) and run on any CPU.
 """
 
 import dataclasses
@@ -17,16 +17,16 @@ from amr_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Interconnect:
-    """What joins the chips of one kind.
+    """The links between chips of one kind.
 
     Attributes:
-      bandwidth: that a chip can send over all its links together, bytes/s one way.
-      axes: of the torus that the links make; 0: a switch, to which all chips are one step apart.
+      bandwidth: bytes/s that a chip sends over all its links together, one way.
+      axes: axes of the torus that the links form; 0: a switch, one hop between any two chips.
       wraps: from this side on, an axis of the torus is closed to a ring; 0 for a switch.
-      domain: chips that can be joined so.
-      network: that a chip can send to what lies beyond its domain, bytes/s one way; 0: not known.
-      start_s: seconds of a collective before anything is sent. hop_s, network_hop_s: of a step to
-        the next chip, and over the network.
+      domain: largest number of chips that the links join.
+      network: bytes/s that a chip sends beyond its domain, one way; 0: unknown.
+      start_s: seconds before a collective sends anything.
+      hop_s, network_hop_s: seconds of a hop to the next chip, and over the network.
     """
 
     bandwidth: float
@@ -44,12 +44,12 @@ class Accelerator:
     """One kind of accelerator.
 
     Attributes:
-      title: its name in full.
-      platform: of JAX: `cuda` or `tpu`.
-      flops: FLOP/s that the maker publishes for dense matrix products, by compute dtype.
-      bandwidth: of its memory, bytes/s. memory_bytes: of one chip.
-      chips: how they are joined, as the compiler names it; of those that `--targets` does not say.
-      interconnect: what joins them.
+      title: full name.
+      platform: JAX's name: `cuda` or `tpu`.
+      flops: published FLOP/s of dense matrix products, by compute dtype.
+      bandwidth: bytes/s of its memory. memory_bytes: memory of one chip.
+      chips: default arrangement, in the compiler's notation.
+      interconnect: the links between chips.
     """
 
     title: str
@@ -63,15 +63,15 @@ class Accelerator:
 
 def _tpu(
     title: str, flops: float, bandwidth: float, memory_bytes: float, chips: str, links: Interconnect
-):
-    # In float32, JAX multiplies matrices on a TPU in one pass of bfloat16 unless it is told not to.
+) -> Accelerator:
+    # In float32, JAX multiplies matrices on a TPU in one pass of bfloat16 by default.
     rates = {"bfloat16": flops, "float32": flops}
     return Accelerator(title, "tpu", rates, bandwidth, memory_bytes, chips, links)
 
 
 def _torus(bandwidth: float, axes: int, wraps: int, domain: int) -> Interconnect:
     # Times: "How to Scale Your Model" (Google DeepMind), chapter "Sharded matrices": a hop takes
-    # about 1 us; a gathering of 3 hops was measured at 8 us, of which 5 are put down to its start.
+    # about 1 us; a gathering of 3 hops was measured at 8 us, of which 5 are its start.
     return Interconnect(bandwidth, axes, wraps, domain, 0.0, 5e-6, 1e-6, 0.0)
 
 
@@ -87,23 +87,23 @@ ACCELERATORS = {
         "1",
         # The same datasheet: NVLink 900 GB/s, both ways together. NVIDIA DGX H200 datasheet: 8 GPUs
         # and as many ConnectX-7 adapters of 400 Gb/s. Times: NCCL's source, src/graph/tuning.cc,
-        # of a tree with the protocol LL128.
+        # for a tree with the protocol LL128.
         Interconnect(450e9, 0, 0, 8, 50e9, 14e-6, 1.2e-6, 8.5e-6),
     ),
     # Cloud TPU documentation, "System architecture", the page of each generation: peak compute of a
     # chip in bf16, HBM capacity and bandwidth; bidirectional ICI bandwidth of a chip (400, 1,200
-    # and 800 GB/s), half of it one way; torus and chips of the largest slice. From which side on an
-    # axis is a ring: "How to Scale Your Model", chapter "TPUs".
+    # and 800 GB/s), half of it one way; torus and chips of the largest slice. The side from which
+    # an axis is a ring: "How to Scale Your Model", chapter "TPUs".
     "v5e": _tpu("TPU v5e", 197e12, 0.819e12, 16e9, "2x2", _torus(200e9, 2, 16, 256)),
     "v5p": _tpu("TPU v5p", 459e12, 2.765e12, 95e9, "2x2x1", _torus(600e9, 3, 4, 6144)),
     "v6e": _tpu("TPU v6e", 918e12, 1.640e12, 32e9, "2x2", _torus(400e9, 2, 16, 256)),
 }
 
-# Modules of the wheels with a platform's compiler, any of which will do.
+# Modules of the wheels with a platform's compiler; one of them is enough.
 COMPILERS = {"tpu": ("libtpu",), "cuda": ("jax_cuda13_plugin", "jax_cuda12_plugin")}
 
-# What XLA wants to know of a GPU before it compiles for it (its GpuTargetConfigProto): compute
-# capability 9.0's limits from the CUDA programming guide, the H200's size from its datasheet.
+# XLA's description of a GPU to compile for (GpuTargetConfigProto): limits of compute capability 9.0
+# from the CUDA programming guide, sizes from the H200's datasheet.
 _H200 = """
 gpu_device_info {
   cuda_compute_capability { major: 9 minor: 0 }
@@ -121,11 +121,11 @@ runtime_version { major: 12 minor: 8 }
 device_description_str: "NVIDIA H200"
 """
 
-# Nothing can be timed without the device: cuBLAS and XLA's own kernels as they come. (XLA's Triton
-# kernels for matrix products cannot be had without timing them.)
+# Without the device nothing can be timed: no autotuning, and no Triton kernels for matrix products,
+# which XLA chooses by timing alone.
 _CUDA_OPTIONS = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}
 
-# libtpu asks its surroundings what it runs on, and minds that one process alone uses a TPU.
+# libtpu reads from its environment what it runs on, and that other processes may load it, too.
 _TPU_ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
@@ -137,14 +137,14 @@ _TPU_ENVIRONMENT = {
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """Chips to compile for: `kind` of `ACCELERATORS`, and `chips` as they are joined."""
+    """Chips to compile for: `kind` of `ACCELERATORS`, and their arrangement `chips`."""
 
     kind: str
     chips: str
 
     @property
     def accelerator(self) -> Accelerator:
-        """What is known of one of the chips."""
+        """The kind of chip."""
         return ACCELERATORS[self.kind]
 
     def __str__(self) -> str:
@@ -156,29 +156,25 @@ class Target:
         return ("xla", "cudnn") if self.accelerator.platform == "cuda" else ("xla",)
 
     def options(self, effort: float) -> dict:
-        """The options of `compile`: those without which it would not compile here, and the effort.
-
-        Args:
-          effort: -1 (least) to 1 that a TPU's compiler is to make; 0 is what it makes unasked.
-        """
+        """Options of `compile`; `effort` of a TPU's compiler from -1 (least) to 1, default 0."""
         if self.accelerator.platform == "cuda":
             return _CUDA_OPTIONS
         return {"exec_time_optimization_effort": effort}
 
 
 def parse(text: str) -> Target:
-    """`h200`, `v5e` or `v5e:4x4` as a target; `UserError` if there is none of that name."""
+    """The target that `h200`, `v5e` or `v5e:4x4` names; `UserError` if there is none."""
     kind, _, chips = text.partition(":")
     if kind not in ACCELERATORS or (":" in text and not re.fullmatch(r"\d+(x\d+)*", chips)):
         raise UserError(
-            f"--targets: found {text!r}; expected one of {', '.join(ACCELERATORS)}, where wanted "
-            "with the chips and how they are joined: v5e:4x4, h200:8."
+            f"--targets: found {text!r}; expected one of {', '.join(ACCELERATORS)}, optionally "
+            "with an arrangement of chips: v5e:4x4, h200:8."
         )
     return Target(kind, chips or ACCELERATORS[kind].chips)
 
 
 def require_compiler(target: Target) -> None:
-    """Raises `UserError`, saying what to install, unless the compiler's wheels are there."""
+    """Raises `UserError` with what to install, unless the target's compiler is there."""
     platform = target.accelerator.platform
     if not any(map(importlib.util.find_spec, COMPILERS[platform])):
         extra = {"tpu": "tpu", "cuda": "cuda13"}[platform]
@@ -190,12 +186,12 @@ def require_compiler(target: Target) -> None:
 
 
 def devices(target: Target) -> list[jax.Device]:
-    """Devices to compile for, which can hold nothing and run nothing.
+    """Devices to compile for, which hold no arrays and run no programs.
 
-    To be called once in a process that does nothing else: libtpu reads its environment once.
+    Call it once, in a process that does nothing else: libtpu reads its environment once.
 
     Raises:
-      UserError: chips that the compiler does not know in this arrangement.
+      UserError: the compiler does not know this arrangement of chips.
     """
     try:
         if target.accelerator.platform == "cuda":
@@ -204,7 +200,7 @@ def devices(target: Target) -> list[jax.Device]:
                 platform="cuda", topology=layout, target_config=_H200
             ).devices
         os.environ.update(_TPU_ENVIRONMENT)
-        # Hosts of a slice hold four chips each, but for the slice of one.
+        # Hosts hold four chips each, except for a slice of one.
         alone = {"chips_per_host_bounds": (1, 1, 1)} if set(target.chips) <= set("1x") else {}
         return topologies.get_topology_desc(
             platform="tpu", topology_name=str(target), **alone

@@ -1,34 +1,41 @@
-"""How long a training step takes on n chips, on paper.
+"""How long a training step takes on n chips, on paper (docs/scaling.md).
 
-A chip multiplies and moves bytes at the published rates, the slower of the two counts; then the
-chips exchange what they must, each array round a ring, after a start and so many hops; nothing of
-that is hidden behind the computation (what could at best be hidden, is told beside it).
+A chip computes and moves bytes at published rates, and the slower of the two counts. Then the chips
+exchange arrays around a ring, after a start and a number of hops. Nothing of the exchange is hidden
+behind the computation (`Times.hidden_s` is the other extreme).
 
-Left out: kernels that do not reach the published rates, above all on few bodies; launches; the
-host; input; waiting for the slowest chip; other traffic on the network; what becomes faster when
-activations fit into on-chip memory.
+Left out: kernels below the published rates, above all on few bodies; launches; the host; input;
+stragglers; other traffic on the network; activations that fit into on-chip memory.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
+
+import jax
+import ml_collections
 
 from amr_jax.benchmark.accelerators import Accelerator, Interconnect
-from amr_jax.benchmark.collectives import PASSES, Collective
+from amr_jax.benchmark.compiled import PASSES, Collective
 from amr_jax.errors import UserError
+from amr_jax.run import sharding
+from amr_jax.studies import costs
+
+# XLA for GPUs gathers all split parameters in this many operations (full size, 24 November 2026);
+# for TPUs, each array in one.
+_GATHERS_ON_GPU = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What a training step asks for, on however many chips.
+    """The work of a training step, on any number of chips.
 
     Attributes:
-      flops: of a body.
-      fixed_bytes: of main memory, moved on every chip whatever its batch: parameters, gradients and
-        the optimiser's moments. body_bytes: moved for each body on top.
-      parameters: bytes of all of them, float32. split: of those that `fsdp` splits, which are
-        collected in `gathers` operations.
-      gradients: bytes of a gradient as it is summed, for each byte of its parameter: 1/2 where the
+      flops: per body.
+      fixed_bytes: bytes of main memory moved on every chip whatever its batch: parameters,
+        gradients and the optimiser's moments. body_bytes: bytes moved per body on top.
+      parameters: bytes of all parameters, float32. split: bytes of those that `fsdp` splits, which
+        are gathered in `gathers` operations.
+      gradients: bytes of a gradient as it is summed, per byte of its parameter: 1/2 where the
         compute dtype is bfloat16.
     """
 
@@ -43,11 +50,7 @@ class Work:
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """Seconds of a step.
-
-    Attributes:
-      compute_s, memory_s: a chip's FLOPs and bytes. exchange_s: what the chips send each other.
-    """
+    """Seconds of a step: for a chip's FLOPs, for its bytes, and for the exchange."""
 
     compute_s: float
     memory_s: float
@@ -55,43 +58,59 @@ class Times:
 
     @property
     def alone_s(self) -> float:
-        """Of what each chip does by itself."""
+        """Without the exchange."""
         return max(self.compute_s, self.memory_s)
 
     @property
     def step_s(self) -> float:
-        """Nothing of the exchange being hidden."""
+        """With no part of the exchange hidden."""
         return self.alone_s + self.exchange_s
 
     @property
     def hidden_s(self) -> float:
-        """If all of the exchange were hidden behind what the chips do by themselves."""
+        """With all of the exchange hidden behind the computation."""
         return max(self.alone_s, self.exchange_s)
 
 
-def through(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """(y at x = 0, slope) of the line through the points with the least and the largest x.
+def work_of(
+    config: ml_collections.ConfigDict, memory: tuple[float, float], platform: str = "tpu"
+) -> Work:
+    """The work of a step.
 
-    Raises:
-      ValueError: all x are equal.
+    Args:
+      config: resolved.
+      memory: bytes of main memory: whatever the batch, and for each body.
+      platform: JAX's name of the compiler's platform.
     """
-    (x0, y0), (x1, y1) = min(points), max(points)
-    if x0 == x1:
-        raise ValueError(f"no line through points that all have x = {x0}")
-    slope = (y1 - y0) / (x1 - x0)
-    return y0 - slope * x0, slope
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    _, state, _ = costs.abstract_training_step(config, mesh)
+    leaves = jax.tree.leaves(state.params)
+    split = [leaf for leaf in leaves if leaf.size >= sharding.SMALLEST_SPLIT]
+
+    def size(arrays):
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in arrays)
+
+    return Work(
+        flops=costs.step_flops(config) / config.batch_size,
+        fixed_bytes=memory[0],
+        body_bytes=memory[1],
+        parameters=size(leaves),
+        split=size(split),
+        gathers=_GATHERS_ON_GPU if platform == "cuda" else len(split),
+        gradients=0.5 if config.dtype == "bfloat16" else 1.0,
+    )
 
 
 def exchanged(work: Work, data: int, fsdp: int, scatters: bool = True) -> list[Collective]:
-    """What `data` · `fsdp` chips exchange in a step, as `train_step` and `sharding` lay it out.
+    """The collectives of a step on `data` · `fsdp` chips, as `train.step` and `run.sharding` do it.
 
-    Split parameters are collected once, in float32, before they are used. Their
-    gradients are summed over `fsdp`, every chip keeping its part, then over `data`; all others over
-    all chips. (All that is large is taken to be split: that `fsdp` divides one of its axes.)
+    Split parameters are gathered once, in float32, before they are used. Their gradients are summed
+    over `fsdp`, every chip keeping its part, then over `data`; all others over all chips. (Assumes
+    that `fsdp` divides an axis of every large parameter.)
 
     Args:
-      scatters: whether the compiler knows reduce-scatter. XLA's for CPUs does not: there every chip
-        sums the whole array, and keeps its part.
+      scatters: whether the compiler has reduce-scatter. XLA's for CPUs has not: every chip sums the
+        whole array, and keeps its part.
     """
     split, summed = (work.split if fsdp > 1 else 0.0), work.gradients
     found = []
@@ -123,26 +142,26 @@ def exchange_s(collective: Collective, links: Interconnect) -> float:
     """Seconds of a collective among `group` neighbouring chips.
 
     Beyond the domain of the links, every chip of a domain exchanges its share of the array, summed
-    within the domain, with those in its place in the others: bytes as in one large ring.
+    within the domain, with the chips in its place in the other domains.
 
     Raises:
-      UserError: more chips than the links can join, and no network known.
+      UserError: more chips than the links join, and no network known.
     """
     group = collective.group
     passes, inside = PASSES[collective.kind], min(group, links.domain)
     outside = math.ceil(group / inside)
     if outside > 1 and not links.network:
         raise UserError(
-            f"--chips: found {group}; of this kind of chip, {links.domain} at most are joined by "
-            "links, and what lies beyond is not modelled."
+            f"--chips: found {group}; links join at most {links.domain} chips of this kind, and "
+            "the network beyond is not modelled."
         )
     bandwidth, hops = links.bandwidth, inside - 1
     if links.axes:
         torus = sides(inside, links.axes)
         rings = [side >= links.wraps for side in torus]
         hops = sum(s // 2 if ring else s - 1 for s, ring in zip(torus, rings, strict=True))
-        # A ring through a slice whose axes are lines uses two of a chip's links, both ways, where
-        # a torus uses all.
+        # Where an axis is a line, a ring through the slice uses two links of a chip, both ways; a
+        # torus uses all.
         bandwidth *= 1.0 if all(rings) else 1 / links.axes
     seconds = passes * (inside - 1) / inside * collective.size / bandwidth
     latency = links.start_s + passes * hops * links.hop_s
@@ -155,7 +174,7 @@ def exchange_s(collective: Collective, links: Interconnect) -> float:
 def times(
     work: Work, bodies: float, data: int, fsdp: int, accelerator: Accelerator, dtype: str
 ) -> Times:
-    """Of a step of `bodies` bodies in all, on `data` · `fsdp` chips."""
+    """Seconds of a step of `bodies` bodies in all, on `data` · `fsdp` chips."""
     here = bodies / (data * fsdp)
     links = accelerator.interconnect
     return Times(
@@ -163,26 +182,3 @@ def times(
         (work.fixed_bytes + here * work.body_bytes) / accelerator.bandwidth,
         math.fsum(exchange_s(c, links) for c in exchanged(work, data, fsdp)),
     )
-
-
-def efficiency(alone: float, chips: int, step: float) -> float:
-    """Share of n times one chip's speed that n chips reach, on the same bodies in all.
-
-    Args:
-      alone: seconds of a step on one chip. step: on `chips` chips.
-    """
-    return alone / (chips * step)
-
-
-def last_that_pays(steps: dict[int, float], least: float = 0.5) -> int:
-    """The most chips at which, as at all fewer ones, the efficiency is `least` or more.
-
-    Args:
-      steps: seconds of a step by number of chips, among them 1.
-    """
-    last = 1
-    for chips in sorted(steps):
-        if efficiency(steps[1], chips, steps[chips]) < least:
-            break
-        last = chips
-    return last

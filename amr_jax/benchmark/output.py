@@ -1,59 +1,56 @@
-"""What a benchmark leaves behind: a table on the terminal, and all of it as JSON."""
+"""Output of a benchmark: a table on the terminal, and all measurements as JSON."""
 
-import argparse
 import datetime
 import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
-from amr_jax.run import workdir
+from amr_jax.run import console, workdir
+
+Entry = Mapping[str, Any]
+# The text of one column for an entry; '' where the entry has no value.
+Text = Callable[[Entry], str]
 
 
-def positive(text: str) -> int:
-    """The type of flags that count something: a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"found {text!r}; expected a whole number of at least 1")
-    return int(text)
+def number(key: str, form: str = "", unit: float = 1.0) -> Text:
+    """A column that shows `entry[key] / unit` in the format `form`."""
+
+    def text(entry: Entry) -> str:
+        value = entry.get(key)
+        return "" if value is None else format(value if unit == 1.0 else value / unit, form)
+
+    return text
 
 
-def json_file(text: str) -> Path:
-    """The type of --json; its folder is looked for now, not after minutes of measuring."""
-    path = Path(text).expanduser().absolute()
-    if not path.parent.is_dir() or path.is_dir():
-        raise argparse.ArgumentTypeError(f"found {text!r}; expected a file in a folder that exists")
-    return path
+def quartiles(key: str, form: str, unit: float = 1.0) -> Text:
+    """A column that shows the two numbers `entry[key]` as `low–high`."""
+
+    def text(entry: Entry) -> str:
+        low, high = entry[key]
+        return "" if low is None else f"{low / unit:{form}}–{high / unit:{form}}"
+
+    return text
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of the width of their widest entry: the first to the left, the others to the right.
-
-    Args:
-      header: names of the columns. rows: as many texts each; all empty: the column is left out.
-    """
-    columns = [
-        [name, *entries]
-        for name, *entries in zip(header, *rows, strict=True)
-        if not entries or any(entries)
-    ]
-    widths = [max(map(len, column)) for column in columns]
-    lines = []
-    for entries in zip(*columns, strict=True):
-        first, *rest = (text.rjust(width) for text, width in zip(entries, widths, strict=True))
-        lines.append("  ".join([first.strip().ljust(widths[0]), *rest]).rstrip())
-    return "\n".join(lines)
+def or_problem(text: Text) -> Text:
+    """A column that shows the entry's problem where it has one, else `text`."""
+    return lambda entry: entry["problem"] or text(entry)
 
 
-def provenance(what: str) -> dict:
-    """Where a measurement comes from: command, date, device and versions.
+def table(entries: Sequence[Entry], columns: Mapping[str, Text]) -> str:
+    """One line per entry, one column per item of `columns` (head → text)."""
+    rows = [[text(entry) for text in columns.values()] for entry in entries]
+    return console.table(tuple(columns), rows)
 
-    Args:
-      what: the sub-command.
-    """
+
+def provenance(what: str) -> dict[str, Any]:
+    """Command, date, device and versions of a measurement by the sub-command `what`."""
     device = jax.devices()[0]
     return {
         "benchmark": what,
@@ -65,6 +62,8 @@ def provenance(what: str) -> dict:
     }
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Writes all of it or nothing; `UserError` if the file cannot be written."""
-    workdir.write(path, json.dumps(content, indent=2) + "\n")
+def write_json(path: Path | None, content: Entry) -> None:
+    """Writes the content atomically; without a path, nothing. `UserError` if it cannot."""
+    if path:
+        workdir.write(path, json.dumps(content, indent=2) + "\n")
+        console.say(f"written: {path}")

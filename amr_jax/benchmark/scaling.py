@@ -1,293 +1,156 @@
-"""How cost grows: AMR's training step with each of its sizes, evaluation with the test set.
+"""Time of a training step on 1 to 256 chips, on paper.
 
-    python -m amr_jax.benchmark scaling [--frames=48,96,192] [--axes=frames,r] [--json=FILE]
+    python -m amr_jax.benchmark scaling [--targets=h200,v5e,v5p] [--json=FILE]
 
-One size grows while the others stay at the first value of their lists. Between neighbours the
-exponent of the growth is set against what the model explains; what exceeds it is flagged.
+docs/scaling.md describes the model (`cost_model`) and its results. FLOPs are counted here. Bytes of
+main memory grow linearly with the bodies on a chip; the line is `COUNTED` for AMR as it is by
+default, else --bytes, from two programs of `benchmark aot`.
 """
 
 import argparse
 import dataclasses
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import ml_collections
+import jax
 
-from amr_jax import methods as registry
-from amr_jax import pretrain
-from amr_jax.benchmark import evaluation, growth, options, output, rounds
-from amr_jax.benchmark.growth import Axis, Point
-from amr_jax.benchmark.methods import DATASET, kernels
-from amr_jax.benchmark.program import Program
-from amr_jax.config import base as base_config
-from amr_jax.config.settings import require_choice
-from amr_jax.models.attention import KERNELS
+from amr_jax.benchmark import accelerators, cost_model, full_size, options, output
+from amr_jax.benchmark.cost_model import Work, work_of
+from amr_jax.errors import UserError
 from amr_jax.run import console
-from amr_jax.studies import costs
 
-STEP_AXES = (
-    Axis("bodies", 1, "every body is computed for itself"),
-    Axis("frames", 2, "attention compares queries with visible patches, and both grow with T"),
-    Axis("width", 2, "products are width × width, decoder's and encoder's alike"),
-    Axis("depth", 1, "one block after the other, encoder's and decoder's alike"),
-    Axis("r", 1, "N / r queries, each of which attends to the visible patches alone"),
-)
-TEST_AXES = (
-    Axis("features", 1, "every body is encoded for itself, in batches of one size"),
-    Axis("neighbours", 1, "every query is compared with a bank of one size"),
-)
+CHIPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
-# The base first; r is the other way round, for fewer queries come of a larger one.
-ON_CPU = {
-    "bodies": (8, 16, 32),
-    "frames": (48, 96, 192),
-    "width": (64, 128, 256),
-    "depth": (2, 4, 8),
-    "r": (6, 3, 2, 1),
-    "test": (256, 512, 1024, 2048),
-}
-ON_ACCELERATORS = {
-    "bodies": (64, 128, 256),
-    "frames": (120, 240, 480),
-    "width": (128, 256, 512),
-    "depth": (4, 8, 16),
-    "r": (6, 3, 2, 1),
-    "test": (1024, 2048, 4096, 8192),
+# Bytes of main memory in a step of AMR with its default config in bfloat16: whatever the batch, and
+# for each body on a chip. From programs of `benchmark aot`, 24 November 2026, jax 0.10.2: with CUDA
+# 13 (cuDNN's attention, 1 and 256 bodies) and libtpu 0.0.42.1 (v5e: 1 and 64 bodies; v5p: the same
+# with the least effort, so that nothing stays on the chip).
+COUNTED = {
+    "h200": (0.536e9, 81.5e6),
+    "v5e": (0.251e9, 25.2e6),
+    "v5p": (0.398e9, 119.3e6),
 }
 
 
-def config_of(
-    sizes: Mapping[str, int], dtype: str, attention: str = "xla"
-) -> ml_collections.ConfigDict:
-    """AMR's resolved config with `sizes` (bodies, frames, width, depth, r), all else as it is."""
-    config = base_config.pretraining("amr", DATASET)
-    config.batch_size, config.model.r = sizes["bodies"], sizes["r"]
-    config.encoder.num_frames = sizes["frames"]
-    config.encoder.width = config.model.decoder_width = sizes["width"]
-    config.encoder.depth = config.model.decoder_depth = sizes["depth"]
-    config.dtype, config.attention_kernel = dtype, attention
-    return pretrain.resolve(config)
+def _of(layout: str, key: str, form: str, unit: float = 1.0) -> output.Text:
+    return lambda entry: format(entry[layout][key] / unit, form)
 
 
-@dataclasses.dataclass
-class Timed:
-    """One size of one axis, and what is timed there: a `Program` or an `evaluation.Call`."""
-
-    axis: Axis
-    value: int
-    size: float
-    program: Any
-    flops: float | None = None
-
-    def point(self) -> Point:
-        """What was measured."""
-        program = self.program
-        return Point(
-            self.value,
-            self.size,
-            program.step_s,
-            program.memory_bytes,
-            self.flops,
-            program.problem,
-        )
+COLUMNS = {
+    "chips": output.number("chips"),
+    "bodies a chip": output.number("bodies_a_chip", "g"),
+    "compute ms": _of("data", "compute_s", ".3f", 1e-3),
+    "bandwidth ms": _of("data", "memory_s", ".3f", 1e-3),
+    "exchange ms": _of("data", "exchange_s", ".3f", 1e-3),
+    "step ms": _of("data", "step_s", ".2f", 1e-3),
+    "efficiency": _of("data", "efficiency", ".0%"),
+    "all hidden": _of("data", "efficiency_hidden", ".0%"),
+    "weak": _of("data", "weak_efficiency", ".0%"),
+    "fsdp: exchange ms": _of("fsdp", "exchange_s", ".3f", 1e-3),
+    "fsdp: step ms": _of("fsdp", "step_s", ".2f", 1e-3),
+    "fsdp: efficiency": _of("fsdp", "efficiency", ".0%"),
+    "fsdp: weak": _of("fsdp", "weak_efficiency", ".0%"),
+}
 
 
-def steps_timed(
-    axes: Sequence[Axis],
-    lists: Mapping[str, Sequence[int]],
-    steps: int,
-    make_config: Callable[[Mapping[str, int]], ml_collections.ConfigDict],
-) -> list[Timed]:
-    """Compiles a training step for every value of the `axes`; the base that they share, once."""
-    base = {axis.name: lists[axis.name][0] for axis in STEP_AXES}
-    made, timed = {}, []
-    for axis in axes:
-        for value in lists[axis.name]:
-            sizes = {**base, axis.name: value}
-            config = make_config(sizes)
-            method = registry.build(config)
-            key = tuple(sizes.values())
-            if key not in made:
-                made[key] = Program(config, steps), costs.linear_flops(method, sizes["bodies"])
-                program = made[key][0]
-                took = program.problem or f"compiled in {program.compile_s:.0f} s"
-                console.say(f"{axis.name} {value}: {took}")
-            size = method.num_predicted if axis.name == "r" else value
-            timed.append(Timed(axis, value, size, *made[key]))
-    return timed
+def scaled(
+    work: Work, kind: str, chips: Sequence[int], bodies: int, dtype: str
+) -> list[dict[str, Any]]:
+    """One entry per number of chips: `data`-parallel, and `fsdp` over all chips.
 
+    Strong scaling has `bodies` in all, weak scaling (`weak_…`) `bodies` on each chip.
+    """
+    chip = accelerators.ACCELERATORS[kind]
 
-def tests_timed(
-    axes: Sequence[Axis], counts: Sequence[int], config: ml_collections.ConfigDict
-) -> list[Timed]:
-    """The parts of an evaluation, for every number of test bodies."""
-    timed = []
-    for axis in axes:
-        if axis.name == "features":
-            call = evaluation.extraction(config)
-        else:
-            call = evaluation.neighbours(config.encoder.width, counts[-1])
-        timed += [Timed(axis, count, count, call(count)) for count in counts]
-    return timed
+    def step(n, fsdp, all_bodies):
+        return cost_model.times(work, all_bodies, n // fsdp, fsdp, chip, dtype)
 
-
-def summary(timed: Sequence[Timed]) -> list[dict[str, Any]]:
-    """An entry for every point; exponents are from the one before it on its axis."""
-    found, before = [], None
-    for t in timed:
-        point = t.point()
-        grown = growth.Growth(None, None, None, None)
-        if before and before[0] is t.axis:
-            grown = growth.between(before[1], point)
-        low, middle, high = rounds.quartiles(point.times) if point.times else (None,) * 3
-        found.append(
-            {
-                "axis": t.axis.name,
-                "value": point.value,
-                "size": point.size,
-                "problem": point.problem,
-                "s_median": middle,
-                "s_quartiles": [low, high],
-                "memory_bytes": point.memory_bytes,
-                "forward_linear_flops": point.flops,
-                "exponents": dataclasses.asdict(grown),
-                "allowed": t.axis.allowed,
-                "surprises": grown.surprises(t.axis),
-                "s": list(point.times),
+    alone = step(1, 1, bodies).step_s
+    found = []
+    for n in chips:
+        entry = {"target": kind, "chips": n, "bodies_a_chip": bodies / n}
+        for name, fsdp in (("data", 1), ("fsdp", n)):
+            strong, weak = step(n, fsdp, bodies), step(n, fsdp, bodies * n)
+            entry[name] = {
+                **dataclasses.asdict(strong),
+                "step_s": strong.step_s,
+                "efficiency": alone / (n * strong.step_s),
+                "efficiency_hidden": alone / (n * strong.hidden_s),
+                "weak_step_s": weak.step_s,
+                "weak_efficiency": alone / weak.step_s,
             }
-        )
-        before = t.axis, point
+        found.append(entry)
     return found
 
 
-def as_table(found: Sequence[Mapping[str, Any]]) -> str:
-    """The entries of `summary` for the terminal."""
-
-    def text(value, form, unit=1.0):
-        return "" if value is None else format(value / unit, form)
-
-    header = ("axis", "value", "ms", "quartiles", "memory MB", "linear GFLOPs")
-    header += ("time ^", "memory ^", "GFLOPs ^", "allowed", "faster than explained")
-    lines = []
-    for row in found:
-        low, high = row["s_quartiles"]
-        exponents = row["exponents"]
-        lines.append(
-            (
-                row["axis"],
-                f"{row['value']:,}",
-                row["problem"] or text(row["s_median"], ",.2f", 1e-3),
-                "" if low is None else f"{low / 1e-3:,.2f}–{high / 1e-3:,.2f}",
-                text(row["memory_bytes"], ",.0f", 1e6),
-                text(row["forward_linear_flops"], ",.3f", 1e9),
-                *(text(exponents[name], ".2f") for name in ("time", "memory", "flops")),
-                f"{row['allowed']:g}",
-                ", ".join(row["surprises"]),
-            )
-        )
-    return output.table(header, lines)
-
-
-def notes(axes: Sequence[Axis], found: Sequence[Mapping[str, Any]]) -> str:
-    """Why each axis may grow as it may, and what grew faster."""
-    lines = [f"{axis.name}: up to {axis.allowed:g}, as {axis.why}." for axis in axes]
-    faster = [f"{row['axis']} {row['value']:,}" for row in found if row["surprises"]]
-    verdict = f"faster than explained at: {', '.join(faster)}" if faster else "nothing is faster"
-    lines.append(
-        f"Flagged above that plus {growth.MARGIN} (noise, caches), in the fastest rounds, too: "
-        f"{verdict}."
-    )
-    return "\n".join(lines)
-
-
-def rising(text: str) -> tuple[int, ...]:
-    """The type of a list of sizes: two or more whole numbers, each above the one before."""
-    return _sizes(text, 1)
-
-
-def falling(text: str) -> tuple[int, ...]:
-    """The type of a list of r: each below the one before."""
-    return _sizes(text, -1)
-
-
-def _sizes(text: str, direction: int) -> tuple[int, ...]:
-    values = tuple(output.positive(part) for part in text.split(","))
-    if len(values) < 2 or any(direction * (b - a) <= 0 for a, b in itertools.pairwise(values)):
-        order = "larger" if direction > 0 else "smaller"
+def _bytes(text: str) -> tuple[float, float]:
+    try:
+        fixed, body = map(float, text.split(","))
+    except ValueError:
         raise argparse.ArgumentTypeError(
-            f"found {text!r}; expected at least two numbers, each {order} than the one before"
-        )
-    return values
-
-
-def select(names: str) -> list[Axis]:
-    """The axes that --axes asks for; `all`: all of them."""
-    axes = [*STEP_AXES, *TEST_AXES]
-    if names == "all":
-        return axes
-    wanted = [name.strip() for name in names.split(",")]
-    for name in wanted:
-        require_choice("--axes", name, tuple(axis.name for axis in axes))
-    return [axis for axis in axes if axis.name in wanted]
+            f"found {text!r}; expected two numbers, FIXED,PER_BODY"
+        ) from None
+    return fixed, body
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of the sub-command."""
-    for name, what in {
-        "bodies": "a step",
-        "frames": "of a clip, T",
-        "width": "of encoder and decoder",
-        "depth": "blocks of the encoder, and of the decoder",
-        "r": "falling: the smaller, the more patches are predicted",
-        "test": "bodies of the test set",
-    }.items():
-        defaults = " and ".join(
-            ",".join(map(str, sizes[name])) for sizes in (ON_CPU, ON_ACCELERATORS)
-        )
-        parser.add_argument(
-            f"--{name}",
-            type=falling if name == "r" else rising,
-            help=f"{what}; the first is the base ({defaults}, on CPU and elsewhere)",
-        )
-    names = ", ".join(axis.name for axis in (*STEP_AXES, *TEST_AXES))
-    parser.add_argument("--axes", default="all", help=f"some of: {names}")
+    kinds = ", ".join(accelerators.ACCELERATORS)
     parser.add_argument(
-        "--steps", type=output.positive, default=4, help="of a dispatch, timed at once (default 4)"
+        "--targets", default="h200,v5e,v5p", help=f"some of {kinds} (default h200,v5e,v5p)"
     )
-    parser.add_argument("--rounds", type=output.positive, default=7, help="of each (default 7)")
-    options.add_dtype(parser)
-    parser.add_argument("--attention", choices=KERNELS, default="xla", help="kernel (default xla)")
+    parser.add_argument(
+        "--chips", type=options.positives, default=CHIPS, help="numbers of chips (default 1 to 256)"
+    )
+    parser.add_argument("--method", default="amr", help="one of `benchmark methods` (default amr)")
+    parser.add_argument(
+        "--bodies",
+        type=options.positive,
+        default=256,
+        help="per step: in all (strong scaling), or on each chip (weak scaling; default 256)",
+    )
+    options.add_dtype(parser, "bfloat16", "float32")
+    parser.add_argument(
+        "--bytes", type=_bytes, metavar="FIXED,PER_BODY", help="bytes of main memory in a step"
+    )
+    options.add_override(parser)
     options.add_json(parser)
 
 
 def run(flags: argparse.Namespace) -> None:
-    """Measures, prints the table, writes the JSON."""
-    axes = select(flags.axes)
-    defaults = ON_CPU if options.on_cpu() else ON_ACCELERATORS
-    lists = {name: getattr(flags, name) or sizes for name, sizes in defaults.items()}
-
-    def make_config(sizes):
-        return config_of(sizes, flags.dtype, flags.attention)
-
-    base = make_config({axis.name: lists[axis.name][0] for axis in STEP_AXES})
-    kernels(flags.attention, base.dtype)
-    source = output.provenance("scaling")
+    """Computes, prints the tables, writes the JSON file."""
+    # No device is needed: an accelerator that is there stays untouched.
+    jax.config.update("jax_platforms", "cpu")
+    (row,) = full_size.select(flags.method)
+    targets = [accelerators.parse(text.strip()) for text in flags.targets.split(",")]
+    config = full_size.config_of(row, flags.bodies, flags.dtype, "xla", flags.override)
+    is_default = (row.name, flags.dtype, flags.override) == ("amr", "bfloat16", [])
+    works, found = {}, []
     console.say(
-        f"{source['device']['kind']}, {base.dtype}, AMR; base: {base.batch_size} bodies, T "
-        f"{base.encoder.num_frames}, width {base.encoder.width}, {base.encoder.depth} + "
-        f"{base.model.decoder_depth} blocks, r {base.model.r}"
+        f"{row.name}, {flags.dtype}, {flags.bodies} bodies per step; modelled, not measured"
     )
-    timed = steps_timed(
-        [axis for axis in axes if axis in STEP_AXES], lists, flags.steps, make_config
-    )
-    timed += tests_timed([axis for axis in axes if axis in TEST_AXES], lists["test"], base)
-    # What several axes share is timed once a round.
-    rounds.time_all(list(dict.fromkeys(t.program for t in timed)), flags.rounds)
-    found = summary(timed)
-    console.say(as_table(found))
-    console.say(notes(axes, found))
-    if flags.json:
-        settings = {"base": base.to_dict(), "rounds": flags.rounds, "steps": flags.steps}
-        output.write_json(flags.json, {**source, "settings": settings, "points": found})
-        console.say(f"written: {flags.json}")
+    for target in targets:
+        memory = flags.bytes or (COUNTED.get(target.kind) if is_default else None)
+        if memory is None:
+            raise UserError(
+                f"--targets={target.kind}: the bytes that {row.name} moves on this chip are not "
+                "known. Compile it with `benchmark aot` for two numbers of bodies per chip, and "
+                "give the line through `GB moved`: --bytes=FIXED,PER_BODY."
+            )
+        work = works[target.kind] = work_of(config, memory, target.accelerator.platform)
+        entries = scaled(work, target.kind, flags.chips, flags.bodies, flags.dtype)
+        found += entries
+        console.say(
+            f"\n{target.accelerator.title}: {work.parameters / 4e6:.1f} M parameters; "
+            f"{work.flops / 1e9:.2f} GFLOPs per body; {work.fixed_bytes / 1e9:.2f} GB moved per "
+            f"step, and {work.body_bytes / 1e6:.1f} MB per body on a chip"
+        )
+        console.say(output.table(entries, COLUMNS))
+    content = {
+        **output.provenance("scaling"),
+        "measured": False,
+        "peaks": {t.kind: dataclasses.asdict(t.accelerator) for t in targets},
+        "work": {kind: dataclasses.asdict(work) for kind, work in works.items()},
+        "points": found,
+    }
+    output.write_json(flags.json, content)

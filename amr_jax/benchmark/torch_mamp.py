@@ -1,22 +1,22 @@
-"""The published MAMP training step in PyTorch, float32, written for the comparison.
+"""The published MAMP training step in PyTorch, float32, for comparison.
 
-The model as its authors' code has it: a convolution embeds all patches, the visible ones are
-gathered, eight blocks encode them, mask tokens fill the gaps, five blocks decode all patches, and
-the loss is the squared error of the hidden patches' normalised motion. Its parameters have the
-published names, so that `interop.mamp` carries weights over in both directions. Attention is
-explicit, as published, or PyTorch's fused one.
+The model follows its authors' code: a convolution embeds all patches, the visible ones are gathered
+and encoded, mask tokens fill the gaps, the decoder processes all patches, and the loss is the
+squared error of the hidden patches' normalised motion. Its parameters have the published names, so
+that `inference.pytorch.mamp` converts weights in both directions. Attention is explicit, as
+published, or PyTorch's fused kernel.
 """
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
+import ml_collections
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from amr_jax.benchmark.program import OUT_OF_MEMORY
+from amr_jax.benchmark import timing
 
 
 class Attention(nn.Module):
@@ -80,9 +80,9 @@ class Mamp(nn.Module):
 
     Args:
       encoder, model: sections of a config, as `amr_jax.methods.build` reads them.
-      num_kept: patches of a body that stay visible.
+      num_kept: visible patches per body.
       tau: temperature of the mask.
-      fused: PyTorch's `scaled_dot_product_attention` instead of explicit attention.
+      fused: use PyTorch's `scaled_dot_product_attention` instead of explicit attention.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Mamp(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, clips: Tensor, order: Tensor) -> Tensor:
-        """The loss of clips (B, T, V, C) whose patches `order` (B, N) lists, visible ones first."""
+        """The loss of clips (B, T, V, C); `order` (B, N) lists patches, visible ones first."""
         prediction = self.decode(self.encode(clips, order[:, : self.num_kept]), order)
         motion = torch.zeros_like(clips)
         motion[:, :-1] = clips[:, 1:] - clips[:, :-1]
@@ -141,7 +141,7 @@ class Mamp(nn.Module):
         return (error * hidden).sum() / hidden.sum()
 
     def draw_order(self, clips: Tensor) -> Tensor:
-        """Patches (B, N) by rising noise; what moves comes late, and is hidden."""
+        """Patches (B, N) in order of noise plus motion: moving patches come last, hidden."""
         patches = self.patchify(clips).unflatten(1, (-1, clips.shape[2]))
         change = (patches[:, 1:] - patches[:, :-1]).abs().mean(-1)
         intensity = torch.cat([change[:, :1], change], 1).flatten(1)
@@ -151,12 +151,12 @@ class Mamp(nn.Module):
         return (torch.log(logits.softmax(-1)) + gumbel).argsort(1)
 
     def patchify(self, clips: Tensor) -> Tensor:
-        """(B, T, V, C) -> (B, N, l·C), the values of a patch in (frame, channel) order."""
+        """(B, T, V, C) -> (B, N, l·C), a patch's values in (frame, channel) order."""
         patches = clips.unflatten(1, (-1, self.patch_len)).transpose(2, 3)
         return patches.flatten(3).flatten(1, 2)
 
     def encode(self, clips: Tensor, ids_keep: Tensor) -> Tensor:
-        """Clips and visible patches (B, K) -> (B, K, D)."""
+        """Clips and ids of visible patches (B, K) -> (B, K, D)."""
         x = (self.joints_embed(clips) + self.pos_embed + self.temp_embed).flatten(1, 2)
         x = _gather(x, ids_keep)
         for block in self.blocks:
@@ -175,38 +175,36 @@ class Mamp(nn.Module):
 
 
 def device() -> torch.device:
-    """A GPU if PyTorch has one."""
+    """A GPU, if PyTorch has one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def about() -> str:
-    """Version and device, for the table."""
+    """Version and device."""
     return f"PyTorch {torch.__version__} on {device().type}"
 
 
-class TorchStep:
-    """The step on given clips, with what `program.Program` has: timed beside it in its rounds.
-
-    Runs on `device()`. The mask is drawn in the step, as published; clips come
-    ready-made, as from the published loader.
-
-    Attributes: those of `Program`; nothing is compiled, and `memory_bytes` unknown.
+class TorchStep(timing.TimedStep):
+    """The step on given clips, on `device()`; it draws its mask, as published.
 
     Args:
       config: resolved, of the method `mamp`.
-      clips: (steps, B, T, V, C) float32.
-      num_kept: patches of a body that stay visible.
+      clips: (steps, B, T, V, C) float32, ready-made as by the published loader.
+      num_kept: visible patches per body.
       fused: see `Mamp`.
-      num_threads: of PyTorch.
+      num_threads: PyTorch's, on the CPU.
     """
 
-    compile_s = memory_bytes = None
-
-    def __init__(self, config, clips: np.ndarray, num_kept: int, fused: bool, num_threads: int):
+    def __init__(
+        self,
+        config: ml_collections.ConfigDict,
+        clips: np.ndarray,
+        num_kept: int,
+        fused: bool,
+        num_threads: int,
+    ):
+        super().__init__(len(clips))
         torch.set_num_threads(num_threads)
-        self.problem: str | None = None
-        self.device_bytes: int | None = None
-        self.steps, self.losses, self.step_s = len(clips), [], []
         self.device = device()
         self._clips = torch.from_numpy(clips).to(self.device)
         model = Mamp(config.encoder, config.model, num_kept, config.model.tau, fused)
@@ -223,19 +221,12 @@ class TorchStep:
         )
 
     def warm_up(self) -> None:
-        """The first steps, which are not timed."""
+        """Runs the first steps; reads losses and the allocator's peak."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         self.losses = self._run()
         if self.device.type == "cuda" and not self.problem:
             self.device_bytes = torch.cuda.max_memory_allocated()
-
-    def time_step(self) -> None:
-        """All steps, timed until the device is done."""
-        start = time.perf_counter()
-        self._run()
-        if not self.problem:
-            self.step_s.append((time.perf_counter() - start) / self.steps)
 
     def _run(self) -> list[float]:
         if self.problem:
@@ -244,7 +235,7 @@ class TorchStep:
             losses = [self._step(clips) for clips in self._clips]
             return torch.stack(losses).tolist()  # waits for the device
         except torch.OutOfMemoryError:
-            self.problem, self.step_s = OUT_OF_MEMORY, []
+            self._out_of_memory()
             self._model = self._optimizer = self._clips = None
             return []
 

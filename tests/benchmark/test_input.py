@@ -6,6 +6,9 @@ import pytest
 
 from amr_jax.benchmark import __main__ as command
 from amr_jax.benchmark import input as benchmark
+from amr_jax.benchmark import output
+from amr_jax.config import files
+from tests.benchmark.tiny import SMALL
 
 
 class Measured:
@@ -31,30 +34,43 @@ def test_ratios_and_shares_go_round_by_round():
 def test_a_step_that_did_not_fit_leaves_its_columns_empty():
     found = benchmark.summary([Measured(1.0)], Measured(), bodies=4)
     assert len(found) == 1
-    assert "of the step" not in benchmark.as_table(found)
+    assert "of the step" not in output.table(found, benchmark.COLUMNS)
 
 
-def test_a_small_run_end_to_end(tiny_ucla, tmp_path, capsys):
+@pytest.fixture
+def small(monkeypatch):
+    """A model that compiles in a second."""
+    full = benchmark.config_of
+
+    def config_of(*args):
+        config = full(*args)
+        files.override(config, SMALL)
+        return config
+
+    monkeypatch.setattr(benchmark, "config_of", config_of)
+
+
+def test_a_small_run_end_to_end(small, tiny_ucla, tmp_path, capsys):
     file = tmp_path / "input.json"
     flags = ["--dataset=nwucla", "--bodies=8", "--steps=2", "--dispatches=2", "--rounds=2"]
     command.main(["input", *flags, f"--data_dir={tiny_ucla}", f"--json={file}"])
-    rows = {row["input"]: row for row in json.loads(file.read_text())["rows"]}
-    assert list(rows) == [
+    found = {row["input"]: row for row in json.loads(file.read_text())["rows"]}
+    assert list(found) == [
         "resident int16",
         "resident float32",
         "stream int16",
         "stream float32",
         "training step",
     ]
-    assert all(len(row["step_s"]) == 2 for row in rows.values())
-    assert rows["resident int16"]["ratio"] == 1
+    assert all(len(row["step_s"]) == 2 for row in found.values())
+    assert found["resident int16"]["ratio"] == 1
     # Half the joints' bytes; a length and an offset (4 bytes each) come to each body, and to one
     # in 16 bits three scales.
-    joints = rows["resident float32"]["resident_bytes"] - 40 * 8
-    assert rows["resident int16"]["resident_bytes"] == joints / 2 + 40 * (8 + 12)
-    assert rows["resident int16"]["step_bytes"] == 8 * 4
-    stream = rows["stream float32"]["step_bytes"] - 8 * (12 + 4)
-    assert rows["stream int16"]["step_bytes"] == stream / 2 + 8 * (12 + 4)
+    joints = found["resident float32"]["resident_bytes"] - 40 * 8
+    assert found["resident int16"]["resident_bytes"] == joints / 2 + 40 * (8 + 12)
+    assert found["resident int16"]["step_bytes"] == 8 * 4
+    stream = found["stream float32"]["step_bytes"] - 8 * (12 + 4)
+    assert found["stream int16"]["step_bytes"] == stream / 2 + 8 * (12 + 4)
     assert "of the step" in capsys.readouterr().out
 
 

@@ -13,11 +13,12 @@ from amr_jax.errors import UserError
 
 
 def row(files, workers, *seconds):
-    runs = [{"seconds": s, "largest_process_bytes": s} for s in seconds]
-    return {"files": files, "raw_bytes": 1, "workers": workers, "runs": runs}
+    found = prepare.Preparation(Path(__file__).parent, files, workers)
+    found.runs = [{"seconds": s, "largest_process_bytes": s} for s in seconds]
+    return found
 
 
-def test_more_files_are_set_against_the_row_before_with_as_many_workers():
+def test_more_files_are_compared_with_the_entry_before_with_as_many_workers():
     found = prepare.summary(
         [row(100, 1, 7, 5, 6), row(300, 1, 8, 8, 8), row(100, 2, 6), row(300, 2, 6)]
     )
@@ -54,9 +55,9 @@ def test_a_small_run_end_to_end(tmp_path, capsys):
     assert "150" in capsys.readouterr().out.splitlines()[-2]
 
 
-def test_what_failed_is_told(tmp_path):
+def test_a_failed_command_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"(?s)amr_jax\.prepare .* failed: .*error: .*no\.where"):
-        prepare.run_once(tmp_path / "no.where", workers=1)
+        prepare.Preparation(tmp_path / "no.where", files=1, workers=1).time_step()
 
 
 @pytest.mark.parametrize("files", ["100", "150,0", "many", "150000"])

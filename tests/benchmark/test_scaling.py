@@ -1,177 +1,165 @@
-"""The benchmark of growth: its points, its table, and one small run."""
+"""The cost model of many chips: by hand, against compiled programs, and its command."""
 
+import dataclasses
 import itertools
 import json
-import re
-import types
 
-import numpy as np
+import jax
 import pytest
 
 from amr_jax.benchmark import __main__ as command
-from amr_jax.benchmark import evaluation, scaling
+from amr_jax.benchmark import accelerators, compiled, cost_model, full_size, scaling
+from amr_jax.benchmark.accelerators import Interconnect
+from amr_jax.benchmark.compiled import Collective
 from amr_jax.errors import UserError
+from amr_jax.run import sharding
 from amr_jax.studies import costs
+from tests.benchmark.tiny import SMALL
 
-AXES = {axis.name: axis for axis in (*scaling.STEP_AXES, *scaling.TEST_AXES)}
-SIZES = {"bodies": 2, "frames": 24, "width": 8, "depth": 1, "r": 6}
-
-
-def test_the_config_follows_the_sizes():
-    config = scaling.config_of({**SIZES, "depth": 3, "r": 2}, "float32")
-    assert (config.method, config.batch_size, config.model.r) == ("amr", 2, 2)
-    assert (config.encoder.num_frames, config.encoder.width, config.encoder.depth) == (24, 8, 3)
-    assert (config.model.decoder_width, config.model.decoder_depth) == (8, 3)
-
-
-@pytest.mark.parametrize("sizes", [scaling.ON_CPU, scaling.ON_ACCELERATORS])
-def test_the_default_sizes_fit_together(sizes):
-    base = {axis.name: sizes[axis.name][0] for axis in scaling.STEP_AXES}
-    for axis in scaling.STEP_AXES:
-        for value in sizes[axis.name]:
-            config = scaling.config_of({**base, axis.name: value}, "float32")
-            assert scaling.registry.build(config).num_predicted > 0
-    assert all(a < b for a, b in itertools.pairwise(sizes["test"]))
-
-
-def test_points_share_the_base_and_r_counts_what_is_predicted(monkeypatch):
-    made = []
-
-    def program(config, steps):
-        made.append((config.batch_size, config.model.r, steps))
-        return types.SimpleNamespace(problem=None, compile_s=1.0)
-
-    monkeypatch.setattr(scaling, "Program", program)
-    monkeypatch.setattr(costs, "linear_flops", lambda method, bodies: 100 * bodies)
-    lists = {name: (value,) for name, value in SIZES.items()}
-    lists |= {"bodies": (2, 4), "r": (6, 3, 1)}
-    timed = scaling.steps_timed(
-        [AXES["bodies"], AXES["r"]], lists, 5, lambda sizes: scaling.config_of(sizes, "float32")
-    )
-    assert made == [(2, 6, 5), (4, 6, 5), (2, 3, 5), (2, 1, 5)]
-    # Six patches in time of 25 joints, predicted r at once.
-    assert [(t.value, t.size) for t in timed] == [(2, 2), (4, 4), (6, 25), (3, 50), (1, 150)]
-    assert timed[0].program is timed[2].program
-    assert [t.flops for t in timed] == [200, 400, 200, 200, 200]
+WORK = cost_model.Work(
+    flops=4e12,
+    fixed_bytes=1e9,
+    body_bytes=2e9,
+    parameters=100e6,
+    split=96e6,
+    gathers=3,
+    gradients=0.5,
+)
+SWITCH = Interconnect(
+    bandwidth=100e9,
+    axes=0,
+    wraps=0,
+    domain=8,
+    network=10e9,
+    start_s=1e-3,
+    hop_s=1e-4,
+    network_hop_s=5e-4,
+)
+TORUS = dataclasses.replace(SWITCH, axes=2, wraps=4, domain=256, network=0.0)
+CHIP = accelerators.Accelerator("a chip", "cuda", {"float32": 2e12}, 1e9, 1e9, "1", SWITCH)
 
 
-def timed(axis, value, times, memory=None, problem=None):
-    program = types.SimpleNamespace(step_s=times, memory_bytes=memory, problem=problem)
-    return scaling.Timed(AXES[axis], value, value, program)
+def test_one_chip_and_four_by_hand():
+    # 8 bodies: 32 TFLOP at 2 per second, 17 GB at 1 per second; no exchange.
+    one = cost_model.times(WORK, 8, 1, 1, CHIP, "float32")
+    assert one == cost_model.Times(16.0, 17.0, 0.0)
+    assert one.step_s == one.hidden_s == 17.0
+    # Gradients of 50 MB twice round a ring of 4, 3/4 of them each time, at 100 GB/s; a start, and
+    # twice 3 hops.
+    four = cost_model.times(WORK, 8, 4, 1, CHIP, "float32")
+    assert (four.compute_s, four.memory_s) == (4.0, 5.0)
+    assert four.exchange_s == pytest.approx(75e6 / 100e9 + 1e-3 + 6e-4)
+    assert four.step_s == 5.0 + four.exchange_s
+    assert four.hidden_s == 5.0
 
 
-def test_summary_compares_neighbours_of_one_axis_and_flags_what_grows_too_fast():
-    found = scaling.summary(
-        [
-            timed("depth", 2, [1.0, 1.0], 100),
-            timed("depth", 4, [2.0, 2.0], 200),
-            timed("depth", 8, [8.0, 8.0], 400),
-            timed("width", 8, [1.0, 1.0], 100),
-            timed("width", 16, [4.0, 4.0], 800),
-            timed("width", 32, [], None, "out of memory"),
-        ]
-    )
-    exponents = [(row["exponents"]["time"], row["exponents"]["memory"]) for row in found]
-    assert exponents == [
-        (None, None),
-        pytest.approx((1, 1)),
-        pytest.approx((2, 1)),
-        (None, None),
-        pytest.approx((2, 3)),
-        (None, None),
+def test_exchanges_by_hand():
+    assert cost_model.exchanged(WORK, 1, 1) == []
+    assert cost_model.exchanged(WORK, 8, 1) == [Collective("all-reduce", 8, 50e6)]
+    assert cost_model.exchanged(WORK, 2, 4) == [
+        Collective("all-gather", 4, 32e6, 3),  # float32
+        Collective("reduce-scatter", 4, 48e6),
+        Collective("all-reduce", 2, 12e6),
+        Collective("all-reduce", 8, 2e6),
     ]
-    assert [row["surprises"] for row in found] == [[], [], ["time"], [], ["memory"], []]
-    json.dumps(found, allow_nan=False)
-
-    lines = scaling.as_table(found).splitlines()
-    assert lines[3].split() == [
-        *("depth", "8", "8,000.00", "8,000.00–8,000.00", "0", "2.00", "1.00", "1", "time")
-    ]
-    assert "out of memory" in lines[6]
-    notes = scaling.notes([AXES["depth"], AXES["width"]], found)
-    assert "depth: up to 1, as one block after the other" in notes
-    assert "width: up to 2, as products" in notes
-    assert "faster than explained at: depth 8, width 16." in notes
-    assert "nothing is faster" in scaling.notes([AXES["depth"]], found[:2])
 
 
-def test_random_bodies_are_what_they_say():
-    bodies = evaluation.random_bodies(3, frames=5, num_joints=4, channels=2)
-    assert bodies.frames.shape == (15, 4, 2)
-    assert bodies.frames.dtype == np.float32
-    np.testing.assert_array_equal(bodies.offset, [0, 5, 10])
-    np.testing.assert_array_equal(bodies.sequence, [0, 1, 2])
-    assert bodies.present.sum() == len(bodies.names) == len(bodies.label) == 3
-    # A walk: steps of a centimetre, of one body.
-    steps = np.diff(bodies.frames.reshape(3, 5, 4, 2), axis=1)
-    assert steps.std() == pytest.approx(0.01, rel=0.3)
+def test_beyond_a_domain_by_hand():
+    # 64 MB once: 7/8 of it among 8 chips at 100 GB/s, 3/4 of an eighth among 4 domains at 10.
+    found = cost_model.exchange_s(Collective("all-gather", 32, 64e6), SWITCH)
+    assert found == pytest.approx(56e6 / 100e9 + 6e6 / 10e9 + 1e-3 + 7e-4 + 2 * 5e-4)
+    with pytest.raises(UserError, match="found 512; links join at most 256 chips"):
+        cost_model.exchange_s(Collective("all-gather", 512, 64e6), TORUS)
 
 
-def test_a_call_is_timed_from_the_second_on():
-    calls = []
-    call = evaluation.Call(lambda: calls.append(1) or np.zeros(1))
-    call.warm_up()
-    assert call.step_s == []
-    call.time_step()
-    assert len(calls) == 2
-    assert len(call.step_s) == 1
+def test_a_torus_by_hand():
+    assert cost_model.sides(128, 2) == [16, 8]
+    assert cost_model.sides(256, 3) == [8, 8, 4]
+    # 4 × 4, both rings: all links, at most 2 + 2 hops away.
+    ring = cost_model.exchange_s(Collective("all-reduce", 16, 16e6), TORUS)
+    assert ring == pytest.approx(30e6 / 100e9 + 1e-3 + 8e-4)
+    # 4 × 2, one a line: half of the links, 2 + 1 hops.
+    line = cost_model.exchange_s(Collective("all-reduce", 8, 16e6), TORUS)
+    assert line == pytest.approx(28e6 / 50e9 + 1e-3 + 6e-4)
 
 
-def test_a_small_run(tmp_path, capsys):
+@pytest.mark.parametrize("kind", accelerators.ACCELERATORS)
+@pytest.mark.parametrize("all_fsdp", [False, True])
+def test_more_chips_compute_less_each_and_exchange_no_less(kind, all_fsdp):
+    chip = accelerators.ACCELERATORS[kind]
+    meshes = [(1, n) if all_fsdp else (n, 1) for n in scaling.CHIPS]
+    found = [cost_model.times(WORK, 256, *mesh, chip, "bfloat16") for mesh in meshes]
+    sent = [compiled.sent(cost_model.exchanged(WORK, *mesh)) for mesh in meshes]
+    assert found[0].exchange_s == sent[0] == 0
+    assert sorted(sent) == sent
+    assert sent[-1] <= WORK.parameters * 1.5  # whatever n
+    for smaller, larger in itertools.pairwise(found):
+        assert larger.alone_s < smaller.alone_s
+        assert larger.hidden_s <= larger.step_s
+
+
+@pytest.mark.parametrize(("devices", "fsdp"), [(8, 1), (8, 4)])
+def test_compiled_programs_exchange_what_the_model_predicts(devices, fsdp):
+    wide = (*SMALL, "encoder.width=64", "model.decoder_width=64")
+    config = full_size.config_of(full_size.Row("amr", "amr"), 8, "float32", "xla", wide)
+    mesh = sharding.make_mesh(jax.devices()[:devices], fsdp)
+    dispatch, state, batch = costs.abstract_training_step(config, mesh)
+    counted = compiled.collectives(dispatch.lower(state, {}, batch).compile().as_text())
+    work = cost_model.work_of(config, (0.0, 0.0))
+    # In encoder and decoder qkv, proj, fc1, fc2, embed, q, kv and pred; all else is small.
+    kernels = 64 * 64 * (3 + 1 + 4 + 4) + 64 * 64 * (1 + 1 + 2 + 1 + 4 + 4) + 64 * 72
+    assert (work.gathers, work.split) == (11, 4 * kernels)
+    assert cost_model.work_of(config, (0.0, 0.0), "cuda").gathers == 3
+    modelled = cost_model.exchanged(work, devices // fsdp, fsdp, scatters=False)
+    ours, theirs = map(compiled.by_kind, (modelled, counted))
+    assert ours.keys() == theirs.keys() == {"all-reduce"} | ({"all-gather"} if fsdp > 1 else set())
+    # The gradients of the decoder's queries and of their positions, 1.5 % of this small model, are
+    # summed as one; a few metrics are summed on top.
+    for kind, entry in ours.items():
+        for what in ("size", "sent"):
+            assert theirs[kind][what] == pytest.approx(entry[what], rel=0.02)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A step of 1 GFLOP per body, which is not lowered."""
+    monkeypatch.setattr(costs, "step_flops", lambda config: 1e9 * config.batch_size)
+
+
+def test_a_run(small, tmp_path, capsys):
     file = tmp_path / "out.json"
-    command.main(
-        [
-            *("scaling", "--axes=bodies,features,neighbours", "--bodies=2,4", "--frames=24,48"),
-            *("--width=8,16", "--depth=1,2", "--r=6,3", "--test=4,8,16", "--steps=1"),
-            *("--rounds=2", f"--json={file}"),
-        ]
-    )
-    text = capsys.readouterr().out.splitlines()
-    assert text[0] == ("cpu, float32, AMR; base: 2 bodies, T 24, width 8, 1 + 1 blocks, r 6")
-    table = text[text.index("round 2/2") + 1 :]
-    assert table[0].split()[:3] == ["axis", "value", "ms"]
-    expected = [("bodies", 2), ("bodies", 4)]
-    expected += [(axis, n) for axis in ("features", "neighbours") for n in (4, 8, 16)]
-    assert [tuple(line.split()[:2]) for line in table[1:9]] == [
-        (axis, str(n)) for axis, n in expected
-    ]
+    flags = ["--targets=v5e", "--chips=1,4", "--bytes=1e9,125e6", f"--json={file}"]
+    command.main(["scaling", *flags, *(f"--override={text}" for text in SMALL)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "amr, bfloat16, 256 bodies per step; modelled, not measured"
+    assert lines[2].startswith("TPU v5e: 0.0 M parameters; 1.00 GFLOPs per body; 1.00 GB moved")
+    one, four = (line.split() for line in lines[4:6])
+    assert one[:2] == ["1", "256"]
+    assert one[4:9] == ["0.000", f"{33e9 / 0.819e12 * 1e3:.2f}", "100%", "100%", "100%"]
+    assert four[:2] == ["4", "64"]
     content = json.loads(file.read_text())
-    assert content["benchmark"] == "scaling"
-    assert content["settings"]["base"]["batch_size"] == 2
-    points = content["points"]
-    assert [(point["axis"], point["value"]) for point in points] == expected
-    for point in points:
-        assert len(point["s"]) == 2
-        assert min(point["s"]) > 0
-    # Twice the bodies are twice the work of the linear layers, exactly.
-    assert points[1]["exponents"]["flops"] == pytest.approx(1)
-    assert points[1]["exponents"]["memory"] > 0
-    assert points[2]["memory_bytes"] is None
-
-
-def test_axes_are_chosen_by_name():
-    assert [axis.name for axis in scaling.select("all")] == list(AXES)
-    assert scaling.select("neighbours, r") == [AXES["r"], AXES["neighbours"]]
-    with pytest.raises(UserError, match="--axes = 'batch': expected 'bodies', 'frames'"):
-        scaling.select("batch")
+    assert content["measured"] is False
+    assert content["work"]["v5e"]["body_bytes"] == 125e6
+    one, four = content["points"]
+    exchange = four["data"]["exchange_s"]
+    assert four["data"]["step_s"] == pytest.approx(9e9 / 0.819e12 + exchange)
+    assert four["data"]["weak_step_s"] == pytest.approx(33e9 / 0.819e12 + exchange)
+    assert four["data"]["weak_efficiency"] == one["data"]["step_s"] / four["data"]["weak_step_s"]
+    assert four["fsdp"]["exchange_s"] > exchange
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("flags", "message"),
     [
-        (["--axes=batch"], "--axes = 'batch'; expected one of: bodies"),
-        (["--frames=48"], "--frames: found '48'; expected at least two numbers, each larger"),
-        (["--frames=96,48"], "--frames: found '96,48'; expected .* larger than the one before"),
-        (["--frames=48,a"], "--frames: found 'a'; expected a whole number"),
-        (["--r=1,2"], "--r: found '1,2'; expected .* smaller than the one before"),
-        (["--axes=frames", "--frames=50,100"], "patch_len = 4 does not divide"),
-        (["--attention=cudnn"], "--attention=cudnn on cpu"),
+        (["--targets=v6e"], "--targets=v6e: the bytes that amr moves on this chip are not known"),
+        (["--targets=v5e", "--chips=3"], "--chips: found 3; slices of a torus have 1, 2, 4"),
+        (["--method=none"], "unknown 'none'"),
+        (["--bytes=1"], "--bytes: found '1'; expected two numbers"),
+        (["--chips=1,x"], "argument --chips: found 'x'; expected a whole number"),
     ],
 )
-def test_wrong_command_lines(arguments, message, capsys):
+def test_wrong_flags_end_in_one_message(flags, message, small, capsys):
     with pytest.raises(SystemExit) as ended:
-        command.main(["scaling", *arguments])
+        command.main(["scaling", *flags])
     assert ended.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert re.search(message, error), error
+    assert message in capsys.readouterr().err

@@ -9,12 +9,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch (the extra 'torch') is not installed")
 
 from amr_jax import methods as registry
-from amr_jax.benchmark import torch_mamp, variants
-from amr_jax.benchmark.program import OUT_OF_MEMORY
+from amr_jax.benchmark import step as benchmark
+from amr_jax.benchmark import torch_mamp
+from amr_jax.benchmark.timing import OUT_OF_MEMORY
 from amr_jax.inference.pytorch import mamp
 from amr_jax.ops import masking
 from amr_jax.ops.patches import patchify
-from tests.benchmark.test_program import SMALL
+from tests.benchmark.tiny import SMALL
 from tests.methods import small
 from tests.models.params import noisy
 
@@ -72,8 +73,8 @@ def test_it_hides_what_moves(monkeypatch):
 
 
 def step():
-    variant = variants.Variant("x", variants.in_torch(False), "mamp")
-    config = variants.config_of(variant, 2, "float32", SMALL)
+    variant = benchmark.Variant("x", benchmark.in_torch(False), "mamp")
+    config = benchmark.config_of(variant, 2, "float32", SMALL)
     return variant.build(config, 2)
 
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import pytest
 
 from amr_jax import methods
-from amr_jax.benchmark import methods as benchmark
+from amr_jax.benchmark import full_size
 from amr_jax.studies import costs
-from tests.benchmark.test_methods import tiny
+from tests.benchmark.tiny import SMALL
 from tests.methods import small
 
 GIGA = 1e9
@@ -82,7 +82,7 @@ def test_peak_bytes_count_what_is_donated_once():
 
 
 def test_costs_of_a_config():
-    config = tiny(benchmark.config_of)(benchmark.Row("amr", "amr"), 2, "float32", "xla")
+    config = full_size.config_of(full_size.Row("amr", "amr"), 4, "float32", "xla", SMALL)
     found = costs.of_config(config, bodies=1)
     assert (found.num_patches, found.num_predicted) == (6 * 25, 25)
     # Width 8, one block: patch_embed, positions (6 times, 25 joints), the block, the last norm.

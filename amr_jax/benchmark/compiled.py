@@ -1,0 +1,271 @@
+"""Memory, launches, bytes and collectives of a compiled program.
+
+JAX's own analyses give memory, and on some backends the bytes accessed. The rest is read from the
+HLO text, alike for all targets. A launch is one request to the device: a fusion, a library call, a
+copy, a collective. Instructions inside a fusion are no launches; those in the body of a loop count
+once per iteration, where the compiler knows the number of iterations, else once.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jax.stages import Compiled
+
+from amr_jax.studies import costs
+
+# Instructions that move nothing: names for places, parts of tuples.
+_FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"}
+_FREE |= {"add-dependency", "opt-barrier", "partition-id", "replica-id"}
+_FREE |= {"ConcatBitcast"}  # on a TPU, a name for neighbours in memory
+# Instructions that read no more of their operand than their result.
+_TAKE_PART = {"slice", "dynamic-slice"}
+# Instructions that run other computations, whose instructions count instead.
+_CALLS = {"call", "while", "conditional", "async-start"}
+# How often an array goes round a ring: once to be summed, once to be handed out. One pass moves
+# (n − 1) / n of it from each of n chips.
+PASSES = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1, "all-to-all": 1}
+_HAND_OVER = "collective-permute"  # from each chip to one other
+
+_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.+?) ([a-z][\w\-]*)\((.*)$")
+_ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\](?:\{([^}]*)\})?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruction:
+    """One line of a computation.
+
+    Attributes:
+      size: bytes of the result in main memory; for a tuple, of all its parts.
+      size_anywhere: the same, including a TPU's on-chip memory.
+      operands: names of instructions. attributes: the text behind the operands.
+    """
+
+    name: str
+    opcode: str
+    size: int
+    size_anywhere: int
+    operands: tuple[str, ...]
+    attributes: str
+
+    @property
+    def called(self) -> list[str]:
+        """The computations that it runs; for a loop, the body."""
+        names = re.findall(r"(?:calls|to_apply|body|_computation)=%?([\w.\-]+)", self.attributes)
+        branches = re.search(r"branch_computations=\{([^}]*)\}", self.attributes)
+        return names + (re.findall(r"[\w.\-]+", branches[1]) if branches else [])
+
+    @property
+    def times(self) -> int:
+        """How often it runs what it calls: a loop's trip count, if known; else 1."""
+        known = re.search(r'known_trip_count":\{"n":"(\d+)"', self.attributes)
+        return int(known[1]) if self.opcode == "while" and known else 1
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it moves nothing."""
+        target = re.search(r'custom_call_target="([^"]*)"', self.attributes)
+        return (target[1] if target else self.opcode) in _FREE
+
+    def group(self, chips: int) -> int:
+        """Chips in a group of a collective, by `replica_groups` in any of its forms; else all."""
+        text = self.attributes
+        if listed := re.search(r"replica_groups=\{\{([\d,]*)\}", text):  # {{0,1},{2,3}}
+            return listed[1].count(",") + 1
+        if shape := re.search(r"replica_groups=\[\d+,(\d+)\]<=", text):  # [2,2]<=[4]
+            return int(shape[1])
+        # mesh['a'=2,'b'=4] {'b'}, or a part of an axis: {'b':(1)2}
+        if mesh := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", text):
+            sides = {name: int(side) for name, side in re.findall(r"'(\w+)'=(\d+)", mesh[1])}
+            axes = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", mesh[2])
+            return math.prod(int(part) if part else sides[name] for name, part in axes)
+        return chips
+
+
+Computations = Mapping[str, Mapping[str, Instruction]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """`times` launches, each of which reads and writes `traffic` bytes of main memory.
+
+    Operands and result count once each. An instruction that only takes a part of an operand counts
+    that part; one that also computes on it counts the whole operand, which is too much.
+    """
+
+    name: str
+    times: int
+    traffic: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """An operation that several chips do together.
+
+    Attributes:
+      kind: of `PASSES`, or collective-permute.
+      group: chips that take part.
+      size: bytes of the whole array: on each chip before an all-reduce or reduce-scatter, and after
+        an all-gather.
+      times: number of times per run of the program.
+    """
+
+    kind: str
+    group: int
+    size: float
+    times: int = 1
+
+    @property
+    def sent(self) -> float:
+        """Bytes that each chip sends per run, around a ring."""
+        if self.kind == _HAND_OVER:
+            return self.times * self.size
+        return self.times * PASSES[self.kind] * (self.group - 1) / self.group * self.size
+
+
+def launches(text: str) -> list[Launch]:
+    """All launches of an optimised program (`compiled.as_text()`); both branches of a condition."""
+    computations, entry = parse(text)
+
+    def walk(name: str, times: int) -> Iterator[Launch]:
+        instructions = computations[name]
+        for instruction in instructions.values():
+            opcode = instruction.opcode
+            if opcode in _CALLS and instruction.called:
+                for called in instruction.called:
+                    yield from walk(called, times * instruction.times)
+            elif opcode.endswith("-done") and opcode != "async-done":
+                # A transfer between main and on-chip memory counts at its end: at its start, the
+                # whole source is among the results.
+                yield Launch(instruction.name, times, instruction.size_anywhere)
+            elif not instruction.is_free and not opcode.endswith(("-start", "-done")):
+                read = {name for name in instruction.operands if name in instructions}
+                taken = sum(instructions[name].size for name in read)
+                if _only_takes_part(instruction, computations):
+                    taken = min(taken, instruction.size)
+                yield Launch(instruction.name, times, instruction.size + taken)
+
+    return list(walk(entry, 1))
+
+
+def collectives(text: str) -> list[Collective]:
+    """All collectives of an optimised program between more than one chip.
+
+    An asynchronous one counts at its start. On a TPU, an all-reduce of which one fusion keeps only
+    a part is a reduce-scatter.
+    """
+    computations, entry = parse(text)
+    partitions = re.search(r"\bnum_partitions=(\d+)", text)
+    chips = int(partitions[1]) if partitions else 1
+
+    def walk(name: str, times: int) -> Iterator[Collective]:
+        instructions = computations[name]
+        for instruction in instructions.values():
+            kind = instruction.opcode.removesuffix("-start")
+            if kind not in PASSES and kind != _HAND_OVER:
+                for called in instruction.called:
+                    if called in computations:
+                        yield from walk(called, times * instruction.times)
+            elif (group := instruction.group(chips)) > 1:
+                operands = (instructions[n] for n in instruction.operands if n in instructions)
+                size = sum(operand.size_anywhere for operand in operands)
+                if kind == "all-gather":
+                    size *= group
+                elif kind == "all-reduce" and "all-reduce-scatter" in name:
+                    kind = "reduce-scatter"
+                yield Collective(kind, group, size, times)
+
+    return list(walk(entry, 1))
+
+
+def sent(found: Sequence[Collective]) -> float:
+    """Bytes that each chip sends per run."""
+    return math.fsum(c.sent for c in found)
+
+
+def by_kind(found: Sequence[Collective]) -> dict[str, dict[str, float]]:
+    """{kind: {"times", "size", "sent"}}, each summed."""
+    sums = {}
+    for c in found:
+        entry = sums.setdefault(c.kind, {"times": 0, "size": 0.0, "sent": 0.0})
+        entry["times"] += c.times
+        entry["size"] += c.times * c.size
+        entry["sent"] += c.sent
+    return sums
+
+
+def summary(program: Compiled) -> dict[str, Any]:
+    """All that a compiled program reports, for JSON; figures are per chip.
+
+    `bytes` are counted here; `compiler_bytes` are the compiler's own, None where it has none. On a
+    TPU the compiler includes on-chip memory.
+    """
+    memory, counted, text = program.memory_analysis(), program.cost_analysis(), program.as_text()
+    launched, exchanged = launches(text), collectives(text)
+    return {
+        "bytes": sum(launch.times * launch.traffic for launch in launched),
+        "compiler_bytes": counted and counted["bytes accessed"],
+        "memory": {
+            "arguments": memory.argument_size_in_bytes,
+            "outputs": memory.output_size_in_bytes,
+            "aliased": memory.alias_size_in_bytes,
+            "temporaries": memory.temp_size_in_bytes,
+            "peak": costs.peak_bytes(memory),
+        },
+        "sent": sent(exchanged),
+        "collectives": by_kind(exchanged),
+        "launches": sum(launch.times for launch in launched),
+    }
+
+
+def parse(text: str) -> tuple[Computations, str]:
+    """Computations by name, each with its instructions by name; and the entry's name."""
+    computations, entry, current = {}, None, None
+    for line in text.splitlines():
+        if head := _COMPUTATION.match(line):
+            current = computations[head[2]] = {}
+            entry = head[2] if head[1] else entry
+        elif current is not None and (found := _INSTRUCTION.match(line)):
+            name, shape, opcode, rest = found.groups()
+            operands, attributes = _split(rest)
+            names = tuple(re.findall(r"%([\w.\-]+)", operands))
+            sizes = _size(shape, opcode, without="S(1)"), _size(shape, opcode)
+            current[name] = Instruction(name, opcode, *sizes, names, attributes)
+    return computations, entry
+
+
+def _only_takes_part(instruction: Instruction, computations: Computations) -> bool:
+    """Whether it is a slice, or a fusion of slices alone."""
+    if instruction.opcode != "fusion":
+        return instruction.opcode in _TAKE_PART
+    inside = [i.opcode for name in instruction.called for i in computations.get(name, {}).values()]
+    return _TAKE_PART.issuperset(opcode for opcode in inside if opcode not in _FREE)
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The text before and behind the parenthesis that closes the operands."""
+    depth = 1
+    for i, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return text[:i], text[i + 1 :]
+    return text, ""
+
+
+def _size(shape: str, opcode: str, without: str | None = None) -> int:
+    """Bytes of `bf16[8,75,256]{2,1,0:S(1)}`, or of all arrays of a tuple.
+
+    The workspace of a library call does not count, nor do arrays in the memory `without`: S(1) is a
+    TPU's on-chip memory.
+    """
+    total = 0
+    for name, bits, dimensions, layout in _ARRAY.findall(shape):
+        sizes = [int(n) for n in dimensions.split(",") if n]
+        workspace = opcode == "custom-call" and name in ("s8", "u8") and len(sizes) == 1
+        if not workspace and not (without and without in layout):
+            # Types of fewer than eight bits take a byte.
+            total += math.prod(sizes) * max(1, int(bits or 8) // 8)
+    return total
