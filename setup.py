@@ -33,8 +33,7 @@ setup(
         "etils[epath]",  # one path type for local folders and object storage
         "tensorboardX>=2.6",  # TensorBoard event files without TensorFlow
         "matplotlib>=3.8",  # confusion matrices as PNG
-        "rich>=13",  # tables on the terminal
-        "tqdm",  # progress bars of the preparation
+        "rich>=13",  # tables and progress bars on the terminal
     ],
     extras_require={
         "cuda12": ["jax[cuda12]"],

@@ -42,7 +42,7 @@ class BadFile(UserError):
 
     def __reduce__(self):
         # Worker processes send it home: rebuild from the parts, not from the message.
-        return BadFile, (self.path, self.found, self.expected, self.line, self.hint)
+        return type(self), (self.path, self.found, self.expected, self.line, self.hint)
 
 
 class Preempted(Exception):

@@ -1,4 +1,4 @@
-"""The preparation: raw files to records, and what happens when it cannot be done."""
+"""The preparation: raw files to records, and how it fails."""
 
 import errno
 import json
@@ -14,7 +14,8 @@ import tensorflow_datasets as tfds
 from absl import flags
 
 from amr_jax import prepare
-from amr_jax.data.build import ntu_builder
+from amr_jax.data.build import ntu as ntu_build
+from amr_jax.data.build import prepare as build
 from amr_jax.data.readers import files, ntu
 from amr_jax.errors import BadFile, UserError
 from tests import raw_sets
@@ -46,7 +47,7 @@ def raw(tmp_path):
 
 def test_all_protocols_from_one_parse(raw, tmp_path, monkeypatch):
     reads = []
-    monkeypatch.setattr(ntu_builder, "read", lambda raw, **kw: reads.append(raw) or READ(raw, **kw))
+    monkeypatch.setattr(ntu_build, "read", lambda raw, **kw: reads.append(raw) or READ(raw, **kw))
     rows = run(raw, tmp_path / "out")
     assert len(reads) == len(set(reads)) == 12
     counts = {(row.protocol, row.split): row.sequences for row in rows}
@@ -66,7 +67,7 @@ def test_all_protocols_from_one_parse(raw, tmp_path, monkeypatch):
     assert left_out(tmp_path / "out") == []
 
 
-READ = ntu_builder.read
+READ = ntu_build.read
 
 
 def test_examples_are_what_the_reader_reads(raw, tmp_path):
@@ -189,7 +190,7 @@ def test_settings_that_do_not_exist(raw, tmp_path):
         run(raw, tmp_path / "out", gaps="none")
     with pytest.raises(UserError, match="--gaps does not apply to nw_ucla"):
         run(raw, tmp_path / "out", dataset="nw_ucla", gaps="true_time")
-    with pytest.raises(UserError, match="expected a folder of this machine"):
+    with pytest.raises(UserError, match="expected a local folder"):
         run(raw, "gs://bucket/records")
     with pytest.raises(UserError, match="--on_bad_file is 'x'; expected fail or skip"):
         run(raw, tmp_path / "out", on_bad_file="x")
@@ -226,7 +227,7 @@ def test_records_of_another_version_are_left_beside(raw, tmp_path, capsys):
     other.parent.mkdir(parents=True)
     other.write_text("old")
     run(raw, tmp_path / "out")
-    assert "xsub holds 0.9.0 too" in capsys.readouterr().out
+    assert "xsub also holds 0.9.0" in capsys.readouterr().out
     assert other.read_text() == "old"
     assert len(source(tmp_path / "out", "ntu_rgbd60/xsub", "train")) == 6
 
@@ -250,20 +251,20 @@ def test_folder_that_is_no_complete_record(raw, tmp_path, damage):
 @pytest.mark.parametrize(
     ("place", "error"),
     [
-        # What the parsing meets, what ArrayRecord makes of it, and the very last file.
-        ("data.build.parsing._parse_chunk", OSError(errno.ENOSPC, "No space left on device")),
+        # While parsing, while ArrayRecord writes, and at the very last file.
+        ("parsing._parse_chunk", OSError(errno.ENOSPC, "No space left on device")),
         (
-            "data.build.record_builder.writer.ExampleWriter.write",
+            "builder.writer.ExampleWriter.write",
             RuntimeError("write() failed: No space left on device; writing x; at byte 5"),
         ),
-        ("data.build.record_builder.write_left_out", OSError(errno.EDQUOT, "Disk quota exceeded")),
+        ("prepare.write_left_out", OSError(errno.EDQUOT, "Disk quota exceeded")),
     ],
 )
 def test_full_disk(raw, tmp_path, monkeypatch, place, error):
     def write(*_):
         raise error
 
-    monkeypatch.setattr(f"amr_jax.{place}", write)
+    monkeypatch.setattr(f"amr_jax.data.build.{place}", write)
     with pytest.raises(UserError, match=r"disk is full.*no records were written"):
         run(raw, tmp_path / "out")
     assert everything(tmp_path / "out") == {}
@@ -271,7 +272,7 @@ def test_full_disk(raw, tmp_path, monkeypatch, place, error):
 
 def test_two_at_a_time(raw, tmp_path):
     with (
-        prepare._staging(tmp_path / "out/ntu_rgbd60"),
+        build._staging(tmp_path / "out/ntu_rgbd60"),
         pytest.raises(UserError, match="another preparation"),
     ):
         run(raw, tmp_path / "out")
@@ -283,14 +284,14 @@ import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from absl import app
 from amr_jax import prepare
-from amr_jax.data.build import ntu_builder
-read, reads = ntu_builder.read, []
+from amr_jax.data.build import ntu
+read, reads = ntu.read, []
 def interrupted(raw, **options):
     reads.append(raw)
     if len(reads) == 8:
         os.kill(os.getpid(), int(os.environ["SIGNAL"]))
     return read(raw, **options)
-ntu_builder.read = interrupted
+ntu.read = interrupted
 prepare.define_flags()
 app.run(prepare.main)
 """

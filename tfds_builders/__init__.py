@@ -1,4 +1,4 @@
-"""TFDS builders; importing this package registers them all."""
+"""TFDS builders; importing this package registers all of them."""
 
 from tfds_builders.custom import custom_dataset_builder as custom
 from tfds_builders.ntu_rgbd60 import ntu_rgbd60_dataset_builder as ntu_rgbd60

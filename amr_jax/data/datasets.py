@@ -12,9 +12,10 @@ import json
 from etils import epath
 
 from amr_jax.data import records
+from amr_jax.data.readers import layout_file
 from amr_jax.errors import UserError
 from amr_jax.run import paths
-from amr_jax.skeleton import layout_file, layouts
+from amr_jax.skeleton import layouts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 import numpy as np
 from etils import epath
 
-from amr_jax.data.readers import numpy_files
+from amr_jax.data.readers import bounded
 from amr_jax.errors import BadFile, UserError
 from amr_jax.run import workdir
 
@@ -64,7 +64,7 @@ def read(folder: os.PathLike | str) -> Scores:
         content = io.BytesIO(path.read_bytes())
     except OSError as error:
         raise BadFile(path, error.strerror or str(error), "a file that can be read") from error
-    arrays = numpy_files.read_npz(content, path, max_bytes=_MAX_BYTES)
+    arrays = bounded.load_npz(content, path, max_bytes=_MAX_BYTES)
     if not {_NAMES, _LABELS, _CLASSES} < arrays.keys():
         raise BadFile(path, f"the arrays {', '.join(arrays)}", expected)
     names, labels, classes = (arrays.pop(name) for name in (_NAMES, _LABELS, _CLASSES))

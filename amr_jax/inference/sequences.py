@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from amr_jax.data.readers import arrays, files, ntu, numpy_files, nw_ucla, pku, pyskl
+from amr_jax.data.readers import arrays, files, ntu, nw_ucla, pku, pyskl
 from amr_jax.errors import BadFile
 from amr_jax.inference.apply import Input, Model
 from amr_jax.skeleton import layouts
@@ -99,7 +99,7 @@ def _form(size: Input) -> arrays.Form:
 
 
 def _array(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
-    joints, confidence = numpy_files.read(raw)
+    joints, confidence = arrays.read(raw)
     return [Sequence(str(raw), arrays.joints(joints, confidence, _form(size), raw))]
 
 
@@ -120,7 +120,7 @@ def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence
     label = files.RawFile(str(labels / raw.name if labels.is_dir() else labels))
     video = pku.Video(raw.name.removesuffix(".txt"), raw, label)
     for instance in pku.sequences(video):
-        if isinstance(instance, pku.Unusable):
+        if isinstance(instance, files.LeftOut):
             yield instance.bad or BadFile(raw, f"{instance.name}: {instance.why}", "a body in it")
         else:
             frames = f"{instance['start']}-{instance['end']}"

@@ -1,5 +1,6 @@
-"""Writes the folder of `.skeleton` files: all of it, or nothing."""
+"""Writes the folder of `.skeleton` files, complete or not at all."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -9,9 +10,8 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import tqdm
-
 from amr_jax.errors import UserError
+from amr_jax.run.progress import progress_bar
 from amr_jax.synthetic import sensor, skeleton_file
 from amr_jax.synthetic.actions import ACTIONS
 from amr_jax.synthetic.performance import NUM_PERFORMERS, Take, perform
@@ -21,15 +21,15 @@ MAX_TAKES = 2 * NUM_SETUPS
 CAMERAS = (1, 2, 3)
 SETTINGS_FILE = "synthetic.json"
 
-# The first performers come from both sides of the x-sub protocol (train 1, 2, 4, 5, 8, 9; test 3,
-# 6, 7, 10), in turns: the smallest set already has both splits, ten performers are 1 to 10.
+# Alternates between the sides of x-sub (train 1, 2, 4, 5, 8, 9; test 3, 6, 7, 10), so that two
+# performers suffice for both splits; ten performers are 1 to 10.
 PERFORMERS = (1, 3, 2, 6, 4, 7, 5, 10, 8, 9, *range(11, NUM_PERFORMERS + 1))
 
 
 def plan(performers: int, takes: int, actions: Iterable[int]) -> list[Take]:
     """The takes of a set: every performer does every action `takes` times.
 
-    Two takes in a row are the two replications of one setup; the next two are in another setup.
+    Takes 2k and 2k + 1 are the two replications in one setup; each pair is in another setup.
     """
     return [
         Take((performer - 1 + 3 * (take // 2)) % NUM_SETUPS + 1, performer, take % 2 + 1, action)
@@ -47,7 +47,7 @@ def _write_take(folder: Path, seed: int, cameras: Sequence[int], take: Take) -> 
 
 
 def _settings(seed, performers, takes, actions, cameras) -> dict:
-    """What decides the bytes of a set: the settings, and the sources of this package."""
+    """Everything that determines the bytes of a set: settings, and the sources of this package."""
     sources = hashlib.sha256()
     for module in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(module.read_bytes())
@@ -74,7 +74,7 @@ def _check(seed: int, performers: int, takes: int, actions, cameras) -> None:
 
 
 def _already_there(out: Path, settings: dict) -> bool:
-    """Whether `out` holds this very set; anything else in it is an error."""
+    """Whether `out` holds exactly this set; any other content is an error."""
     if not out.exists():
         return False
     if not out.is_dir():
@@ -85,14 +85,14 @@ def _already_there(out: Path, settings: dict) -> bool:
         found = json.loads((out / SETTINGS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise UserError(
-            f"{out} holds other files (no {SETTINGS_FILE} of ours among them); expected a new or "
-            "an empty folder. Nothing was written: name another folder."
+            f"{out} holds other files (and no {SETTINGS_FILE} of this command); expected a new or "
+            "an empty folder. Nothing was written: choose another folder."
         ) from None
     if found != settings:
         different = [k for k in settings if found.get(k) != settings[k]]
         raise UserError(
             f"{out} holds a synthetic set made with other {' and '.join(different)}. Nothing was "
-            "written: remove that folder, or name another."
+            "written: remove that folder, or choose another."
         )
     return True
 
@@ -109,21 +109,24 @@ def write(
 ) -> bool:
     """Writes `performers` × `takes` × actions × cameras files into the folder `out`.
 
-    The same settings give the same bytes, whatever the number of workers. The folder appears when
-    it is complete; where this very set is already, nothing is done.
+    The same settings give the same bytes, for any number of workers. The folder appears when it is
+    complete. If it already holds this set, nothing is written.
 
     Args:
-      performers: how many of the 40 subjects of NTU RGB+D 60, from both sides of x-sub (1 is on the
-        training side, 2 on both).
-      takes: how often each of them does each action.
-      actions: ids as in NTU RGB+D 60, of `actions.ACTIONS`.
-      num_workers: processes; default: one per core, and none for a small set. 0 or 1: this one.
+      out: new or empty folder.
+      seed: of all random numbers.
+      performers: number of subjects, 1 to 40. The first is on the training side of x-sub, the
+        second on the test side, and so on.
+      takes: number of times that each of them does each action.
+      actions: ids of NTU RGB+D 60 that are in `actions.ACTIONS`.
+      cameras: of 1 to 3.
+      num_workers: processes; 0 or 1: this one. Default: one per core, this one for a small set.
 
     Returns:
-      False where the set was there already.
+      False if the set was already there.
 
     Raises:
-      UserError: a setting out of range, `out` holds something else, or it cannot be written.
+      UserError: a setting out of range, another content of `out`, or a full or read-only disk.
     """
     _check(seed, performers, takes, actions, cameras)
     out = Path(out).absolute()  # '.' has no name
@@ -135,21 +138,21 @@ def write(
     if num_workers is None:
         num_workers = len(os.sched_getaffinity(0)) if len(work) >= 200 else 0
     try:
-        shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
+        shutil.rmtree(folder, ignore_errors=True)  # left by a killed process
         folder.mkdir(parents=True)
     except OSError as error:
         raise UserError(f"cannot write to {out.parent}: {error.strerror}.") from error
     try:
         task = functools.partial(_write_take, folder, seed, cameras)
-        bar = functools.partial(tqdm.tqdm, total=len(work), unit="take", disable=None)
-        if num_workers > 1:
-            # Not fork: a caller may hold threads (JAX does).
-            with multiprocessing.get_context("spawn").Pool(num_workers) as pool:
-                for _ in bar(pool.imap_unordered(task, work, chunksize=16)):
-                    pass
-        else:
-            for take in bar(work):
-                task(take)
+        with contextlib.ExitStack() as stack:
+            advance = stack.enter_context(progress_bar("writing takes", len(work)))
+            done = map(task, work)
+            if num_workers > 1:
+                # Not fork: the caller may hold threads (JAX does).
+                pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(num_workers))
+                done = pool.imap_unordered(task, work, chunksize=16)
+            for _ in done:
+                advance(1)
         (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n", "utf-8")
         folder.replace(out)
     except OSError as error:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from amr_jax.data.readers import arrays, files, labels, npz, numpy_files, pyskl
+from amr_jax.data.readers import arrays, bounded, files, labels, layout_file, pyskl
 from amr_jax.errors import BadFile, UserError
-from amr_jax.skeleton import layout_file
 from tests import custom_sets
+from tests.data.readers.test_layout_file import PUPPET
 from tests.fuzz import structured
 from tests.fuzz.formats import Format, Spans, sound, sound_text, tokens
-from tests.skeleton.test_layout_file import PUPPET
 
 _COCO = arrays.Form(17, "xyc")
 _CUSTOM = arrays.Form(17, "xyz")
@@ -41,11 +40,11 @@ def _npy_start(data: bytes) -> int:
 
 def _read_npy(path: Path) -> np.ndarray:
     raw = files.RawFile(str(path))
-    joints, _ = numpy_files.read(raw)
+    joints, _ = arrays.read(raw)
     sound(joints, *joints.shape[2:])
     with contextlib.suppress(BadFile):  # what predict makes of it, of whatever shape it is
         sound(arrays.joints(joints, None, arrays.Form(5, "xyz", 0.5), raw), 5)
-    array = numpy_files.from_npy(raw.read(), raw)
+    array = bounded.load_npy(raw.read(), raw)
     return np.frombuffer(array.ravel(order="K").tobytes(), np.uint8)
 
 
@@ -65,11 +64,11 @@ def _npz_originals(save=np.savez) -> list[bytes]:
 def _read_npz(path: Path) -> list:
     """As predict reads it, and as prepare does."""
     raw = files.RawFile(str(path))
-    joints, confidence = numpy_files.read(raw)
+    joints, confidence = arrays.read(raw)
     sound(joints, *joints.shape[2:])
     try:
-        example = npz.read(raw, "name", _CUSTOM)
-    except arrays.NoBody:
+        example = arrays.read_example(raw, "name", _CUSTOM)
+    except files.NoBody:
         return []
     sound(example["joints"], 17)
     told = [example[key] for key in ("label", "split", "subject")]
@@ -103,7 +102,7 @@ def _read_pickle(path: Path) -> list[bytes]:
     for annotation in content.annotations:
         try:
             example = pyskl.read(annotation, _COCO)
-        except arrays.NoBody:
+        except files.NoBody:
             continue
         sound(example["joints"], 17)
         sound_text(example["label"], *example["splits"])

@@ -46,7 +46,7 @@ def _read_ntu(path: Path) -> np.ndarray:
     in_order = [next(rows[int(line[0])]) for line in lines if len(line) == 10]
     assert len(in_order) == sum(len(body.joints) for body in recording.bodies)
     for gaps in ntu.GAPS if recording.bodies else ():
-        with contextlib.suppress(ntu.NoBody):
+        with contextlib.suppress(files.NoBody):
             sound(ntu.denoise(recording, gaps), 25)
     return np.array(in_order, np.float32).ravel()
 

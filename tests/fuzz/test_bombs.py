@@ -1,6 +1,6 @@
-"""Files that are small, or claim to be, and would fill the memory: refused in bounded memory.
+"""Small files that would fill the memory are refused in bounded memory.
 
-Bombs of pickles, NumPy's files and models stand with their readers' tests.
+The tests of the readers of pickles, NumPy files and models contain further ones.
 """
 
 import io
@@ -20,18 +20,17 @@ MEMBER = 30 * 2**20  # bytes that a member of an archive unpacks to; half of wha
 READ = f"""
 import json, resource, sys
 from pathlib import Path
-from amr_jax.skeleton import layout_file
 from amr_jax.errors import BadFile
-from amr_jax.inference.pytorch import files as weights
+from amr_jax.data.readers import arrays, files, labels, layout_file, ntu, nw_ucla, pku, pyskl
 from amr_jax.evaluation import score_file
-from amr_jax.data.readers import arrays, files, labels, npz, ntu, numpy_files, nw_ucla, pku, pyskl
+from amr_jax.inference.pytorch import files as weights
 READERS = {{
     ".skeleton": ntu.read_joints, ".txt": pku.read_video, ".json": nw_ucla.read_joints,
-    ".npy": numpy_files.read, ".npz": numpy_files.read, ".pkl": pyskl.load,
+    ".npy": arrays.read, ".npz": arrays.read, ".pkl": pyskl.load,
     ".csv": labels.read_labels,
 }}
 SPECIAL = {{
-    "own.npz": lambda raw: npz.read(raw, "own", arrays.Form(17, "xyz")),
+    "own.npz": lambda raw: arrays.read_example(raw, "own", arrays.Form(17, "xyz")),
     "weights.npz": lambda raw: weights.read(raw.container),
     "scores.npz": lambda raw: score_file.read(Path(raw.container).parent),
     "layout.json": lambda raw: layout_file.read(raw.container),
@@ -79,7 +78,7 @@ def bombs(tmp_path_factory) -> dict[tuple[str, str | None], str]:
             file.writestr(name, content)
             made[str(archive), name] = message
     for name in ("own.npz", "weights.npz", "scores.npz", "clip.npz"):
-        for kind, message in (("claims", "as its header says"), ("packed", "bytes")):
+        for kind, message in (("claims", "as its header claims"), ("packed", "bytes")):
             path = folder / kind / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(CLAIMING if kind == "claims" else PACKED)

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from amr_jax.data.readers import arrays, files, npz, ntu, pyskl
+from amr_jax.data.readers import arrays, files, ntu, pyskl
 from amr_jax.errors import BadFile
 from amr_jax.inference import sequences
 from amr_jax.inference.sequences import Options
@@ -99,12 +99,12 @@ def test_confidences_are_joined_as_prepare_does(coco_17, tmp_path):
         confidence=np.random.default_rng(1).uniform(size=(4, 1, 17)),
     )
     form = arrays.Form(17, "xyc")
-    expected = npz.read(files.RawFile(str(file)), "a", form)["joints"]
+    expected = arrays.read_example(files.RawFile(str(file)), "a", form)["joints"]
     np.testing.assert_array_equal(only(coco_17, file), expected)
     bad = custom_sets.write_npz(tmp_path, "bad", joints=np.full((4, 1, 17, 3), 2.0))
     (error,) = read(coco_17, bad)
     assert "found the confidence 2; expected 0 to 1" in str(error)
-    assert "The data that the model was trained on (coco_17) say" in str(error)
+    assert "The data that the model was trained on (coco_17) define" in str(error)
 
 
 def test_a_pickle_holds_many_sequences(coco_17, tmp_path):

@@ -115,7 +115,7 @@ def test_whole_paths(tmp_path, monkeypatch):
 # Who reads a user's raw files, or writes records and benchmarks, does so on this machine's disk.
 _ON_DISK = {
     "readers", "synthetic", "benchmark", "interop",
-    "model_file.py", "own_data.py", "parsing.py", "paths.py",
+    "model_file.py", "custom.py", "parsing.py", "paths.py",
 }  # fmt: skip
 
 

@@ -158,7 +158,7 @@ def test_ntu60_sets_the_other_half_aside(tmp_path, capsys):
     raw_sets.write_ntu(tmp_path / "raw", setups=(18,), actions=(61,))
     rows = prepare.prepare("ntu_rgbd60", tmp_path / "raw", tmp_path / "out", num_workers=1)
     assert sum(row.sequences for row in rows if row.protocol == "xsub") == 12
-    assert "6 files of other setups are set aside" in capsys.readouterr().out
+    assert "6 files of other setups are ignored" in capsys.readouterr().out
 
 
 def test_ntu60_from_the_wrong_archive(tmp_path):
@@ -293,19 +293,21 @@ def test_pku_archives_that_are_not_unpacked(tmp_path):
     for path in (raw / "label").iterdir():
         path.unlink()
     (raw / "Label_PKUMMD.7z").write_bytes(b"7z")
-    with pytest.raises(UserError, match=r"no labels; .*7z x .*Label_PKUMMD\.7z"):
+    with pytest.raises(UserError, match=r"found no labels of .*7z x .*Label_PKUMMD\.7z"):
         prepare.prepare("pku_mmd", raw, tmp_path / "out")
 
 
 def test_pku_in_a_folder_of_something_else(tmp_path):
     (tmp_path / "readme.txt").write_text("hello")
-    with pytest.raises(UserError, match=r"nothing there is of PKU-MMD; expected Skeleton\.7z"):
+    with pytest.raises(UserError, match=r"found no file of PKU-MMD; expected Skeleton\.7z"):
         prepare.prepare("pku_mmd", tmp_path, tmp_path / "out")
 
 
 def test_pku_without_its_splits(tmp_path):
     raw_sets.write_pku(tmp_path / "raw", names=())
-    with pytest.raises(UserError, match=r"phase I there are no splits; .*cross-subject\.txt"):
+    with pytest.raises(
+        UserError, match=r"found no splits of PKU-MMD phase I; .*cross-sub"
+    ):
         prepare.prepare("pku_mmd", tmp_path / "raw", tmp_path / "out")
     raw_sets.write_pku(tmp_path / "raw", names=("cross-subject.txt",))
     rows = prepare.prepare("pku_mmd", tmp_path / "raw", tmp_path / "out", num_workers=1)

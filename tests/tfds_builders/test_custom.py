@@ -13,7 +13,7 @@ from amr_jax.data import records
 from amr_jax.errors import BadFile, UserError
 from amr_jax.skeleton import layouts
 from tests import custom_sets
-from tests.skeleton.test_layout_file import PUPPET
+from tests.data.readers.test_layout_file import PUPPET
 from tests.test_prepare import everything
 
 
@@ -104,7 +104,7 @@ def test_sequences_that_tell_nothing_are_for_pretraining(tmp_path, capsys):
     for name in "ab":
         custom_sets.write_npz(tmp_path / "raw", name, label=None, split=None)
     assert counts(run(tmp_path / "raw", tmp_path / "out")) == {"train": 2, "test": 0}
-    assert "no sequence says its split; all are for training" in capsys.readouterr().out
+    assert "no sequence has a split; all are for training" in capsys.readouterr().out
     assert info(tmp_path / "out").features["label"].names == ["unlabelled"]
     with pytest.raises(UserError, match="found the splits train; expected 'test'"):
         records.Records("", str(tmp_path / "out/custom/mine"), "test", None, 100)
@@ -159,7 +159,7 @@ def test_splits_of_a_pickle_are_chosen_by_name(tmp_path, capsys):
     how = {"channels": "xyc", "train_split": "view_train", "test_split": "view_val"}
     assert counts(run(exchange, tmp_path / "out", **how)) == {"train": 5, "test": 5}
     assert "note: 2 sequences are neither in 'view_train' nor" in capsys.readouterr().out
-    with pytest.raises(UserError, match="5 sequences are in the splits view_train and both"):
+    with pytest.raises(UserError, match="5 sequences are in both splits, view_train and both"):
         run(exchange, tmp_path / "other", **how | {"test_split": "both"})
     with pytest.raises(UserError, match="--test_split is 'x'; the data has: sub_train, sub_val"):
         run(exchange, tmp_path / "other", **how | {"test_split": "x"})

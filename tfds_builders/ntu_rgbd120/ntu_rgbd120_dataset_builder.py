@@ -4,10 +4,10 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from amr_jax.data.build import ntu_builder
+from amr_jax.data.build import ntu
 from amr_jax.skeleton import action_names
 
-# Source: datasets.md. The rest of the subjects 1 to 106 is the test.
+# The other subjects of 1 to 106 are for testing (docs/formats.md).
 TRAIN_SUBJECTS = frozenset(
     (
         *(1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38),
@@ -17,7 +17,7 @@ TRAIN_SUBJECTS = frozenset(
 )
 
 
-class Builder(ntu_builder.NtuBuilder):
+class Builder(ntu.NtuBuilder):
     """NTU RGB+D 120: 120 actions, 106 subjects, 32 setups, up to two bodies of 25 joints."""
 
     BUILDER_CONFIGS: ClassVar = [
@@ -25,7 +25,7 @@ class Builder(ntu_builder.NtuBuilder):
         tfds.core.BuilderConfig(name="xset", description="Train on even setups, test on odd ones."),
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"Request access at {ntu_builder.HOMEPAGE}, download both halves of the skeletons, "
+        f"Request access at {ntu.HOMEPAGE}, download both halves of the skeletons, "
         "nturgbd_skeletons_s001_to_s017.zip and nturgbd_skeletons_s018_to_s032.zip, and put the "
         "archives (or what they unpack to) into manual_dir; optionally also the authors' list of "
         "samples with missing skeletons (*.txt)."

@@ -4,17 +4,17 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from amr_jax.data.build import ntu_builder
+from amr_jax.data.build import ntu
 from amr_jax.skeleton import action_names
 
-# Source: datasets.md. Who and what is not named here is the test.
+# All other subjects and cameras are for testing (docs/formats.md).
 TRAIN_SUBJECTS = frozenset(
     (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
 )
 TRAIN_CAMERAS = frozenset((2, 3))
 
 
-class Builder(ntu_builder.NtuBuilder):
+class Builder(ntu.NtuBuilder):
     """NTU RGB+D: 60 actions, 40 subjects, 3 Kinect v2 cameras, up to two bodies of 25 joints."""
 
     BUILDER_CONFIGS: ClassVar = [
@@ -22,7 +22,7 @@ class Builder(ntu_builder.NtuBuilder):
         tfds.core.BuilderConfig(name="xview", description="Train on cameras 2 and 3, test on 1."),
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"Request access at {ntu_builder.HOMEPAGE}, download the skeletons "
+        f"Request access at {ntu.HOMEPAGE}, download the skeletons "
         "nturgbd_skeletons_s001_to_s017.zip and put the archive (or what it unpacks to) into "
         "manual_dir; optionally also the authors' list of samples with missing skeletons (*.txt)."
     )

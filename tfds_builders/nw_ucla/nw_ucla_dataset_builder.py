@@ -5,24 +5,24 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from amr_jax.data.build import record_builder
+from amr_jax.data.build import builder
 from amr_jax.data.readers import files, nw_ucla
 from amr_jax.skeleton import action_names
 
-TRAIN_VIEWS = (1, 2)  # view 3 is the test
+TRAIN_VIEWS = (1, 2)  # view 3 is for testing
 
 
 def split(protocol: str, fields: dict) -> str:
-    """'train' or 'test' of an example under the only protocol, xview."""
+    """'train' or 'test' for an example under the only protocol, xview."""
     return "train" if fields["camera"] in TRAIN_VIEWS else "test"
 
 
 def read(raw: files.RawFile) -> list[dict]:
-    """The example of one raw file, as `parsing.parse` wants it."""
+    """The example of one raw file, for `parsing.parse`."""
     return [nw_ucla.read(raw)]
 
 
-class Builder(record_builder.SkeletonBuilder):
+class Builder(builder.SkeletonBuilder):
     """Northwestern-UCLA: 10 actions, 10 subjects, 3 Kinect v1 cameras, one body of 20 joints."""
 
     BUILDER_CONFIGS: ClassVar = [
@@ -43,7 +43,7 @@ class Builder(record_builder.SkeletonBuilder):
     PUBLISHED: ClassVar = {"xview": {"train": 1020, "test": 464}}
 
     @classmethod
-    def find(cls, manual_dir: Path) -> record_builder.RawSet:
-        """Every `aAA_sSS_eEE_vVV.json` in folders and zips."""
+    def find(cls, manual_dir: Path) -> builder.RawSet:
+        """Finds every `aAA_sSS_eEE_vVV.json` in folders and archives."""
         raw = files.find(manual_dir, ".json", what="sequences of NW-UCLA (aAA_sSS_eEE_vVV.json)")
-        return record_builder.RawSet(raw, read, split, ("xview",))
+        return builder.RawSet(raw, read, split, ("xview",))

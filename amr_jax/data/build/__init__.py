@@ -1,1 +1,1 @@
-"""Raw files to records."""
+"""From raw files to ArrayRecord shards: parsing, the TFDS builders' common base, verification."""

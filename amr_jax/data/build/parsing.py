@@ -1,8 +1,8 @@
 """Parses raw files in parallel into a spool on disk, so that memory stays bounded.
 
-The spool holds the joints of every sequence in flat float32 files, one per chunk of raw files, each
-written by the process that parsed the chunk; the rest of an example (name, label, ...) is small and
-stays in memory. What a spool holds, and in which order, does not depend on the number of workers.
+The spool holds the joints of every sequence in flat float32 files, one per chunk of raw files,
+written by the process that parses the chunk. The rest of an example (name, label, ...) is small and
+stays in memory. The content and order of a spool do not depend on the number of workers.
 """
 
 import collections
@@ -17,10 +17,10 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
-import tqdm
 
-from amr_jax.data.readers import files, memory
+from amr_jax.data.readers.files import LeftOut, NoBody, RawFile
 from amr_jax.errors import BadFile, UserError
+from amr_jax.run.progress import progress_bar
 
 ON_BAD_FILE = ("fail", "skip")
 _CHUNK = 32  # raw files per message to a worker: about 50 ms of work
@@ -28,25 +28,8 @@ _AHEAD = 4  # chunks in flight per worker
 
 
 @dataclasses.dataclass(frozen=True)
-class LeftOut:
-    """A sample that gets no record.
-
-    Attributes:
-      name: of the sample.
-      file: that it stands in.
-      why: in words.
-      bad: the error, where it is one sample of several in a file that is bad, not the whole file.
-    """
-
-    name: str
-    file: str
-    why: str
-    bad: BadFile | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class _Entry:
-    """Where one sequence's joints stand in the spool, and everything else of its example."""
+    """Where the joints of a sequence are in the spool, and the other fields of its example."""
 
     file: str
     offset: int  # bytes
@@ -55,7 +38,7 @@ class _Entry:
 
 
 class Spool:
-    """What was parsed: `len`, `fields(i)` without the joints, `example(i)` with them."""
+    """Parsed sequences: `len`, `fields(i)` without the joints, `example(i)` with them."""
 
     def __init__(self, folder: Path):
         self._folder = Path(folder)
@@ -70,7 +53,7 @@ class Spool:
         self.left_out.extend(left_out)
 
     def fields(self, index: int) -> dict:
-        """Everything of example `index` but its joints."""
+        """Example `index` without its joints."""
         return self._entries[index].fields
 
     def shape(self, index: int) -> tuple[int, ...]:
@@ -95,21 +78,21 @@ def parse(
     on_bad_file: str = "fail",
     description: str = "parsing",
 ) -> Spool:
-    """Reads every task and spools what comes out, in the order of `tasks`.
+    """Reads every task and spools the examples, in the order of `tasks`.
 
     Args:
       read: task -> list of examples (dicts with `joints` (T, M, V, C) float32 and `name`) and
-        `LeftOut`s; picklable where `num_workers` > 1, and so are the tasks.
-      tasks: raw files; each is read exactly once.
-      folder: existing empty folder for the spool; the caller removes it.
+        `LeftOut`s. A task without a body (`NoBody`) is left out. Picklable if `num_workers` > 1.
+      tasks: raw files, or objects with a `name`; each is read exactly once.
+      folder: empty folder for the spool; the caller removes it.
       num_workers: processes to parse in; 1 parses in this one.
-      on_bad_file: 'fail' lets the first `BadFile` (in the order of `tasks`) out; 'skip' lists the
-        file as left out and goes on.
-      description: what stands before the progress bar.
+      on_bad_file: 'fail' raises the first `BadFile` (in the order of `tasks`); 'skip' lists the
+        file as left out and continues.
+      description: label of the progress bar.
 
     Raises:
       BadFile: see `on_bad_file`.
-      UserError: a worker process was ended from outside.
+      UserError: a worker process was killed.
     """
     if on_bad_file not in ON_BAD_FILE:
         raise UserError(f"--on_bad_file is {on_bad_file!r}; expected {' or '.join(ON_BAD_FILE)}.")
@@ -119,15 +102,15 @@ def parse(
         for number, chunk in enumerate(chunks)
     ]
     spool = Spool(folder)
-    with tqdm.tqdm(total=len(tasks), desc=description, unit=" files", mininterval=0.5) as bar:
+    with progress_bar(description, len(tasks)) as advance:
         for entries, left_out, num_files in _run(jobs, num_workers):
             spool.extend(entries, left_out)
-            bar.update(num_files)
+            advance(num_files)
     return spool
 
 
 def _run(jobs: Sequence[tuple], num_workers: int) -> Iterator[tuple]:
-    """Yields `_parse_chunk(*job)` of every job in order, a bounded number of them ahead."""
+    """Yields `_parse_chunk(*job)` for every job in order; a bounded number of jobs is in flight."""
     if num_workers <= 1 or len(jobs) <= 1:
         for job in jobs:
             yield _parse_chunk(*job)
@@ -156,30 +139,22 @@ def _run(jobs: Sequence[tuple], num_workers: int) -> Iterator[tuple]:
 
 
 def _start_worker() -> None:
-    """Ctrl-C is the parent's to handle, and a worker must not outlive a parent that was killed."""
+    """Leaves Ctrl-C to the parent, and ends the worker if the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    memory.keep_freed()
 
-    def leave_with_parent():
+    def exit_with_parent() -> None:
         multiprocessing.parent_process().join()
         os._exit(1)
 
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
 def _parse_chunk(read: Callable, tasks: Sequence, path: str, skip: bool) -> tuple:
-    """Reads `tasks`, writes their joints to `path`; returns entries, left out, number of tasks."""
+    """Reads `tasks`, writes joints to `path`; returns (entries, left out, number of tasks)."""
     entries, left_out = [], []
     with open(path, "wb") as file:
         for task in tasks:
-            try:
-                examples = read(task)
-            except BadFile as error:
-                if not skip:
-                    raise
-                left_out.append(LeftOut(_stem(task), error.path, f"bad file: {error}"))
-                continue
-            for example in examples:
+            for example in _read(read, task, skip):
                 if isinstance(example, LeftOut):
                     left_out.append(example)
                     if example.bad is not None and not skip:
@@ -192,7 +167,14 @@ def _parse_chunk(read: Callable, tasks: Sequence, path: str, skip: bool) -> tupl
     return entries, left_out, len(tasks)
 
 
-def _stem(task: object) -> str:
-    if hasattr(task, "name") and not isinstance(task, files.RawFile):
-        return task.name  # of a sample, not of a file
-    return os.path.splitext(os.path.basename(str(getattr(task, "name", task))))[0]
+def _read(read: Callable, task: object, skip: bool) -> list:
+    """The examples of a task; one `LeftOut` if it has no body, or is bad and may be skipped."""
+    name = os.path.splitext(task.name)[0] if isinstance(task, RawFile) else task.name
+    try:
+        return read(task)
+    except NoBody as error:
+        return [LeftOut(name, error.path, error.found)]
+    except BadFile as error:
+        if not skip:
+            raise
+        return [LeftOut(name, error.path, f"bad file: {error}")]

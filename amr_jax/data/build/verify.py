@@ -1,4 +1,4 @@
-"""`python -m amr_jax.prepare --verify --data_dir=DIR`: are all records as they were written?"""
+"""`python -m amr_jax.prepare --verify --data_dir=DIR`: verifies the files of records."""
 
 import os
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ _DEPTH = 3  # data set, protocol, version
 
 
 def verify(data_dir: os.PathLike | str) -> None:
-    """Reads every file of every data set below `data_dir`, and prints a line for each set.
+    """Reads every file of every data set below `data_dir`, and prints one line per set.
 
     Raises:
-      UserError: no records there; or damaged files, all of them named.
+      UserError: no records there; or names all damaged files.
     """
-    root, lines = epath.Path(data_dir).expanduser(), []
+    root, damaged = epath.Path(data_dir).expanduser(), []
     if paths.is_remote(root):
         raise UserError(
-            f"--data_dir={root}: records are verified on a disk; expected a folder there. "
-            "(Training verifies its own copy of those in a bucket.)"
+            f"--data_dir={root}: expected a local folder; records are verified on a disk. "
+            "(Training verifies its own copy of records in a bucket.)"
         )
     folders = list(_folders(root, _DEPTH)) if root.exists() else []
     if not folders:
@@ -31,16 +31,16 @@ def verify(data_dir: os.PathLike | str) -> None:
             f"{root}: found no records; expected the --data_dir of an earlier preparation."
         )
     for folder in folders:
-        found, said = _verify(folder)
-        lines += found
+        lines, summary = _verify(folder)
+        damaged += lines
         where = folder.relative_to(root)
-        print(f"{where}: {f'{len(found)} damaged file(s)' if found else said}", flush=True)
-    if lines:
-        raise record_files.damage(lines, "prepare them with --overwrite.")
+        print(f"{where}: {f'{len(lines)} damaged file(s)' if lines else summary}", flush=True)
+    if damaged:
+        raise record_files.damage(damaged, "prepare them with --overwrite.")
 
 
 def _folders(folder: epath.Path, depth: int) -> Iterator[epath.Path]:
-    """Folders of one version of records; where a file of them is missing, too."""
+    """Folders of one version of records, incomplete ones included."""
     if any((folder / n).exists() for n in (record_files.INFO_FILE, record_files.CHECKSUMS_FILE)):
         yield folder
     elif depth:
@@ -50,7 +50,7 @@ def _folders(folder: epath.Path, depth: int) -> Iterator[epath.Path]:
 
 
 def _verify(folder: epath.Path) -> tuple[list[str], str]:
-    """A line for each damaged file; and what to say of the set if there is none."""
+    """(one line per damaged file, summary if there is none)."""
     try:
         rows = record_files.read(folder)
     except UserError as error:
@@ -60,7 +60,7 @@ def _verify(folder: epath.Path) -> tuple[list[str], str]:
     try:
         builder = tfds.builder_from_directory(folder)
         splits = builder.info.splits
-    except Exception as error:  # TFDS raises what its parsers raise
+    except Exception as error:  # TFDS raises whatever its parsers raise
         return [f"{folder / record_files.INFO_FILE}: cannot be read ({error})"], ""
     lines = record_files.wrong_counts(builder, splits)
     if rows is None and not lines:
@@ -73,14 +73,14 @@ def _verify(folder: epath.Path) -> tuple[list[str], str]:
 
 
 def _unreadable(builder: tfds.core.DatasetBuilder) -> list[str]:
-    """One line for each split of which a record cannot be read, by ArrayRecord's own hashes."""
+    """One line per split with an unreadable record; ArrayRecord has hashes of its own."""
     lines = []
     for split in builder.info.splits:
         source = builder.as_data_source(split)
         try:
             for index in range(len(source)):
                 source[index]
-        except Exception as error:  # ArrayRecord and TFDS raise what their parsers raise
+        except Exception as error:  # ArrayRecord and TFDS raise whatever their parsers raise
             lines.append(
                 f"{builder.data_path}: record {index} of {split} is not readable ({error})"
             )

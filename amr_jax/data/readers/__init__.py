@@ -1,1 +1,1 @@
-"""One raw file (or archive member) to arrays: no TFDS, no JAX."""
+"""Readers of raw files and archive members, one module per format. NumPy only."""

@@ -1,6 +1,10 @@
-"""Arrays that users hand in: checked, and brought into the form of a record.
+"""Arrays of joints from users: `.npy` and `.npz` files, and the checks that every source shares.
 
-What the numbers of a joint are is never guessed: three may be x, y, z or x, y and a confidence.
+The meaning of a joint's numbers is never guessed: three may be x, y, z, or x, y and a confidence.
+
+A `.npz` file holds one sequence: `joints` (T, M, V, C), or (T, V, C) for one body; and, where
+known, `confidence` (T, M, V) or (T, V), `label` (a number from 0, or a name), `split` ('train',
+'test', or any other name) and `subject`.
 """
 
 import dataclasses
@@ -8,30 +12,32 @@ import io
 
 import numpy as np
 
-from amr_jax.data.readers import numpy_files
+from amr_jax.data.readers import bounded, files
+from amr_jax.data.readers.files import NoBody
 from amr_jax.errors import BadFile
 from amr_jax.skeleton.layouts import num_coordinates
 
-# What the arrays of a file may unpack to: hours of two persons.
+JOINTS, CONFIDENCE = "joints", "confidence"
+TEXTS = ("label", "split", "subject")
+
+# Limit for the arrays of a file, decompressed: hours of two persons.
 MAX_BYTES = 256 * 2**20
-# Detectors' confidences can end a little above 1; a depth in metres or pixels does not stay there.
+# Detectors may report confidences a little above 1; a depth in metres or pixels is mostly above.
 _MAX_CONFIDENCE = 1.5
-_PLAUSIBLE = (0.05, 5.0)  # metres from a body's middle to its joints, on average
+_PLAUSIBLE = (0.05, 5.0)  # metres from the middle of a body to its joints, on average
 
-
-class NoBody(BadFile):
-    """A sequence in which nobody is to be seen."""
+_SHAPE = "(T, M, V, C), or (T, V, C) for one body"
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """What the joints of a set must be.
+    """What the joints of a data set must be.
 
     Attributes:
       num_joints: V, of its layout.
-      channels: one of `skeleton.CHANNELS`.
-      scale: coordinates are multiplied by this, to make them metres.
-      told_by: what says so, for errors.
+      channels: one of `skeleton.layouts.CHANNELS`.
+      scale: factor that turns coordinates into metres.
+      told_by: the source of this information, for errors.
     """
 
     num_joints: int
@@ -40,32 +46,109 @@ class Form:
     told_by: str = "--layout and --channels"
 
 
-def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) -> np.ndarray:
-    """Joints as records hold them: (T, M, V, C) float32, slots behind the last body cut off.
+def read(raw: files.RawFile) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reads the sequence in a `.npy` or `.npz` file, of whatever layout.
 
-    Args:
-      values: (T, M, V, coordinates), or with the confidence as one channel more.
-      confidence: (T, M, V), where it stands apart; used if the form has it, else set aside.
-      form: what is expected.
-      path: what to call the place in an error.
+    A `.npz` holds one array, or several of which one is called 'joints'.
+
+    Returns:
+      Joints (T, M, V, C) float32, and the array 'confidence' (T, M, V) if there is one.
 
     Raises:
-      BadFile: another shape, not numbers, not finite, or no confidences.
-      NoBody: no frame, or all zero (where there are confidences, all of those).
+      BadFile: damaged, Python objects, another number of axes, empty, or numbers that are not
+        finite in float32.
+    """
+
+    def wanted(names: list[str]) -> list[str]:
+        if JOINTS in names:
+            return [name for name in (JOINTS, CONFIDENCE) if name in names]
+        if len(names) != 1:
+            found = f"the arrays {', '.join(names) or '(none)'}"
+            raise BadFile(raw, found, f"one array, or one called {JOINTS!r}")
+        return names
+
+    confidence = None
+    if raw.name.lower().endswith(".npz"):
+        found = bounded.load_npz(io.BytesIO(raw.read()), raw, wanted, files.MAX_BYTES)
+        joints, *rest = found.values()
+        confidence = rest[0] if rest else None
+    else:
+        joints = bounded.load_npy(raw.read(), raw)
+    if joints.dtype.kind not in "fiu":
+        raise BadFile(raw, f"an array of {joints.dtype}", f"numbers of shape {_SHAPE}")
+    joints, confidence = _with_body_axis(joints, confidence)
+    if joints.ndim != 4 or 0 in joints.shape:
+        raise BadFile(raw, f"an array of shape {joints.shape}", f"numbers of shape {_SHAPE}")
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below
+        stored = joints.astype(np.float32)
+    wrong = np.argwhere(~np.isfinite(stored))
+    if wrong.size:
+        place = tuple(map(int, wrong[0]))
+        raise BadFile(raw, f"{joints[place]} at (t, m, v, c) = {place}", "a finite number")
+    return stored, confidence
+
+
+def read_example(
+    raw: files.RawFile, name: str, form: Form, row: dict[str, str] | None = None
+) -> dict:
+    """Reads one sequence of a user's data set from a `.npz` file.
+
+    Args:
+      raw: the file.
+      name: of the sequence.
+      form: what its joints must be.
+      row: its row of `labels.csv`, which replaces label, split and subject of the file.
+
+    Returns:
+      joints (T, M, V, C) float32; name; label, split and subject as texts, '' where unknown.
+
+    Raises:
+      BadFile: no such file, no joints, or joints of another form.
+      NoBody: no body in it.
+    """
+
+    def wanted(names: list[str]) -> list[str]:
+        return [name for name in (JOINTS, CONFIDENCE, *TEXTS) if name in names]
+
+    found = bounded.load_npz(io.BytesIO(raw.read()), raw, wanted, MAX_BYTES)
+    if JOINTS not in found:
+        raise BadFile(raw, f"no array {JOINTS!r}", f"joints {_SHAPE}")
+    values, confidence = _with_body_axis(found[JOINTS], found.get(CONFIDENCE))
+    texts = {key: _text(found[key], key, raw) if key in found else "" for key in TEXTS}
+    return {"joints": joints(values, confidence, form, raw), "name": name, **(row or texts)}
+
+
+def joints(
+    values: np.ndarray, confidence: np.ndarray | None, form: Form, path: object
+) -> np.ndarray:
+    """Checks joints and brings them into the form of a record.
+
+    Args:
+      values: (T, M, V, coordinates), or with the confidence as one more channel.
+      confidence: (T, M, V) if it is a separate array; ignored if the form has none.
+      form: what is expected.
+      path: how errors call the sequence.
+
+    Returns:
+      (T, M, V, C) float32, without slots behind the last body.
+
+    Raises:
+      BadFile: another shape, not numbers, not finite, or confidences out of range.
+      NoBody: no frame, or zeros alone (confidences of zero alone, where there are confidences).
     """
     if values.dtype.kind not in "fiu":
         raise BadFile(path, f"joints of dtype {values.dtype}", "numbers")
     if form.channels == "xyc" and (confidence is not None or values.shape[-1:] == (2,)):
-        values = _joined(values, confidence, form, path)
+        values = _append_confidence(values, confidence, form, path)
     expected = (form.num_joints, len(form.channels))
     if values.ndim != 4 or values.shape[2:] != expected:
         raise BadFile(
             path,
             f"joints of shape {values.shape}",
             f"(frames, bodies, {expected[0]} joints, {expected[1]} channels {form.channels})",
-            hint=f"{form.told_by} say what is expected.",
+            hint=f"{form.told_by} define what is expected.",
         )
-    with np.errstate(over="ignore", invalid="ignore"):  # told below, as an error
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below
         result = values.astype(np.float32)
         result[..., : num_coordinates(form.channels)] *= np.float32(form.scale)
     wrong = np.argwhere(~np.isfinite(result))
@@ -75,31 +158,38 @@ def joints(values: np.ndarray, confidence: np.ndarray | None, form: Form, path) 
             path,
             f"{result[frame, body, joint, channel]} in frame {frame}, body {body}, joint {joint}, "
             f"channel {form.channels[channel]}",
-            "finite numbers; zeros stand for what was not found",
+            "finite numbers; zeros stand for joints that were not found",
         )
     if form.channels == "xyc":
         _check_confidence(result[..., 2], form, path)
-    told = result[..., 2:] if form.channels == "xyc" else result
-    here = told.any(axis=(0, 2, 3))
-    if not here.any():
+    present = (result[..., 2:] if form.channels == "xyc" else result).any(axis=(0, 2, 3))
+    if not present.any():
         raise NoBody(path, "no body in any frame", f"{form.channels} that are not all zero")
-    return result[:, : np.flatnonzero(here)[-1] + 1]
+    return result[:, : np.flatnonzero(present)[-1] + 1]
 
 
 def extent(joints: np.ndarray) -> float:
-    """Mean distance of the joints of all bodies in (T, M, V, C) to their body's middle."""
+    """Mean distance of joints (T, M, V, C) from the middle of their body, over all bodies."""
     bodies = joints[joints.any(axis=(2, 3))].astype(np.float64)  # (frames · bodies, V, C)
     return float(np.linalg.norm(bodies - bodies.mean(axis=1, keepdims=True), axis=-1).mean())
 
 
 def doubt_metres(size: float) -> str:
-    """What is odd about bodies of this `extent`, if they are in metres; '' where nothing is."""
+    """A warning if bodies of this `extent` are implausible in metres; '' otherwise."""
     if _PLAUSIBLE[0] <= size <= _PLAUSIBLE[1]:
         return ""
     return f"joints lie {size:,.3g} from a body's middle, on average; expected metres."
 
 
-def _joined(
+def _with_body_axis(
+    joints: np.ndarray, confidence: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    if joints.ndim != 3:
+        return joints, confidence
+    return joints[:, None], None if confidence is None else confidence[:, None]
+
+
+def _append_confidence(
     values: np.ndarray, confidence: np.ndarray | None, form: Form, path: object
 ) -> np.ndarray:
     if confidence is None or (*confidence.shape, 2) != values.shape:
@@ -108,7 +198,7 @@ def _joined(
             path,
             f"joints of shape {values.shape} and {apart}",
             "x and y of each joint and its confidence (xyc)",
-            hint=f"{form.told_by} say what is expected: xy has no confidences, nor has xyz.",
+            hint=f"{form.told_by} define what is expected: xy and xyz have no confidences.",
         )
     if confidence.dtype.kind not in "fiu":
         raise BadFile(path, f"confidences of dtype {confidence.dtype}", "numbers")
@@ -121,24 +211,21 @@ def _check_confidence(confidence: np.ndarray, form: Form, path: object) -> None:
         raise BadFile(
             path,
             f"the confidence {confidence[odd][0]:g}",
-            f"0 to 1 (up to {_MAX_CONFIDENCE} is taken)",
-            hint=f"{form.told_by} say that the third channel is one; of a coordinate, xyz would.",
+            f"0 to 1 (up to {_MAX_CONFIDENCE} is accepted)",
+            hint=f"{form.told_by} define the third channel as one; use xyz for a coordinate.",
         )
 
 
-def read_npz(data: bytes, names: tuple[str, ...], path: object) -> dict[str, np.ndarray]:
-    """Those arrays of an `.npz` file that are there; its size bounds the memory it takes.
-
-    Args:
-      data: the whole file.
-      names: of the arrays that are wanted.
-      path: what to call the file in an error.
-
-    Raises:
-      BadFile: no npz file, damaged, arrays of Python objects, or more than `MAX_BYTES`.
-    """
-
-    def wanted(there: list[str]) -> list[str]:
-        return [name for name in names if name in there]
-
-    return numpy_files.read_npz(io.BytesIO(data), path, wanted, MAX_BYTES)
+def _text(value: np.ndarray, key: str, raw: files.RawFile) -> str:
+    """A single text or whole number, as text."""
+    if value.size != 1 or value.dtype.kind not in "iuUS":
+        found = f"'{key}' of shape {value.shape}, dtype {value.dtype}"
+        raise BadFile(raw, found, "one number from 0, or one text")
+    item = value.reshape(()).item()
+    try:
+        text = item.decode() if isinstance(item, bytes) else str(item)
+    except UnicodeDecodeError as error:
+        raise BadFile(raw, f"'{key}' of bytes that are not text", "text in UTF-8") from error
+    if isinstance(item, int) and item < 0:
+        raise BadFile(raw, f"'{key}' {item}", "a number from 0, or a name")
+    return text

@@ -1,30 +1,31 @@
-"""What a user writes down beside sequences: `labels.csv` and `classes.txt`."""
+"""Tables that users put beside their sequences: `labels.csv` and `classes.txt`."""
 
 import csv
 import io
 import re
 
+from amr_jax.data.readers import files
 from amr_jax.errors import BadFile, UserError
 
 LABELS_FILE, CLASSES_FILE = "labels.csv", "classes.txt"
 _COLUMNS = ("name", "label", "split", "subject")
-_MAX_BYTES = 2**24  # of either file; a row of ten bytes costs some hundred in memory
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")  # but tab, CR, LF
+_MAX_BYTES = 2**24  # limit for either file; a row of ten bytes takes hundreds in memory
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")  # except tab, CR, LF
 _NUMBER = re.compile("[0-9]+")
 
 
-def read_labels(raw) -> dict[str, dict[str, str]]:
-    """Name of a sequence -> its `label`, `split` and `subject`; '' where the table has none.
+def read_labels(raw: files.RawFile) -> dict[str, dict[str, str]]:
+    """Reads a table: name of a sequence -> its `label`, `split` and `subject`, '' if unknown.
 
     Args:
-      raw: a `files.RawFile` of a CSV table in UTF-8, its first line the names of the columns:
-        `name` and at least one of the others; further columns are not looked at. A name is the
-        file's path below the folder, with or without `.npz`.
+      raw: a CSV table in UTF-8. The first line names the columns: `name` and at least one of the
+        others; further columns are ignored. A name is the file's path below the folder, with or
+        without `.npz`.
 
     Raises:
       BadFile: another form, or a name twice.
     """
-    # Old line ends become new ones; a quote that nothing ends would swallow all that follows.
+    # Universal line ends. `strict` refuses a quote without end, which would contain the whole rest.
     text = io.StringIO(_text(raw), newline=None)
     reader = csv.DictReader(text, skipinitialspace=True, strict=True)
     try:
@@ -32,26 +33,25 @@ def read_labels(raw) -> dict[str, dict[str, str]]:
         _check_columns(reader.fieldnames, raw)
         return _table(reader, raw)
     except csv.Error as error:
-        line = reader.line_num + 1  # where the row begins that cannot be read
+        line = reader.line_num + 1  # where the invalid row begins
         raise BadFile(raw, f"no CSV ({error})", "cells with commas", line) from error
 
 
-def _check_columns(found: list[str], raw) -> None:
+def _check_columns(found: list[str], raw: files.RawFile) -> None:
     columns = [column for column in _COLUMNS if column in found]
-    told = f"the columns {', '.join(found) or 'none'}"
+    listed = f"the columns {', '.join(found) or 'none'}"
     if "name" not in columns or len(columns) < 2:
-        expected = f"name, and of {', '.join(_COLUMNS[1:])} those that are known"
-        raise BadFile(raw, told, expected, line=1)
+        raise BadFile(raw, listed, f"name, and at least one of {', '.join(_COLUMNS[1:])}", line=1)
     if any(found.count(column) > 1 for column in columns):
-        raise BadFile(raw, told, "every column once", line=1)
+        raise BadFile(raw, listed, "every column once", line=1)
 
 
-def _table(reader: csv.DictReader, raw) -> dict[str, dict[str, str]]:
+def _table(reader: csv.DictReader, raw: files.RawFile) -> dict[str, dict[str, str]]:
     table: dict[str, dict[str, str]] = {}
     for row in reader:
         if None in row or None in row.values():
             raise BadFile(
-                raw, "another number of cells than of columns", "one for each", reader.line_num
+                raw, "another number of cells than of columns", "one per column", reader.line_num
             )
         name = row["name"].strip().removesuffix(".npz")
         if not name:
@@ -62,8 +62,8 @@ def _table(reader: csv.DictReader, raw) -> dict[str, dict[str, str]]:
     return table
 
 
-def read_classes(raw) -> tuple[str, ...]:
-    """The names of the classes, one on a line, in the order of their numbers from 0.
+def read_classes(raw: files.RawFile) -> tuple[str, ...]:
+    """Reads the names of the classes, one per line, in the order of their numbers from 0.
 
     Raises:
       BadFile: an empty line between them, or a name twice.
@@ -77,26 +77,26 @@ def read_classes(raw) -> tuple[str, ...]:
             raise BadFile(raw, f"the class {name!r} again", "every class once", number)
         seen.add(name)
     if not names:
-        raise BadFile(raw, "nothing", "the names of the classes, one on a line")
+        raise BadFile(raw, "nothing", "the names of the classes, one per line")
     return names
 
 
 def numbered(
     labels: list[str], names: list[str], classes: tuple[str, ...] | None
 ) -> tuple[list[int], tuple[str, ...]]:
-    """Labels of all sequences -> their numbers, and the names of the classes.
+    """Converts the labels of all sequences to numbers; returns the names of the classes too.
 
-    Where all labels are whole numbers, they are the classes' numbers, from 0; else names, numbered
-    in the order of the alphabet. `classes`, if given, says names and numbers instead. Where no
-    sequence has a label, all are of the one class 'unlabelled'.
+    Labels that are all whole numbers are the numbers of classes, from 0. Other labels are names,
+    numbered in alphabetical order or as in `classes`. If no sequence has a label, all are of one
+    class 'unlabelled'.
 
     Args:
-      labels: as told, '' for none.
+      labels: one per sequence, '' for none.
       names: of the sequences, for errors.
-      classes: from `read_classes`; None: there is no such file.
+      classes: from `read_classes`; None if there is no such file.
 
     Raises:
-      UserError: some sequences lack a label that others have, or one is no class.
+      UserError: only some sequences have a label, or a label is no class.
     """
     missing = [name for name, label in zip(names, labels, strict=True) if not label]
     if len(missing) == len(labels):
@@ -104,11 +104,11 @@ def numbered(
     if missing:
         raise UserError(
             f"{len(missing)} of {len(labels)} sequences have no label, the first is {missing[0]}; "
-            "expected one for each, or none at all."
+            "expected a label for each, or none at all."
         )
     if all(_NUMBER.fullmatch(label) for label in labels):
         too_long = max(labels, key=len)
-        if len(too_long) > 9:  # Python itself refuses numbers of thousands of digits
+        if len(too_long) > 9:  # Python refuses numbers of thousands of digits
             raise UserError(f"the label {too_long[:20]}; expected numbers of classes, from 0 on.")
         numbers = [int(label) for label in labels]
         highest = max(numbers)
@@ -118,7 +118,7 @@ def numbered(
         if highest >= len(classes):
             raise UserError(
                 f"{names[numbers.index(highest)]}: label {highest}; expected 0 to "
-                f"{len(classes) - 1}, as {CLASSES_FILE} names {len(classes)} classes."
+                f"{len(classes) - 1}: {CLASSES_FILE} names {len(classes)} classes."
             )
         return numbers, classes
     classes = classes or tuple(sorted(set(labels)))
@@ -130,20 +130,20 @@ def numbered(
 
 
 def choose_splits(found: list[str], train: str, test: str) -> tuple[str, str]:
-    """Which splits become 'train' and 'test'.
+    """Selects the splits that become 'train' and 'test'.
 
-    Asked for by name; or, where neither is, the one pair of names that differ in 'train' against
-    'test' or 'val': `xsub_train` and `xsub_val`.
+    Without names given, they are the only pair of names that differ in 'train' against 'test' or
+    'val', e.g. `xsub_train` and `xsub_val`.
 
     Args:
       found: the names of all splits.
-      train, test: the names asked for; '' for none.
+      train, test: the names given by the user; '' for none.
 
     Returns:
-      Two names; the second is '' where there is no test split.
+      Two names; the second is '' if there is no test split.
 
     Raises:
-      UserError: a name that is not there, or more than one pair to choose from.
+      UserError: an unknown name, or not exactly one pair.
     """
     for flag, name in (("train_split", train), ("test_split", test)):
         if name and name not in found:
@@ -165,19 +165,19 @@ def choose_splits(found: list[str], train: str, test: str) -> tuple[str, str]:
         return "train", ""
     choices = "; ".join(f"--train_split={a} --test_split={b}" for a, b in pairs)
     raise UserError(
-        f"the data has the splits {', '.join(found)}: which one to train on, and which to test on? "
-        f"Say --train_split and --test_split{f', e.g. one of: {choices}' if choices else ''}. "
-        "Each pair is a data set with a --name of its own."
+        f"the data has the splits {', '.join(found)}; expected --train_split and --test_split to "
+        f"select two of them{f', e.g. one of: {choices}' if choices else ''}. "
+        "Each pair is a data set with its own --name."
     )
 
 
-def _text(raw) -> str:
+def _text(raw: files.RawFile) -> str:
     try:
         text = raw.read(_MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadFile(raw, "bytes that are not text", "text in UTF-8") from error
     odd = _CONTROL.search(text)
-    if odd:  # as of UTF-16, or of a line end that is one to Python alone
+    if odd:  # UTF-16, or a line end known to Python only
         line = text.count("\n", 0, odd.start()) + 1
         raise BadFile(raw, f"the character {odd[0]!a}", "lines of text in UTF-8", line)
     return text

@@ -1,4 +1,4 @@
-"""NTU RGB+D 60/120: one `.skeleton` file → the joints of its two actors (datasets.md)."""
+"""NTU RGB+D 60/120: a `.skeleton` file → the joints of its two actors (docs/formats.md)."""
 
 import dataclasses
 import re
@@ -6,13 +6,14 @@ import re
 import numpy as np
 
 from amr_jax.data.readers import files
+from amr_jax.data.readers.files import NoBody
 from amr_jax.data.readers.ntu_text import NUM_JOINTS, Body, Recording, parse
 from amr_jax.errors import BadFile, UserError
 
 NUM_ACTORS = 2
 GAPS = ("contiguous", "true_time")
 
-# Thresholds of the field's standard denoising.
+# Thresholds of the published denoising.
 _MIN_FRAMES = 12
 _SPREAD = 0.8
 _NOISY_SHARE = 0.69754
@@ -20,19 +21,9 @@ _NOISY_SHARE = 0.69754
 _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})(?i:\.skeleton)?")
 
 
-class NoBody(BadFile):
-    """A file in which nobody is seen: it belongs to the official list of missing skeletons."""
-
-    def __init__(self, path, found, expected="at least one body in at least one frame", **place):
-        super().__init__(path, found, expected, **place)
-
-    def __reduce__(self):
-        return NoBody, (self.path, self.found, self.expected)
-
-
 @dataclasses.dataclass(frozen=True)
 class NtuName:
-    """What a file's name says; all numbers count from 1."""
+    """The content of a file's name; all numbers count from 1."""
 
     name: str
     setup: int
@@ -56,28 +47,28 @@ def parse_name(path: str) -> NtuName:
 
 
 def read(raw: files.RawFile, gaps: str = "contiguous") -> dict:
-    """One sequence: 'joints' (T, 2, 25, 3) float32, absent body zeros, and what the name says.
+    """Reads a sequence: 'joints' as of `read_joints`, and the fields of `NtuName`.
 
     Raises:
-      NoBody: nobody is in the file.
-      BadFile: its name or its content is not what the format promises.
+      NoBody: no body in the file.
+      BadFile: its name or its content violates the format.
     """
     name = parse_name(str(raw))
     return {"joints": read_joints(raw, gaps), **dataclasses.asdict(name)}
 
 
 def read_joints(raw: files.RawFile, gaps: str = "contiguous") -> np.ndarray:
-    """The joints alone, (T, 2, 25, 3) as from `read`, of a file of any name."""
+    """Reads the joints of a file of any name: (T, 2, 25, 3) float32, zeros for an absent body."""
     return denoise(parse(raw.read(), str(raw)), gaps)
 
 
 def denoise(recording: Recording, gaps: str = "contiguous") -> np.ndarray:
-    """Picks the two actors, by the field's standard procedure (datasets.md, Denoising).
+    """Selects the two actors by the published procedure (docs/formats.md, Denoising).
 
     Args:
-      recording: of one file.
-      gaps: 'contiguous', as published: a body that vanishes and returns is written without its gap,
-        from the first frame it is seen in; 'true_time' keeps every frame where it is.
+      recording: one file.
+      gaps: 'contiguous', as published, writes the frames of a body that vanishes and returns one
+        after the other, from its first frame on; 'true_time' keeps every frame at its time.
 
     Returns:
       (T, 2, 25, 3) float32, metres; zeros where an actor is absent.
@@ -88,26 +79,30 @@ def denoise(recording: Recording, gaps: str = "contiguous") -> np.ndarray:
     if gaps not in GAPS:
         raise UserError(f"unknown gaps {gaps!r}; expected one of: {', '.join(GAPS)}.")
     if not recording.bodies:
-        raise NoBody(recording.path, f"no body in any of its {recording.num_frames} frames")
-    # Frames without any body are dropped, the rest renumbered.
+        raise _no_body(recording, f"no body in any of its {recording.num_frames} frames")
+    # Drop frames without any body and renumber the rest.
     seen = np.unique(np.concatenate([body.frames for body in recording.bodies]))
     tracks = [_Track.of(body, seen, gaps) for body in recording.bodies]
     kept = _drop_noise(tracks) if len(tracks) > 1 else tracks
     actors = _assign(kept, len(seen))
     if len(tracks) > 1:
-        # Quirk of the published scripts: a frame counts as empty where its values *sum* to zero,
-        # over as many actors as bodies were left (the order of summing decides the rounding).
+        # Quirk of the published scripts: a frame is empty if its values *sum* to zero, over one
+        # actor if one body was left (the order of the sum decides the rounding).
         values = actors if len(kept) > 1 else actors[:, :1]
         with np.errstate(over="ignore", invalid="ignore"):  # absurd coordinates
             actors = actors[values.reshape(len(seen), -1).sum(axis=1) != 0]
     if not actors.any():
-        raise NoBody(recording.path, "bodies whose coordinates are all zero")
+        raise _no_body(recording, "bodies whose coordinates are all zero")
     return actors
+
+
+def _no_body(recording: Recording, found: str) -> NoBody:
+    return NoBody(recording.path, found, "at least one body in at least one frame")
 
 
 @dataclasses.dataclass
 class _Track:
-    """A body on the renumbered frames: its joints go to `index` (n,), its span is start..end."""
+    """A body on the renumbered frames: its joints go to frames `index` (n,), start to end."""
 
     joints: np.ndarray
     index: np.ndarray
@@ -124,23 +119,23 @@ class _Track:
     def motion(self, clean: slice | np.ndarray = np.s_[:]) -> np.float32:
         """Variance over frames and joints, summed over x, y, z (m²).
 
-        In float32, like the published one: its rounding decides between two that move alike.
+        In float32, as published: rounding decides between two bodies with nearly equal motion.
         """
         with np.errstate(over="ignore", invalid="ignore"):  # absurd coordinates
             return self.joints[clean].reshape(-1, 3).var(axis=0).sum()
 
     def clean(self) -> np.ndarray:
-        """(n,) bool: the frames whose spread is that of an upright person, not of furniture."""
-        by_joint = np.ascontiguousarray(self.joints[..., :2].transpose(1, 2, 0))  # faster to reduce
+        """(n,) bool: frames in which the body is narrow, like a person and unlike furniture."""
+        by_joint = np.ascontiguousarray(self.joints[..., :2].transpose(1, 2, 0))  # reduces faster
         with np.errstate(over="ignore"):
             width, height = by_joint.max(axis=0) - by_joint.min(axis=0)
-        # The factor is a double, as it was in NumPy 1, with which the published numbers were made.
+        # In float64, as in NumPy 1, which made the published numbers.
         return width <= _SPREAD * height.astype(np.float64)
 
 
 def _drop_noise(tracks: list[_Track]) -> list[_Track]:
-    """Step 2, without the short and the spread-out ones; in the order of step 3, by motion."""
-    # The published script fails where all are short: the longest is kept here.
+    """Step 2: drops short and wide tracks; returns the rest by descending motion, for step 3."""
+    # The published script fails if all are short; here the longest is kept.
     longest = max(tracks, key=lambda track: len(track.index))
     kept = [track for track in tracks if len(track.index) >= _MIN_FRAMES] or [longest]
     motions = {id(track): track.motion() for track in kept}
@@ -158,18 +153,18 @@ def _drop_noise(tracks: list[_Track]) -> list[_Track]:
 
 
 def _assign(tracks: list[_Track], num_frames: int) -> np.ndarray:
-    """Step 3: (num_frames, 2, 25, 3); each track goes to the first actor that is free, or nowhere.
+    """Step 3: (num_frames, 2, 25, 3); a track joins the first actor that is free, or is dropped.
 
-    Quirks of the published script, kept: two tracks of one actor may share one frame (the later one
-    overwrites it), the second actor's span begins at frame 0, and a span covers the gaps within it.
+    Keeps these quirks of the published script: two tracks of one actor may share a frame (the later
+    track overwrites it), the second actor's span begins at frame 0, and a span includes its gaps.
     """
     actors = np.zeros((num_frames, NUM_ACTORS, NUM_JOINTS, 3), np.float32)
     spans = [(tracks[0].start, tracks[0].start), (0, 0)]
     for track in tracks:
         for actor, (start, end) in enumerate(spans):
             if min(end, track.end) - max(start, track.start) <= 0:
-                # A bodyID that stands twice in a frame may run past the end, where the published
-                # script fails: it is cut there.
+                # A bodyID that occurs twice in a frame may run past the end, where the published
+                # script fails; here it is cut.
                 inside = track.index < num_frames
                 actors[track.index[inside], actor] = track.joints[inside]
                 spans[actor] = (min(start, track.start), max(end, track.end))

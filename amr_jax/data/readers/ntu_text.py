@@ -1,30 +1,25 @@
-"""The text of a `.skeleton` file of NTU RGB+D (datasets.md) → its bodies.
+"""The text of a `.skeleton` file of NTU RGB+D → its bodies (format: docs/formats.md).
 
-It is read twice over only if it has to be: `_parse_fast` takes it apart in arrays and gives up on
-whatever looks unusual; `_parse_carefully` goes line by line, accepts what is unusual but harmless,
-and says in which line the trouble is.
+Every file is parsed by `_parse_fast`, which gives up on anything unusual. `_parse_carefully` then
+accepts what is unusual but harmless, and reports the line of what is wrong.
 """
 
 import dataclasses
 import io
-from collections.abc import Callable
+import itertools
 from typing import NoReturn
 
 import numpy as np
 
-from amr_jax.data.readers import decimals
 from amr_jax.errors import BadFile
 
 NUM_JOINTS = 25
 
 _BODY_VALUES = 10  # bodyID, clippedEdges, hand states, lean, trackingState
 _JOINT_VALUES = 12  # x y z, depth x y, colour x y, orientation w x y z, trackingState
-_BODY_LINES = 2 + NUM_JOINTS
 
 _MAX_FRAMES = 2**20  # ten hours
-_MANY_BYTES = 2**23  # more than any file of the data sets
-_MAX_LINE = 2**12  # bytes; twelve values have some 150
-
+_MAX_LINE = 2**12  # bytes; twelve values take about 150
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -34,7 +29,7 @@ class Body:
 
     Attributes:
       body_id: exact; it does not fit a float64.
-      frames: (n,) int64, the frames of the file it is seen in, from 0, ascending.
+      frames: (n,) int64, the frames of the file that contain it, from 0, ascending.
       joints: (n, 25, 3) float32, metres in the camera's frame.
     """
 
@@ -45,7 +40,7 @@ class Body:
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """One file: its bodies in the order in which they first appear, `num_frames` as announced."""
+    """One file: its bodies in the order of their first frames, `num_frames` as announced."""
 
     path: str
     num_frames: int
@@ -53,85 +48,54 @@ class Recording:
 
 
 def parse(data: bytes, path: str) -> Recording:
-    """Takes the text of a `.skeleton` file apart.
+    """Parses the text of a `.skeleton` file.
 
-    Counts, ids and coordinates are checked in full, the coordinates to be finite. The other columns
-    must be there and be made of numbers' characters; they may hold 'nan' or 'inf' (the sensor could
-    not map a joint into its image), since nothing here reads them.
+    Counts, ids and coordinates are checked, coordinates to be finite. The other columns must hold
+    numbers, but may hold 'nan' or 'inf', where the sensor could not map a joint into its image:
+    nothing uses them.
 
     Raises:
-      BadFile: with the line, for any content that is not in the format.
+      BadFile: names the line that is wrong.
     """
     return _parse_fast(data, path) or _parse_carefully(data, path)
 
 
 def _parse_fast(data: bytes, path: str) -> Recording | None:
-    """The recording, or None where the text has anything unusual about it, wrong or not."""
-    # A margin in front for `decimals`, whose last line break also opens the first line.
-    text = b"\n" * decimals.WINDOW + data.rstrip() + b"\n"
-    if len(text) > _MANY_BYTES and text.count(b"\n") + text.count(b" ") > len(text) // 4:
-        return None  # values of next to no digits, for each of which some arrays have a number
-    if text.translate(None, b"0123456789.-eE \r\n"):
+    """The recording, or None if the text has anything unusual about it, wrong or not."""
+    text = (data.replace(b"\r\n", b"\n") if b"\r" in data else data).rstrip()
+    if text.translate(None, b"0123456789.-eE \n"):
         return None
-    chars = np.frombuffer(text, np.uint8)
-    before = chars[:-1]
-    if ((chars[1:] == ord("-")) & (before > ord(" ")) & (before < ord("E"))).any():  # as in 1-2
+    chars = np.frombuffer(b"\n" + text, np.uint8)
+    blank, before = chars <= ord(" "), chars[:-1]
+    glued = (chars[1:] == ord("-")) & (before > ord(" ")) & (before < ord("E"))  # as in 1-2
+    if glued.any() or (blank[1:] & blank[:-1]).any():
         return None
-    breaks = np.flatnonzero((chars == ord(" ")) | (chars == ord("\n")))[decimals.WINDOW - 1 :]
-    start, end = breaks[:-1] + 1, breaks[1:]  # of every value
-    if (start == end).any():
-        return None
-    line_break = np.flatnonzero(chars[breaks] == ord("\n"))
-    first = line_break[:-1]  # number of every line's first value
-
-    def first_values(lines: np.ndarray) -> list[bytes]:
-        value = first[lines]
-        spans = zip(start[value].tolist(), end[value].tolist(), strict=True)
-        return [text[begin:stop] for begin, stop in spans]
-
+    lines = io.BytesIO(text)  # one at a time: a list of millions of short lines takes much memory
+    frame, ids, xyz = [], [], []
     try:
-        followed = _follow_counts(np.diff(line_break), first_values)
-        if followed is None:
+        num_frames = int(next(lines))
+        if not 0 <= num_frames <= _MAX_FRAMES:
             return None
-        num_frames, frame, ids, joint_line = followed
-        value = (first[joint_line][..., None] + np.arange(3)).ravel()
-        xyz = decimals.parse(text, start[value], end[value])
-    except (IndexError, ValueError):  # ends early; a count or a number that is none
+        for number in range(num_frames):
+            num_bodies = int(next(lines))
+            if num_bodies < 0:
+                return None
+            for _ in range(num_bodies):
+                body_id, rest = next(lines).split(b" ", 1)
+                if rest.count(b" ") != _BODY_VALUES - 2 or int(next(lines)) != NUM_JOINTS:
+                    return None
+                frame.append(number)
+                ids.append(_body_id(body_id))
+                for line in itertools.islice(lines, NUM_JOINTS):
+                    x, y, z, rest = line.split(b" ", 3)
+                    if rest.count(b" ") != _JOINT_VALUES - 4:
+                        return None
+                    xyz += (float(x), float(y), float(z))
+    except (StopIteration, ValueError):  # ends early; a value that is no number
+        return None
+    if lines.read(1) or len(xyz) != 3 * NUM_JOINTS * len(ids):
         return None
     return _recording(path, num_frames, frame, ids, xyz)
-
-
-def _follow_counts(num_values: np.ndarray, first_values: Callable) -> tuple | None:
-    """Which line is what, by the numbers of their values, checked against the counts in the text.
-
-    Args:
-      num_values: (lines,) of every line.
-      first_values: gives the first values of the lines it is asked for.
-
-    Returns:
-      (number of frames; of every body in every frame its frame (n,), its id, the lines of its
-      joints (n, 25)), or None where the counts tell another story.
-    """
-    body_line = np.flatnonzero(num_values == _BODY_VALUES)
-    joint_line = body_line[:, None] + np.arange(2, _BODY_LINES)
-    is_count = num_values == 1
-    if not (is_count[body_line + 1].all() and (num_values[joint_line] == _JOINT_VALUES).all()):
-        return None
-    if any(int(value) != NUM_JOINTS for value in first_values(body_line + 1)):
-        return None
-    is_count[body_line + 1] = False
-    num_frames, *num_bodies = [int(value) for value in first_values(np.flatnonzero(is_count))]
-    if num_frames != len(num_bodies) or min(num_bodies, default=0) < 0:
-        return None
-    if sum(num_bodies) != len(body_line):
-        return None
-    frame = np.repeat(np.arange(num_frames), num_bodies)
-    # Where the counts say that the bodies stand; every other line is then a count itself.
-    expected = 2 + frame + _BODY_LINES * np.arange(len(frame))
-    num_lines = 1 + num_frames + _BODY_LINES * len(frame)
-    if len(num_values) != num_lines or (body_line != expected).any():
-        return None
-    return num_frames, frame, [_body_id(value) for value in first_values(body_line)], joint_line
 
 
 def _body_id(value: bytes) -> int:
@@ -140,27 +104,30 @@ def _body_id(value: bytes) -> int:
     return int(value)
 
 
-def _recording(path: str, num_frames: int, frame, ids, xyz) -> Recording | None:
-    """Groups what was seen by bodyID; None where a coordinate is not finite in float32."""
+def _recording(
+    path: str, num_frames: int, frame: list[int], ids: list[int], xyz: list[float]
+) -> Recording | None:
+    """Groups bodies by bodyID; None if a coordinate is not finite in float32."""
     with np.errstate(over="ignore"):
         joints = np.asarray(xyz, np.float64).astype(np.float32).reshape(-1, NUM_JOINTS, 3)
     if not np.isfinite(joints).all():
         return None
+    frames = np.asarray(frame, np.int64)
     rows: dict[int, list[int]] = {}
     for row, body_id in enumerate(ids):
         rows.setdefault(body_id, []).append(row)
-    bodies = [Body(body_id, frame[chosen], joints[chosen]) for body_id, chosen in rows.items()]
+    bodies = [Body(body_id, frames[chosen], joints[chosen]) for body_id, chosen in rows.items()]
     return Recording(path, num_frames, bodies)
 
 
 class _Lines:
-    """Hands out a text's lines, and complains about the one handed out last."""
+    """The lines of a text; errors name the current one."""
 
     def __init__(self, data: bytes, path: str):
         self.lines, self.path, self.number = io.BytesIO(data), path, 0
 
     def values(self, count: int, expected: str) -> list[bytes]:
-        """The values of the next line, of which there must be `count`."""
+        """The values of the next line, which must be `count`."""
         self.number += 1
         line = self.lines.readline()
         if len(line) > _MAX_LINE:
@@ -206,13 +173,13 @@ def _parse_carefully(data: bytes, path: str) -> Recording:
         lines.number += 1
         if line.strip():
             lines.fail_at(line.strip(), f"the end of the file after its {num_frames} frames")
-    recording = _recording(path, num_frames, np.array(frame, np.int64), ids, xyz)
-    assert recording is not None, "every coordinate was seen to be finite"
+    recording = _recording(path, num_frames, frame, ids, xyz)
+    assert recording is not None, "_careful_joint checks every coordinate"
     return recording
 
 
 def _careful_body(lines: _Lines, who: str) -> int:
-    """The two lines ahead of the joints of a body; its id."""
+    """The two lines before the joints of a body; returns its id."""
     values = lines.values(_BODY_VALUES, f"the {_BODY_VALUES} values of {who}")
     try:
         body_id = _body_id(values[0])
@@ -227,7 +194,7 @@ def _careful_body(lines: _Lines, who: str) -> int:
 
 
 def _careful_joint(lines: _Lines, which: str) -> list[float]:
-    """x, y, z of a joint's line."""
+    """The line of a joint; returns its x, y, z."""
     values = lines.values(_JOINT_VALUES, f"the {_JOINT_VALUES} values of {which}")
     numbers = [_number(lines, value, f"a number for {which}") for value in values]
     for value, number in zip(values[:3], numbers[:3], strict=True):
@@ -237,7 +204,7 @@ def _careful_joint(lines: _Lines, which: str) -> list[float]:
 
 
 def _number(lines: _Lines, value: bytes, expected: str) -> float:
-    if b"_" in value:  # "1_0" is a number to Python, but to nobody else
+    if b"_" in value:  # "1_0" is a number in Python only
         lines.fail_at(value, expected)
     try:
         return float(value)

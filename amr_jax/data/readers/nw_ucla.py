@@ -1,21 +1,20 @@
-"""Northwestern-UCLA: one JSON file per sequence, as the set is passed around in the field.
+"""Northwestern-UCLA: one JSON file per sequence, as in `nw_ucla_all_sqe.zip` (docs/formats.md).
 
-Source: ../shared/reference/datasets.md. Files are called `aAA_sSS_eEE_vVV.json` (action code,
-subject, episode, view) and hold `file_name`, `skeletons` (T x 20 joints x xyz, metres) and `label`
-(1..10). The action codes have gaps: a07 and a10 do not exist.
+A file `aAA_sSS_eEE_vVV.json` (action code, subject, episode, view) holds `file_name`, `skeletons`
+(T x 20 joints x xyz, metres) and `label` (1..10). The action codes have gaps: there is no a07, no
+a10.
 """
 
 import re
 
 import numpy as np
 
-from amr_jax.data.readers import json_text
+from amr_jax.data.readers import bounded, files
 from amr_jax.errors import BadFile
 
-PATTERN = r"a\d\d_s\d\d_e\d\d_v\d\d\.json"
 ACTION_CODES = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)  # in the order of the labels 1..10
 NUM_JOINTS = 20
-# Of a file: the longest of the set has 250 kB, and an empty list costs 20 times its text in memory.
+# Limit for a file: the longest has 250 kB, and an empty list takes 20 times its text in memory.
 _MAX_BYTES = 2**24
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -23,14 +22,14 @@ _NAME = re.compile(r"a(?P<action>\d\d)_s(?P<subject>\d\d)_e(?P<replication>\d\d)
 
 
 def parse_name(name: str, path: object) -> dict[str, int]:
-    """Reads action code, subject, replication (episode) and camera (view) from a file's name.
+    """Action code, subject, replication (episode) and camera (view) from a file's name.
 
     Args:
       name: the base name without `.json`.
-      path: what to call the file in an error.
+      path: how errors call the file.
 
     Raises:
-      BadFile: the name has another form, or its action code is none of `ACTION_CODES`.
+      BadFile: the name has another form, or its action code is not in `ACTION_CODES`.
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -42,63 +41,59 @@ def parse_name(name: str, path: object) -> dict[str, int]:
     return fields
 
 
-def read(raw) -> dict:
+def read(raw: files.RawFile) -> dict:
     """Reads one sequence.
-
-    Args:
-      raw: a `files.RawFile` (anything with `name`, `read(max_bytes)` and a path as its `str`).
 
     Returns:
       joints (T, 1, 20, 3) float32 in metres as captured, T >= 1; name (without suffix); label 0..9;
       subject, camera, replication (episode) and action (code, with gaps) as in the name.
 
     Raises:
-      BadFile: no JSON, keys missing, not (T, 20, 3) finite numbers, or the name inside or the label
-        contradicts the file's name.
+      BadFile: not JSON, keys missing, not (T, 20, 3) finite numbers, or the content contradicts the
+        file's name.
     """
-    name = raw.name.rsplit("/")[-1].removesuffix(".json")
+    name = raw.name.removesuffix(".json")
     fields = parse_name(name, raw)
     content = _load(raw)
     if content["file_name"] != name:
         raise BadFile(
-            raw, f"file_name {content['file_name']!r} inside", f"{name!r}, as the file is called"
+            raw, f"file_name {content['file_name']!r} inside", f"{name!r}, the name of the file"
         )
     label = ACTION_CODES.index(fields["action"])
     if isinstance(content["label"], bool) or content["label"] != label + 1:
         raise BadFile(
             raw,
             f"label {content['label']!r}",
-            f"{label + 1}, which is the label of action code a{fields['action']:02d} in the name",
+            f"{label + 1}, the label of action code a{fields['action']:02d} in the name",
         )
     joints = _joints(content["skeletons"], raw)
     return {"joints": joints[:, None], "name": name, "label": label, **fields}
 
 
-def read_joints(raw) -> np.ndarray:
-    """The joints alone, (T, 1, 20, 3) as from `read`, of a file of any name.
+def read_joints(raw: files.RawFile) -> np.ndarray:
+    """Reads the joints of a file of any name: (T, 1, 20, 3) float32.
 
     Raises:
-      BadFile: no JSON, or no (T, 20, 3) finite numbers under 'skeletons'.
+      BadFile: not JSON, or not (T, 20, 3) finite numbers under 'skeletons'.
     """
     return _joints(_load(raw, ("skeletons",))["skeletons"], raw)[:, None]
 
 
-def _load(raw, keys: tuple[str, ...] = ("file_name", "skeletons", "label")) -> dict:
-    content = json_text.load(raw.read(_MAX_BYTES), raw, "one JSON object")
+def _load(raw: files.RawFile, keys: tuple[str, ...] = ("file_name", "skeletons", "label")) -> dict:
+    content = bounded.load_json(raw.read(_MAX_BYTES), raw, "one JSON object")
     missing = [key for key in keys if key not in content]
     if missing:
         raise BadFile(raw, f"the keys {sorted(content)}", f"also {', '.join(missing)}")
     return content
 
 
-def _joints(skeletons: object, raw) -> np.ndarray:
+def _joints(skeletons: object, raw: files.RawFile) -> np.ndarray:
     if not isinstance(skeletons, list) or not skeletons:
         raise BadFile(raw, "no frame under 'skeletons'", "a list of at least one frame")
     for place, frame in enumerate(skeletons):
-        odd = _what_is_odd(frame)
-        if odd:
+        if wrong := _wrong(frame):
             expected = f"{NUM_JOINTS} joints of 3 numbers (x, y, z)"
-            raise BadFile(raw, f"{odd} in skeletons[{place}]", expected)
+            raise BadFile(raw, f"{wrong} in skeletons[{place}]", expected)
     joints = np.array(skeletons, np.float64)
     with np.errstate(over="ignore"):
         stored = joints.astype(np.float32)
@@ -113,13 +108,13 @@ def _joints(skeletons: object, raw) -> np.ndarray:
     return stored
 
 
-def _what_is_odd(frame: object) -> str:
-    """What a frame is instead of a table of numbers; '' where it is one.
+def _wrong(frame: object) -> str:
+    """What is found in place of a table of numbers; '' if the frame is one.
 
-    NumPy alone would not do: to it, texts and truth values are numbers, too.
+    NumPy alone would convert texts and booleans to numbers.
     """
     if not isinstance(frame, list) or not all(isinstance(joint, list) for joint in frame):
-        return "something that is no list of joints"
+        return "a frame that is no list of joints"
     sizes = {len(joint) for joint in frame}
     if len(frame) != NUM_JOINTS or sizes != {3}:
         return f"{len(frame)} joints of {', '.join(map(str, sorted(sizes)[:8])) or 'no'} numbers"

@@ -1,9 +1,8 @@
-"""PKU-MMD, phases I and II: long videos, and labels that say where in them the actions are.
+"""PKU-MMD, phases I and II: long videos, and labels with the frames of actions (docs/formats.md).
 
-Source: ../shared/reference/datasets.md. A label's line `action_id,start_frame,end_frame,confidence`
-means the frames [start, end), counted from 0: the data set's document leaves open where it counts
-from, and this is how the field's code cuts (MAMP, data/pku_v1/pku_gendata.py). Unlike that code, a
-label that points outside of its video is not cut short in silence.
+A label's line `action_id,start_frame,end_frame,confidence` selects the frames [start, end), counted
+from 0. The data set's document does not define where counting starts; published code cuts this way
+(MAMP, data/pku_v1/pku_gendata.py). Unlike there, a label that reaches out of its video is an error.
 """
 
 import dataclasses
@@ -13,6 +12,7 @@ import re
 import numpy as np
 
 from amr_jax.data.readers import files
+from amr_jax.data.readers.files import LeftOut
 from amr_jax.errors import BadFile
 
 NUM_ACTIONS = 51
@@ -20,14 +20,14 @@ NUM_BODIES = 2
 NUM_JOINTS = 25
 _NUMBERS_PER_LINE = NUM_BODIES * NUM_JOINTS * 3
 
-_MAX_LINE = 2**14  # bytes, a hundred for each number
+_MAX_LINE = 2**14  # bytes, a hundred per number
 
 _VIDEO = re.compile(r"[A-Za-z0-9]+-[LMR]")  # 0002-L in phase I, A01N01-L in phase II
 
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """The two files of one video, not yet read."""
+    """The two files of one video."""
 
     name: str
     skeleton: files.RawFile
@@ -47,27 +47,18 @@ class Instance:
     end: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Unusable:
-    """An instance that cannot become an example; `bad` where the files contradict each other."""
-
-    name: str
-    why: str
-    bad: BadFile | None = None
-
-
 def read_video(raw: files.RawFile) -> np.ndarray:
-    """The skeletons of a whole video.
+    """Reads the skeletons of a whole video.
 
     Returns:
-      (T, 2, 25, 3) float32 in metres, an absent body being zeros.
+      (T, 2, 25, 3) float32 in metres, zeros for an absent body.
 
     Raises:
-      BadFile: no line, a line that has not 150 finite numbers.
+      BadFile: no line, or a line without 150 finite numbers.
     """
     data = raw.read()
     if not data.strip():
-        raise BadFile(raw, "an empty file", f"{_NUMBERS_PER_LINE} numbers a line")
+        raise BadFile(raw, "an empty file", f"{_NUMBERS_PER_LINE} numbers per line")
     _check_lines(raw, data)
     try:
         numbers = np.loadtxt(io.BytesIO(data), comments=None, ndmin=2)
@@ -81,7 +72,7 @@ def read_video(raw: files.RawFile) -> np.ndarray:
 
 
 def _check_lines(raw: files.RawFile, data: bytes) -> None:
-    """Refuses at once what is no such text at all: to take it apart would need much memory."""
+    """Refuses other texts early: NumPy would need much memory to parse them."""
     first = next(line for line in io.BytesIO(data) if line.strip())
     if len(first) <= _MAX_LINE and len(first.split()) != _NUMBERS_PER_LINE:
         raise _bad_line(raw, data)
@@ -92,7 +83,7 @@ def _check_lines(raw: files.RawFile, data: bytes) -> None:
 
 
 def _bad_line(raw: files.RawFile, data: bytes) -> BadFile:
-    """The error on the first line that is wrong."""
+    """The error for the first line that is wrong."""
     for number, line in enumerate(io.BytesIO(data), start=1):
         values = line.decode("latin-1").split()
         if values and len(values) != _NUMBERS_PER_LINE:
@@ -100,7 +91,7 @@ def _bad_line(raw: files.RawFile, data: bytes) -> BadFile:
         for value in values:
             if not _is_finite(value):
                 return BadFile(raw, repr(value[:40]), "a finite number, in metres", number)
-    return BadFile(raw, "text that cannot be read", f"{_NUMBERS_PER_LINE} numbers a line")
+    return BadFile(raw, "text that cannot be read", f"{_NUMBERS_PER_LINE} numbers per line")
 
 
 def _is_finite(value: str) -> bool:
@@ -111,11 +102,11 @@ def _is_finite(value: str) -> bool:
 
 
 def read_labels(raw: files.RawFile) -> list[Instance]:
-    """The instances that a label file lists; whether they fit the video is for `sequences` to say.
+    """Reads the instances of a label file; `sequences` checks whether they fit the video.
 
     Raises:
       BadFile: a line that is not `action_id,start_frame,end_frame,confidence` in whole numbers (the
-        confidence may be absent), an action id outside of 1..51.
+        confidence may be absent), or an action id outside of 1..51.
     """
     instances = []
     for number, line in enumerate(raw.read().decode("latin-1").splitlines(), start=1):
@@ -126,7 +117,7 @@ def read_labels(raw: files.RawFile) -> list[Instance]:
             numbers = [float(value) for value in values]
             action, start, end = map(int, numbers[:3])
             whole = [action, start, end] == numbers[:3] and len(values) in (3, 4)
-            whole = whole and "_" not in line  # "1_0" is a number to Python, but to nobody else
+            whole = whole and "_" not in line  # "1_0" is a number in Python only
         except (ValueError, OverflowError):
             whole = False
         if not whole:
@@ -139,13 +130,13 @@ def read_labels(raw: files.RawFile) -> list[Instance]:
 
 
 def read_split(raw: files.RawFile) -> frozenset[str]:
-    """The names of the training videos of a split file; every other video is the test.
+    """Reads the names of the training videos from a split file; all other videos are for testing.
 
-    Format: a line with a heading such as 'Training videos:', then the names, separated by commas,
-    on one line (or more); then the same for validation.
+    Format: a heading such as 'Training videos:', then names, separated by commas, on one or more
+    lines; then the same for validation.
 
     Raises:
-      BadFile: no heading for training first, no names under it, or something that is no name.
+      BadFile: no heading for training first, no names under it, or an invalid name.
     """
     lines = raw.read().decode("latin-1").splitlines()
     filled = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
@@ -166,23 +157,23 @@ def read_split(raw: files.RawFile) -> frozenset[str]:
     return frozenset(names)
 
 
-def sequences(video: Video) -> list[dict | Unusable]:
-    """Every labelled instance of a video, in the order of the labels.
+def sequences(video: Video) -> list[dict | LeftOut]:
+    """Reads every labelled instance of a video, in the order of the labels.
 
     Returns:
       For each instance joints (T, 2, 25, 3) float32, name ('<video>_<number of the instance>'),
-      video, label 0..50, start and end (frames [start, end)); or `Unusable`, where it has no frame,
-      nobody is seen in it, or it reaches out of the video (then with the error).
+      video, label 0..50, start and end (frames [start, end)); or `LeftOut` if it has no frame or no
+      body, or if it reaches out of the video (then with the error).
 
     Raises:
-      BadFile: see `read_video`, `read_labels`.
+      BadFile: as `read_video` and `read_labels`.
     """
     instances = read_labels(video.label)
     joints = read_video(video.skeleton)
     return [_sequence(video, joints, number, instance) for number, instance in enumerate(instances)]
 
 
-def _sequence(video: Video, joints: np.ndarray, number: int, instance: Instance) -> dict | Unusable:
+def _sequence(video: Video, joints: np.ndarray, number: int, instance: Instance) -> dict | LeftOut:
     name = f"{video.name}_{number:03d}"
     start, end = instance.start, instance.end
     if start < 0 or max(start, end) > len(joints):
@@ -191,13 +182,13 @@ def _sequence(video: Video, joints: np.ndarray, number: int, instance: Instance)
             f"frames {start} to {end}",
             f"frames within 0 to {len(joints)}, the length of {video.skeleton}",
             instance.line,
-            hint="--on_bad_file=skip leaves such an instance out.",
+            hint="--on_bad_file=skip leaves such instances out.",
         )
-        return Unusable(name, f"out of its video: {bad}", bad)
+        return LeftOut(name, str(video.label), f"out of its video: {bad}", bad)
     if start >= end:
-        return Unusable(name, f"no frame in [{start}, {end})")
+        return LeftOut(name, str(video.label), f"no frame in [{start}, {end})")
     if not joints[start:end].any():
-        return Unusable(name, f"nobody is seen in the frames [{start}, {end})")
+        return LeftOut(name, str(video.label), f"no body in the frames [{start}, {end})")
     return {
         "joints": joints[start:end],
         "name": name,

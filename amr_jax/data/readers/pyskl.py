@@ -1,11 +1,11 @@
-"""The exchange format of skeleton data sets, as PYSKL has it: one pickle with everything.
+"""The exchange format of PYSKL: a whole data set in one pickle.
 
     {"split": {"xsub_train": [frame_dir, …], "xsub_val": […], …},
      "annotations": [{"frame_dir": name, "label": number, "keypoint": (M, T, V, C),
                       "keypoint_score": (M, T, V), "total_frames": T, …}, …]}
 
-`keypoint_score` is there in 2-D alone; other keys are not looked at. The pickle is read without
-running anything in it (`pickles`).
+`keypoint_score` exists in 2-D only; other keys are ignored. No code in the pickle is run (see
+`pickles`).
 """
 
 import dataclasses
@@ -13,21 +13,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from amr_jax.data.readers import arrays, pickles
+from amr_jax.data.readers import arrays, files, pickles
 from amr_jax.errors import BadFile
 
-MAX_BYTES = 16 * 2**30  # of a pickle; the largest in use have a few GB
+MAX_BYTES = 16 * 2**30  # limit for a pickle; the largest in use have a few GB
 
 
 @dataclasses.dataclass(frozen=True)
 class Annotation:
-    """One sequence of a pickle, not yet checked.
+    """One sequence of a pickle, before its content is checked.
 
     Attributes:
-      file: the pickle.
+      file: path of the pickle.
       name: of the sequence, its `frame_dir`.
-      splits: the names of all splits that it is in.
-      content: what stands in the pickle.
+      splits: the names of all splits that contain it.
+      content: its dict in the pickle.
     """
 
     file: str
@@ -41,21 +41,24 @@ class Annotation:
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """A whole pickle: its sequences, its splits' names, and who has no annotation."""
+    """A whole pickle.
+
+    Attributes:
+      annotations: its sequences.
+      splits: names of the splits.
+      absent: names in splits that have no annotation.
+    """
 
     annotations: list[Annotation]
     splits: list[str]
     absent: list[str]
 
 
-def load(raw) -> Content:
-    """Reads a whole pickle; its arrays stay as they are, in memory.
-
-    Args:
-      raw: a `files.RawFile`.
+def load(raw: files.RawFile) -> Content:
+    """Reads a whole pickle into memory.
 
     Raises:
-      BadFile: damaged, asks for more than data, or of another form; a sequence twice.
+      BadFile: damaged, asks for more than data, of another form, or a sequence twice.
     """
     content = pickles.load(raw.read(MAX_BYTES), raw)
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
@@ -86,10 +89,11 @@ def read(annotation: Annotation, form: arrays.Form) -> dict:
       form: what its joints must be.
 
     Returns:
-      joints (T, M, V, C) float32; name; label as text, '' where there is none; splits.
+      joints (T, M, V, C) float32; name; label as text, '' if unknown; subject ''; splits.
 
     Raises:
-      BadFile: no joints, or of another form; a label that is no number; `arrays.NoBody`.
+      BadFile: no joints, joints of another form, or a label that is no number.
+      NoBody: no body in it.
     """
     return {
         "joints": joints(annotation, form),
@@ -101,7 +105,7 @@ def read(annotation: Annotation, form: arrays.Form) -> dict:
 
 
 def joints(annotation: Annotation, form: arrays.Form) -> np.ndarray:
-    """The joints alone, (T, M, V, C) float32; arguments and errors as of `read`."""
+    """Reads the joints of a sequence, (T, M, V, C) float32; arguments and errors as of `read`."""
     content = annotation.content
     values, score = content.get("keypoint"), content.get("keypoint_score")
     for key, value in (("keypoint", values), ("keypoint_score", score)):
@@ -122,7 +126,7 @@ def joints(annotation: Annotation, form: arrays.Form) -> np.ndarray:
     return arrays.joints(values.swapaxes(0, 1), score, form, annotation)
 
 
-def _splits(value: object, raw) -> Iterator[tuple[str, list[str]]]:
+def _splits(value: object, raw: files.RawFile) -> Iterator[tuple[str, list[str]]]:
     if not isinstance(value, dict):
         raise BadFile(raw, f"a {type(value).__name__} under 'split'", "a dict, {name: [frame_dir]}")
     for split, names in value.items():

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from amr_jax.data.readers import members, numpy_files
+from amr_jax.data.readers import bounded
+from amr_jax.data.readers import files as raw_files
 from amr_jax.errors import BadFile, UserError
 from amr_jax.run import workdir as workdirs
 
@@ -41,7 +42,7 @@ def read(path: os.PathLike | str) -> dict[str, np.ndarray]:
     _check_suffix(path)
     if not path.is_file():
         raise BadFile(path, "nothing", "a file of weights")
-    content = numpy_files.read_npz(path, path) if path.suffix == ".npz" else _read_torch(path)
+    content = bounded.load_npz(path, path) if path.suffix == ".npz" else _read_torch(path)
     prefix = "module."
     if content and all(key.startswith(prefix) for key in content):
         content = {key.removeprefix(prefix): value for key, value in content.items()}
@@ -124,7 +125,7 @@ def _verified(path: Path) -> BinaryIO:
         return io.BytesIO(data)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        for name, content in members.read(io.BytesIO(data), path, _EXPECTED).items():
+        for name, content in raw_files.read_members(io.BytesIO(data), path, _EXPECTED).items():
             archive.writestr(name, content)
     packed.seek(0)
     return packed

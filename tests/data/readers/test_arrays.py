@@ -1,13 +1,11 @@
-"""Joints that users hand in: what is taken, and what is refused with which words."""
-
-import io
-import zipfile
+"""Arrays of joints from users: what is accepted, and what is refused with which message."""
 
 import numpy as np
 import pytest
 
-from amr_jax.data.readers import arrays
+from amr_jax.data.readers import arrays, files
 from amr_jax.errors import BadFile
+from tests import custom_sets
 
 XYZ, XY, XYC = (arrays.Form(5, channels) for channels in ("xyz", "xy", "xyc"))
 RNG = np.random.default_rng(0)
@@ -88,14 +86,14 @@ def with_value(value, shape=(4, 2, 5, 3)):
             XYC,
             values(4, 2, 5, 2),
             None,
-            r"no confidences; expected x and y of each joint.*--layout and --channels say",
+            r"no confidences; expected x and y of each joint.*--layout and --channels define",
         ),
         (XYC, values(4, 2, 5, 2), values(4, 2, 6), r"confidences \(4, 2, 6\)"),
         (
             XYC,
             values(4, 2, 5, 3),
             values(4, 2, 5),
-            r"\(4, 2, 5, 3\) and confidences.*nor has xyz",
+            r"\(4, 2, 5, 3\) and confidences.*xyz have no confidences",
         ),
         (XYC, values(4, 2, 5, 2), values(4, 2, 5).astype(str), "confidences of dtype"),
         (XYZ, values(4, 2, 5, 3).astype(complex), None, "dtype complex128"),
@@ -106,7 +104,7 @@ def with_value(value, shape=(4, 2, 5, 3)):
             XYC,
             with_value(-0.5),
             None,
-            "confidence -0.5; expected 0 to 1.*of a coordinate, xyz would",
+            "confidence -0.5; expected 0 to 1.*use xyz for a coordinate",
         ),
         (XYC, with_value(2.0), None, "confidence 2; expected 0 to 1"),
     ],
@@ -116,55 +114,111 @@ def test_refuses(form, given, confidence, message):
         arrays.joints(given, confidence, form, "x")
 
 
-def npz(**content) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **content)
-    return buffer.getvalue()
+def files_of(folder, name, save, content) -> files.RawFile:
+    path = folder / name
+    with path.open("wb") as file:
+        save(file, **content) if isinstance(content, dict) else save(file, content)
+    return files.RawFile(str(path))
 
 
-def test_reads_what_is_wanted_of_an_npz():
-    joints = np.asfortranarray(values(4, 5, 3))
-    found = arrays.read_npz(npz(joints=joints, label="é", other=1), ("joints", "label", "x"), "x")
-    assert list(found) == ["joints", "label"]
-    np.testing.assert_array_equal(found["joints"], joints)
-    assert found["label"].item() == "é"
+JOINTS = np.arange(1, 1 + 2 * 3 * 4 * 3, dtype=np.float32).reshape(2, 3, 4, 3)
 
 
-def zipped(content: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("joints.npy", content)
-    return buffer.getvalue()
-
-
-def npy(shape=(2, 3), dtype="<f8", data=bytes(48)) -> bytes:
-    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
-    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + data
-
-
-def test_the_hand_made_header_is_one():
-    found = arrays.read_npz(zipped(npy()), ("joints",), "x")
-    np.testing.assert_array_equal(found["joints"], np.zeros((2, 3)))
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "i2", "u1"])
+def test_reads_npy_of_any_numbers(tmp_path, dtype):
+    for array in (JOINTS.astype(dtype), np.asfortranarray(JOINTS.astype(dtype))):
+        found, confidence = arrays.read(files_of(tmp_path, "a.npy", np.save, array))
+        assert confidence is None
+        np.testing.assert_array_equal(found, JOINTS)
+        assert found.dtype == np.float32
+    found, _ = arrays.read(files_of(tmp_path, "a.npy", np.save, JOINTS[:, 0].astype(dtype)))
+    np.testing.assert_array_equal(found, JOINTS[:, :1])
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("content", "expected"),
     [
-        (b"not a zip", "damaged file"),
-        (npz(joints=np.zeros(3))[:-40], "damaged file"),
-        (npz(joints=np.array([{}], object)), "x!joints.npy: found an array of Python objects"),
-        (zipped(npy(shape=(10**9,))), r"joints.npy: found 48 bytes .* expected \(1000000000,\)"),
-        (zipped(npy(data=bytes(40))), "40 bytes"),
-        (zipped(b"\x93NUMPY\x09\x00"), "no header of a .npy"),
-        (zipped(b"hello"), "no header of a .npy"),
+        ({"x": JOINTS}, None),
+        ({"label": 3, "joints": JOINTS, "other": JOINTS[:1]}, None),
+        ({"confidence": JOINTS[..., 0], "joints": JOINTS}, JOINTS[..., 0]),
+        ({"confidence": JOINTS[:, 0, :, 0], "joints": JOINTS[:, 0]}, JOINTS[:, :1, :, 0]),
     ],
 )
-def test_refuses_npz(data, message):
+def test_reads_npz(tmp_path, content, expected):
+    found, confidence = arrays.read(files_of(tmp_path, "A.NPZ", np.savez_compressed, content))
+    np.testing.assert_array_equal(found, JOINTS[:, : found.shape[1]])
+    assert (confidence is None) == (expected is None)
+    if expected is not None:
+        np.testing.assert_array_equal(confidence, expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.array(["left"]), r"an array of <U4"),
+        (JOINTS[0, 0], r"shape \(4, 3\); expected .*\(T, M, V, C\), or \(T, V, C\)"),
+        (JOINTS[:0], r"shape \(0, 3, 4, 3\)"),
+        (JOINTS + np.array([0, 0, np.nan]), r"nan at .* \(0, 0, 0, 2\)"),
+        (JOINTS + np.float64(1e300), r"1e\+300 at .* expected a finite number"),
+        ({"x": JOINTS, "y": JOINTS}, r"arrays x, y; expected one array, or one called 'joi"),
+        ({}, r"arrays \(none\)"),
+    ],
+)
+def test_refuses_files(tmp_path, content, message):
+    name, save = ("a.npz", np.savez) if isinstance(content, dict) else ("a.npy", np.save)
     with pytest.raises(BadFile, match=message):
-        arrays.read_npz(data, ("joints",), "x")
+        arrays.read(files_of(tmp_path, name, save, content))
 
 
-def test_an_array_that_unpacks_to_too_much(monkeypatch):
+def test_limit_of_an_array_in_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(arrays, "MAX_BYTES", 10_000)
     with pytest.raises(BadFile, match=r"joints.npy of 80,128 bytes; expected at most 10,000"):
-        arrays.read_npz(npz(joints=np.zeros(10_000)), ("joints",), "x")
+        example(tmp_path, joints=np.zeros(10_000))
+
+
+BODY = arrays.Form(17, "xyz")
+
+
+def example(folder, form=BODY, row=None, **content):
+    raw = files.RawFile(str(custom_sets.write_npz(folder, **content)))
+    return arrays.read_example(raw, "a", form, row)
+
+
+def test_example_with_all_fields(tmp_path):
+    joints = np.random.default_rng(0).normal(size=(4, 2, 17, 3))
+    found = example(tmp_path, joints=joints, subject=7, label=np.int64(3))
+    np.testing.assert_array_equal(found.pop("joints"), joints.astype(np.float32))
+    assert found == {"name": "a", "label": "3", "split": "train", "subject": "7"}
+
+
+def test_example_of_one_body_with_nothing_but_joints(tmp_path):
+    joints, confidence = values(4, 17, 2), values(4, 17)
+    form = arrays.Form(17, "xyc")
+    found = example(tmp_path, form, joints=joints, confidence=confidence, label=None, split=None)
+    assert found["joints"].shape == (4, 1, 17, 3)
+    np.testing.assert_array_equal(found["joints"][:, 0, :, 2], confidence.astype(np.float32))
+    assert (found["label"], found["split"], found["subject"]) == ("", "", "")
+
+
+def test_a_row_of_the_table_replaces_the_fields_of_the_file(tmp_path):
+    row = {"label": "run", "split": "test", "subject": ""}
+    found = example(tmp_path, row=row)
+    assert {key: found[key] for key in row} == row
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"joints": None}, "no array 'joints'"),
+        ({"label": [1, 2]}, r"'label' of shape \(2,\)"),
+        ({"label": 1.5}, "'label' of shape .*float64; expected one number from 0"),
+        ({"label": -1}, "'label' -1; expected a number from 0"),
+        ({"split": b"tr\xff"}, "'split' of bytes that are not text"),
+        ({"split": True}, "'split' .*bool"),
+        ({"joints": np.zeros((2, 17))}, r"joints of shape \(2, 17\)"),
+    ],
+)
+def test_refuses_examples(tmp_path, content, message):
+    with pytest.raises(BadFile, match=message) as caught:
+        example(tmp_path, **content)
+    assert caught.value.path.endswith("a.npz")

@@ -125,7 +125,7 @@ def test_half_a_download(tmp_path, kept):
     assert f"{half}: found no complete zip archive ({half.stat().st_size:,} bytes" in str(
         error.value
     )
-    assert "fetch it again" in str(error.value)
+    assert "download it again" in str(error.value)
 
 
 def test_a_damaged_member_is_a_bad_file(tmp_path):

@@ -42,7 +42,7 @@ def test_single_frame(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "found", "expected"),
     [
-        ({"label": 8}, "label 8", "7, which is the label of action code a08"),
+        ({"label": 8}, "label 8", "7, the label of action code a08"),
         ({"file_name": "a08_s02_e01_v02"}, "a08_s02_e01_v02", "'a08_s02_e01_v03'"),
         ({"label": None}, "['file_name', 'skeletons']", "also label"),
         ({"skeletons": []}, "no frame", "at least one frame"),

@@ -1,4 +1,4 @@
-"""Pickles: all that numpy and Python write as data is read; whatever would run code is refused."""
+"""Pickles: data of Python and NumPy is read; anything that would run code is refused."""
 
 import collections
 import gzip
@@ -49,7 +49,7 @@ def test_arrays(protocol, name, numpy_1):
         data = as_numpy_1(data)
     content = pickles.load(data, "x")
     np.testing.assert_array_equal(content["x"], array)
-    assert content["x"].dtype == array.dtype
+    assert content["x"].dtype.newbyteorder("=") == array.dtype.newbyteorder("=")
     assert content["again"] is content["x"]
 
 
@@ -127,7 +127,7 @@ def test_code_is_not_run(tmp_path, protocol, function, argument):
 )
 def test_what_is_not_data_is_refused(tmp_path, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert refused(data).startswith("a pickle with ")
+    assert re.match("a (damaged )?pickle ", refused(data))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -144,7 +144,7 @@ def test_what_is_not_data_is_refused(tmp_path, data, monkeypatch):
 )
 def test_older_compressed_and_other_files_are_called_so(tmp_path, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadFile, match=r"begins with b.*pickle of protocol 2 to 5\. Unpack it"):
+    with pytest.raises(BadFile, match=r"begins with b.*pickle of protocol 2 to 5\. Decompress it"):
         pickles.load(data, "x.pkl")
     assert list(tmp_path.iterdir()) == []
 

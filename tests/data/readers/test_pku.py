@@ -129,7 +129,7 @@ def test_instances_that_hold_nothing_are_named(tmp_path):
     nobody, empty, backwards, good = pku.sequences(
         video(tmp_path, joints, "1,3,6,2\n1,5,5,2\n1,8,7,2\n1,5,8,2\n")
     )
-    assert "nobody" in nobody.why
+    assert "no body" in nobody.why
     assert "no frame" in empty.why
     assert "no frame" in backwards.why
     assert all(unusable.bad is None for unusable in (nobody, empty, backwards))

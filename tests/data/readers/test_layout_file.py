@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from amr_jax.data.readers import layout_file
 from amr_jax.errors import BadFile, UserError
-from amr_jax.skeleton import layout_file, layouts
+from amr_jax.skeleton import layouts
 
 PUPPET = {
     "name": "puppet_5",
@@ -96,7 +97,7 @@ def test_there_and_back(tmp_path):
         ({"name": "\ud800"}, r"the name '\\ud800'"),
         ({"bones": [["left hand", "x" * 10**5]]}, r"'xxx.*xxx…; expected"),
         ({"center": "belly"}, "the key 'center'; expected only name, joints"),
-        ({"name": "ntu_25"}, "'ntu_25'; expected one that no built-in layout has"),
+        ({"name": "ntu_25"}, "'ntu_25'; expected a name that no built-in layout has"),
         ({"name": 5}, "the name 5; expected a text"),
     ],
 )

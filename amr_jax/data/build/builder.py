@@ -1,11 +1,11 @@
-"""What the TFDS builders of all data sets share: from raw files to ArrayRecord shards.
+"""Common base of the TFDS builders: from raw files to ArrayRecord shards.
 
-`ShardBasedBuilder`, not `GeneratorBasedBuilder`: the latter's shuffler needs TensorFlow as soon as
-a split exceeds 1 GB (NTU RGB+D does). Instead the order is fixed here: by a hash of the sequence's
-name, so that any slice of a split (`train[:10%]`) is a fair draw of its classes.
+The base class is `ShardBasedBuilder`, because the shuffler of `GeneratorBasedBuilder` needs
+TensorFlow for splits above 1 GB (NTU RGB+D). The order of sequences is fixed here instead, by a
+hash of their names, so that any slice of a split (`train[:10%]`) is a fair sample of its classes.
 
-This module stands in `amr_jax`, because `tfds build` imports a builder's folder on its own: were it
-in the package `tfds_builders`, importing it would register every builder a second time.
+This module is not in the package `tfds_builders`, because `tfds build` imports a builder's folder
+on its own; importing the package as well would register every builder twice.
 """
 
 import abc
@@ -22,19 +22,25 @@ from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
 from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 
 from amr_jax.data import record_files, records
 from amr_jax.data.build import parsing
-from amr_jax.data.build.parsing import LeftOut
+from amr_jax.data.readers.files import LeftOut
 from amr_jax.errors import UserError
+from amr_jax.run.progress import progress_bar
 
 SPLITS = ("train", "test")
 NOTHING_LEFT = "{}: no sequence is left to write."
-# A shard's examples pass through memory together: about 100 MB of NTU RGB+D.
+# The examples of a shard are in memory together: about 100 MB of NTU RGB+D.
 _SEQUENCES_PER_SHARD = 2048
+
+_AS_CAPTURED = {
+    "xyz": "in metres as captured",
+    "xy": "in the image, as captured",
+    "xyc": "in the image, as captured, and the confidence",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +48,13 @@ class RawSet:
     """The raw files of one data set, found but not yet read.
 
     Attributes:
-      tasks: what `read` takes; every raw file is in exactly one task.
+      tasks: arguments of `read`; every raw file is in exactly one task.
       read: as in `parsing.parse`.
-      split: (protocol, fields of an example) -> 'train', 'test', or None where the example is no
+      split: (protocol, fields of an example) -> 'train', 'test', or None if the example is not
         part of that protocol.
       protocols: the builder configs that these files allow.
-      left_out: samples that are not even read, e.g. those of the official list.
-      notes: what the user should know about the files found.
+      left_out: samples that are not read, e.g. those in the authors' list of missing skeletons.
+      notes: messages for the user about the files found.
     """
 
     tasks: Sequence[object]
@@ -65,15 +71,8 @@ class RawSet:
         return spool
 
 
-_AS_CAPTURED = {
-    "xyz": "in metres as captured",
-    "xy": "in the image, as captured",
-    "xyc": "in the image, as captured, and the confidence",
-}
-
-
 class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
-    """Base of the builders: subclasses say where the raw files are and what a protocol is.
+    """Base of the builders: subclasses define the raw files and the protocols.
 
     Args:
       on_bad_file: 'fail' or 'skip', as in `parsing.parse`.
@@ -84,18 +83,18 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version(records.VERSION)
     RELEASE_NOTES: ClassVar = {"1.0.0": "Initial release: joints as captured, full length."}
 
-    # To be set by subclasses.
+    # Set by subclasses.
     DESCRIPTION: ClassVar[str]
     HOMEPAGE: ClassVar[str]
     CITATION: ClassVar[str]
     CLASS_NAMES: ClassVar[tuple[str, ...]]
     MAX_BODIES: ClassVar[int]
     NUM_JOINTS: ClassVar[int]
-    CHANNELS: ClassVar[str] = "xyz"  # one of `skeleton.CHANNELS`
+    CHANNELS: ClassVar[str] = "xyz"  # one of `skeleton.layouts.CHANNELS`
     INTEGERS: ClassVar[tuple[str, ...]]  # int32 features beside the label
     TEXTS: ClassVar[tuple[str, ...]] = ("name",)
     PUBLISHED: ClassVar[dict[str, dict[str, int]]]  # protocol -> split -> sequences
-    OPTIONS: ClassVar[tuple[str, ...]] = ()  # keywords of `find` that a user can choose
+    OPTIONS: ClassVar[tuple[str, ...]] = ()  # keywords of `find` that are flags of `prepare`
 
     def __init__(self, *, on_bad_file: str = "fail", file_format: str | None = None, **kwargs):
         self._on_bad_file = on_bad_file
@@ -108,7 +107,11 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     @classmethod
     @abc.abstractmethod
     def find(cls, manual_dir: Path, **options: str) -> RawSet:
-        """Finds the raw files in `manual_dir`; `UserError` says what was looked for where."""
+        """Finds the raw files in `manual_dir`.
+
+        Raises:
+          UserError: names the files that are missing and the place where they are expected.
+        """
 
     @classmethod
     def protocols(cls, **options: str) -> tuple[str, ...]:
@@ -118,7 +121,7 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     @classmethod
     def left_out_file(cls, **options: str) -> str:
-        """Where what has no record is listed, below the folder of the builder."""
+        """The list of samples without a record, relative to the folder of the builder."""
         del options
         return "left_out.json"
 
@@ -130,12 +133,12 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         source: tuple[RawSet, parsing.Spool] | None,
         **options: str,
     ) -> "SkeletonBuilder":
-        """The builder of one protocol.
+        """Creates the builder of one protocol.
 
         Args:
           protocol: one of `protocols`.
-          data_dir: where its records are or go.
-          source: what it is to write; None where it only reads.
+          data_dir: folder of its records.
+          source: what it writes; None if it only reads.
           **options: the keywords of `find`.
         """
         builder = cls(config=protocol, data_dir=data_dir, **options)
@@ -143,7 +146,7 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         return builder
 
     def options(self) -> dict[str, str]:
-        """The keywords for `find`; they are kept as metadata beside the records."""
+        """The keywords for `find`, which are stored as metadata of the records."""
         return {}
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -167,29 +170,45 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             homepage=self.HOMEPAGE,
             citation=self.CITATION,
             metadata=tfds.core.MetadataDict(self.options()),
-            disable_shuffling=True,  # the order is made here, see the module's docstring
+            disable_shuffling=True,  # `_shards` orders the sequences
         )
 
     def download_and_prepare(self, **kwargs) -> None:
-        """As in TFDS; and writes `checksums.json`, if it is not there."""
+        """As in TFDS; also writes `checksums.json` unless it exists."""
         super().download_and_prepare(**kwargs)
         if not (self.data_path / record_files.CHECKSUMS_FILE).exists():
             record_files.write(self.data_path)
 
     def _download_and_prepare(self, dl_manager, download_config=None) -> None:
-        if self.source is not None:  # `amr_jax.prepare` has parsed for all protocols at once
-            super()._download_and_prepare(dl_manager, download_config)
+        if self.source is not None:  # `build.prepare` parses once for all protocols
+            self._write(dl_manager, download_config)
             return
         raw = self.find(Path(dl_manager.manual_dir), **self.options())
-        # Inside the temporary folder that TFDS writes to: on any error it goes with that.
+        # Inside the temporary folder of TFDS, which is removed on any error.
         with tempfile.TemporaryDirectory(dir=self.data_dir, prefix="spool_") as folder:
-            # In this process: workers could not import a builder that `tfds build` loads by path.
+            # In this process: workers cannot import a builder that `tfds build` loads by path.
             spool = raw.parse(Path(folder), num_workers=1, on_bad_file=self._on_bad_file)
             self.source = raw, spool
-            super()._download_and_prepare(dl_manager, download_config)
+            self._write(dl_manager, download_config)
         write_left_out(self.data_path / "left_out.json", spool.left_out)
 
+    def _write(self, dl_manager, download_config) -> None:
+        total = sum(map(len, self._members().values()))
+        name = f"{self.name}/{self.builder_config.name}"
+        with progress_bar(f"writing {name}", total) as self._advance:
+            super()._download_and_prepare(dl_manager, download_config)
+
     def _shard_iterators_per_split(self, dl_manager) -> dict[str, list[Callable]]:
+        features = tuple(self.info.features)
+        # A user may hold a part of the data; a split without sequences is not written.
+        return {
+            split: _shards(self.source[1], indices, features, self.MAX_BODIES, self._advance)
+            for split, indices in self._members().items()
+            if indices
+        }
+
+    def _members(self) -> dict[str, list[int]]:
+        """Indices of the sequences of each split of this protocol."""
         raw, spool = self.source
         protocol = self.builder_config.name
         if protocol not in raw.protocols:
@@ -203,29 +222,18 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 members[split].append(index)
         if not any(members.values()):
             raise UserError(NOTHING_LEFT.format(f"{self.name}/{protocol}"))
-        # A user may hold a part of the data; a split without sequences is not written at all.
-        return {
-            split: _shards(
-                spool,
-                indices,
-                tuple(self.info.features),
-                self.MAX_BODIES,
-                f"writing {self.name}/{protocol} {split}",
-            )
-            for split, indices in members.items()
-            if indices
-        }
+        return members
 
     def _example_writer(self) -> writer.ExampleWriter:
-        return _SameBytesWriter(file_format=self.info.file_format)
+        return _DeterministicWriter(file_format=self.info.file_format)
 
     def _as_dataset(self, split, decoders=None, read_config=None, shuffle_files=False):
-        """`tfds.load` of array_record, which TFDS itself reads only as a data source."""
+        """`tfds.load` of array_record, which TFDS itself only reads as a data source."""
         if self.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
             return super()._as_dataset(split, decoders, read_config, shuffle_files)
         if decoders:
             raise UserError("decoders are not supported on array_record; decode after loading.")
-        # The one use of TensorFlow, by way of TFDS: who asks for a tf.data.Dataset has it.
+        # The only use of TensorFlow: a caller that wants a tf.data.Dataset has it installed.
         from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow as tf
 
         source = self.as_data_source(split)
@@ -238,11 +246,11 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         )
 
 
-class _SameBytesWriter(writer.ExampleWriter):
-    """Writes what TFDS serialised with the features in one order, not in an arbitrary one.
+class _DeterministicWriter(writer.ExampleWriter):
+    """Writes the features of an example in a fixed order; TFDS uses an arbitrary one.
 
     Raises:
-      OSError: the disk is full, which ArrayRecord tells as a RuntimeError.
+      OSError: the disk is full. ArrayRecord reports that as a RuntimeError.
     """
 
     def write(self, path, examples):
@@ -273,31 +281,26 @@ def _shards(
     indices: list[int],
     features: Sequence[str],
     num_bodies: int,
-    description: str,
+    advance: Callable[[int], None],
 ) -> list[Callable]:
-    """One generator function of (key, example) per shard; an example has just the `features`."""
+    """One generator function of (key, example) per shard; examples hold `features` only."""
     names = {index: spool.fields(index)["name"] for index in indices}
     indices = sorted(indices, key=lambda index: _hash(names[index]))
     num_shards = -(-len(indices) // _SEQUENCES_PER_SHARD)
     bounds = [len(indices) * shard // num_shards for shard in range(num_shards + 1)]
-    bar: list[tqdm.tqdm] = []  # made when writing starts, kept from shard to shard
 
     def generate(start: int, stop: int) -> Iterator[tuple[str, dict]]:
-        if not bar:
-            bar.append(tqdm.tqdm(total=len(indices), desc=description, unit=" sequences"))
         for index in indices[start:stop]:
             example = spool.example(index)
             example["joints"] = _with_slots(example["joints"], num_bodies)
             yield names[index], {feature: example[feature] for feature in features}
-            bar[0].update()
-        if stop == len(indices):
-            bar[0].close()
+            advance(1)
 
     return [functools.partial(generate, *bounds[shard : shard + 2]) for shard in range(num_shards)]
 
 
 def _with_slots(joints: np.ndarray, num_bodies: int) -> np.ndarray:
-    """(T, M, V, C) with absent bodies added up to `num_bodies`."""
+    """(T, M, V, C) with absent bodies appended up to `num_bodies`."""
     missing = num_bodies - joints.shape[1]
     return np.pad(joints, ((0, 0), (0, missing), (0, 0), (0, 0))) if missing else joints
 

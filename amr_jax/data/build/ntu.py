@@ -1,13 +1,13 @@
-"""What the builders of NTU RGB+D 60 and 120 share; each of them says what its protocols are."""
+"""Common base of the builders of NTU RGB+D 60 and 120, which define only their protocols."""
 
 import functools
 import re
 from pathlib import Path
 from typing import ClassVar
 
-from amr_jax.data.build import record_builder
-from amr_jax.data.build.parsing import LeftOut
+from amr_jax.data.build import builder
 from amr_jax.data.readers import files, ntu
+from amr_jax.data.readers.files import LeftOut
 from amr_jax.errors import BadFile, UserError
 
 HOMEPAGE = "https://rose1.ntu.edu.sg/dataset/actionRecognition/"
@@ -19,11 +19,11 @@ ARCHIVES = {
 _LISTED = re.compile(r"(S\d{3}C\d{3}P\d{3}R\d{3}A\d{3})(\.skeleton)?", re.IGNORECASE)
 
 
-class NtuBuilder(record_builder.SkeletonBuilder, skip_registration=True):
+class NtuBuilder(builder.SkeletonBuilder, skip_registration=True):
     """Base of the two builders.
 
     Args:
-      gaps: 'contiguous' or 'true_time', see `ntu.denoise`; kept in the records' metadata.
+      gaps: 'contiguous' or 'true_time', see `readers.ntu.denoise`; metadata of the records.
       **kwargs: as in `SkeletonBuilder`.
     """
 
@@ -43,29 +43,34 @@ class NtuBuilder(record_builder.SkeletonBuilder, skip_registration=True):
         return {"gaps": self._gaps}
 
     @classmethod
-    def find(cls, manual_dir: Path, gaps: str = "contiguous") -> record_builder.RawSet:
-        """The `.skeleton` files of the data set's setups, but for those that a list names.
+    def find(cls, manual_dir: Path, gaps: str = "contiguous") -> builder.RawSet:
+        """Finds the `.skeleton` files of the data set's setups.
 
-        The list: a text file in the folder whose name contains 'missing', as the authors publish
-        it, of samples without a usable skeleton.
+        Files are left out if a text file whose name contains 'missing' lists them: the authors
+        publish a list of samples with missing skeletons.
         """
         if gaps not in ntu.GAPS:
             raise UserError(f"--gaps is {gaps!r}; expected {' or '.join(ntu.GAPS)}.")
         first, last = cls.SETUPS[0], cls.SETUPS[-1]
+        archives = {setups: name for setups, name in ARCHIVES.items() if setups[0] in cls.SETUPS}
         what = f"skeletons of {cls.name} (S{first:03d}...S{last:03d}...)"
         setups = {raw: _setup(raw) for raw in files.find(manual_dir, ".skeleton", what=what)}
-        # A name that does not parse stays in: reading it says what is wrong with it.
+        # Keep names that do not parse: reading them reports the error.
         wanted = [raw for raw, setup in setups.items() if setup is None or setup in cls.SETUPS]
         if not wanted:
             raise UserError(
                 f"{manual_dir}: none of {len(setups):,} .skeleton files is of setups {first} to "
-                f"{last}, which {cls.name} is made of; expected {' and '.join(_archives(cls))}."
+                f"{last}, the setups of {cls.name}; expected {' and '.join(archives.values())}."
             )
-        notes = _absent(cls, set(setups.values()))
+        notes = [
+            f"no file of setups {part[0]} to {part[-1]} is there: {name} belongs to {cls.name} too."
+            for part, name in archives.items()
+            if set(part).isdisjoint(setups.values())
+        ]
         if len(wanted) < len(setups):
-            notes.append(f"{len(setups) - len(wanted):,} files of other setups are set aside.")
+            notes.append(f"{len(setups) - len(wanted):,} files of other setups are ignored.")
         listed = missing_skeletons(Path(manual_dir))
-        return record_builder.RawSet(
+        return builder.RawSet(
             tasks=[raw for raw in wanted if _stem(raw) not in listed],
             read=functools.partial(read, gaps=gaps, num_actions=len(cls.CLASS_NAMES)),
             split=cls.split,
@@ -80,16 +85,13 @@ class NtuBuilder(record_builder.SkeletonBuilder, skip_registration=True):
 
     @staticmethod
     def split(protocol: str, fields: dict) -> str:
-        """'train' or 'test' of an example."""
+        """'train' or 'test' for an example."""
         raise NotImplementedError
 
 
-def read(raw: files.RawFile, *, gaps: str, num_actions: int) -> list[dict | LeftOut]:
-    """The example of one raw file, as `parsing.parse` wants it; one without a body is left out."""
-    try:
-        example = ntu.read(raw, gaps=gaps)
-    except ntu.NoBody as error:
-        return [LeftOut(_stem(raw), str(raw), error.found)]
+def read(raw: files.RawFile, *, gaps: str, num_actions: int) -> list[dict]:
+    """The example of one raw file, for `parsing.parse`."""
+    example = ntu.read(raw, gaps=gaps)
     if example["action"] > num_actions:
         raise BadFile(raw, f"action A{example['action']:03d}", f"A001 to A{num_actions:03d}")
     return [{**example, "label": example["action"] - 1}]
@@ -105,11 +107,11 @@ def missing_skeletons(manual_dir: Path) -> dict[str, str]:
     for path in sorted(manual_dir.rglob("*.txt")) if manual_dir.is_dir() else ():
         if "missing" not in path.name.lower():
             continue
-        lines = path.read_text(encoding="utf-8", errors="replace").split()
-        names = [match[1].upper() for line in lines if (match := _LISTED.fullmatch(line))]
+        words = path.read_text(encoding="utf-8", errors="replace").split()
+        names = [match[1].upper() for word in words if (match := _LISTED.fullmatch(word))]
         if not names:
             raise BadFile(
-                path, "no name of a sample", "names like S001C002P005R002A008, one on a line"
+                path, "no name of a sample", "names like S001C002P005R002A008, one per line"
             )
         listed |= dict.fromkeys(names, path.name)
     return listed
@@ -124,16 +126,3 @@ def _setup(raw: files.RawFile) -> int | None:
         return ntu.parse_name(raw.name).setup
     except BadFile:
         return None
-
-
-def _archives(cls: type[NtuBuilder]) -> list[str]:
-    return [name for setups, name in ARCHIVES.items() if setups[0] in cls.SETUPS]
-
-
-def _absent(cls: type[NtuBuilder], found: set[int | None]) -> list[str]:
-    """A note for each archive of which no file is there."""
-    return [
-        f"no file of setups {setups[0]} to {setups[-1]} is there: {name} belongs to {cls.name} too."
-        for setups, name in ARCHIVES.items()
-        if setups[0] in cls.SETUPS and found.isdisjoint(setups)
-    ]

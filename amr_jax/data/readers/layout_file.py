@@ -1,4 +1,4 @@
-"""A user's own layout of joints, from a small JSON file; and any layout as JSON, to be kept.
+"""Layouts of joints in JSON: a user's own in a file, and any layout in the metadata of records.
 
     {"name": "hand_6",
      "joints": ["wrist", "thumb", "index", "middle", "ring", "little"],
@@ -7,44 +7,46 @@
      "parts": {"palm": ["wrist"], "fingers": ["thumb", "index", "middle", "ring", "little"]},
      "centre": ["wrist"]}
 
-`bones` are pairs [child, parent] that form a tree over all joints; `left_right`, `parts` and
-`centre` may be left away: no pairs, one part, and the root as the centre.
+`bones` are pairs [child, parent] that form a tree over all joints. Optional: `left_right` (default:
+no pairs), `parts` (one part) and `centre` (the root).
 """
 
 import collections
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from amr_jax.data.readers import json_text
+from amr_jax.data.readers import bounded
 from amr_jax.errors import BadFile, UserError
 from amr_jax.skeleton.layouts import LAYOUTS, Layout
 
-_NEEDED = ("name", "joints", "bones")
+_REQUIRED = ("name", "joints", "bones")
 _OPTIONAL = ("left_right", "parts", "centre")
-_MAX_BYTES = 2**20  # of a file; one of a hundred joints has ten thousand
+_MAX_BYTES = 2**20  # limit for a file; a hundred joints take ten thousand
 
 
 def find(layout: str) -> Layout:
-    """The layout of that name, or the one in that file.
+    """Finds a layout by name or file.
 
     Args:
       layout: one of `LAYOUTS`, or the path of a file that ends in .json.
 
     Raises:
-      UserError: neither of them (BadFile: what is wrong in the file).
+      UserError: neither of them.
+      BadFile: the file is no layout.
     """
     if layout in LAYOUTS:
         return LAYOUTS[layout]
     if not layout.lower().endswith(".json"):
         raise UserError(
             f"--layout is {layout!r}; expected one of {', '.join(LAYOUTS)}, or the path of a .json "
-            "file with a layout of your own (README, Your own data)."
+            "file with your own layout (docs/own_data.md)."
         )
     return read(layout)
 
 
 def read(path: str | os.PathLike) -> Layout:
-    """The layout in a file; `BadFile` names what is wrong with it."""
+    """Reads a layout from a file; `BadFile` names what is wrong with it."""
     path = Path(path).expanduser()
     try:
         with path.open("rb") as file:
@@ -53,11 +55,11 @@ def read(path: str | os.PathLike) -> Layout:
         raise BadFile(path, f"nothing readable ({error.strerror})", "a layout in JSON") from error
     if len(data) > _MAX_BYTES:
         raise BadFile(path, f"more than {_MAX_BYTES:,} bytes", "a layout in JSON")
-    return from_json(json_text.load(data, path, "a layout in JSON"), path)
+    return from_json(bounded.load_json(data, path, "a layout in JSON"), path)
 
 
 def to_json(layout: Layout) -> str | dict:
-    """What `from_json` makes the layout of: a built-in one's name, another one's content."""
+    """The inverse of `from_json`: the name of a built-in layout, or the content of another one."""
     if layout.name in LAYOUTS:
         return layout.name
 
@@ -76,14 +78,14 @@ def to_json(layout: Layout) -> str | dict:
 
 
 def from_json(content: object, path: object) -> Layout:
-    """A layout from the content of a file.
+    """Makes a layout from the content of a file.
 
     Args:
-      content: as `json.loads` gives it, see the module's docstring; or a built-in layout's name.
-      path: what to call the file in an error.
+      content: JSON as described above, or the name of a built-in layout.
+      path: how errors call the file.
 
     Raises:
-      BadFile: keys missing or unknown, names unknown or double, bones that are no tree, pairs or
+      BadFile: keys missing or unknown, names unknown or double, bones that form no tree, pairs or
         parts that share joints.
     """
     if isinstance(content, str) and content in LAYOUTS:
@@ -95,7 +97,7 @@ def from_json(content: object, path: object) -> Layout:
     index = {joint: i for i, joint in enumerate(joints)}
     _refuse_twice(joints, "the joint", path)
 
-    def where(name: object, key: str) -> int:
+    def index_of(name: object, key: str) -> int:
         if not isinstance(name, str) or name not in index:
             raise BadFile(path, f"{name!r} in {key!r}", f"one of the joints {', '.join(joints)}")
         return index[name]
@@ -104,19 +106,20 @@ def from_json(content: object, path: object) -> Layout:
         for pair in _list(content.get(key, []), key, path):
             if not isinstance(pair, list) or len(pair) != 2:
                 raise BadFile(path, f"{pair!r} in {key!r}", "pairs of names, [a, b]")
-        return tuple((where(a, key), where(b, key)) for a, b in content.get(key, []))
+        return tuple((index_of(a, key), index_of(b, key)) for a, b in content.get(key, []))
 
     bones, left_right = pairs("bones"), pairs("left_right")
     root = _root(joints, bones, path)
     paired = [joints[joint] for pair in left_right for joint in pair]
     _refuse_twice(paired, "in 'left_right', the joint", path)
-    centre = tuple(where(name, "centre") for name in _names(content.get("centre"), "centre", path))
+    names = _names(content.get("centre"), "centre", path)
+    centre = tuple(index_of(name, "centre") for name in names)
     return Layout(
         name=content["name"],
         joints=joints,
         bones=bones,
         left_right=left_right,
-        parts=_parts(content.get("parts"), joints, where, path),
+        parts=_parts(content.get("parts"), joints, index_of, path),
         centre=(centre if len(centre) > 1 else centre[0]) if centre else root,
     )
 
@@ -124,16 +127,16 @@ def from_json(content: object, path: object) -> Layout:
 def _check_keys(content: object, path: object) -> None:
     if not isinstance(content, dict):
         raise BadFile(path, f"a JSON {type(content).__name__}", "a JSON object")
-    missing = [key for key in _NEEDED if key not in content]
+    missing = [key for key in _REQUIRED if key not in content]
     if missing:
         raise BadFile(path, f"the keys {', '.join(content) or 'none'}", f"also {missing[0]}")
-    unknown = sorted(set(content) - {*_NEEDED, *_OPTIONAL})
+    unknown = sorted(set(content) - {*_REQUIRED, *_OPTIONAL})
     if unknown:
-        raise BadFile(path, f"the key {unknown[0]!r}", f"only {', '.join(_NEEDED + _OPTIONAL)}")
+        raise BadFile(path, f"the key {unknown[0]!r}", f"only {', '.join(_REQUIRED + _OPTIONAL)}")
     if not _is_name(content["name"]):
         raise BadFile(path, f"the name {content['name']!r}", "a text")
     if content["name"] in LAYOUTS:
-        raise BadFile(path, f"the name {content['name']!r}", "one that no built-in layout has")
+        raise BadFile(path, f"the name {content['name']!r}", "a name that no built-in layout has")
 
 
 def _list(value: object, key: str, path: object) -> list:
@@ -143,7 +146,7 @@ def _list(value: object, key: str, path: object) -> list:
 
 
 def _names(value: object, key: str, path: object) -> tuple[str, ...]:
-    """A list of names, or one name; none where the key is absent."""
+    """A list of names, or one name; empty if the key is absent."""
     names = [value] if isinstance(value, str) else [] if value is None else value
     for name in _list(names, key, path):
         if not _is_name(name):
@@ -152,7 +155,7 @@ def _names(value: object, key: str, path: object) -> tuple[str, ...]:
 
 
 def _is_name(value: object) -> bool:
-    """Whether it is a text, and one that can be printed: JSON may hold half a character."""
+    """Whether it is a text that can be printed: JSON may hold half a surrogate pair."""
     if not isinstance(value, str) or not value:
         return False
     return not any("\ud800" <= character <= "\udfff" for character in value)
@@ -165,18 +168,18 @@ def _refuse_twice(names: tuple[str, ...] | list[str], what: str, path: object) -
 
 
 def _root(joints: tuple[str, ...], bones: tuple[tuple[int, int], ...], path: object) -> int:
-    """The one joint without a parent, from which bones lead to all others."""
+    """The only joint without a parent; bones connect all others to it."""
     _refuse_twice([joints[child] for child, _ in bones], "in 'bones', as a child,", path)
     parent = dict(bones)
-    leads_to_a_root: set[int] = set()  # whoever comes by such a joint need not go on
+    reaches_root: set[int] = set()  # known from earlier joints
     for start in parent:
-        way, joint = {start}, start
-        while joint in parent and joint not in leads_to_a_root:
+        visited, joint = {start}, start
+        while joint in parent and joint not in reaches_root:
             joint = parent[joint]
-            if joint in way:
+            if joint in visited:
                 raise BadFile(path, f"a cycle of bones through {joints[start]!r}", "a tree")
-            way.add(joint)
-        leads_to_a_root |= way
+            visited.add(joint)
+        reaches_root |= visited
     roots = [name for joint, name in enumerate(joints) if joint not in parent]
     if len(roots) > 1:
         raise BadFile(
@@ -187,22 +190,24 @@ def _root(joints: tuple[str, ...], bones: tuple[tuple[int, int], ...], path: obj
     return joints.index(roots[0])
 
 
-def _parts(value: object, joints: tuple[str, ...], where, path) -> dict[str, tuple[int, ...]]:
+def _parts(
+    value: object, joints: tuple[str, ...], index_of: Callable[[object, str], int], path: object
+) -> dict[str, tuple[int, ...]]:
     if value is None:
         return {"body": tuple(range(len(joints)))}
     if not isinstance(value, dict):
         raise BadFile(path, f"{value!r} under 'parts'", "an object, {part: [names]}")
     parts = {
-        part: tuple(where(name, "parts") for name in _names(names, "parts", path))
+        part: tuple(index_of(name, "parts") for name in _names(names, "parts", path))
         for part, names in value.items()
     }
     for part in parts:
         if not _is_name(part):
-            raise BadFile(path, f"the part {part!r}", "a name for each")
+            raise BadFile(path, f"the part {part!r}", "names of parts")
     members = [joints[joint] for indices in parts.values() for joint in indices]
     _refuse_twice(members, "in 'parts', the joint", path)
-    there = set(members)
-    missing = [joint for joint in joints if joint not in there]
+    assigned = set(members)
+    missing = [joint for joint in joints if joint not in assigned]
     if missing:
         raise BadFile(path, f"no part with {', '.join(missing)}", "every joint in one part")
     return parts
