@@ -305,9 +305,7 @@ def test_pku_in_a_folder_of_something_else(tmp_path):
 
 def test_pku_without_its_splits(tmp_path):
     raw_sets.write_pku(tmp_path / "raw", names=())
-    with pytest.raises(
-        UserError, match=r"found no splits of PKU-MMD phase I; .*cross-sub"
-    ):
+    with pytest.raises(UserError, match=r"found no splits of PKU-MMD phase I; .*cross-sub"):
         prepare.prepare("pku_mmd", tmp_path / "raw", tmp_path / "out")
     raw_sets.write_pku(tmp_path / "raw", names=("cross-subject.txt",))
     rows = prepare.prepare("pku_mmd", tmp_path / "raw", tmp_path / "out", num_workers=1)
