@@ -1,23 +1,22 @@
-r"""Comparison of methods: each is pre-trained and evaluated alike, and all stand in one table.
+r"""Comparison of methods: each is pre-trained and evaluated alike, and one table holds all.
 
   python -m amr_jax.compare --config=configs/compare.py:ntu60_xsub --config.data_dir=DATA \
       --workdir=DIR
 
-configs/ablation.py makes other tables with the same command. Each row has a folder DIR/ROW: that
-of an ordinary pre-training run, with the protocols' folders in it, and `row.json`, written last.
-Started again in the same workdir, it goes on with what is missing. The tables are written after
-every row.
+configs/ablation.py makes other tables with the same command. Each row has a folder DIR/ROW: the
+workdir of an ordinary pre-training run, which also holds the folders of its protocols and, written
+last, `row.json`. The same command in the same workdir resumes with the rows that are missing. The
+tables are written after every row.
 """
 
 import contextlib
 import dataclasses
-import datetime
 import functools
 import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import ml_collections
 from etils import epath
@@ -25,134 +24,155 @@ from etils import epath
 from amr_jax import evaluate, methods, pretrain
 from amr_jax.errors import UserError
 from amr_jax.evaluation import encoder_under_test
-from amr_jax.run import console, lock, metrics, paths, workdir
+from amr_jax.run import metrics, paths, workdir
 from amr_jax.run.cli import run_with_config
+from amr_jax.run.run import Run
 from amr_jax.studies import budget, costs, rows, tables
 
 ROW_FILE = "row.json"
 
-# What may differ between two starts in one workdir. Rows are held against their own folders.
+# Keys that may differ between two starts in one workdir. Each row is checked against its folder.
 FREE_KEYS = {"data_dir", "configs", "only", "rows", "tables", "reference", "ours"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What a comparison runs.
+
+    Attributes:
+      config: of configs/compare.py or configs/ablation.py.
+      folder: the workdir.
+      names: of all rows, in the order of the tables.
+      chosen: of the rows to run (`config.only`).
+      trainings: pre-training config of each row that is chosen or finished.
+      protocols: config of each protocol, without the run to judge.
+    """
+
+    config: ml_collections.ConfigDict
+    folder: epath.Path
+    names: list[str]
+    chosen: list[str]
+    trainings: dict[str, ml_collections.ConfigDict]
+    protocols: dict[str, ml_collections.ConfigDict]
+
+    @classmethod
+    def of(cls, config: ml_collections.ConfigDict, folder: epath.Path) -> "Comparison":
+        """Resolves every row, so that a wrong setting is an error before the first row trains."""
+        names = rows.in_order(config)
+        chosen = rows.chosen(config, names)
+        protocols = {name: rows.protocol(config, name) for name in config.protocols}
+        done = [name for name in names if is_finished(folder / name, protocols)]
+        trainings = {}
+        for name in dict.fromkeys((*done, *chosen)):
+            with _named(name):
+                training = trainings[name] = rows.pretraining(config, name)
+                methods.build(pretrain.resolve(training))
+                epochs = budget.stored(folder / name) if config.budget == "seconds" else None
+                if epochs is not None:
+                    rows.set_epochs(training, epochs)
+        return cls(config, folder, names, chosen, trainings, protocols)
+
+    def read_finished(self) -> dict[str, dict]:
+        """The row.json of every finished row, by its name."""
+        finished = {}
+        for name in self.names:
+            if is_finished(self.folder / name, self.protocols):
+                with _named(name):
+                    finished[name] = read_row(
+                        self.folder / name, self.trainings[name], self.protocols
+                    )
+        return finished
+
+    def run_row(self, name: str) -> dict:
+        """Trains or resumes one row, evaluates it, writes and returns its row.json."""
+        config, training, folder = self.config, self.trainings[name], self.folder / name
+        if config.budget == "seconds" and budget.stored(folder) is None:
+            rows.set_epochs(training, budget.measure(training, config.seconds, folder))
+        pretrain.run(training, folder)
+        results = {key: judged(folder, protocol) for key, protocol in self.protocols.items()}
+        first = next(iter(results.values()))  # all protocols use the same sequences
+        bodies = budget.training_records(training).num_slots
+        row = {
+            "row": name,
+            "title": config.rows[name].title,
+            "config": config.rows[name].config,
+            "overrides": [*config.overrides, *config.rows[name].overrides],
+            **trained(folder),
+            "bodies": bodies,
+            "costs": dataclasses.asdict(costs.of_config(pretrain.resolve(training), bodies)),
+            "protocols": {key: result["encoders"] for key, result in results.items()},
+            "train_sequences": first["train_sequences"],
+            "test_sequences": first["test_sequences"],
+            **workdir.provenance(),
+        }
+        workdir.write(folder / ROW_FILE, json.dumps(row, indent=2, allow_nan=False) + "\n")
+        return row
 
 
 def run(
     config: ml_collections.ConfigDict, folder: os.PathLike | str, command: str = "not recorded"
 ) -> dict[str, dict]:
-    """Runs what is missing of the rows, and writes and prints the tables.
+    """Runs the rows that are missing, and writes and prints the tables.
 
     Args:
       config: of configs/compare.py or configs/ablation.py.
       folder: the workdir.
-      command: that this was started with, for the tables' notes.
+      command: the command line, for the tables' notes.
 
     Returns:
-      What the finished rows' row.json hold, by row, in the order of the tables.
+      The content of each finished row's row.json, by row, in the order of the tables.
 
     Raises:
-      UserError: wrong settings, by row and key; a row that belongs to another config: before any
-        trains. What pre-training and evaluation raise, with the row's name before it: at the end,
-        when the other rows have run and stand in the tables.
+      UserError: before any row trains: wrong settings, by row and key; a row that belongs to
+        another config. At the end, after the other rows: what pre-training and evaluation raise,
+        with the row's name before it.
     """
-    folder = paths.absolute(folder)
-    names = rows.in_order(config)
-    chosen = rows.chosen(config, names)
-    # All that is wrong with a setting is told before the first row trains.
-    protocols = {name: rows.protocol(config, name) for name in config.protocols}
-    done = [name for name in names if is_finished(folder / name, protocols)]
-    runs = {}
-    for name in dict.fromkeys((*done, *chosen)):
-        with _named(name):
-            runs[name] = rows.pretraining(config, name)
-            methods.build(pretrain.resolve(runs[name]))
-            epochs = budget.stored(folder / name) if config.budget == "seconds" else None
-            if epochs is not None:
-                rows.set_epochs(runs[name], epochs)
-    with lock.hold(folder):
-        workdir.start(folder, config, FREE_KEYS)
-        return _run(config, folder, command, names, done, chosen, runs, protocols)
-
-
-def _run(config, folder, command, names, done, chosen, runs, protocols) -> dict[str, dict]:
-    """What `run` does once the settings are known to be right, and the workdir is its own."""
-    finished = {}
-    for name in done:
-        with _named(name):
-            finished[name] = read_row(folder / name, runs[name], protocols)
-    failed = []
-    for name in [name for name in chosen if name not in finished]:
-        console.say(f"\n=== {name}: {config.rows[name].title}")
-        for key, protocol in protocols.items():
-            # It is the same for all rows.
-            if any("random" in row["protocols"][key] for row in finished.values()):
-                protocol.random_encoder = False
-        try:
-            with _named(name):
-                finished[name] = run_row(config, name, runs[name], protocols, folder / name)
-        except UserError as error:
-            # The rows after it may take days, and do not depend on it.
-            failed.append(str(error))
-            console.say(f"error: {error}")
-            continue
-        finished = {name: finished[name] for name in names if name in finished}
-        tables.write(folder, config, finished, command)
-    if finished:
-        console.say("\n" + tables.write(folder, config, finished, command))
-        console.say(f"all tables, as .md, .csv and .png: {folder}")
+    comparison = Comparison.of(config, paths.absolute(folder))
+    with Run.open(comparison.folder, config, FREE_KEYS) as run:
+        run.record()
+        finished = comparison.read_finished()
+        failed = []
+        for name in [name for name in comparison.chosen if name not in finished]:
+            run.say(f"\n=== {name}: {config.rows[name].title}")
+            _skip_random_encoder(comparison.protocols, finished)
+            try:
+                with _named(name):
+                    finished[name] = comparison.run_row(name)
+            except UserError as error:
+                # The rows after it may take days, and do not depend on it.
+                failed.append(str(error))
+                run.say(f"error: {error}")
+                continue
+            finished = {name: finished[name] for name in comparison.names if name in finished}
+            tables.write(run.workdir, config, finished, command)
+        if finished:
+            run.say("\n" + tables.write(run.workdir, config, finished, command))
+            run.say(f"all tables, as .md, .csv and .png: {run.workdir}")
     if failed:
         raise UserError("\n".join(failed))
     return finished
 
 
-def run_row(
-    config: ml_collections.ConfigDict,
-    name: str,
-    training: ml_collections.ConfigDict,
-    protocols: dict[str, ml_collections.ConfigDict],
-    folder: epath.Path,
-) -> dict:
-    """Trains, or goes on to, one row; evaluates it; writes and returns its row.json.
-
-    Args:
-      config: the comparison's.
-      name: the row's.
-      training: its pre-training config.
-      protocols: name -> config, but for the run to judge.
-      folder: the row's.
-    """
-    if config.budget == "seconds" and budget.stored(folder) is None:
-        rows.set_epochs(training, budget.measure(training, config.seconds, folder))
-    pretrain.run(training, folder)
-    results = {key: judged(folder, protocols[key]) for key in protocols}
-    bodies = budget.training_records(training).num_slots
-    row = {
-        "row": name,
-        "title": config.rows[name].title,
-        "config": config.rows[name].config,
-        "overrides": [*config.overrides, *config.rows[name].overrides],
-        **trained(folder),
-        "bodies": bodies,
-        "costs": dataclasses.asdict(costs.of_config(pretrain.resolve(training), bodies)),
-        "protocols": {key: result["encoders"] for key, result in results.items()},
-        # All protocols judge by the same sequences.
-        **{key: next(iter(results.values()))[key] for key in ("train_sequences", "test_sequences")},
-        "versions": workdir.versions(),
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-    workdir.write(folder / ROW_FILE, json.dumps(row, indent=2, allow_nan=False) + "\n")
-    return row
+def _skip_random_encoder(
+    protocols: Mapping[str, ml_collections.ConfigDict], finished: Mapping[str, dict]
+) -> None:
+    """Leaves out the random encoder of a protocol that a finished row has it of: it is the same."""
+    for key, protocol in protocols.items():
+        if any("random" in row["protocols"][key] for row in finished.values()):
+            protocol.random_encoder = False
 
 
 def is_finished(folder: epath.Path, protocols: Iterable[str]) -> bool:
-    """Whether a row's folder holds all that its row.json was made of, and that."""
+    """Whether a row's folder holds its row.json, and all results that this was made of."""
     results = (folder / name / evaluate.RESULTS_FILE for name in protocols)
     return all(path.exists() for path in (folder / ROW_FILE, *results))
 
 
 def trained(folder: epath.Path) -> dict:
-    """What a finished pre-training run tells of itself.
+    """What row.json holds of a finished pre-training run.
 
-    `training_seconds` is the time of all its steps at the rate of those that were timed
-    (`metrics.TrainingClock`); None if none were, in a run of one or two dispatches.
+    `training_seconds` is the time of all steps at the rate of the timed ones
+    (`metrics.TrainingClock`); None if none were timed, in a run of one or two dispatches.
     """
     config, last = workdir.read_config(folder), metrics.read_metrics(folder)[-1]
     timed = last["timed_steps"]
@@ -170,14 +190,14 @@ def trained(folder: epath.Path) -> dict:
 
 
 def judged(folder: epath.Path, protocol: ml_collections.ConfigDict) -> dict:
-    """What results.json of a protocol on the run in `folder` holds; run if it is not there."""
+    """The results.json of a protocol on the run in `folder`; the protocol runs if it is absent."""
     config = ml_collections.ConfigDict(protocol.copy_and_resolve_references())
     config.pretrained = os.fspath(folder)
     path = folder / config.protocol / evaluate.RESULTS_FILE
     if not path.exists():
         return evaluate.run(config, path.parent)
     config = encoder_under_test.resolve(config, workdir.read_config(folder))
-    # Its own folder's parent by construction: the comparison may have been moved.
+    # `pretrained` may differ: it is the parent folder, and the comparison may have been moved.
     workdir.refuse_another(path.parent, config, evaluate.FREE_KEYS | {"pretrained"})
     return json.loads(path.read_text())
 
@@ -192,19 +212,19 @@ def read_row(
     Raises:
       UserError: the row, or a protocol in it, was run with another config; or no readable file.
     """
-    # Which records there were is known only after loading them. What 'auto' stood for where the row
-    # was run may not be what it stands for where its table is made again.
+    # The records are known only after loading them. 'auto' may resolve to another dtype here than
+    # on the machine where the row was trained.
     free = pretrain.FREE_KEYS | {"input.found"}
     free |= {"dtype"} if training.dtype == "auto" else set()
     workdir.refuse_another(folder, pretrain.resolve(training), free)
     for protocol in protocols.values():
-        judged(folder, protocol)  # the results are there: this holds their config against ours
+        judged(folder, protocol)  # its results exist: this compares their config with ours
     try:
         return json.loads((folder / ROW_FILE).read_text())
     except ValueError as error:
         raise UserError(
-            f"{folder / ROW_FILE}: not readable as JSON ({error}). Delete it: the row's "
-            "results are gathered again."
+            f"{folder / ROW_FILE}: not readable as JSON ({error}). Delete it: the "
+            "command writes it again."
         ) from error
 
 

@@ -6,7 +6,6 @@ DIR1 … are workdirs of `python -m amr_jax.evaluate` on one test split, with a 
 logits (linear, finetune): of different streams, seeds or methods. Sequences are matched by name.
 """
 
-import datetime
 import json
 import math
 import os
@@ -20,7 +19,7 @@ from amr_jax.errors import UserError
 from amr_jax.evaluate import RESULTS_FILE
 from amr_jax.evaluation import report, score_file
 from amr_jax.evaluation.protocols.scores import accuracies
-from amr_jax.run import console, paths, workdir
+from amr_jax.run import console, lock, paths, workdir
 from amr_jax.run.cli import command
 
 
@@ -65,14 +64,10 @@ def run(
     results |= {
         "test_sequences": len(first.names),
         "num_classes": len(first.class_names),
-        "versions": workdir.versions(),
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **workdir.provenance(),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--workdir={folder}: cannot make this folder ({error}).") from error
-    workdir.write(folder / RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
+    with lock.hold(folder):
+        workdir.write(folder / RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
     console.say(report.table(rows))
     return results
 

@@ -19,7 +19,7 @@ from amr_jax.data import datasets, division, input_pipeline, records
 from amr_jax.errors import UserError
 from amr_jax.run import console, sharding
 from amr_jax.run.cli import run_with_config
-from amr_jax.run.run import Run
+from amr_jax.run.run import Run, describe_devices
 from amr_jax.train import loop, optim
 from amr_jax.train import step as train_step
 
@@ -149,8 +149,7 @@ def banner(run: Run, plan: loop.Plan, method: nn.Module, mesh, state: train_step
     encoder = config.encoder
     num_patches = encoder.num_frames // encoder.patch_len * encoder.num_joints
     lines = {
-        "devices": f"{mesh.size} × {jax.devices()[0].device_kind}, "
-        f"{jax.process_count()} process(es); data {mesh.shape['data']} × fsdp {config.fsdp}",
+        "devices": f"{describe_devices(mesh)}; data {mesh.shape['data']} × fsdp {config.fsdp}",
         "data": f"{config.dataset} {config.input.split}: {config.input.found}; "
         f"{config.input.mode} as {config.input.storage}, {config.input.bodies}, "
         f"{config.input.stream} stream",

@@ -47,7 +47,8 @@ class Run:
         self.started = time.monotonic()
         self._free, self._keep = set(free), keep
         self._stop = preemption.StopRequest()
-        self._saved_step = 0
+        self._saved_step: int | None = None
+        self._metrics: metrics.MetricWriter | None = None
         self._open = contextlib.ExitStack()
 
     @classmethod
@@ -118,14 +119,22 @@ class Run:
         """Saves the state of `step` in the background, unless it is saved already."""
         if step == self._saved_step:
             return
-        # A resumed run writes only later lines.
-        self._metrics.flush()
+        if self._metrics:
+            self._metrics.flush()  # a resumed run writes only later lines
         self._checkpoints.save(step, state)
         self._saved_step = step
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         """Writes scalars to metrics.jsonl and TensorBoard."""
+        if not self._metrics:
+            writer = metrics.MetricWriter(self.workdir, self.first_step)
+            self._metrics = self._open.enter_context(contextlib.closing(writer))
         self._metrics.write(step, scalars)
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Writes a file of the workdir, whole or not at all, on process 0."""
+        if jax.process_index() == 0:
+            workdirs.write(self.workdir / name, content)
 
     def say(self, text: str) -> None:
         """Prints a text, on process 0."""
@@ -170,12 +179,7 @@ class Run:
         made = checkpoint.Checkpoints(self.workdir, self._keep)
         return self._open.enter_context(contextlib.closing(made))
 
-    @functools.cached_property
-    def _metrics(self) -> metrics.MetricWriter:
-        made = metrics.MetricWriter(self.workdir, self.first_step)
-        return self._open.enter_context(contextlib.closing(made))
 
-
-def devices(mesh: jax.sharding.Mesh) -> str:
-    """The devices of a run, for its banner."""
+def describe_devices(mesh: jax.sharding.Mesh) -> str:
+    """The devices and processes of a run, for its banner."""
     return f"{mesh.size} × {jax.devices()[0].device_kind}, {jax.process_count()} process(es)"

@@ -1,6 +1,7 @@
 """A run's folder: its resolved config, the versions it ran with, and files never half-written."""
 
 import contextlib
+import datetime
 import json
 import os
 import platform
@@ -58,6 +59,12 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "devices": f"{jax.device_count()} × {device.device_kind}",
     }
+
+
+def provenance() -> dict:
+    """For a file of results: the versions it was made with, and the time of its end (UTC)."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"versions": versions(), "finished": now}
 
 
 def start(
@@ -180,7 +187,7 @@ def differences(
     return [
         f"config.{key}: {was.get(key, 'absent')} in the workdir, {now.get(key, 'absent')} now"
         for key in sorted(was.keys() | now.keys())
-        if was.get(key, "absent") != now.get(key, "absent")
+        if was.get(key) != now.get(key)  # None means "not given", as absent does
         and not any(key == name or key.startswith(f"{name}.") for name in free)
     ]
 

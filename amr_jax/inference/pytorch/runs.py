@@ -13,7 +13,8 @@ from amr_jax.config import base as base_config
 from amr_jax.data import datasets
 from amr_jax.errors import UserError
 from amr_jax.inference.pytorch import files, mamp
-from amr_jax.run import checkpoint, lock, workdir
+from amr_jax.run import checkpoint
+from amr_jax.run.run import Run
 
 # Methods whose published weights have this form.
 METHODS = ("mamp", "skeleton_mae")
@@ -69,15 +70,10 @@ def import_run(
     config.imported = {"file": str(Path(source).absolute()), "left_out": sorted(left_out)}
     if checkpoint.has_one(folder):
         raise UserError(f"{folder}: holds a run with checkpoints already; choose a new --workdir.")
-    with lock.hold(folder):
-        workdir.start(folder, config, set())
-        checkpoints = checkpoint.Checkpoints(folder, keep=1)
-        try:
-            # What `checkpoint.load_encoder` reads of a `TrainState`; no optimizer could go on.
-            checkpoints.save(STEP, {"step": np.int32(STEP), "params": params, "average": {}})
-            checkpoints.wait()
-        finally:
-            checkpoints.close()
+    with Run.open(folder, config, keep=1) as run:
+        run.record()
+        # What `checkpoint.load_encoder` reads of a `TrainState`; no training resumes from it.
+        run.save(STEP, {"step": np.int32(STEP), "params": params, "average": {}})
     _report_import(source, folder, config, params, left_out)
     return config
 
