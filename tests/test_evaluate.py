@@ -141,7 +141,7 @@ def test_without_a_run_fine_tuning_is_training_from_scratch(tiny_ucla, tmp_path,
     assert "untrained, as config.scratch says" in output
     assert list(score_file.read(tmp_path / "results").logits) == ["random"]
     check_its_model_says_the_same(tmp_path / "results", tiny_ucla, "random")
-    assert workdir.read_config(tmp_path / "results").pretrained == ""
+    assert workdir.read_config(tmp_path / "results").pretrained is None
 
 
 def test_draws_are_reported_each_and_together(pretrained, tmp_path, capsys):
