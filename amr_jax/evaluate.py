@@ -27,12 +27,10 @@ import ml_collections
 import numpy as np
 
 from amr_jax.config import settings
-from amr_jax.data import division
-from amr_jax.data.division import Divided
+from amr_jax.data.split import DeviceSplit, Split, place, read
 from amr_jax.evaluation import adapt as transfer
 from amr_jax.evaluation import encoder_under_test, report, score_file
 from amr_jax.evaluation.protocols import PROTOCOLS, Outcome, Task
-from amr_jax.evaluation.protocols.features import Split
 from amr_jax.inference import model_file, trained
 from amr_jax.models.encoder import Encoder
 from amr_jax.run import console, sharding, workdir
@@ -113,9 +111,10 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     with Run.open(folder, subject.config, FREE_KEYS, "; ".join(facts)) as run:
         run.record()
         _remove_earlier(run)
-        train, test = (division.load(source, mesh) for source in sources)
+        splits = [place(read(source, mesh), mesh) for source in sources]
+        train, test = (split.host for split in splits)
         run.say(_banner(subject, mesh, train, test))
-        outcomes, seconds = _outcomes(run, subject, mesh, train, test)
+        outcomes, seconds = _outcomes(run, subject, *splits)
         results = {
             **_results(subject, train, test, outcomes, seconds),
             **workdir.provenance(),
@@ -139,18 +138,18 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
 
 
 def _outcomes(
-    run: Run, subject: Subject, mesh: jax.sharding.Mesh, train: Divided, test: Divided
+    run: Run, subject: Subject, train: DeviceSplit, test: DeviceSplit
 ) -> tuple[dict[str, Outcome], dict[str, float]]:
     """Runs the protocol on each encoder; returns outcomes and seconds by its name."""
     config, outcomes, seconds = subject.config, {}, {}
-    on_devices = {"train": Split(train), "test": Split(test)}
     for name, params in subject.params.items():
         start = time.monotonic()
         task = Task(
             encoder=subject.encoder,
-            params=sharding.put(params, sharding.replicated(mesh)),
-            **on_devices,
-            num_classes=len(test.class_names),
+            params=sharding.put(params, sharding.replicated(train.mesh)),
+            train=train,
+            test=test,
+            num_classes=len(test.host.class_names),
             **encoder_under_test.views(config, subject.seen),
         )
         outcomes[name] = PROTOCOLS[config.protocol].run(task, config, _log(run, name))
@@ -175,8 +174,8 @@ def _log(run: Run, encoder: str) -> Callable[[int, dict[str, float]], None]:
 
 def _results(
     subject: Subject,
-    train: Divided,
-    test: Divided,
+    train: Split,
+    test: Split,
     outcomes: Mapping[str, Outcome],
     seconds: Mapping[str, float],
 ) -> dict:
@@ -210,7 +209,7 @@ def _results(
     }
 
 
-def write(run: Run, test: Divided, outcomes: Mapping[str, Outcome]) -> None:
+def write(run: Run, test: Split, outcomes: Mapping[str, Outcome]) -> None:
     """Writes confusion matrices, accuracies per class, and scores where there are logits."""
     names = test.class_names
     confusions = {
@@ -248,7 +247,7 @@ def _table(config: ml_collections.ConfigDict, outcomes: Mapping[str, Outcome]) -
     return "\n".join([report.table(metrics, PROTOCOLS[config.protocol].columns), *draws])
 
 
-def _banner(subject: Subject, mesh: jax.sharding.Mesh, train: Divided, test: Divided) -> str:
+def _banner(subject: Subject, mesh: jax.sharding.Mesh, train: Split, test: Split) -> str:
     """What is evaluated, on which data and devices."""
     config, pretraining = subject.config, subject.pretraining
     counts = ", ".join(

@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from amr_jax import methods
 from amr_jax.config import base, checks, settings
-from amr_jax.data import datasets, division, input_pipeline, records
+from amr_jax.data import batches, datasets, records
 from amr_jax.errors import UserError
 from amr_jax.run import console, sharding
 from amr_jax.run.cli import run_with_config
@@ -70,22 +70,18 @@ def open_records(config: ml_collections.ConfigDict) -> records.Records:
 
 def load_input(
     config: ml_collections.ConfigDict, split: records.Records, mesh: jax.sharding.Mesh
-) -> loop.Input:
-    """The split as the config asks for it; every process reads a part of it, and has to call."""
-    resident = config.input.mode == "resident"
-    if resident:
-        divided = division.load(split, mesh)
-        present, names = divided.present, divided.names
-    else:
-        present, lengths, names = division.scan(split, mesh)
-    slots = input_pipeline.unit_slots(present, config.input.bodies, config.input.second_body)
-    order = input_pipeline.Order(len(slots), config.batch_size, config.seed)
-    if resident:
-        data = input_pipeline.Resident(divided, slots, order, config.input.storage)
-    else:
-        longest = int(lengths.max())
-        data = input_pipeline.Streamed(split, slots, order, mesh, longest, config.input.storage)
-    return loop.Input(data, len(slots), len(present), records.described(names, present))
+) -> batches.Resident | batches.Streamed:
+    """The batches that the config asks for; every process reads its part, and has to call."""
+    return batches.load(
+        split,
+        mesh,
+        mode=config.input.mode,
+        storage=config.input.storage,
+        bodies=config.input.bodies,
+        second_body=config.input.second_body,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
 
 
 def make_optimizer(
@@ -121,10 +117,10 @@ def run(
     checks.require_method_fits(config, method)
     split = open_records(config)
     with Run.open(folder, config, FREE_KEYS, split.summary(), config.checkpoint.keep) as run:
-        inputs = load_input(config, split, mesh)
-        plan = loop.Plan.of(config, inputs.num_units, inputs.num_sequences)
+        data = load_input(config, split, mesh)
+        plan = loop.Plan.of(config, data.num_units, len(data.host.label))
         # A resumed run must train on the records that it began with.
-        run.record({"input.found": inputs.found})
+        run.record({"input.found": data.host.describe()})
 
         optimizer = make_optimizer(config.optim, plan)
         state = run.restore(train_step.init_state(method, optimizer, config, mesh))
@@ -133,9 +129,9 @@ def run(
             run.say(f"finished already: {run.workdir} holds all {plan.total_steps:,} steps.")
             return state
         dispatch = train_step.make_dispatch(
-            method, optimizer, inputs.data.clips, config, plan.total_steps, mesh
+            method, optimizer, data.clips, config, plan.total_steps, mesh
         )
-        state = loop.train(run, plan, inputs.data, dispatch, state)
+        state = loop.train(run, plan, data, dispatch, state)
     console.say(f"done: {plan.total_steps:,} steps; checkpoint in {run.workdir}")
     return state
 

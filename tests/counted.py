@@ -112,7 +112,7 @@ def main() -> None:
     counter.count(
         multihost_utils, "process_allgather", lambda tree: np.asarray(tree).nbytes, "bytes offered"
     )
-    counter.count(records.Records, "_examples", lambda _, rows: len(rows), "sequences read")
+    counter.count(records.Records, "examples", lambda _, rows: len(rows), "sequences read")
     counter.count(record_files, "_measured", lambda _, names: len(names), "files verified")
 
     # Its connection is known from the first mesh on, and is needed as it is until then.

@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 
 from amr_jax import predict, prepare
-from amr_jax.data import datasets, division, records
+from amr_jax.data import datasets, records, split
 from amr_jax.errors import BadFile
 from amr_jax.evaluation.protocols import features
 from amr_jax.inference import apply, model_file
@@ -181,13 +181,11 @@ def test_the_command_refuses(checkpoint, clips, tmp_path, capsys):
 
 def as_evaluated(model, data_dir, dataset):
     """Name -> logits, as an evaluation computes them of the records: packed, over eight devices."""
-    row, bodies = datasets.get(dataset), []
-    for split in ("train", "test"):
-        bodies.append(
-            records.Records(
-                data_dir, row.records, split, model.input.centre, model.input.max_frames
-            ).load()
-        )
+    row, mesh = datasets.get(dataset), sharding.make_mesh()
+    splits = [
+        records.Records(data_dir, row.records, name, model.input.centre, model.input.max_frames)
+        for name in ("train", "test")
+    ]
     view = functools.partial(
         augment.test_view,
         num_frames=tiny_models.FRAMES,
@@ -195,20 +193,21 @@ def as_evaluated(model, data_dir, dataset):
         stream="joint",
         parents=(),
     )
-    mesh, variables = sharding.make_mesh(), model.variables
+    variables = model.variables
     head = {kind: trees["head"] for kind, trees in variables.items()}
     logits = {}
-    for split in bodies:
+    for source in splits:
+        on_devices = split.place(split.read(source, mesh), mesh)
         pooled = features.extract(
             model.encoder,
             sharding.put(variables["params"]["encoder"], sharding.replicated(mesh)),
-            features.Split(division.divide(split, mesh)),
+            on_devices,
             lambda key, clip, length: view(clip, length),
             jax.random.key(0),
             batch_size=8,
         )
         rows = model.head.apply(head, np.asarray(pooled))
-        logits |= dict(zip(split.names, np.asarray(rows), strict=True))
+        logits |= dict(zip(on_devices.host.names, np.asarray(rows), strict=True))
     return logits
 
 

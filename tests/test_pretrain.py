@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from amr_jax import pretrain
-from amr_jax.data import input_pipeline
+from amr_jax.data import batches
 from amr_jax.errors import UserError
 from amr_jax.run import checkpoint, metrics, run, workdir
 from amr_jax.train import loop
@@ -39,16 +39,16 @@ def assert_same(one, other):
 
 def run_that_dies_at_step_8(config, folder, monkeypatch):
     """Kills a run on one device, of two steps a dispatch, when it asks for the fifth batch."""
-    batches = input_pipeline.Resident.batches
+    all_batches = batches.Resident.batches
 
     def dies(self, *args):
-        for i, batch in enumerate(batches(self, *args)):
+        for i, batch in enumerate(all_batches(self, *args)):
             if i == 4:
                 raise SystemExit
             yield batch
 
     with monkeypatch.context() as patch:
-        patch.setattr(input_pipeline.Resident, "batches", dies)
+        patch.setattr(batches.Resident, "batches", dies)
         with pytest.raises(SystemExit):
             pretrain.run(config, folder, jax.devices()[:1])
 
@@ -129,10 +129,10 @@ def test_joints_in_16_bits_give_the_losses_of_joints_in_32(tiny_ucla, undisturbe
 class FakeData:
     """In place of an input: the lengths of the dispatches."""
 
-    arrays = None
+    resident = None
 
     def batches(self, start, stop, k):
-        return iter([len(steps) for steps in input_pipeline.dispatches(start, stop, k)])
+        return iter([len(steps) for steps in batches.dispatches(start, stop, k)])
 
 
 def loop_of(dispatch, folder, total_steps, steps_per_dispatch, monkeypatch):
@@ -151,7 +151,7 @@ def test_only_an_idle_device_is_said_to_wait_for_input(ready, tmp_path, capsys, 
         def is_ready(self):
             return ready
 
-    def dispatch(state, arrays, length):
+    def dispatch(state, resident, length):
         return state, {"loss": np.ones(1).view(Measured)}
 
     loop_of(dispatch, tmp_path, 10, 1, monkeypatch)
@@ -277,7 +277,7 @@ def test_a_dispatch_is_reported_before_one_of_another_length_compiles(tmp_path, 
     reported = {}
     zeros = {length: jax.numpy.zeros(length) for length in (2, 4)}
 
-    def dispatch(state, arrays, length):
+    def dispatch(state, resident, length):
         reported[state] = [line["step"] for line in metrics.read_metrics(tmp_path)]
         return state + length, {"loss": zeros[length]}
 

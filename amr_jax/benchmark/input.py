@@ -68,8 +68,8 @@ class Input:
         self.step_s: list[float] = []
         self.step_bytes = 0
         mesh = sharding.make_mesh(jax.devices()[:1])
-        self._data = pretrain.load_input(config, pretrain.open_records(config), mesh).data
-        self.resident_bytes = sum(x.nbytes for x in jax.tree.leaves(self._data.arrays))
+        self._data = pretrain.load_input(config, pretrain.open_records(config), mesh)
+        self.resident_bytes = sum(x.nbytes for x in jax.tree.leaves(self._data.resident))
         self._steps, self._dispatches = steps, dispatches
         self._clips = costs.augmenting(config, self._data.clips, mesh)
 
@@ -82,7 +82,7 @@ class Input:
             if i == 1:
                 start = time.perf_counter()
             batch = next(batches)
-            number, clips = jax.block_until_ready(self._clips(number, self._data.arrays, batch))
+            number, clips = jax.block_until_ready(self._clips(number, self._data.resident, batch))
         self.step_s.append((time.perf_counter() - start) / (dispatches * steps))
         self.step_bytes = sum(x.nbytes for x in jax.tree.leaves(batch)) // steps
         del clips

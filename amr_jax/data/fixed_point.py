@@ -1,27 +1,25 @@
-"""Joints in 16 bits: fixed point, with a scale for each body and channel.
+"""Joints as 16-bit fixed point, with one scale for each body and channel.
 
-A step of the grid is a body's largest coordinate divided by 32,767: for a body within 3 m of the
-origin 0.09 mm, so that a joint moves by 0.05 mm at most, a tenth or less of what the sensors tell
-apart. (float16 would be 1 to 2 mm coarse there.) What does not move keeps one value and does not
-start to; zeros stay zeros.
+The step of the grid is a body's largest coordinate divided by 32,767. For a body within 3 m of the
+origin it is 0.09 mm, so that rounding moves a joint by at most 0.05 mm, a tenth or less of what the
+sensors resolve. (float16 has steps of 1 to 2 mm there.) Equal values stay equal, so that a joint at
+rest stays at rest; zeros stay zeros.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from amr_jax.data.records import Bodies
-
 _LARGEST = np.iinfo(np.int16).max
 
 
 def encode(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One body (T, V, C) float32 -> int16 (T, V, C), and the length of a step of each channel.
+    """Encodes one body, (T, V, C) float32.
 
     Returns:
-      codes: -32,767 to 32,767.
-      step: (C,) float32, the unit of the channel; 0 where it is zero throughout, or so small
-        (1e-34) that its steps would be no normal numbers.
+      codes: (T, V, C) int16, from -32,767 to 32,767.
+      step: (C,) float32, the unit of each channel; 0 where the channel is zero throughout, or so
+        small (1e-34) that the step would be a subnormal number.
     """
     step = (np.abs(joints).max(axis=(0, 1)) / _LARGEST).astype(np.float32)
     step[step < np.finfo(np.float32).tiny] = 0
@@ -29,16 +27,24 @@ def encode(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return codes, step
 
 
-def encode_bodies(bodies: Bodies) -> tuple[np.ndarray, np.ndarray]:
-    """All bodies of a split: (F, V, C) int16, and steps (B, C) float32; see `encode`."""
-    codes = np.empty(bodies.frames.shape, np.int16)
-    step = np.empty((len(bodies.offset), codes.shape[-1]), np.float32)
-    for i, (offset, length) in enumerate(zip(bodies.offset, bodies.length, strict=True)):
-        part = slice(offset, offset + length)
-        codes[part], step[i] = encode(bodies.frames[part])
+def encode_bodies(frames: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Encodes bodies one by one.
+
+    Args:
+      frames: (F, V, C) float32, one body after the other.
+      length: (B,) frames of each.
+
+    Returns:
+      codes (F, V, C) int16 and steps (B, C) float32; see `encode`.
+    """
+    codes = np.empty(frames.shape, np.int16)
+    step = np.empty((len(length), frames.shape[-1]), np.float32)
+    end = np.cumsum(length)
+    for i, part in enumerate(map(slice, end - length, end)):
+        codes[part], step[i] = encode(frames[part])
     return codes, step
 
 
 def decode(codes: jax.Array, step: jax.Array) -> jax.Array:
-    """int16 (..., C) and steps that broadcast to it -> float32 (..., C), in the joints' unit."""
+    """int16 (..., C), and steps that broadcast to it -> float32 (..., C) in the joints' unit."""
     return codes.astype(jnp.float32) * step

@@ -6,8 +6,6 @@ in an image have no metres: they are also divided by the first actor's size.
 """
 
 import contextlib
-import dataclasses
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,37 +21,6 @@ from amr_jax.skeleton import layouts
 VERSION = "1.0.0"
 
 _CHUNK = 256  # records read at a time
-
-
-@dataclasses.dataclass(frozen=True)
-class Bodies:
-    """Every real body of a split, ragged, on the host.
-
-    Attributes:
-      frames: (F, V, C) float32, all bodies' frames one body after the other; metres, or in an
-        image body sizes (`body_size`).
-      offset, length: (B,) int32, where each body's frames are; a body is as long as its sequence.
-      sequence: (B,) int32, the sequence that each body belongs to.
-      present: (S, M) bool, which slots of which sequence hold a body (row-major: bodies' order).
-      label: (S,) int32 class of each sequence.
-      names: (S,) names of the sequences.
-      class_names: all classes of the data set.
-    """
-
-    frames: np.ndarray
-    offset: np.ndarray
-    length: np.ndarray
-    sequence: np.ndarray
-    present: np.ndarray
-    label: np.ndarray
-    names: np.ndarray
-    class_names: tuple[str, ...]
-
-
-def described(names: np.ndarray, present: np.ndarray) -> str:
-    """Which sequences, with which bodies: a line that differs where those do. See `Bodies`."""
-    checksum = zlib.crc32("\n".join(names).encode() + present.tobytes())
-    return f"{len(present):,} sequences, {int(present.sum()):,} bodies (crc32 {checksum:08x})"
 
 
 def found(joints: np.ndarray, channels: str) -> np.ndarray:
@@ -200,71 +167,34 @@ class Records:
         crc32 = record_files.checksum(self._folder, self._shards)
         return f"{len(self):,} sequences of files with the crc32 {crc32}"
 
-    def _verify(self, shards: list[str]) -> None:
+    def verify(self, sequences: np.ndarray | None = None) -> None:
+        """Checks the contents of the files that hold some sequences, by default all.
+
+        Raises:
+          UserError: a file is not as it was written; names all such files.
+        """
+        shards = self._shards if sequences is None else self._shards_of(sequences)
         if wrong := record_files.faults(self._folder, shards, contents_of=shards):
             raise record_files.damage(wrong, f"{self._again} --overwrite")
 
-    def _examples(self, sequences: np.ndarray) -> Iterator[dict]:
-        """These, in this order, as stored but for `joints`, which are cut and centred."""
+    def examples(self, sequences: np.ndarray) -> Iterator[dict]:
+        """Some sequences in the given order: `joints` as in `joints()`, `name`, `label`."""
         for start in range(0, len(sequences), _CHUNK):
             with self._reading():
                 stored = self._source.__getitems__(sequences[start : start + _CHUNK].tolist())
             for example in stored:
-                yield {**example, "joints": self._loaded(example["joints"])}
+                name = example["name"]
+                yield {
+                    "joints": self._loaded(example["joints"]),
+                    "name": name.decode() if isinstance(name, bytes) else str(name),
+                    "label": example["label"],
+                }
 
     def _shards_of(self, sequences: np.ndarray) -> list[str]:
         """Names of the files that hold these sequences."""
         ends = np.cumsum([part.take for part in self._parts])
         held = np.unique(np.searchsorted(ends, sequences, side="right"))
         return [epath.Path(self._parts[i].filename).name for i in held]
-
-    def scan(
-        self, sequences: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Reads these (n,), default all, and keeps no joints: `present`, lengths (n,) and `names`.
-
-        See `Bodies`. All files of the split are verified: any `joints` may be asked for later.
-        """
-        self._verify(self._shards)
-        present, lengths, names = [], [], []
-        for example in self._examples(np.arange(len(self)) if sequences is None else sequences):
-            present.append(example["joints"].any(axis=(0, 2, 3)))
-            lengths.append(len(example["joints"]))
-            names.append(_text(example["name"]))
-        present = np.array(present, bool).reshape(-1, self.num_slots)
-        return present, np.array(lengths, np.int32), np.array(names, str)
-
-    def load(self, sequences: np.ndarray | None = None) -> Bodies:
-        """The whole split in memory, or these (n,) of its sequences; their files are verified."""
-        sequences = np.arange(len(self)) if sequences is None else sequences
-        self._verify(self._shards_of(sequences))
-        frames, present, lengths, labels, names = [], [], [], [], []
-        for example in self._examples(sequences):
-            joints = example["joints"]
-            here = joints.any(axis=(0, 2, 3))
-            frames.extend(joints[:, slot] for slot in np.flatnonzero(here))
-            present.append(here)
-            lengths.append(len(joints))
-            labels.append(example["label"])
-            names.append(_text(example["name"]))
-        present = np.array(present, bool).reshape(-1, self.num_slots)
-        sequence = np.nonzero(present)[0].astype(np.int32)
-        length = np.array(lengths, np.int32)[sequence]
-        none = np.zeros((0, self.num_joints, self.num_channels), np.float32)
-        return Bodies(
-            frames=np.concatenate([none, *frames]),
-            offset=(np.cumsum(length) - length).astype(np.int32),
-            length=length,
-            sequence=sequence,
-            present=present,
-            label=np.array(labels, np.int32),
-            names=np.array(names, str),
-            class_names=self.class_names,
-        )
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _open(data_dir: str, name: str) -> tuple[tfds.core.DatasetBuilder, str]:

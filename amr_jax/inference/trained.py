@@ -8,7 +8,7 @@ import ml_collections
 from etils import epath
 
 from amr_jax.data import datasets
-from amr_jax.data.division import Divided
+from amr_jax.data.split import Split
 from amr_jax.errors import UserError
 from amr_jax.evaluation.protocols.task import Classifier
 from amr_jax.inference import model_file
@@ -78,7 +78,7 @@ def of_evaluation(
     encoder: Encoder,
     config: ml_collections.ConfigDict,
     seen: ml_collections.ConfigDict,
-    test: Divided,
+    test: Split,
     provenance: Mapping[str, Any],
 ) -> Model:
     """What an evaluation trained, with all that applying it to other sequences needs.

@@ -10,28 +10,11 @@ import jax
 import ml_collections
 import numpy as np
 
-from amr_jax.data import input_pipeline
+from amr_jax.data import batches
 from amr_jax.errors import UserError
 from amr_jax.run import console, metrics
 from amr_jax.run.run import Run
 from amr_jax.train.step import TrainState
-
-
-@dataclasses.dataclass(frozen=True)
-class Input:
-    """The training data, ready for the loop.
-
-    Attributes:
-      data: `input_pipeline.Resident` or `Streamed`.
-      num_units: what a batch counts: bodies, or sequences with `bodies='all'`.
-      num_sequences: of the split.
-      found: which sequences these are, as one line.
-    """
-
-    data: input_pipeline.Resident | input_pipeline.Streamed
-    num_units: int
-    num_sequences: int
-    found: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,11 +67,17 @@ class Plan:
         return step % self.steps_per_save == 0 or step == self.total_steps
 
 
-def train(run: Run, plan: Plan, data, dispatch: Callable, state: TrainState) -> TrainState:
+def train(
+    run: Run,
+    plan: Plan,
+    data: batches.Resident | batches.Streamed,
+    dispatch: Callable,
+    state: TrainState,
+) -> TrainState:
     """Trains from `run.first_step` to the end; returns the last state.
 
     Args:
-      data: see `Input`.
+      data: of the training split.
       dispatch: see `step.make_dispatch`.
 
     Raises:
@@ -97,17 +86,17 @@ def train(run: Run, plan: Plan, data, dispatch: Callable, state: TrainState) -> 
     """
     reports = Reports(run, plan)
     where = run.first_step, plan.total_steps, plan.steps_per_dispatch
-    batches = data.batches(*where)
-    for steps in input_pipeline.dispatches(*where):
+    upcoming = data.batches(*where)
+    for steps in batches.dispatches(*where):
         if run.stop_requested():
             reports.flush()
             run.save(steps.start, state)
             raise run.stopped(steps.start, plan.total_steps)
-        batch = next(batches)
+        batch = next(upcoming)
         reports.before(steps)
         # All that a step needs is on the devices by now; any other transfer is a mistake.
         with jax.transfer_guard("disallow"):
-            state, measured = dispatch(state, data.arrays, batch)
+            state, measured = dispatch(state, data.resident, batch)
         reports.add(steps, measured)
         if plan.saves_at(steps.stop):
             reports.flush()

@@ -48,6 +48,7 @@ class TwelveSequences:
         assert split in ("train[:64]", "test[:64]")
         layouts = {row.records: row.layout for row in datasets.DATASETS.values()}
         self.num_joints, self.num_channels = layouts[name].num_joints, 3
+        self.num_slots, self.class_names = 1, ("one",)
 
     def __len__(self) -> int:
         return 12
@@ -55,20 +56,14 @@ class TwelveSequences:
     def summary(self) -> str:
         return "twelve"
 
-    def load(self, sequences) -> records.Bodies:
+    def verify(self, sequences) -> None:
         np.testing.assert_array_equal(sequences, np.arange(12))
-        length = np.arange(3, 15, dtype=np.int32)
-        frames = np.random.default_rng(0).normal(size=(length.sum(), self.num_joints, 3))
-        return records.Bodies(
-            frames=frames.astype(np.float32),
-            offset=(np.cumsum(length) - length).astype(np.int32),
-            length=length,
-            sequence=np.arange(12, dtype=np.int32),
-            present=np.ones((12, 1), bool),
-            label=np.zeros(12, np.int32),
-            names=np.arange(12).astype(str),
-            class_names=("one",),
-        )
+
+    def examples(self, sequences):
+        random = np.random.default_rng(0)
+        for i in sequences:
+            joints = random.normal(size=(3 + i, 1, self.num_joints, 3)).astype(np.float32)
+            yield {"joints": joints, "name": str(i), "label": 0}
 
 
 def unread_keys(config, run, monkeypatch) -> list[str]:
@@ -164,7 +159,7 @@ def unread_from_scratch(config, resolve, folder, monkeypatch) -> list[str]:
     def look(task, config, log):
         clip = jax.numpy.zeros((9, 20, 3))
         jax.eval_shape(lambda: task.train_view(jax.random.key(0), clip, 9))
-        return protocols.Outcome(np.zeros(len(task.test.label), np.int32), {"top1": 0.0})
+        return protocols.Outcome(np.zeros(len(task.test.host.label), np.int32), {"top1": 0.0})
 
     config.pretrained, config.dtype = "", "auto"
     config.data_dir = config.scratch.data_dir = "somewhere"

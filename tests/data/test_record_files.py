@@ -8,7 +8,9 @@ from absl import flags
 from amr_jax import prepare
 from amr_jax.data import record_files, records
 from amr_jax.data.build import verify
+from amr_jax.data.split import read
 from amr_jax.errors import UserError
+from amr_jax.run import sharding
 
 SHARD = "nw_ucla-train.array_record-00000-of-00001"
 
@@ -25,7 +27,8 @@ def folder(data_dir):
 
 
 def load(data_dir, split="train"):
-    return records.Records(str(data_dir), "nw_ucla/xview", split, None, 100).load()
+    source = records.Records(str(data_dir), "nw_ucla/xview", split, None, 100)
+    return read(source, sharding.make_mesh())
 
 
 def flip(path, place=-1):

@@ -11,11 +11,11 @@ import pytest
 from etils import epath
 
 from amr_jax import prepare, pretrain
-from amr_jax.data import datasets, records
+from amr_jax.data import datasets, records, split
 from amr_jax.errors import UserError
 from amr_jax.evaluation import score_file
 from amr_jax.inference import model_file, trained
-from amr_jax.run import checkpoint, metrics, paths, workdir
+from amr_jax.run import checkpoint, metrics, paths, sharding, workdir
 from amr_jax.train import step as train_step
 from configs import amr
 from tests import buckets, custom_sets, tiny_models
@@ -35,8 +35,9 @@ def data_dir(bucket, tiny_ucla) -> str:
     return "s3://bucket/data"
 
 
-def load(data_dir) -> records.Bodies:
-    return records.Records(str(data_dir), "nw_ucla/xview", "train", 0, 300).load()
+def load(data_dir) -> split.Split:
+    source = records.Records(str(data_dir), "nw_ucla/xview", "train", 0, 300)
+    return split.read(source, sharding.make_mesh())
 
 
 def test_records_are_those_on_the_disk(data_dir, tiny_ucla):
@@ -97,8 +98,8 @@ def test_records_of_ones_own_are_found_by_their_whole_path(bucket, tmp_path):
     buckets.upload(data, "s3://bucket/data")
     name, row, _ = datasets.argument("s3://bucket/data/custom/mine,runlocal")
     assert name == "s3://bucket/data/custom/mine"
-    split = records.Records("not/there", row.records, "train", row.layout.centre, row.max_frames)
-    assert (len(split), split.num_joints, split.channels) == (8, 17, "xyc")
+    source = records.Records("not/there", row.records, "train", row.layout.centre, row.max_frames)
+    assert (len(source), source.num_joints, source.channels) == (8, 17, "xyc")
     with pytest.raises(UserError, match=r"--name=x .*--data_dir=DIR, and copy .* to s3://bucket$"):
         records.Records("", "s3://bucket/custom/x", "train", None, 10)
 
@@ -175,7 +176,7 @@ def test_a_run_of_which_all_but_the_checkpoints_is_in_a_bucket(
     """
     measured = {"loss": jax.device_put(np.ones(2, np.float32))}
     monkeypatch.setattr(
-        train_step, "make_dispatch", lambda *_: lambda state, arrays, batch: (state, measured)
+        train_step, "make_dispatch", lambda *_: lambda state, resident, batch: (state, measured)
     )
     own = checkpoint.Checkpoints
     monkeypatch.setattr(checkpoint, "Checkpoints", lambda _, *rest: own(tmp_path / "saved", *rest))

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from amr_jax import pretrain
-from amr_jax.data import input_pipeline
+from amr_jax.data import batches
 from amr_jax.errors import Preempted
 from amr_jax.run import checkpoint, metrics, preemption
 from tests.test_pretrain import assert_same, tiny_config
@@ -28,15 +28,15 @@ def nobody_listens():
 
 def signalled_before_batch(number, monkeypatch, what=signal.SIGTERM):
     """A signal arrives while the input makes the batches of dispatch `number`."""
-    batches = input_pipeline.Resident.batches
+    all_batches = batches.Resident.batches
 
     def interrupted(self, *args):
-        for i, batch in enumerate(batches(self, *args)):
+        for i, batch in enumerate(all_batches(self, *args)):
             if i == number:
                 os.kill(os.getpid(), what)
             yield batch
 
-    monkeypatch.setattr(input_pipeline.Resident, "batches", interrupted)
+    monkeypatch.setattr(batches.Resident, "batches", interrupted)
 
 
 @pytest.mark.parametrize("what", [signal.SIGTERM, signal.SIGINT])

@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from amr_jax import methods, pretrain
-from amr_jax.data import division, input_pipeline, records
+from amr_jax.data import batches, split
 from amr_jax.ops import augment
 from amr_jax.run import sharding
 from amr_jax.skeleton.layouts import KINECT_20
@@ -215,23 +215,20 @@ def test_the_full_size_step_exports_for_tpu_and_gpu():
     mesh = sharding.make_mesh(jax.devices()[:1])
     method = methods.build(config)
     optimizer = optim.adamw(optim.schedule(1e-3, 5e-4, 10, 100), 0.05, 0.9, 0.95, 0.0)
-    bodies = records.Bodies(
+    one = split.Split(
         frames=np.zeros((300, 25, 3), np.float32),
-        offset=np.zeros(1, np.int32),
+        own=np.arange(1),
         length=np.full(1, 300, np.int32),
-        sequence=np.zeros(1, np.int32),
         present=np.ones((1, 1), bool),
         label=np.zeros(1, np.int32),
         names=np.array(["one"]),
         class_names=("one",),
     )
-    order = input_pipeline.Order(1, config.batch_size, 0)
-    slots = input_pipeline.unit_slots(bodies.present, "packed")
-    data = input_pipeline.Resident(division.divide(bodies, mesh), slots, order)
+    data = batches.Resident(split.place(one, mesh), np.zeros((1, 1), int), config.batch_size, 0)
     dispatch = train_step.make_dispatch(method, optimizer, data.clips, config, 100, mesh)
     state = jax.eval_shape(lambda: train_step.init_state(method, optimizer, config, mesh))
     batch = next(data.batches(0, 2, 2))
-    exported = jax.export.export(dispatch, platforms=("tpu", "cuda"))(state, data.arrays, batch)
+    exported = jax.export.export(dispatch, platforms=("tpu", "cuda"))(state, data.resident, batch)
     assert exported.platforms == ("tpu", "cuda")
     # The attention of the 75 visible patches runs in bfloat16, the loss in float32.
     text = exported.mlir_module()

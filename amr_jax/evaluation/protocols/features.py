@@ -8,34 +8,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
-from amr_jax.data import input_pipeline
-from amr_jax.data.division import Divided
+from amr_jax.data.split import DeviceSplit
 from amr_jax.models.heads import LinearHead
 from amr_jax.run import sharding
 
 # (key, clip (L, V, C) zero-padded, length) -> (T, V, C): one body as the encoder is to see it.
 View = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-
-
-class Split:
-    """One split of the data set, its frames in device memory, split over the mesh.
-
-    Attributes:
-      mesh: the devices it lies on.
-      label: (S,) int32, and names (S,), on the host.
-      frames, offset, length: on the devices; as of `Divided.put` and `offset`, and its `length`.
-      max_length: L of the padded clips.
-    """
-
-    def __init__(self, split: Divided):
-        self.mesh, self.names, self.label = split.mesh, split.names, split.label
-        self.sequence, self.present = split.sequence, split.present
-        self.max_length = int(split.length.max())
-        self.frames = split.put(split.own.frames)
-        self.offset = sharding.put(split.offset(), sharding.replicated(split.mesh))
-        self.length = sharding.put(split.length, sharding.replicated(split.mesh))
 
 
 def batches(sequence: np.ndarray, num_sequences: int, size: int) -> list[np.ndarray]:
@@ -59,7 +38,7 @@ def batches(sequence: np.ndarray, num_sequences: int, size: int) -> list[np.ndar
 def extract(
     encoder: nn.Module,
     params: Any,
-    split: Split,
+    split: DeviceSplit,
     view: View,
     key: jax.Array,
     *,
@@ -85,28 +64,19 @@ def extract(
     Returns:
       (S, D) float32, replicated.
     """
-    mesh, (num_sequences, num_slots) = split.mesh, split.present.shape
-    size = min(batch_size, len(split.sequence))
+    mesh, host = split.mesh, split.host
+    num_sequences, num_slots = host.present.shape
+    size = min(batch_size, len(host.sequence))
     size = -(-size // mesh.size) * mesh.size
 
     # A body that is absent is zeros in every view: its features are needed once.
     blank = _blank(params, encoder=encoder, num_joints=split.frames.shape[1])
     sums = jnp.zeros((num_sequences, *blank.shape), jnp.float32, device=sharding.replicated(mesh))
-    data = (split.frames, split.offset, split.length)
-    for batch in batches(split.sequence, num_sequences, size):
+    for batch in batches(host.sequence, num_sequences, size):
         batch = sharding.put(batch, sharding.replicated(mesh))
-        sums = _add_batch(
-            sums,
-            params,
-            data,
-            batch,
-            key,
-            encoder=encoder,
-            view=view,
-            split_shape=(mesh, split.max_length),
-        )
+        sums = _add_batch(sums, params, split, batch, key, encoder=encoder, view=view)
 
-    real = split.present.sum(axis=1)
+    real = host.present.sum(axis=1)
     # Without this a sequence whose bodies all lie behind `max_frames` would have no features.
     counted = np.full_like(real, num_slots) if bodies == "all" else np.maximum(real, 1)
     absent = sharding.put((counted - real).astype(np.float32), sharding.replicated(mesh))
@@ -127,27 +97,22 @@ def _blank(params: Any, *, encoder: nn.Module, num_joints: int) -> jax.Array:
     return _pool(encoder, params, jnp.zeros(shape, jnp.float32))[0]
 
 
-@functools.partial(
-    jax.jit, static_argnames=("encoder", "view", "split_shape"), donate_argnames=("sums",)
-)
+@functools.partial(jax.jit, static_argnames=("encoder", "view"), donate_argnames=("sums",))
 def _add_batch(
     sums: jax.Array,
     params: Any,
-    data: tuple[jax.Array, jax.Array, jax.Array],
+    split: DeviceSplit,
     batch: jax.Array,
     key: jax.Array,
     *,
     encoder: nn.Module,
     view: View,
-    split_shape: tuple[Mesh, int],
 ) -> jax.Array:
     """Encodes one batch of bodies and adds each one's features to its sequence's row of `sums`."""
-    frames, offset, length = data
-    mesh, max_length = split_shape
     body, sequence = batch
-    clips = input_pipeline.gather_clips(mesh, frames, offset[body], length[body], max_length)
+    clips, length = split.clips(body)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, sequence)
-    features = _pool(encoder, params, jax.vmap(view)(keys, clips, length[body]))
-    # 'drop': what fills the batch up has no row.
+    features = _pool(encoder, params, jax.vmap(view)(keys, clips, length))
+    # 'drop': padding has no row.
     sums = sums.at[sequence].add(features, mode="drop")
-    return jax.lax.with_sharding_constraint(sums, sharding.replicated(mesh))
+    return jax.lax.with_sharding_constraint(sums, sharding.replicated(split.mesh))

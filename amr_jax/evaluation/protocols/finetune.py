@@ -27,7 +27,7 @@ def run(task: Task, config, log: Log) -> Outcome:
     Raises:
       UserError: a training that diverged (in which epoch).
     """
-    everything = np.arange(len(task.train.label), dtype=np.int32)
+    everything = np.arange(len(task.train.host.label), dtype=np.int32)
     return Trainer(task, config, [everything]).fit(everything, jax.random.key(config.seed), log)
 
 
@@ -66,15 +66,15 @@ class Trainer:
             ),
             label_smoothing=config.label_smoothing,
         )
-        self._train_slots = packing.slots(task.train.present, config.bodies)
+        self._train_slots = packing.slots(task.train.host, config.bodies)
         # Of all trainings: one shape, compiled once.
         self._capacity = packing.capacity(
             (self._order(subset, epoch) for subset in subsets for epoch in range(self._epochs)),
             self._train_slots,
             mesh.size,
         )
-        test_slots = packing.slots(task.test.present, config.bodies)
-        order = packing.in_turn(len(task.test.label), config.batch_size)
+        test_slots = packing.slots(task.test.host, config.bodies)
+        order = packing.in_turn(len(task.test.host.label), config.batch_size)
         size = packing.capacity([order], test_slots, mesh.size)
         self._test = self._put(packing.pack(order, test_slots, size))
 
@@ -89,7 +89,7 @@ class Trainer:
         """An epoch's batches: numbers of sequences of the training split."""
         config = self._config
         order = packing.epoch_order(config.seed, epoch, len(subset), config.batch_size)
-        return np.append(subset, np.int32(len(self._task.train.label)))[order]
+        return np.append(subset, np.int32(len(self._task.train.host.label)))[order]
 
     def _put(self, tree):
         return sharding.put(tree, sharding.replicated(self._task.train.mesh))
@@ -105,7 +105,7 @@ class Trainer:
         task, mesh = self._task, self._task.train.mesh
         init_key, view_key, drop_key = jax.random.split(key, 3)
         state = fitting.init(task.params, init_key, model=self._model, mesh=mesh)
-        labels, test_labels = self._put((task.train.label, task.test.label))
+        labels, test_labels = self._put((task.train.host.label, task.test.host.label))
         history = {}
         for epoch in range(1, self._epochs + 1):
             batches = packing.pack(
@@ -113,14 +113,13 @@ class Trainer:
             )
             state, loss = fitting.train_epoch(
                 state,
-                fitting.data_of(task.train),
+                task.train,
                 labels,
                 self._put(batches),
                 jax.random.fold_in(view_key, epoch),
                 drop_key,
                 model=self._model,
                 view=task.train_view,
-                split_shape=(mesh, task.train.max_length),
             )
             scalars = {"train_loss": float(loss)}
             self._refuse_diverged(epoch, scalars["train_loss"], loss)
@@ -141,13 +140,12 @@ class Trainer:
         test = self._task.test
         rows = fitting.logits(
             state,
-            fitting.data_of(test),
+            test,
             self._test,
             model=self._model,
             view=self._task.test_view,
-            split_shape=(test.mesh, test.max_length),
         )
-        return rows[: len(test.label)]
+        return rows[: len(test.host.label)]
 
     def _refuse_diverged(self, epoch: int, loss: float, values: jax.Array) -> None:
         if not jnp.isfinite(values).all():

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from amr_jax.data import input_pipeline
-from amr_jax.evaluation.protocols.features import Split, View
+from amr_jax.data.split import DeviceSplit
+from amr_jax.evaluation.protocols.features import View
 from amr_jax.evaluation.protocols.packing import Batch
 from amr_jax.models import heads
 from amr_jax.run import sharding
@@ -88,16 +88,11 @@ def init(encoder_params: Any, key: jax.Array, *, model: Model, mesh: Mesh) -> St
     return jax.lax.with_sharding_constraint(state, sharding.replicated(mesh))
 
 
-def data_of(split: Split) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What the compiled functions read a split's bodies from."""
-    return split.frames, split.offset, split.length
-
-
-def _features(model, params, data, batch: Batch, key, view: View, split_shape, rngs) -> jax.Array:
+def _features(
+    model: Model, params: Any, split: DeviceSplit, batch: Batch, key, view: View, rngs
+) -> jax.Array:
     """(size, F) float32 features of a batch's sequences; `rngs` None: nothing is dropped."""
-    (frames, offset, length), (mesh, max_length) = data, split_shape
-    length = jnp.where(batch.body < 0, 0, length[batch.body])
-    clips = input_pipeline.gather_clips(mesh, frames, offset[batch.body], length, max_length)
+    clips, length = split.clips(batch.body)
     # All bodies of a sequence have its key: one crop and one rotation.
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, batch.sequence[batch.row])
     clips = jax.vmap(view)(keys, clips, length)
@@ -105,15 +100,13 @@ def _features(model, params, data, batch: Batch, key, view: View, split_shape, r
     tokens = model.encoder.apply(encoder_params, clips, train=rngs is not None, rngs=rngs)
     x = heads.mean_over_bodies(model.head.of_body(tokens), batch.row, len(batch.sequence))
     # The head is small: every device computes all of it, and BatchNorm sees the whole batch.
-    return jax.lax.with_sharding_constraint(x, sharding.replicated(mesh))
+    return jax.lax.with_sharding_constraint(x, sharding.replicated(split.mesh))
 
 
-@functools.partial(
-    jax.jit, static_argnames=("model", "view", "split_shape"), donate_argnames=("state",)
-)
+@functools.partial(jax.jit, static_argnames=("model", "view"), donate_argnames=("state",))
 def train_epoch(
     state: State,
-    data: tuple[jax.Array, jax.Array, jax.Array],
+    split: DeviceSplit,
     labels: jax.Array,
     batches: Batch,
     view_key: jax.Array,
@@ -121,29 +114,26 @@ def train_epoch(
     *,
     model: Model,
     view: View,
-    split_shape: tuple[Mesh, int],
 ) -> tuple[State, jax.Array]:
     """One step for each leading element of `batches`.
 
     Args:
       state: where to start from; given away.
-      data: of `data_of`. labels: (S,) int32.
+      split: the training split. labels: (S,) int32.
       batches: of `packing.pack`.
       view_key: this epoch's; folded with each sequence's number.
       drop_key: the training's; folded with each step's number.
-      model, view: see there. split_shape: the mesh, and L of the padded clips.
+      model, view: see there.
 
     Returns:
       The state after it, and the mean loss over the epoch's sequences.
     """
     optimiser = model.optim.make(model.encoder.depth)
-    num_sequences, mesh = labels.shape[0], split_shape[0]
+    num_sequences = labels.shape[0]
 
     def loss_fn(params, batch_stats, batch, key):
         path_key, dropout_key = jax.random.split(key)
-        x = _features(
-            model, params, data, batch, view_key, view, split_shape, {"drop_path": path_key}
-        )
+        x = _features(model, params, split, batch, view_key, view, {"drop_path": path_key})
         real = batch.sequence < num_sequences
         logits, changed = model.head.apply(
             {"params": params["head"], "batch_stats": batch_stats},
@@ -169,28 +159,27 @@ def train_epoch(
 
     state, losses = jax.lax.scan(step, state, batches)
     mean_loss = losses.sum() / jnp.sum(batches.sequence < num_sequences)
-    return jax.lax.with_sharding_constraint((state, mean_loss), sharding.replicated(mesh))
+    return jax.lax.with_sharding_constraint((state, mean_loss), sharding.replicated(split.mesh))
 
 
-@functools.partial(jax.jit, static_argnames=("model", "view", "split_shape"))
+@functools.partial(jax.jit, static_argnames=("model", "view"))
 def logits(
     state: State,
-    data: tuple[jax.Array, jax.Array, jax.Array],
+    split: DeviceSplit,
     batches: Batch,
     *,
     model: Model,
     view: View,
-    split_shape: tuple[Mesh, int],
 ) -> jax.Array:
     """Logits (n · size, K) of all rows of `batches` (n, …), nobody's among them; nothing drops."""
     variables = {"params": state.params["head"], "batch_stats": state.batch_stats}
     nothing_drawn = jax.random.key(0)
 
     def one(batch):
-        x = _features(model, state.params, data, batch, nothing_drawn, view, split_shape, rngs=None)
+        x = _features(model, state.params, split, batch, nothing_drawn, view, rngs=None)
         return model.head.apply(variables, x)
 
     out = jax.lax.map(one, batches)
     return jax.lax.with_sharding_constraint(
-        out.reshape(-1, out.shape[-1]), sharding.replicated(split_shape[0])
+        out.reshape(-1, out.shape[-1]), sharding.replicated(split.mesh)
     )

@@ -113,14 +113,14 @@ def run(task: Task, config, log: Log) -> Outcome:
     Raises:
       UserError: k is more than the number of training sequences.
     """
-    num_train = len(task.train.label)
+    num_train = len(task.train.host.label)
     if config.k > num_train:
         refuse("config.k", config.k, f"at most {num_train}, the training sequences")
     bank, queries = frozen(task, config)
-    labels = sharding.put(task.train.label, sharding.replicated(task.train.mesh))
+    labels = sharding.put(task.train.host.label, sharding.replicated(task.train.mesh))
     predictions = classify(queries, bank, labels, k=config.k, mesh=task.train.mesh)
     metrics = {
-        "top1": float((predictions == task.test.label).mean()),
+        "top1": float((predictions == task.test.host.label).mean()),
         "feature_std": float(jnp.std(queries, axis=0).mean()),
     }
     log(1, metrics)

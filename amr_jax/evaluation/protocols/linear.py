@@ -170,7 +170,7 @@ def run(task: Task, config, log: Log) -> Outcome:
         bodies=config.bodies,
     )
     where = sharding.replicated(task.train.mesh)
-    train_y, test_y = sharding.put((task.train.label, task.test.label), where)
+    train_y, test_y = sharding.put((task.train.host.label, task.test.host.label), where)
     head = sharding.put(init(init_key, test_x.shape[1], task.num_classes), where)
 
     history = []

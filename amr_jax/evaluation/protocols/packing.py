@@ -7,8 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-# In the place of a body: one that is encoded as zeros.
-BLANK = -1
+from amr_jax.data.split import ABSENT, Split
 
 
 class Batch(NamedTuple):
@@ -16,7 +15,7 @@ class Batch(NamedTuple):
 
     Attributes:
       sequence: (size,) int32; the number of sequences S stands for nobody.
-      body: (capacity,) int32; BLANK for zeros.
+      body: (capacity,) int32; ABSENT for zeros.
       row: (capacity,) int32, whose each body is: a place in `sequence`; `size` for nobody's.
     """
 
@@ -30,7 +29,7 @@ class Slots:
     """Which bodies make up each sequence.
 
     Attributes:
-      body: (S, M) int32, the body in each slot, BLANK where there is none.
+      body: (S, M) int32, the body in each slot, ABSENT where there is none.
       counted: (S, M) bool, which slots are encoded and count.
     """
 
@@ -38,21 +37,19 @@ class Slots:
     counted: np.ndarray
 
 
-def slots(present: np.ndarray, bodies: str) -> Slots:
-    """The bodies of sequences whose `present` (S, M) says which slots hold one.
+def slots(split: Split, bodies: str) -> Slots:
+    """The bodies of each sequence of a split.
 
     Args:
-      present: bool; bodies are numbered row by row.
-      bodies: 'packed' or 'all', see `models.heads.POOLINGS`. A sequence without any body (all of it
-        behind `max_frames`) is one of zeros.
+      split: the split.
+      bodies: 'packed' or 'all', see `models.heads.POOLINGS`. A sequence without a body (its bodies
+        appear after `max_frames`) counts as one body of zeros.
     """
-    body = np.full(present.shape, BLANK, np.int32)
-    body[present] = np.arange(present.sum())
     if bodies == "all":
-        return Slots(body, np.ones_like(present))
-    counted = present.copy()
-    counted[~present.any(axis=1), 0] = True
-    return Slots(body, counted)
+        return Slots(split.body, np.ones_like(split.present))
+    counted = split.present.copy()
+    counted[~split.present.any(axis=1), 0] = True
+    return Slots(split.body, counted)
 
 
 def epoch_order(seed: int, epoch: int, num_sequences: int, batch_size: int) -> np.ndarray:
@@ -91,7 +88,7 @@ def capacity(orders: Iterable[np.ndarray], slots: Slots, multiple: int) -> int:
 def pack(order: np.ndarray, slots: Slots, capacity: int) -> Batch:
     """The batches of `order` (n, size), with their bodies filled up to `capacity`."""
     num_batches, size = order.shape
-    body = np.full((num_batches, capacity), BLANK, np.int32)
+    body = np.full((num_batches, capacity), ABSENT, np.int32)
     row = np.full((num_batches, capacity), size, np.int32)
     for i, batch in enumerate(order):
         places = np.flatnonzero(batch < len(slots.body))

@@ -97,10 +97,10 @@ def run(task: Task, config, log: Log) -> Outcome:
     """
     gallery, queries = frozen(task, config)
     where = sharding.replicated(task.train.mesh)
-    labels, query_labels = sharding.put((task.train.label, task.test.label), where)
+    labels, query_labels = sharding.put((task.train.host.label, task.test.host.label), where)
     predictions, precision = rank(queries, query_labels, gallery, labels, mesh=task.train.mesh)
     metrics = {
-        "top1": float((predictions == task.test.label).mean()),
+        "top1": float((predictions == task.test.host.label).mean()),
         "mean_average_precision": float(precision.mean()),
     }
     log(1, metrics)

@@ -27,7 +27,7 @@ def run(task: Task, config, log: Log) -> Outcome:
     Raises:
       UserError: a training that diverged.
     """
-    train = task.train
+    train = task.train.host
     subsets = [
         subset(train.names, train.label, config.fraction, config.seed, draw)
         for draw in range(config.draws)

@@ -7,7 +7,8 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from amr_jax.evaluation.protocols.features import Split, View
+from amr_jax.data.split import DeviceSplit
+from amr_jax.evaluation.protocols.features import View
 
 # Called with the number of the finished epoch (from 1) and its scalars.
 Log = Callable[[int, dict[str, float]], None]
@@ -21,15 +22,15 @@ class Task:
       encoder: the architecture; `encoder.apply({'params': params}, clips)` gives its tokens.
       params: its parameters, replicated over the mesh. A protocol that trains the encoder trains a
         copy of them.
-      train, test: the splits on the devices, with their labels.
+      train, test: the splits on the devices; `host` has their labels and names.
       train_view, test_view: the augmented view and the centre crop of the clip of one body.
       num_classes: size of the label set, whether or not every class occurs.
     """
 
     encoder: nn.Module
     params: Any
-    train: Split
-    test: Split
+    train: DeviceSplit
+    test: DeviceSplit
     train_view: View
     test_view: View
     num_classes: int

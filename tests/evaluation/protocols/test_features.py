@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from amr_jax.data import division
+from amr_jax.data.split import place
 from amr_jax.evaluation.protocols import features
 from amr_jax.run import sharding
 from tests.evaluation.protocols import tiny
@@ -19,7 +19,7 @@ KEY = jax.random.key(7)
 def extract(encoder, real, view, key=KEY, devices=1, batch_size=4, bodies="packed"):
     mesh = tiny.mesh(devices)
     params = sharding.put(tiny.init(encoder), sharding.replicated(mesh))
-    split = features.Split(division.divide(real, mesh))
+    split = place(real, mesh)
     return np.asarray(
         features.extract(encoder, params, split, view, key, batch_size=batch_size, bodies=bodies)
     )
@@ -70,7 +70,7 @@ def test_against_one_body_after_the_other(pooling):
     for s, present in enumerate(bodies.present):
         each = []
         for b in np.flatnonzero(bodies.sequence == s):
-            frames = bodies.frames[bodies.offset[b] :][: bodies.length[b]]
+            frames = tiny.bodies_of(bodies)[b]
             each.append(encode(view(jax.random.fold_in(KEY, s), frames, bodies.length[b])))
         if pooling == "all" or not each:
             each += [encode(absent)] * (len(present) - len(each))
@@ -86,7 +86,6 @@ def test_bodies_of_a_sequence_share_the_view_and_sequences_and_epochs_do_not():
     bodies = dataclasses.replace(
         bodies,
         frames=np.concatenate([one, -one, one, -one]),
-        offset=np.arange(4, dtype=np.int32) * 10,
         length=length,
     )
     first, second = extract(tiny.Plain(), bodies, tiny.train_view)
@@ -95,7 +94,6 @@ def test_bodies_of_a_sequence_share_the_view_and_sequences_and_epochs_do_not():
     alone = dataclasses.replace(
         tiny.make_bodies([(True, False)] * 2),
         frames=np.concatenate([one, one]),
-        offset=np.array([0, 10], np.int32),
         length=length[:2],
     )
     first, second = extract(tiny.Plain(), alone, tiny.train_view)

@@ -81,18 +81,17 @@ def one_step():
     params = tiny.init(made.encoder)
     before = fitting.init(params, jax.random.key(1), model=made, mesh=mesh)
     kept = jax.device_get(before)
-    slots = packing.slots(bodies.present, "packed")
+    slots = packing.slots(bodies, "packed")
     batches = packing.pack(np.array([[0, 1, 2, 3]]), slots, 6)
     after, loss = fitting.train_epoch(
         before,
-        fitting.data_of(task.train),
+        task.train,
         jnp.asarray(bodies.label),
         batches,
         jax.random.key(2),
         jax.random.key(3),
         model=made,
         view=tiny.first_frame,
-        split_shape=(mesh, task.train.max_length),
     )
     return made, bodies, kept, jax.device_get(after), float(loss)
 
@@ -100,7 +99,7 @@ def one_step():
 def test_loss_is_the_smoothed_cross_entropy_over_the_real_rows(one_step):
     made, bodies, before, _, loss = one_step
     p = jax.tree.map(np.float64, before.params["head"])
-    clips = np.repeat(bodies.frames[bodies.offset][:, None], tiny.FRAMES, axis=1)
+    clips = np.repeat(tiny.first_frames(bodies)[:, None], tiny.FRAMES, axis=1)
     tokens = jax.jit(made.encoder.apply)({"params": before.params["encoder"]}, clips)
     of_body = np.float64(tokens).reshape(len(clips), -1, tiny.JOINTS, made.encoder.width).mean(1)
     features = [of_body[bodies.sequence == s].mean(axis=0).reshape(-1) for s in range(3)]
@@ -134,7 +133,6 @@ def test_first_step_moves_each_parameter_by_its_own_learning_rate(one_step):
 
 
 def test_bodies_of_a_sequence_share_the_view_and_sequences_and_epochs_do_not():
-    mesh = tiny.mesh(1)
     bodies = tiny.make_bodies([(True, True), (True, True)])
     task = make_task(bodies, bodies)
     made = model(heads.FinetuneHead(4, tiny.JOINTS))
@@ -146,10 +144,8 @@ def test_bodies_of_a_sequence_share_the_view_and_sequences_and_epochs_do_not():
     @jax.jit
     def features(body, row, key):
         batch = packing.Batch(jnp.array([0, 1]), body, row)
-        data, split_shape = fitting.data_of(task.train), (mesh, task.train.max_length)
-        return fitting._features(
-            made, params, data, batch, jax.random.key(key), by_key_alone, split_shape, None
-        )
+        key = jax.random.key(key)
+        return fitting._features(made, params, task.train, batch, key, by_key_alone, None)
 
     bodies, rows = jnp.array([0, 1, 2, 3]), jnp.array([0, 0, 1, 1])
     both = features(bodies, rows, 0)
@@ -164,7 +160,7 @@ def test_protocol_learns_what_can_be_learned():
     lines = []
     settings = config(epochs=15, test_epochs=4)
     outcome = finetune.run(task, settings, lambda e, m: lines.append((e, dict(m))))
-    np.testing.assert_array_equal(outcome.predictions, task.test.label)
+    np.testing.assert_array_equal(outcome.predictions, task.test.host.label)
     assert [epoch for epoch, _ in lines] == list(range(1, 16))
     tested = {epoch: m["top1"] for epoch, m in lines if "top1" in m}
     assert list(tested) == [4, 8, 12, 15]
@@ -204,7 +200,7 @@ def test_the_trained_classifier_gives_the_scores_of_the_test(bodies):
     head = heads.build(found.head, found.head_settings)
     clips = np.zeros((2 * len(test.label), tiny.FRAMES, tiny.JOINTS, 3), np.float32)
     slots = np.flatnonzero(test.present)
-    clips[slots] = test.frames[test.offset][:, None]
+    clips[slots] = tiny.first_frames(test)[:, None]
     sequence = np.repeat(np.arange(len(test.label)), 2)
     if found.bodies == "packed":
         clips, sequence = clips[slots], sequence[slots]

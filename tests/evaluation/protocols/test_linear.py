@@ -102,18 +102,15 @@ def test_the_trained_classifier_gives_the_scores_of_the_test():
     head = heads.build(trained.head, trained.head_settings)
     tokens = tiny.ENCODER.apply(
         {"params": trained.params["encoder"]},
-        jnp.stack([tiny.first_frame(None, clip, None) for clip in bodies_of(separable(1))]),
+        jnp.stack([tiny.first_frame(None, clip, None) for clip in tiny.bodies_of(separable(1))]),
     )
-    x = heads.mean_over_bodies(head.of_body(tokens), separable(1).sequence, len(task.test.label))
+    x = heads.mean_over_bodies(
+        head.of_body(tokens), separable(1).sequence, len(task.test.host.label)
+    )
     variables = {"params": trained.params["head"], "batch_stats": trained.batch_stats["head"]}
     logits = head.apply(variables, x)
     np.testing.assert_allclose(logits, outcome.scores, atol=1e-5)
     np.testing.assert_array_equal(outcome.scores.argmax(axis=1), outcome.predictions)
-
-
-def bodies_of(bodies):
-    """Each body's frames, (length, V, C)."""
-    return np.split(bodies.frames, bodies.offset[1:])
 
 
 def test_fresh_head_is_small_and_unbiased():
@@ -160,7 +157,7 @@ def test_protocol_learns_what_can_be_learned(mode):
     outcome = linear.run(
         task, config(features=mode, epochs=20), lambda e, m: lines.append((e, dict(m)))
     )
-    np.testing.assert_array_equal(outcome.predictions, task.test.label)
+    np.testing.assert_array_equal(outcome.predictions, task.test.host.label)
     assert [epoch for epoch, _ in lines] == list(range(1, 21))
     # The head is the last epoch; the first epoch that tested best is named beside it.
     top1 = [m["top1"] for _, m in lines]

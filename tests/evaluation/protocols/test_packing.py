@@ -5,6 +5,7 @@ import hypothesis.strategies as st
 import numpy as np
 
 from amr_jax.evaluation.protocols import packing
+from tests.evaluation.protocols import tiny
 
 PRESENT = st.lists(
     st.sampled_from([(True, False), (True, True), (False, True), (False, False)]),
@@ -17,7 +18,7 @@ PRESENT = st.lists(
     present=PRESENT, bodies=st.sampled_from(["packed", "all"]), batch_size=st.integers(1, 25)
 )
 def test_packed_batches_hold_what_counts_once(present, bodies, batch_size):
-    slots, num_sequences = packing.slots(present, bodies), len(present)
+    slots, num_sequences = packing.slots(tiny.make_bodies(present), bodies), len(present)
     orders = [packing.epoch_order(0, 0, num_sequences, batch_size)]
     orders.append(packing.in_turn(num_sequences, batch_size))
     for order in orders:
@@ -26,7 +27,7 @@ def test_packed_batches_hold_what_counts_once(present, bodies, batch_size):
         assert capacity % 4 == 0
         assert batches.body.shape == batches.row.shape == (len(order), capacity)
         nobody = batches.row == order.shape[1]
-        assert (batches.body[nobody] == packing.BLANK).all()
+        assert (batches.body[nobody] == packing.ABSENT).all()
         whose = np.take_along_axis(order, np.where(nobody, 0, batches.row), axis=1)
         held = sorted(zip(whose[~nobody], batches.body[~nobody], strict=True))
         # From the definitions: one sequence after the other.
@@ -35,14 +36,14 @@ def test_packed_batches_hold_what_counts_once(present, bodies, batch_size):
             own = []
             for here in row:
                 if here or bodies == "all":
-                    own.append((s, body if here else packing.BLANK))
+                    own.append((s, body if here else packing.ABSENT))
                 body += int(here)
-            expected += own or [(s, packing.BLANK)]
+            expected += own or [(s, packing.ABSENT)]
         assert held == sorted(expected)
 
 
 def test_capacity_is_that_of_the_fullest_batch_of_all_orders():
-    slots = packing.slots(np.array([[1, 1], [1, 0], [1, 1], [1, 0]], bool), "packed")
+    slots = packing.slots(tiny.make_bodies([[1, 1], [1, 0], [1, 1], [1, 0]]), "packed")
     apart, together = np.array([[0, 1], [2, 3]]), np.array([[0, 2], [1, 3]])
     assert packing.capacity([apart], slots, 1) == 3
     assert packing.capacity([apart, together], slots, 1) == 4

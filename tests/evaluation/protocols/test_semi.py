@@ -21,7 +21,7 @@ def test_draws_are_trainings_on_their_subsets_and_the_mean_is_over_them():
     lines = []
     outcome = semi.run(task, settings(), lambda epoch, m: lines.append((epoch, sorted(m))))
     assert outcome.predictions.shape == (3, 24)
-    top1 = (outcome.predictions == task.test.label).mean(axis=1)
+    top1 = (outcome.predictions == task.test.host.label).mean(axis=1)
     assert [draw["top1"] for draw in outcome.draws] == pytest.approx(top1)
     assert outcome.metrics["top1"] == pytest.approx(top1.mean())
     deviation = np.sqrt(((top1 - top1.mean()) ** 2).sum() / 2)
@@ -29,7 +29,7 @@ def test_draws_are_trainings_on_their_subsets_and_the_mean_is_over_them():
     assert outcome.metrics["labelled_sequences"] == 6
     assert lines[-1] == (4, ["draw3/top1", "draw3/top5", "draw3/train_loss"])
 
-    last = subset(task.train.names, task.train.label, 0.25, 0, 2)
+    last = subset(task.train.host.names, task.train.host.label, 0.25, 0, 2)
     alone = finetune.Trainer(task, settings(), [last])
     key = jax.random.fold_in(jax.random.key(0), 2)
     again = alone.fit(last, key, lambda *_: None)

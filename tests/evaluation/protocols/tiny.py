@@ -7,10 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from amr_jax.data import division
-from amr_jax.data.records import Bodies
+from amr_jax.data.split import Split, place
 from amr_jax.evaluation.protocols import Task
-from amr_jax.evaluation.protocols.features import Split
 from amr_jax.models.encoder import Encoder
 from amr_jax.ops import augment
 from amr_jax.run import sharding
@@ -43,7 +41,7 @@ def mesh(num_devices: int) -> jax.sharding.Mesh:
     return sharding.make_mesh(jax.devices()[:num_devices])
 
 
-def make_bodies(present, label=None, num_classes=3, seed=0, constant=None) -> Bodies:
+def make_bodies(present, label=None, num_classes=3, seed=0, constant=None) -> Split:
     """Bodies of random coordinates and lengths.
 
     Args:
@@ -61,16 +59,25 @@ def make_bodies(present, label=None, num_classes=3, seed=0, constant=None) -> Bo
         frames = np.ones_like(frames) * np.repeat(constant, length)[:, None, None]
     if label is None:
         label = generator.integers(0, num_classes, len(present))
-    return Bodies(
+    return Split(
         frames=frames.astype(np.float32),
-        offset=(np.cumsum(length) - length).astype(np.int32),
+        own=np.arange(len(present)),
         length=length,
-        sequence=sequence,
         present=present,
         label=np.asarray(label, np.int32),
         names=np.array([f"sequence {i}" for i in range(len(present))]),
         class_names=tuple(f"class {i}" for i in range(num_classes)),
     )
+
+
+def bodies_of(split: Split) -> list[np.ndarray]:
+    """Each body's frames, (length, V, C)."""
+    return np.split(split.frames, np.cumsum(split.length)[:-1])
+
+
+def first_frames(split: Split) -> np.ndarray:
+    """(B, V, C): each body's first frame."""
+    return np.stack([frames[0] for frames in bodies_of(split)])
 
 
 def first_frame(key, clip, length):
@@ -92,14 +99,14 @@ train_view = functools.partial(
 )
 
 
-def make_task(train: Bodies, test: Bodies, encoder=None, devices=1, view=first_frame) -> Task:
+def make_task(train: Split, test: Split, encoder=None, devices=1, view=first_frame) -> Task:
     encoder = encoder or Plain()
     on = mesh(devices)
     return Task(
         encoder=encoder,
         params=sharding.put(init(encoder), sharding.replicated(on)),
-        train=Split(division.divide(train, on)),
-        test=Split(division.divide(test, on)),
+        train=place(train, on),
+        test=place(test, on),
         train_view=view,
         test_view=first_frame,
         num_classes=len(train.class_names),

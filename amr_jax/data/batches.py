@@ -1,0 +1,221 @@
+"""The order of training, and batches of clips: resident on the devices, or streamed.
+
+A *unit* is what a batch counts. With `bodies='packed'` it is one body; with `bodies='all'`, as in
+published code, a sequence with all its body slots, where absent bodies are zeros. The units of
+global batch `i` depend on the seed and `i` alone (`Order`): not on the number of devices or hosts,
+on where the data is stored, or on whether the run was interrupted.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import grain
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from amr_jax.data import fixed_point, split
+from amr_jax.data.records import Records
+from amr_jax.data.split import ABSENT, DeviceSplit, Split
+from amr_jax.run import sharding
+
+
+def units(of: Split, bodies: str, second_body: str = "zeros") -> np.ndarray:
+    """The bodies of each unit.
+
+    Args:
+      of: the split.
+      bodies: 'packed' (a unit is a body) or 'all' (a unit is a sequence).
+      second_body: with 'all', what an absent body is replaced with: 'zeros', or 'repeat' for a copy
+        of the sequence's first body (as MAMP does for NTU RGB+D 120).
+
+    Returns:
+      (U, M') int32 body numbers, or `ABSENT` for zeros; M' is 1 for 'packed', M for 'all'. A
+      sequence without a body (its bodies appear after `max_frames`) is no unit.
+    """
+    if bodies == "packed":
+        return np.arange(len(of.length), dtype=np.int32)[:, None]
+    occupied = of.body[of.present.any(axis=1)]
+    if second_body == "zeros":
+        return occupied
+    first = occupied[np.arange(len(occupied)), (occupied != ABSENT).argmax(axis=1)]
+    return np.where(occupied == ABSENT, first[:, None], occupied)
+
+
+class Order:
+    """Every unit once an epoch, in an order drawn anew each epoch; no unit is dropped.
+
+    Batches continue across the ends of epochs.
+    """
+
+    def __init__(self, num_units: int, batch_size: int, seed: int):
+        self.num_units, self.batch_size, self._seed = num_units, batch_size, seed
+        self._epoch = functools.lru_cache(maxsize=4)(self._permutation)
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        generator = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
+        return generator.permutation(self.num_units)
+
+    def unit(self, example: int) -> int:
+        """The unit of global example number `example` = step · batch_size + row."""
+        return int(self._epoch(example // self.num_units)[example % self.num_units])
+
+    def batch(self, step: int) -> np.ndarray:
+        """(batch_size,) units of one step."""
+        examples = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs, places = np.divmod(examples, self.num_units)
+        return np.concatenate(
+            [self._epoch(epoch)[places[epochs == epoch]] for epoch in np.unique(epochs).tolist()]
+        )
+
+
+def dispatches(start: int, stop: int, steps_per_dispatch: int) -> Iterator[range]:
+    """The steps [start, stop), cut where step numbers are multiples of `steps_per_dispatch`."""
+    while start < stop:
+        end = min(stop, (start // steps_per_dispatch + 1) * steps_per_dispatch)
+        yield range(start, end)
+        start = end
+
+
+class Resident:
+    """Batches of a split that stays in device memory.
+
+    `resident` and a batch go into the jitted step as arguments; there `clips` makes clips of them.
+
+    Attributes:
+      host: the split on the host, without its frames.
+      num_units: in an epoch.
+      resident: the split on the devices.
+    """
+
+    def __init__(self, on_devices: DeviceSplit, units: np.ndarray, batch_size: int, seed: int):
+        self.host, self.resident = on_devices.host, on_devices
+        self.num_units, self._units = len(units), units
+        self._order = Order(len(units), batch_size, seed)
+
+    def batches(self, start: int, stop: int, steps_per_dispatch: int) -> Iterator[jax.Array]:
+        """Per dispatch: (steps, batch, slots) int32 body numbers, or `ABSENT`."""
+        for steps in dispatches(start, stop, steps_per_dispatch):
+            bodies = np.stack([self._units[self._order.batch(step)] for step in steps])
+            yield sharding.put(bodies, sharding.replicated(self.resident.mesh))
+
+    @staticmethod
+    def clips(resident: DeviceSplit, bodies: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """One step's clips, (batch, L, slots, V, C) zero-padded, and their lengths, (batch,)."""
+        clips, length = resident.clips(bodies.reshape(-1))
+        clips = clips.reshape(*bodies.shape, *clips.shape[1:]).swapaxes(1, 2)
+        # All bodies of a sequence have one length; absent ones have length 0.
+        return clips, length.reshape(bodies.shape).max(axis=1)
+
+
+class Streamed:
+    """Batches read from the records by Grain's threads when they are needed.
+
+    The interface and the batches are those of `Resident`; with storage='int16' half as many bytes
+    are copied to the devices.
+
+    Attributes:
+      host: the split on the host, without its frames.
+      num_units: in an epoch.
+      resident: None; batches hold their clips.
+    """
+
+    resident = None
+
+    def __init__(
+        self,
+        records: Records,
+        host: Split,
+        units: np.ndarray,
+        batch_size: int,
+        seed: int,
+        mesh: Mesh,
+        storage: str = "float32",
+        num_threads: int = 16,
+        prefetch: int = 64,
+    ):
+        self.host, self.num_units, self._units = host, len(units), units
+        self._order = Order(len(units), batch_size, seed)
+        self._records, self._mesh, self._storage = records, mesh, storage
+        self._max_length, self._slot = int(host.length.max()), np.nonzero(host.present)[1]
+        self._options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
+
+    def _read(self, example: int) -> dict[str, np.ndarray]:
+        """One global example: its clip (L, slots, V, C), zero-padded; the unit of its numbers
+        (slots, C), 1 unless they are fixed point; its length.
+        """
+        bodies = self._units[self._order.unit(example)]
+        joints = self._records.joints(int(self.host.sequence[bodies.max()]))
+        shape = (self._max_length, len(bodies), *joints.shape[2:])
+        clip = np.zeros(shape, np.int16 if self._storage == "int16" else np.float32)
+        step = np.ones((len(bodies), shape[-1]), np.float32)
+        for i, body in enumerate(bodies):
+            if body != ABSENT:
+                frames = joints[:, self._slot[body]]
+                if self._storage == "int16":
+                    frames, step[i] = fixed_point.encode(frames)
+                clip[: len(frames), i] = frames
+        return {"clips": clip, "step": step, "length": np.int32(len(joints))}
+
+    def batches(
+        self, start: int, stop: int, steps_per_dispatch: int
+    ) -> Iterator[dict[str, jax.Array]]:
+        """Per dispatch: the arrays of `_read`, each with the axes (steps, batch) in front."""
+        rows, batch_size = _local_rows(self._mesh, self._order.batch_size), self._order.batch_size
+        examples = (
+            grain.MapDataset.range(start * len(rows), stop * len(rows))
+            .map(lambda i: i // len(rows) * batch_size + rows[i % len(rows)])
+            .map(self._read)
+            .to_iter_dataset(self._options)
+            .batch(len(rows))
+        )
+        local, over_batch = iter(examples), sharding.over_data(self._mesh, axis=1)
+        for steps in dispatches(start, stop, steps_per_dispatch):
+            parts = [next(local) for _ in steps]
+            yield {
+                name: jax.make_array_from_process_local_data(
+                    over_batch, np.stack([part[name] for part in parts])
+                )
+                for name in parts[0]
+            }
+
+    @staticmethod
+    def clips(_, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        """One step's clips, (batch, L, slots, V, C) float32, and their lengths, (batch,)."""
+        return fixed_point.decode(batch["clips"], batch["step"][:, None, :, None]), batch["length"]
+
+
+def load(
+    records: Records,
+    mesh: Mesh,
+    *,
+    mode: str,
+    storage: str,
+    bodies: str,
+    second_body: str,
+    batch_size: int,
+    seed: int,
+) -> Resident | Streamed:
+    """Batches of a split for training; every process reads its part, and has to call.
+
+    Args:
+      records: the split.
+      mesh: the devices.
+      mode: 'resident' or 'stream'.
+      storage: 'float32' or 'int16'.
+      bodies, second_body: see `units`.
+      batch_size: units of a global batch.
+      seed: of the order.
+    """
+    host = split.read(records, mesh, frames=mode == "resident")
+    chosen = units(host, bodies, second_body)
+    if mode == "resident":
+        return Resident(split.place(host, mesh, storage), chosen, batch_size, seed)
+    return Streamed(records, host, chosen, batch_size, seed, mesh, storage)
+
+
+def _local_rows(mesh: Mesh, batch_size: int) -> list[int]:
+    """The rows of a global batch on this process's devices, ascending."""
+    index_map = sharding.over_data(mesh).addressable_devices_indices_map((batch_size,))
+    rows = {row for (index,) in index_map.values() for row in range(*index.indices(batch_size))}
+    return sorted(rows)

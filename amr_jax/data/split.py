@@ -1,0 +1,264 @@
+"""One split of a data set: on the host (`Split`), and in the memory of the devices (`DeviceSplit`).
+
+Device d of D holds the sequences from S·d/D to S·(d+1)/D. Each process reads the sequences of its
+own devices and no others. Labels, names, lengths and which bodies there are take little memory:
+processes exchange them, so that each knows them for the whole split.
+"""
+
+import dataclasses
+import functools
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from amr_jax.data import fixed_point
+from amr_jax.data.records import Records
+from amr_jax.run import distributed, sharding
+
+# Stands for a body number where there is no body: its clip is zeros, its length 0.
+ABSENT = -1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """One split on the host: S sequences with B bodies, each body as long as its sequence.
+
+    Bodies are numbered sequence by sequence, and within a sequence in the order of its slots.
+
+    Attributes:
+      frames: (F, V, C) float32, the frames of the bodies in `own`, one body after the other; metres
+        or, in an image, body sizes (`normalise.body_size`). None: the frames are not in memory.
+      own: (S',) the sequences that this process has read, ascending; with one process, all.
+      length: (B,) int32, frames of each body.
+      present: (S, M) bool, which slots of each sequence hold a body.
+      label: (S,) int32, class of each sequence.
+      names: (S,) names of the sequences.
+      class_names: all classes of the data set.
+    """
+
+    frames: np.ndarray | None
+    own: np.ndarray
+    length: np.ndarray
+    present: np.ndarray
+    label: np.ndarray
+    names: np.ndarray
+    class_names: tuple[str, ...]
+
+    @functools.cached_property
+    def sequence(self) -> np.ndarray:
+        """(B,) int32: the sequence of each body."""
+        return np.nonzero(self.present)[0].astype(np.int32)
+
+    @functools.cached_property
+    def body(self) -> np.ndarray:
+        """(S, M) int32: the number of the body in each slot, or `ABSENT`."""
+        body = np.full(self.present.shape, ABSENT, np.int32)
+        body[self.present] = np.arange(len(self.length))
+        return body
+
+    @property
+    def own_bodies(self) -> np.ndarray:
+        """(B',) the bodies whose frames `frames` holds, in their order there."""
+        return np.flatnonzero(np.isin(self.sequence, self.own))
+
+    def describe(self) -> str:
+        """One line that differs where the sequences or their bodies differ."""
+        checksum = zlib.crc32("\n".join(self.names).encode() + self.present.tobytes())
+        count = f"{len(self.present):,} sequences, {len(self.length):,} bodies"
+        return f"{count} (crc32 {checksum:08x})"
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["frames", "offset", "length", "step"],
+    meta_fields=["mesh", "max_length"],
+    drop_fields=["host"],
+)
+@dataclasses.dataclass(frozen=True, eq=False)
+class DeviceSplit:
+    """One split in device memory; a pytree, and as such an argument of jitted functions.
+
+    Attributes:
+      frames: (D · F, V, C) float32 or int16, split over the devices; each device's part is padded
+        to F frames, those of the longest part.
+      offset: (B,) int32, replicated: where each body's frames begin in `frames`.
+      length: (B,) int32, replicated: frames of each body.
+      step: (B, C) float32, replicated: with int16 frames, the unit of each body and channel
+        (`fixed_point`); None: frames are float32.
+      mesh: the devices.
+      max_length: L, frames of the longest body.
+      host: the split on the host, without its frames; None inside a jitted function.
+    """
+
+    frames: jax.Array
+    offset: jax.Array
+    length: jax.Array
+    step: jax.Array | None
+    mesh: Mesh
+    max_length: int
+    host: Split | None = None
+
+    def clips(self, bodies: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The clips of some bodies.
+
+        Each device looks up which frames of the whole batch it holds, and a reduce-scatter gives
+        it the complete clips of its share. (XLA also compiles the indexing of a sharded array
+        outside a shard_map, but then every device computes the whole batch.)
+
+        Args:
+          bodies: (b,) int32, body numbers or `ABSENT`; b is a multiple of the number of devices.
+
+        Returns:
+          Clips (b, L, V, C) float32, zero-padded, split over the devices; their lengths (b,) int32.
+        """
+        length = jnp.where(bodies < 0, 0, self.length[bodies])
+        offset = self.offset[bodies]
+        step = None if self.step is None else self.step[bodies]
+
+        def local(frames, offset, length, step):
+            first = jax.lax.axis_index(sharding.BATCH) * frames.shape[0]
+            time = jnp.arange(self.max_length)
+            position = offset[:, None] + time - first
+            held = (position >= 0) & (position < frames.shape[0]) & (time < length[:, None])
+            clips = frames[jnp.where(held, position, 0)]
+            clips = jnp.where(held[..., None, None], clips, 0)
+            if step is not None:
+                # Before the sum: some collective libraries cannot add 16-bit integers.
+                clips = fixed_point.decode(clips, step[:, None, None])
+            return jax.lax.psum_scatter(clips, sharding.BATCH, scatter_dimension=0, tiled=True)
+
+        over_devices = P(sharding.BATCH)
+        gather = jax.shard_map(
+            local,
+            mesh=self.mesh,
+            in_specs=(over_devices, P(), P(), P()),
+            out_specs=over_devices,
+            check_vma=False,
+        )
+        return gather(self.frames, offset, length, step), length
+
+
+def read(records: Records, mesh: Mesh, frames: bool = True) -> Split:
+    """Reads a split, of which this process needs a part; every process has to call.
+
+    Args:
+      records: the split.
+      mesh: the devices that the split is for.
+      frames: whether to keep the frames. Without them every sequence may be read later, so that
+        all files of the split are verified; else those of this process's part.
+
+    Raises:
+      UserError: records that are damaged.
+    """
+    ends = _part_ends(len(records), mesh)
+    own = np.concatenate([np.arange(ends[part], ends[part + 1]) for part in _own_parts(mesh)])
+    records.verify(own if frames else None)
+    bodies, present, lengths, labels, names = [], [], [], [], []
+    for example in records.examples(own):
+        joints = example["joints"]
+        present.append(joints.any(axis=(0, 2, 3)))
+        lengths.append(len(joints))
+        labels.append(example["label"])
+        names.append(example["name"])
+        if frames:
+            bodies.extend(joints[:, slot] for slot in np.flatnonzero(present[-1]))
+    table = _gather(
+        own,
+        present=np.array(present, bool).reshape(-1, records.num_slots),
+        length=np.array(lengths, np.int32),
+        label=np.array(labels, np.int32),
+        name=_of_common_width(np.array(names, str)),
+    )
+    no_frames = np.zeros((0, records.num_joints, records.num_channels), np.float32)
+    return Split(
+        frames=np.concatenate([no_frames, *bodies]) if frames else None,
+        own=own,
+        length=np.repeat(table["length"], table["present"].sum(axis=1)),
+        present=table["present"],
+        label=table["label"],
+        names=table["name"],
+        class_names=records.class_names,
+    )
+
+
+def place(split: Split, mesh: Mesh, storage: str = "float32") -> DeviceSplit:
+    """Copies a split to the devices that it was read for; every process has to call.
+
+    Args:
+      split: with its frames.
+      mesh: the devices.
+      storage: 'float32', or 'int16' (`fixed_point`) for half the memory.
+    """
+    ends = _part_ends(len(split.present), mesh)
+    part = np.searchsorted(ends[1:], split.sequence, side="right")
+    sizes = np.bincount(part, weights=split.length, minlength=mesh.size).astype(int)
+    capacity = int(sizes.max())
+    before = np.cumsum(sizes) - sizes
+    offset = part * capacity + np.cumsum(split.length) - split.length - before[part]
+    frames, step = split.frames, None
+    if storage == "int16":
+        own = split.own_bodies
+        frames, own_step = fixed_point.encode_bodies(frames, split.length[own])
+        step = _gather(own, step=own_step)["step"]
+    own_parts = _own_parts(mesh)
+    cuts = np.split(frames, np.cumsum(sizes[own_parts])[:-1])
+    by_part, shape = dict(zip(own_parts, cuts, strict=True)), frames.shape[1:]
+
+    def padded(index):
+        frames = by_part[(index[0].start or 0) // capacity]
+        return np.concatenate([frames, np.zeros((capacity - len(frames), *shape), frames.dtype)])
+
+    offset, length, step = sharding.put(
+        (offset.astype(np.int32), split.length, step), sharding.replicated(mesh)
+    )
+    return DeviceSplit(
+        frames=jax.make_array_from_callback(
+            (mesh.size * capacity, *shape), sharding.over_data(mesh), padded
+        ),
+        offset=offset,
+        length=length,
+        step=step,
+        mesh=mesh,
+        max_length=int(split.length.max()),
+        host=dataclasses.replace(split, frames=None),
+    )
+
+
+def _part_ends(num_sequences: int, mesh: Mesh) -> np.ndarray:
+    """(D + 1,): device d holds the sequences from entry d to entry d + 1."""
+    return np.array([num_sequences * part // mesh.size for part in range(mesh.size + 1)])
+
+
+def _own_parts(mesh: Mesh) -> list[int]:
+    """The places of this process's devices in the mesh, ascending."""
+    here = jax.process_index()
+    return [i for i, device in enumerate(mesh.devices.flat) if device.process_index == here]
+
+
+def _of_common_width(names: np.ndarray) -> np.ndarray:
+    """Names with the dtype of the longest name of any process; every process has to call."""
+    longest = max(int(row[0]) for row in distributed.rows(np.array([names.dtype.itemsize // 4])))
+    return names.astype(f"<U{max(1, longest)}")
+
+
+def _gather(numbers: np.ndarray, **columns: np.ndarray) -> np.ndarray:
+    """The rows of all processes, sorted by their numbers; every process has to call.
+
+    Args:
+      numbers: (n,) of this process's rows; no number occurs twice.
+      columns: (n, …) each, with the same dtypes on all processes.
+
+    Returns:
+      A structured array with the fields of `columns`.
+    """
+    fields = [(name, column.dtype, column.shape[1:]) for name, column in columns.items()]
+    rows = np.empty(len(numbers), [("number", np.int32), *fields])
+    rows["number"] = numbers
+    for name, column in columns.items():
+        rows[name] = column
+    rows = np.concatenate(distributed.rows(rows))
+    return rows[np.argsort(rows["number"])]
