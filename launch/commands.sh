@@ -1,13 +1,11 @@
 # shellcheck shell=bash
-# How the launchers run a command of amr_jax; they source it, and with it environment.sh.
+# How the launchers run a command of amr_jax. They source this file, which sources environment.sh.
 #
-#   check_command COMMAND ARGUMENT…   ends with status 2 unless amr_jax has this command
-#   check_several COMMAND             ends with status 2 unless it can run as several processes
-#   value_of NAME ARGUMENT…           prints the value of --NAME=VALUE among the arguments; else nothing
-#   until_done COMMAND…               runs it, and again as long as it ends with status 75
+#   check_command COMMAND ARGUMENT…   exits with status 2 unless amr_jax has this command
+#   until_done COMMAND…               runs it, and again as long as it exits with status 75
 #
-# Status 75 is that of a run which was told to stop (SIGTERM: a preempted machine, a time limit) and has
-# saved everything: the same command goes on from there.
+# A run exits with status 75 after SIGTERM (preemption, a time limit), when it has saved its state; the
+# same command resumes it.
 
 # shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -16,33 +14,8 @@ SAVED=75
 
 check_command() {
   [ $# -gt 0 ] || fail "the command is missing: e.g. pretrain --config=configs/amr.py:ntu60_xsub --workdir=RUN"
-  case $1 in
-    '' | *[!a-z_]*) ;;
-    *)
-      if [ -f "$repository/amr_jax/$1/__main__.py" ] ||
-        grep -qs '__name__ == "__main__"' "$repository/amr_jax/$1.py"; then
-        return
-      fi
-      ;;
-  esac
-  fail "amr_jax has no command '$1'; expected e.g. pretrain or evaluate, after the launcher's own flags."
-}
-
-# Of a command that is to run as several processes of one run.
-check_several() {
-  case $1 in
-    pretrain | evaluate) ;;
-    *) fail "$1 does not run on several hosts, or as several processes; expected pretrain or evaluate." ;;
-  esac
-}
-
-value_of() {
-  local name=$1 argument value=
-  shift
-  for argument in "$@"; do
-    case $argument in --"$name"=*) value=${argument#*=} ;; esac
-  done
-  echo "$value"
+  grep -qs '__name__ == "__main__"' "$repository/amr_jax/${1//[!a-z_]/-}"{.py,/__main__.py} ||
+    fail "amr_jax has no command '$1'; expected e.g. pretrain or evaluate, after the launcher's own flags."
 }
 
 # Passes a signal on to `child`, which may just have ended.
@@ -51,30 +24,26 @@ _pass_on() {
   kill -s "$1" "$child" 2>/dev/null || true
 }
 
-# SIGTERM and Ctrl-C are passed on as SIGTERM: the command saves, and is not started again. The second
-# Ctrl-C kills it.
+# SIGTERM and Ctrl-C reach the command as SIGTERM: it saves, and is not started again. A second Ctrl-C
+# kills it.
 until_done() {
-  local status interrupted stopped='' child
+  local status=$SAVED interrupted stopped='' child
   if [ -n "$dry_run" ]; then
     run "$@"
     return
   fi
   trap '_pass_on TERM' TERM
   trap '_pass_on TERM; trap "_pass_on KILL" INT' INT
-  while true; do
-    # In the background, as bash acts on signals only while it waits for nothing in the foreground.
+  while [ "$status" = "$SAVED" ] && [ -z "$stopped" ]; do
+    # In the background: bash handles signals only while nothing runs in the foreground.
     "$@" &
-    child=$!
-    interrupted=1
+    child=$! interrupted=1
     while [ -n "$interrupted" ]; do # a signal ends `wait`, not the command
-      interrupted=
-      status=0
+      interrupted='' status=0
       wait "$child" || status=$?
     done
-    if [ "$status" != "$SAVED" ] || [ -n "$stopped" ]; then
-      trap - TERM INT
-      return "$status"
-    fi
-    echo "stopped from outside, everything saved (status $SAVED): starting again" >&2
+    [ "$status" != "$SAVED" ] || echo "preempted, and the state is saved (status $SAVED)" >&2
   done
+  trap - TERM INT
+  return "$status"
 }

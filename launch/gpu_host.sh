@@ -1,20 +1,18 @@
 #!/usr/bin/env bash
-# One machine, all its GPUs, one process.
+# Runs a command on one machine with GPUs: one process, all GPUs.
 #
 #   bash launch/gpu_host.sh [--dry_run] COMMAND ARGUMENTS…
 #   e.g. bash launch/gpu_host.sh pretrain --config=configs/amr.py:ntu60_xsub --config.data_dir=DATA --workdir=RUN
 #
-# runs `python -m amr_jax.COMMAND ARGUMENTS…` and starts it again when it ends with status 75: told to
-# stop, everything saved. Ctrl-C and SIGTERM save and stop; once more Ctrl-C kills.
-# With --install_only it makes the environment and runs nothing.
+# Runs `python -m amr_jax.COMMAND ARGUMENTS…`, and again when it exits with status 75 (preempted, saved).
+# Ctrl-C and SIGTERM save and stop; a second Ctrl-C kills. --install_only makes the environment and exits.
 #
-# To set: AMR_EXTRAS (default cuda13,gcs; with an older driver cuda12,gcs) and what launch/environment.sh
-#         says; CUDA_VISIBLE_DEVICES=0,1 for a part of the GPUs.
-# Several such machines: the same on each, with --coordinator=FIRST_HOST:8476 --num_processes=N
-#         --process_id=I (0 on the first) behind ARGUMENTS, and a workdir that all of them see.
-# Cost:   all GPUs of the machine for as long as it runs, used or not: GPUs × hours. Twice the GPUs take
-#         more than half the time (config.batch_size is that of all together, and small per GPU). The
-#         prices are your provider's.
+# To set: AMR_EXTRAS (default cuda13,gcs; with an older driver cuda12,gcs) and the variables of
+#         launch/environment.sh; CUDA_VISIBLE_DEVICES=0,1 for some of the GPUs.
+# Several machines: run it on each with --coordinator=FIRST_HOST:8476 --num_processes=N --process_id=I
+#         (0 on the first) behind ARGUMENTS, and a workdir that all of them share.
+# Cost:   GPUs × hours while it runs. Twice the GPUs take more than half the time: config.batch_size is
+#         that of all GPUs together, and small per GPU.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=commands.sh
 source "$(dirname "${BASH_SOURCE[0]}")/commands.sh"
@@ -33,6 +31,6 @@ done
 
 AMR_EXTRAS=${AMR_EXTRAS-cuda13,gcs}
 find_venv
-# shellcheck disable=SC2119 # its extras stand in AMR_EXTRAS
+# shellcheck disable=SC2119 # the extras are in AMR_EXTRAS
 install_package
 [ -n "$install_only" ] || until_done "$venv_python" -m "amr_jax.$1" "${@:2}"

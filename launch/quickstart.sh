@@ -1,19 +1,16 @@
 #!/usr/bin/env bash
-# Everything once, without any data of your own: built-in data, records, AMR pre-training, and what the
-# encoder is worth beside a random one.
+# Everything once, without data of your own: built-in data, records, AMR pre-training, and the accuracy of
+# the encoder beside a random one.
 #
 #   bash launch/quickstart.sh [DIR]      default: runs/quickstart in the repository
 #
-# Makes the environment and installs amr_jax if need be (launch/environment.sh says how to change where;
-# on a GPU: AMR_EXTRAS=cuda13). After the install under 8 minutes on two cores, and 0.5 GB in DIR.
-# Again with the same DIR: data and records are kept, and so is the pre-trained encoder (a run that was
-# stopped goes on); the evaluations are done again.
+# Makes the environment and installs amr_jax first (launch/environment.sh; on a GPU set AMR_EXTRAS=cuda13).
+# Then it takes less than 8 minutes on two cores, and 0.5 GB in DIR. With the same DIR again, data, records
+# and the pre-trained encoder are kept (a run that was stopped resumes); the evaluations run again.
 set -euo pipefail
-out=${1:-}
-case $out in '' | /*) ;; *) out=$PWD/$out ;; esac
 # shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-out=${out:-$repository/runs/quickstart}
+out=${1:-$repository/runs/quickstart}
 mkdir -p "$out" || fail "cannot make the folder $out."
 out=$(cd "$out" && pwd)
 
@@ -22,7 +19,7 @@ step() {
 }
 
 find_venv
-# shellcheck disable=SC2119 # no extras here
+# shellcheck disable=SC2119 # no extras
 install_package
 cd "$repository" # config files are named relative to it
 SECONDS=0
@@ -39,13 +36,12 @@ step "3/5 pre-training: AMR"
 "$venv_python" -m amr_jax.pretrain --config=configs/amr.py:synthetic \
   --config.data_dir="$out/records" --workdir="$out/amr"
 
-step "4/5 evaluation: linear"
-"$venv_python" -m amr_jax.evaluate --config=configs/linear.py:synthetic \
-  --config.pretrained="$out/amr" --workdir="$out/linear"
-
-step "5/5 evaluation: nearest neighbour"
-"$venv_python" -m amr_jax.evaluate --config=configs/knn.py:synthetic \
-  --config.pretrained="$out/amr" --workdir="$out/knn"
+number=3
+for protocol in linear knn; do
+  step "$((number += 1))/5 evaluation: $protocol"
+  "$venv_python" -m amr_jax.evaluate --config="configs/$protocol.py:synthetic" \
+    --config.pretrained="$out/amr" --workdir="$out/$protocol"
+done
 
 step "done"
 "$venv_python" launch/quickstart_report.py "$out" | tee "$out/report.txt"

@@ -1,4 +1,4 @@
-"""Prints what a quickstart found: `python launch/quickstart_report.py DIR`."""
+"""Prints the results of a quickstart: `python launch/quickstart_report.py DIR`."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def report(folder: Path) -> str:
-    """The table of both protocols, both encoders; reads `results.json` of each evaluation."""
+    """The accuracies of both protocols and both encoders, from their `results.json`."""
     results = {
         name: json.loads((folder / name / "results.json").read_text(encoding="utf-8"))
         for name in ("linear", "knn")

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Style and tests, on the CPU.
+# Checks style and runs the tests, on the CPU.
 #
 #   bash launch/test.sh [ARGUMENTS OF PYTEST]      e.g. bash launch/test.sh -m 'not slow' tests/methods
 #
-# Makes the environment and installs amr_jax[test] if need be (launch/environment.sh says how to change
-# where); then `ruff check`, `ruff format --check`, and pytest. 11 to 18 minutes on two cores. Works from
-# any folder, and again. Two processes share the test files (AMR_TEST_PROCESSES=1: one, as a debugger
-# needs it).
+# Makes the environment and installs amr_jax[test] if need be (launch/environment.sh), then runs `ruff
+# check`, `ruff format --check` and pytest. Two processes share the test files (AMR_TEST_PROCESSES=1: one,
+# as a debugger needs it).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

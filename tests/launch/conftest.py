@@ -7,5 +7,5 @@ from tests.launch.fakes import Place
 
 @pytest.fixture
 def place(tmp_path) -> Place:
-    """Where launchers find fakes instead of gcloud, SLURM and Python."""
+    """A folder in which launchers find fakes of gcloud, SLURM and Python."""
     return Place(tmp_path)

@@ -1,6 +1,8 @@
-"""Launchers as files: shellcheck, what SLURM and Kubernetes are told, and what JAX makes of it."""
+"""Launchers as files: shellcheck, and the fields that SLURM, Kubernetes and SkyPilot read."""
 
+import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from jax._src import clusters
 
 from amr_jax.run import distributed
 from configs import amr
+from launch import quickstart_report
 from tests.launch.fakes import REPOSITORY
 
 LAUNCH = REPOSITORY / "launch"
@@ -24,12 +27,6 @@ def test_scripts_pass_shellcheck():
     assert command, "shellcheck is not installed: pip install -e '.[test]'"
     done = subprocess.run([command, "-x", *SCRIPTS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_bash_reads_scripts(script):
-    done = subprocess.run(["bash", "-n", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_slurm_signals_the_processes_and_may_requeue():
@@ -67,7 +64,21 @@ def test_processes_of_slurm_get_their_gpus(monkeypatch, number, local, per_node,
     assert tuple(found) == expected
 
 
-def test_jobset_runs_a_command_that_exists_and_restarts_on_saved():
+def pretraining(flags: dict[str, str]) -> None:
+    """The flags are those of a pre-training whose data and workdir are in a bucket."""
+    file, dataset = flags.pop("config").split(":")
+    assert (REPOSITORY / file).is_file()
+    assert "data_dir" in amr.get_config(dataset)
+    assert flags.pop("workdir").startswith("gs://")
+    assert flags.pop("config.data_dir").startswith("gs://")
+    assert not flags
+
+
+def flags_of(arguments: list[str]) -> dict[str, str]:
+    return dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
+
+
+def test_the_jobset_restarts_a_pretraining_that_saved():
     jobset = yaml.safe_load((LAUNCH / "gke_jobset.yaml").read_text())
     assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
     (rule,) = jobset["spec"]["failurePolicy"]["rules"]
@@ -85,13 +96,42 @@ def test_jobset_runs_a_command_that_exists_and_restarts_on_saved():
     assert saved["onExitCodes"]["values"] == [75, 134]
     assert saved["onExitCodes"]["containerName"] == container["name"]
     assert vanished["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
-    assert pod["restartPolicy"] == "Never"  # podFailurePolicy asks for it
-
+    assert pod["restartPolicy"] == "Never"  # podFailurePolicy requires it
     assert container["command"] == ["python", "-m", "amr_jax.pretrain"]
-    flags = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
-    file, dataset = flags.pop("config").split(":")
-    assert (REPOSITORY / file).is_file()
-    assert flags.pop("workdir").startswith("gs://")
-    assert flags.pop("config.data_dir").startswith("gs://")
-    assert "data_dir" in amr.get_config(dataset)
-    assert not flags
+    pretraining(flags_of(container["args"]))
+
+
+def test_the_sky_task_recovers_a_pretraining_that_saved(place):
+    task = yaml.safe_load((LAUNCH / "tpu_pod.sky.yaml").read_text())
+    assert set(task) == {"resources", "workdir", "envs", "setup", "run"}
+    assert task["resources"]["use_spot"] is True
+    assert task["resources"]["job_recovery"] == {"recover_on_exit_codes": [75, 134]}
+    assert task["workdir"] == "."
+    envs = {**task["envs"], "DATA": "gs://b/data", "RUN": "gs://b/run"}
+    shell = {**envs, "PATH": os.environ["PATH"], "AMR_VENV": str(place.python.parents[1])}
+    lines = task["run"].replace("launch/tpu_vm.sh", "launch/tpu_vm.sh --dry_run")
+    done = subprocess.run(
+        ["bash", "-c", lines], cwd=REPOSITORY, env=shell, capture_output=True, text=True, check=True
+    )
+    command = shlex.split(done.stdout.splitlines()[-1])
+    assert command[1:4] == [str(place.python), "-m", "amr_jax.pretrain"]
+    pretraining(flags_of(command[4:]))
+    assert task["setup"] == "bash launch/tpu_vm.sh --install_only"
+
+
+def test_the_quickstart_reports_both_protocols_beside_the_random_encoder(tmp_path):
+    for name, learned, random in (("linear", 0.625, 0.418), ("knn", 0.5, 0.44)):
+        (tmp_path / name).mkdir()
+        results = {
+            "encoders": {"pretrained": {"top1": learned}, "random": {"top1": random}},
+            "train_sequences": 898, "test_sequences": 598, "classes_in_test": 25,
+            "pretraining": {"step": 1438},
+            "versions": {"devices": "1 × cpu", "jax": "0.10.2", "python": "3.11.7"},
+        }  # fmt: skip
+        (tmp_path / name / "results.json").write_text(json.dumps(results))
+    (tmp_path / "amr").mkdir()
+    (tmp_path / "amr" / "metrics.jsonl").write_text('{"epoch": 1.0}\n{"epoch": 40.01}\n')
+    lines = quickstart_report.report(tmp_path).splitlines()
+    assert lines[1] == "pre-trained for 40 epochs (1,438 steps)"
+    assert lines[4].split() == ["linear", "62.5", "41.8", "+20.7"]
+    assert lines[5].split() == ["nearest", "neighbour", "50.0", "44.0", "+6.0"]
