@@ -14,74 +14,13 @@ from etils import epath
 
 from amr_jax.data import record_files
 from amr_jax.errors import UserError
+from amr_jax.ops import normalise
 from amr_jax.run import paths
-from amr_jax.skeleton import layouts
 
 # Of the TFDS builders in tfds_builders/; raised when the content of the records changes.
 VERSION = "1.0.0"
 
 _CHUNK = 256  # records read at a time
-
-
-def found(joints: np.ndarray, channels: str) -> np.ndarray:
-    """Which joints are there, (T, M, V, C) -> (T, M, V) bool.
-
-    In space a body is there with all its joints, or absent: all zero. In an image every joint was
-    found, or not: zero, or of confidence 0.
-    """
-    if channels == "xyz":
-        return np.broadcast_to(joints.any(axis=(2, 3))[..., None], joints.shape[:3])
-    return joints[..., 2] > 0 if channels == "xyc" else joints.any(axis=-1)
-
-
-def centre(joints: np.ndarray, joint: int | tuple[int, ...], channels: str = "xyz") -> np.ndarray:
-    """Moves the origin to `joint` of the first actor, in the first frame in which it is seen.
-
-    Args:
-      joints: (T, M, V, C); a body that is absent from a frame is all zero there, and stays so, and
-        so does a joint that was not found in an image.
-      joint: 0-based; of several, the mean is the origin.
-      channels: one of `layouts.CHANNELS`; confidence is not moved.
-    """
-    here = found(joints, channels)
-    origin = _origin(joints[:, 0], here[:, 0], np.atleast_1d(joint))
-    if origin is None:
-        return joints
-    origin[layouts.num_coordinates(channels) :] = 0
-    return np.where(here[..., None], joints - origin, np.float32(0))
-
-
-def _origin(joints: np.ndarray, here: np.ndarray, wanted: np.ndarray) -> np.ndarray | None:
-    """(C,): mean of the `wanted` joints of one actor (T, V, C) where all of them are first there.
-
-    Where they never are, that of all joints in the first frame with any; None: the actor is absent.
-    """
-    together = here[:, wanted].all(axis=1)
-    if together.any():
-        return joints[together.argmax(), wanted].mean(axis=0)
-    frame = here.any(axis=1).argmax()
-    return joints[frame, here[frame]].mean(axis=0) if here.any() else None
-
-
-def body_size(joints: np.ndarray, channels: str) -> float:
-    """The first actor's size: root mean square distance of its joints to their mean in each frame.
-
-    Over all joints and frames of (T, M, V, C) in which they were found; 1 where it is absent or a
-    single point. A standing person measures about a quarter of its height.
-    """
-    here = found(joints, channels)[:, 0, :, None]  # (T, V, 1)
-    places = joints[:, 0, :, : layouts.num_coordinates(channels)].astype(np.float64)
-    count = np.maximum(here.sum(axis=1, keepdims=True), 1)
-    middle = np.where(here, places, 0).sum(axis=1, keepdims=True) / count
-    squares = np.where(here, np.square(places - middle), 0)
-    return float(np.sqrt(squares.sum() / max(here.sum(), 1))) or 1.0
-
-
-def in_body_sizes(joints: np.ndarray, size: float, channels: str) -> np.ndarray:
-    """(..., C): the coordinates divided by `size`; confidence is not."""
-    unit = np.ones(joints.shape[-1], np.float32)
-    unit[: layouts.num_coordinates(channels)] = size
-    return joints / unit
 
 
 class Records:
@@ -141,7 +80,7 @@ class Records:
         """(T, M, V, C) float32 of one sequence, cut, centred and of unit size (in an image)."""
         with self._reading():
             joints = self._source[index]["joints"]
-        return self._loaded(joints)
+        return self._normalised(joints)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -155,12 +94,8 @@ class Records:
                 f"{self._again} --overwrite"
             ) from error
 
-    def _loaded(self, joints: np.ndarray) -> np.ndarray:
-        joints = joints[: self._max_frames]
-        size = 1.0 if self.channels == "xyz" else body_size(joints, self.channels)
-        if self._centre_joint is not None:
-            joints = centre(joints, self._centre_joint, self.channels)
-        return joints if self.channels == "xyz" else in_body_sizes(joints, size, self.channels)
+    def _normalised(self, joints: np.ndarray) -> np.ndarray:
+        return normalise.normalise(joints[: self._max_frames], self._centre_joint, self.channels)
 
     def summary(self) -> str:
         """How many sequences, of which files: a line that differs where those do."""
@@ -185,7 +120,7 @@ class Records:
             for example in stored:
                 name = example["name"]
                 yield {
-                    "joints": self._loaded(example["joints"]),
+                    "joints": self._normalised(example["joints"]),
                     "name": name.decode() if isinstance(name, bytes) else str(name),
                     "label": example["label"],
                 }

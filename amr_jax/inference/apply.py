@@ -15,8 +15,7 @@ from flax import linen as nn
 
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.heads import LinearHead
-from amr_jax.ops import augment
-from amr_jax.skeleton import layouts
+from amr_jax.ops import augment, normalise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,42 +107,6 @@ def logits(
     return jax.lax.map(lambda x: model.head.apply(head, x[None])[0], pooled)
 
 
-def loaded(joints: jax.Array, size: Input) -> jax.Array:
-    """What `records.Records` makes of a sequence (T, M, V, C) as captured, for tracing.
-
-    Its origin is moved to the centre of the first actor; in an image its unit is that body's size.
-    """
-    count = layouts.num_coordinates(size.channels)
-    if size.channels == "xyz":
-        here = jnp.broadcast_to(joints.any(axis=(2, 3))[..., None], joints.shape[:3])
-    else:
-        here = joints[..., 2] > 0 if size.channels == "xyc" else joints.any(axis=-1)
-    unit = 1.0 if size.channels == "xyz" else _body_size(joints[:, 0, :, :count], here[:, 0])
-    if size.centre is not None:
-        origin = _origin(joints[:, 0], here[:, 0], jnp.atleast_1d(jnp.array(size.centre)))
-        centred = jnp.where(here[..., None], joints - origin.at[count:].set(0), 0)
-        joints = jnp.where(here[:, 0].any(), centred, joints)
-    return joints.at[..., :count].divide(unit)
-
-
-def _origin(actor: jax.Array, here: jax.Array, wanted: jax.Array) -> jax.Array:
-    """(C,): `records.centre`'s origin of the first actor (T, V, C) with joints `here` (T, V)."""
-    together = here[:, wanted].all(axis=1)
-    frame = here.any(axis=1).argmax()
-    anywhere = jnp.mean(actor[frame], axis=0, where=here[frame][:, None])
-    return jnp.where(together.any(), actor[together.argmax(), wanted].mean(axis=0), anywhere)
-
-
-def _body_size(places: jax.Array, here: jax.Array) -> jax.Array:
-    """`records.body_size` of an actor (T, V, coordinates) with joints `here` (T, V)."""
-    here = here[..., None]
-    middle = jnp.where(here, places, 0).sum(1, keepdims=True)
-    middle = middle / jnp.maximum(here.sum(1, keepdims=True), 1)
-    squares = jnp.square(jnp.where(here, places - middle, 0)).sum()
-    root = jnp.sqrt(squares / jnp.maximum(here.sum(), 1))
-    return jnp.where(root > 0, root, 1)
-
-
 def _pooled(
     model: Model,
     variables: Mapping[str, Any],
@@ -167,7 +130,7 @@ def _pooled(
     def sequence(joints, length):
         real = jnp.arange(size.max_frames) < length
         joints = jnp.where(real[:, None, None, None], joints, 0)
-        joints = loaded(joints, size)
+        joints = normalise.normalise(joints, size.centre, size.channels)
 
         def body(clip, here):
             def view():

@@ -1,21 +1,14 @@
 """One pure function from captured sequences to logits: against loops, and alone or in company."""
 
-import dataclasses
 import functools
 
-import hypothesis
-import hypothesis.extra.numpy as hnp
-import hypothesis.strategies as st
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from amr_jax.data import records
 from amr_jax.inference import apply
 from amr_jax.models import heads
-from amr_jax.ops import augment
-from amr_jax.skeleton import layouts
+from amr_jax.ops import augment, normalise
 from tests import tiny_models
 from tests.tiny_models import padded
 
@@ -39,7 +32,7 @@ def one_by_one(model, sequences, of_body):
     rows = []
     for joints in sequences:
         if model.input.centre is not None:
-            joints = records.centre(joints, model.input.centre)
+            joints = normalise.normalise(joints, model.input.centre, "xyz")
         each = [body(joints[:, m]) for m in range(joints.shape[1]) if joints[:, m].any()]
         if model.bodies == "all":
             each += [body(np.zeros_like(joints[:, 0]))] * (model.input.num_bodies - len(each))
@@ -91,23 +84,3 @@ def test_company_order_and_padding_change_no_bit(bodies):
     for row, frames in zip(rubbish, length, strict=True):
         row[frames:] = 7
     np.testing.assert_array_equal(run(model.variables, rubbish, length), together)
-
-
-@hypothesis.settings(max_examples=100, deadline=None)
-@hypothesis.given(
-    joints=hnp.arrays(np.float32, (4, 2, 3, 3), elements=st.sampled_from([-1.5, 0, 0, 2])),
-    absent=hnp.arrays(bool, (4, 2)),
-    centre=st.sampled_from([None, 0, 2, (0, 2), (0, 1, 2)]),
-    channels=st.sampled_from(layouts.CHANNELS),
-)
-def test_sequences_are_loaded_as_from_the_records(joints, absent, centre, channels):
-    joints[absent] = 0
-    joints = joints[..., : len(channels)]
-    size = dataclasses.replace(tiny_models.make().input, centre=centre, channels=channels)
-    unit = 1.0 if channels == "xyz" else records.body_size(joints, channels)
-    expected = joints if centre is None else records.centre(joints, centre, channels)
-    expected = records.in_body_sizes(expected, unit, channels)
-    found = apply.loaded(jnp.asarray(joints), size)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    if channels == "xyz" and not isinstance(centre, tuple):
-        np.testing.assert_array_equal(found, expected)

@@ -13,6 +13,7 @@ from amr_jax.data import datasets, records
 from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt as transfer
 from amr_jax.evaluation import encoder_under_test
+from amr_jax.ops import normalise
 from amr_jax.run import workdir
 from amr_jax.studies import rows
 from tests import custom_sets
@@ -70,12 +71,12 @@ def test_loaded_bodies_have_the_size_of_one(own):
     for joints in map(split.joints, range(len(split))):
         hips = joints[0, 0, list(row.layout.centre), :2]
         np.testing.assert_allclose(hips.mean(axis=0), 0, atol=1e-5)
-        assert records.body_size(joints, "xyc") == pytest.approx(1, rel=1e-3)
+        assert normalise.body_size(joints, "xyc") == pytest.approx(1, rel=1e-3)
         confidence = joints[:, 0, :, 2]
         assert confidence.min() > 0.4
         assert confidence.max() <= 1
     captured = records.Records("", row.records, "train", None, row.max_frames).joints(0)
-    assert records.body_size(captured, "xyc") == pytest.approx(1, rel=1e-3)
+    assert normalise.body_size(captured, "xyc") == pytest.approx(1, rel=1e-3)
 
 
 @pytest.mark.parametrize("method", METHODS)

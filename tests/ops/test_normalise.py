@@ -1,9 +1,13 @@
-"""Where a sequence stands: its origin, and in an image its size."""
+"""The origin of a sequence and, in an image, its size; the same in NumPy and in JAX."""
 
+import hypothesis
+import hypothesis.extra.numpy as hnp
+import hypothesis.strategies as st
+import jax
 import numpy as np
 import pytest
 
-from amr_jax.data import records
+from amr_jax.ops.normalise import body_size, move_origin, normalise
 from amr_jax.skeleton import layouts
 
 RNG = np.random.default_rng(0)
@@ -19,27 +23,28 @@ def test_one_joint_becomes_the_origin_and_absent_bodies_stay_zero():
     joints[4, 1] = 0
     expected = joints - joints[2, 0, 3]
     expected[:2, 0] = expected[4, 1] = 0
-    np.testing.assert_array_equal(records.centre(joints, 3), expected)
+    np.testing.assert_array_equal(move_origin(joints, 3, "xyz"), expected)
 
 
 def test_the_first_actor_that_never_comes():
     joints = sequence(6, 2, 5, 3)
     joints[:, 0] = 0
-    assert records.centre(joints, 3) is joints
+    assert np.array_equal(move_origin(joints, 3, "xyz"), joints)
 
 
 def test_several_joints_have_their_mean_at_the_origin():
     joints = sequence(4, 1, 5, 3)
-    centred = records.centre(joints, (1, 4))
+    centred = move_origin(joints, (1, 4), "xyz")
     np.testing.assert_allclose(centred[0, 0, [1, 4]].mean(axis=0), 0, atol=1e-7)
     np.testing.assert_allclose(centred, joints - joints[0, 0, [1, 4]].mean(axis=0), atol=1e-6)
-    np.testing.assert_array_equal(records.centre(joints, (2,)), records.centre(joints, 2))
+    alone = move_origin(joints, 2, "xyz")
+    np.testing.assert_array_equal(move_origin(joints, (2,), "xyz"), alone)
 
 
 def test_joints_that_were_not_found_stay_zero_and_make_no_origin():
     joints = sequence(4, 2, 5, 2)
     joints[0, 0, 1] = joints[2, 0, 0] = joints[:, 1, 3] = 0
-    centred = records.centre(joints, (1, 2), "xy")
+    centred = move_origin(joints, (1, 2), "xy")
     origin = joints[1, 0, [1, 2]].mean(axis=0)  # frame 0 lacks joint 1
     found = joints.any(axis=-1)
     np.testing.assert_array_equal(centred[~found], 0)
@@ -50,7 +55,7 @@ def test_confidence_says_what_was_found_and_is_not_moved():
     joints = sequence(4, 1, 5, 3)
     joints[..., 2] = RNG.uniform(0.1, 1, size=(4, 1, 5))
     joints[0, 0, 1, 2] = 0  # a place without confidence is none
-    centred = records.centre(joints, 1, "xyc")
+    centred = move_origin(joints, 1, "xyc")
     np.testing.assert_array_equal(centred[..., 2], joints[..., 2])
     np.testing.assert_array_equal(centred[1, 0, 1, :2], 0)
     np.testing.assert_array_equal(centred[0, 0, 1], 0)
@@ -59,7 +64,7 @@ def test_confidence_says_what_was_found_and_is_not_moved():
 def test_an_origin_that_is_never_found():
     joints = sequence(4, 1, 5, 2)
     joints[:, 0, 1] = joints[0] = 0
-    centred = records.centre(joints, 1, "xy")
+    centred = move_origin(joints, 1, "xy")
     others = [0, 2, 3, 4]
     np.testing.assert_allclose(
         centred[1, 0, others], joints[1, 0, others] - joints[1, 0, others].mean(axis=0), atol=1e-6
@@ -72,13 +77,13 @@ def test_body_size(channels):
     joints = np.stack([100 + square, 300 + 3 * square])[:, None]  # (2, 1, 4, 2)
     if channels == "xyc":
         joints = np.concatenate([joints, np.full((2, 1, 4, 1), 0.5, np.float32)], axis=-1)
-    assert records.body_size(joints, channels) == pytest.approx(np.sqrt((2 + 18) / 2))
+    assert body_size(joints, channels) == pytest.approx(np.sqrt((2 + 18) / 2))
     lost = joints.copy()
     lost[1] = 0  # not found: does not count
-    assert records.body_size(lost, channels) == pytest.approx(np.sqrt(2))
+    assert body_size(lost, channels) == pytest.approx(np.sqrt(2))
     other = np.concatenate([joints, 50 * joints], axis=1)  # the first actor's alone
-    assert records.body_size(other, channels) == pytest.approx(np.sqrt(10))
-    assert records.body_size(np.zeros_like(joints), channels) == 1
+    assert body_size(other, channels) == pytest.approx(np.sqrt(10))
+    assert body_size(np.zeros_like(joints), channels) == 1
 
 
 def test_neither_place_nor_size_in_the_image_matter():
@@ -86,13 +91,37 @@ def test_neither_place_nor_size_in_the_image_matter():
     joints[..., 2] = RNG.uniform(0.1, 1, size=(6, 2, 5))
     joints[1, 1] = joints[3, 0, 2] = 0
 
-    def loaded(joints):
-        size = records.body_size(joints, "xyc")
-        return records.in_body_sizes(records.centre(joints, (0, 1), "xyc"), size, "xyc")
-
     found = joints[..., 2:] > 0
     elsewhere = np.where(
         found, joints * np.float32([250, 250, 1]) + np.float32([900, 400, 0]), 0
     ).astype(np.float32)
-    np.testing.assert_allclose(loaded(elsewhere), loaded(joints), atol=1e-4)
-    assert layouts.num_coordinates("xyc") == 2
+    one, other = (normalise(where, (0, 1), "xyc") for where in (joints, elsewhere))
+    np.testing.assert_allclose(one, other, atol=1e-4)
+    np.testing.assert_array_equal(one[..., 2], joints[..., 2])
+
+
+def test_values_by_hand():
+    # Two joints of one body in two frames: origin (1, 1); distances 1, 1 to the mean, then 3, 3.
+    joints = np.array([[[1, 1], [3, 1]], [[4, 1], [4, 7]]], np.float32)[:, None]
+    size = np.sqrt((1 + 1 + 9 + 9) / 4)
+    expected = np.array([[[0, 0], [2, 0]], [[3, 0], [3, 6]]])[:, None] / size
+    np.testing.assert_allclose(normalise(joints, 0, "xy"), expected, rtol=1e-6)
+    np.testing.assert_allclose(normalise(joints, None, "xy"), joints / size, rtol=1e-6)
+
+
+@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.given(
+    joints=hnp.arrays(np.float32, (4, 2, 3, 3), elements=st.sampled_from([-1.5, 0, 0, 2])),
+    absent=hnp.arrays(bool, (4, 2)),
+    centre=st.sampled_from([None, 0, 2, (0, 2), (0, 1, 2)]),
+    channels=st.sampled_from(layouts.CHANNELS),
+)
+def test_jax_computes_what_numpy_computes(joints, absent, centre, channels):
+    joints[absent] = 0
+    joints = joints[..., : len(channels)]
+    expected = normalise(joints, centre, channels)
+    traced = jax.jit(normalise, static_argnums=(1, 2))(joints, centre, channels)
+    assert expected.dtype == traced.dtype == np.float32
+    np.testing.assert_allclose(traced, expected, rtol=1e-5, atol=1e-6)
+    if channels == "xyz" and not isinstance(centre, tuple):
+        np.testing.assert_array_equal(traced, expected)

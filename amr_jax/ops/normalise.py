@@ -1,0 +1,99 @@
+"""Origin and size of a sequence, normalised before anything random (docs/formats.md).
+
+Places in space are in metres: the origin moves to one joint of the first actor. Places in an image
+have no metres: they are also divided by the first actor's size.
+
+The functions take a NumPy array or a JAX array, traced or not, and return one of the same kind.
+Sequences are (T, M, V, C), bodies absent from a frame are zero there; `channels` is one of
+`layouts.CHANNELS`. Confidence is neither moved nor scaled.
+"""
+
+from typing import TypeVar
+
+from amr_jax.skeleton import layouts
+
+Array = TypeVar("Array")  # numpy.ndarray or jax.Array
+
+
+def normalise(joints: Array, centre: int | tuple[int, ...] | None, channels: str) -> Array:
+    """Moves the origin to `centre` (see `move_origin`; None: it stays), and scales image places."""
+    size = None if channels == "xyz" else body_size(joints, channels)
+    if centre is not None:
+        joints = move_origin(joints, centre, channels)
+    return joints if size is None else scale(joints, size, channels)
+
+
+def found(joints: Array, channels: str) -> Array:
+    """Which joints are there, (T, M, V) bool.
+
+    In space a body has all its joints or is absent, all zero. In an image each joint was found or
+    not; one that was not is zero, or has confidence 0.
+    """
+    xp = joints.__array_namespace__()
+    if channels == "xyz":
+        return xp.broadcast_to(joints.any(axis=(2, 3))[..., None], joints.shape[:3])
+    return joints[..., 2] > 0 if channels == "xyc" else joints.any(axis=-1)
+
+
+def move_origin(joints: Array, centre: int | tuple[int, ...], channels: str) -> Array:
+    """Moves the origin to one joint of the first actor, where that is first seen.
+
+    If it is never seen, the origin is the mean of all joints in the actor's first frame; if the
+    actor is never seen, nothing moves. Otherwise what was not found becomes zero.
+
+    Args:
+      joints: (T, M, V, C).
+      centre: a joint, 0-based; or several, whose mean is the origin where all are first seen.
+      channels: see the module.
+    """
+    xp = joints.__array_namespace__()
+    here = found(joints, channels)
+    actor, seen = joints[:, 0], here[:, 0]
+    centre = xp.atleast_1d(xp.asarray(centre))
+
+    together = seen[:, centre].all(axis=1)
+    of_centre = actor[together.argmax(), centre].mean(axis=0)
+    frame = seen.any(axis=1).argmax()
+    count = xp.maximum(seen[frame].sum(), 1).astype(joints.dtype)
+    of_all = xp.where(seen[frame][:, None], actor[frame], 0).sum(axis=0) / count
+    origin = xp.where(together.any(), of_centre, of_all)
+
+    origin = xp.where(_is_coordinate(joints, channels), origin, 0)
+    if channels != "xyz":  # in space, what is not here is zero already
+        here = here | ~seen.any()
+    return xp.where(here[..., None], joints - origin * seen.any(), 0)
+
+
+def body_size(joints: Array, channels: str) -> Array:
+    """The first actor's size: root mean square distance of its joints to their mean in each frame.
+
+    Over all joints and frames in which they were found; 1 if the actor is absent or a single point.
+    A standing person measures about a quarter of their height. NumPy computes in float64.
+
+    Args:
+      joints: (T, M, V, C).
+      channels: see the module.
+
+    Returns:
+      A scalar, in the unit of the joints.
+    """
+    xp = joints.__array_namespace__()
+    here = found(joints, channels)[:, 0, :, None]  # (T, V, 1)
+    places = joints[:, 0, :, : layouts.num_coordinates(channels)].astype(float)
+    count = xp.maximum(here.sum(axis=1, keepdims=True), 1)
+    middle = xp.where(here, places, 0).sum(axis=1, keepdims=True) / count
+    squares = xp.where(here, xp.square(places - middle), 0)
+    size = xp.sqrt(squares.sum() / xp.maximum(here.sum(), 1))
+    return xp.where(size > 0, size, 1)
+
+
+def scale(joints: Array, size: Array, channels: str) -> Array:
+    """Divides the coordinates of (..., C) by `size`."""
+    xp = joints.__array_namespace__()
+    return joints / xp.where(_is_coordinate(joints, channels), size, 1).astype(joints.dtype)
+
+
+def _is_coordinate(joints: Array, channels: str) -> Array:
+    """(C,) bool: whether a channel is a coordinate, not confidence."""
+    xp = joints.__array_namespace__()
+    return xp.arange(joints.shape[-1]) < layouts.num_coordinates(channels)
