@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from amr_jax.methods import momentum
+from amr_jax.methods.masked import cosine_momentum
 from amr_jax.methods.skeleton_mae import SkeletonMAE
 
 
@@ -42,7 +42,7 @@ class NAT(SkeletonMAE):
       normalisation: `timestamps` (over all T frames) or `patch_timestamps` (over those of a patch).
       contrast: weight of the contrastive term; 0: none.
       temperature: of the contrastive term.
-      momentum_start, momentum_end: see `momentum.cosine`.
+      momentum_start, momentum_end: see `cosine_momentum`.
     """
 
     normalisation: str = "timestamps"
@@ -63,7 +63,7 @@ class NAT(SkeletonMAE):
 
     def momentum(self, progress: jax.Array) -> jax.Array:
         """The momentum of the copy at this share of the training."""
-        return momentum.cosine(self.momentum_start, self.momentum_end, progress)
+        return cosine_momentum(self.momentum_start, self.momentum_end, progress)
 
     @nn.compact
     def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:

@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from amr_jax.methods import momentum
-from amr_jax.methods.masked import MaskedMethod
+from amr_jax.methods.masked import MaskedMethod, cosine_momentum
 from amr_jax.models.decoder import SelfAttentionDecoder
 from amr_jax.ops import augment, masking
 
@@ -52,7 +51,7 @@ class SJEPA(MaskedMethod):
       shared_view: whether the target encoder sees the transformed view, too.
       target_temperature, prediction_temperature: of the two softmaxes.
       centre_momentum: momentum of the centre.
-      momentum_start, momentum_end: of the target encoder, see `momentum.cosine`.
+      momentum_start, momentum_end: of the target encoder, see `cosine_momentum`.
     """
 
     masking: str = "motion_aware"
@@ -71,7 +70,7 @@ class SJEPA(MaskedMethod):
 
     def momentum(self, progress: jax.Array) -> jax.Array:
         """The momentum of the target encoder at this share of the training."""
-        return momentum.cosine(self.momentum_start, self.momentum_end, progress)
+        return cosine_momentum(self.momentum_start, self.momentum_end, progress)
 
     def view(self, clips: jax.Array) -> jax.Array:
         """The clips (B, T, V, C), each transformed at random."""
