@@ -176,9 +176,9 @@ def differences(one: Path, other: Path) -> list[str]:
 
 def _state(folder: Path) -> dict:
     """All that the newest checkpoint holds: the optimiser's state and the average, too."""
-    step = checkpoint_step.steps(folder / checkpoint.FOLDER)[-1]
-    kept = checkpoint_step.kept(folder / checkpoint.FOLDER / str(step))
-    return {"last": np.array(step), **checkpoint_step.on_host(kept, kept.arrays)}
+    step = checkpoint_step.steps(folder / checkpoint.FOLDER)[0]
+    saved = checkpoint_step.SavedStep(folder / checkpoint.FOLDER / str(step))
+    return {"last": np.array(step), **saved.on_host(saved.arrays)}
 
 
 def _flat(tree: dict, prefix: str = "") -> list[tuple[str, np.ndarray]]:

@@ -1,14 +1,16 @@
-"""Checkpoints of everything that a run needs to go on, by Orbax; and the encoder alone, for use.
+"""Checkpoints of everything that a run needs to resume, by Orbax; and the encoder alone, for use.
 
 A checkpoint holds parameters, optimizer state, the encoder's average and the step. Random keys and
-the position in the data follow from the step and the config's seed, so they need no place in it.
-Whatever is restored is verified by the checksums saved with it. A run that goes on sets a damaged
-newest checkpoint aside, under a name that is no step's, and takes the one before it; who only reads
-a run's folder changes nothing in it.
+the position in the data follow from the step and the config's seed. Whatever is restored is
+verified by the checksums saved with it. A resumed run sets a damaged newest checkpoint aside, under
+a name that Orbax does not read as a step, and takes the one before it. Loading the encoder of a run
+changes nothing in its folder.
 """
 
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import flax.serialization
 import jax
@@ -19,108 +21,99 @@ from etils import epath
 from amr_jax.errors import UserError
 from amr_jax.run import checkpoint_step, checksums, console, distributed, paths
 from amr_jax.run import workdir as workdirs
-from amr_jax.run.checkpoint_step import Damaged
+from amr_jax.run.checkpoint_step import Damaged, SavedStep
 
 FOLDER = "checkpoints"
 
 # In front of the step, in the name of a checkpoint that is set aside.
 ASIDE = "damaged-"
 
+T = TypeVar("T")
+
 
 class _Manager(ocp.CheckpointManager):
     def reached_preemption(self, step: int) -> bool:
-        """Not asked here: who asks JAX's service must do so with numbers without gaps."""
+        """Never asks JAX's preemption service: `StopRequest` does, and must be the only one."""
         del step
         return False
 
 
 class Checkpoints:
-    """The checkpoints of one workdir: saved in the background, the last `keep` of them kept.
-
-    Args:
-      workdir: the run's.
-      keep: how many.
-    """
+    """The checkpoints of one workdir: saved in the background, the last `keep` of them kept."""
 
     def __init__(self, workdir: os.PathLike | str, keep: int):
         self._folder = paths.absolute(workdir) / FOLDER
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             cleanup_tmp_directories=True,
-            # What a damaged step says of itself is for `restore` to meet.
-            lightweight_initialize=True,
+            lightweight_initialize=True,  # do not read the steps: one may be damaged
         )
         try:
             self._manager = _Manager(self._folder, options=options)
         except OSError as error:
             raise UserError(f"{self._folder}: cannot be used for checkpoints ({error}).") from error
 
-    def latest_step(self) -> int | None:
-        """Step of the newest complete checkpoint; None if there is none."""
-        return self._manager.latest_step()
-
     def steps(self) -> list[int]:
-        """Of all complete checkpoints, newest first."""
+        """The steps of all complete checkpoints, newest first."""
         return sorted(self._manager.all_steps(), reverse=True)
 
     def save(self, step: int, state) -> None:
         """Starts to save; returns when the state is copied and may be overwritten."""
-        arguments = checkpoint_step.arguments(flax.serialization.to_state_dict(state))
+        arguments = checkpoint_step.save_arguments(flax.serialization.to_state_dict(state))
         try:
             self._manager.save(step, args=arguments)
-        except Exception as error:  # an earlier save's failure may surface here, as any type
+        except Exception as error:  # the failure of an earlier save may surface here, as any type
             raise self._save_error(error) from error
 
     def wait(self) -> None:
-        """Returns when what was to be saved is saved."""
+        """Returns when all saves are complete."""
         try:
             self._manager.wait_until_finished()
-        except Exception as error:  # tensorstore, gRPC and Python's own OSError all arrive here
+        except Exception as error:  # from TensorStore, gRPC or Python's file system calls
             raise self._save_error(error) from error
 
+    def close(self) -> None:
+        """Waits for saves and ends the background threads."""
+        self.wait()
+        self._manager.close()
+
     def restore(self, state):
-        """The newest whole checkpoint, laid out over devices as `state` is; on every process.
+        """The newest whole checkpoint in the layout of `state`; on every process.
 
-        All must see the same `steps`.
-
-        Damaged ones that are newer are set aside, and named on the terminal. The oldest never is:
-        with it a run would lose, unasked, all that it has done.
+        Damaged newer ones are set aside, with a warning. The oldest one never is: a run must not
+        lose all its work unasked.
 
         Args:
-          state: a state of the same structure: its shapes, dtypes and shardings are the target.
+          state: a state of the same structure, for shapes, dtypes and shardings.
 
         Raises:
-          UserError: no whole checkpoint; one of another architecture, or unreadable at the moment.
+          UserError: no whole checkpoint; one of another architecture; unreadable at the moment.
         """
         tree = flax.serialization.to_state_dict(state)
         target = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree
         )
-        steps = self.steps()
-        for step, before in zip(steps, [*steps[1:], None], strict=True):
-            path = self._folder / str(step)
-            try:
-                restored = _onto_devices(path, target)
-            except Damaged as error:
-                if before is None:
-                    raise _none_left(error) from error
-                aside = self._set_aside(path)
-                console.say(
-                    f"warning: {error} It was set aside as {aside.name}; the run goes on from the "
-                    f"one before it, of step {before}."
-                )
-            else:
-                return flax.serialization.from_state_dict(state, restored)
-        raise UserError(f"{self._folder}: found no checkpoint to go on from.")
 
-    def _set_aside(self, path: epath.Path) -> epath.Path:
-        """Gives a step's folder a name that is no step's to Orbax; on all processes."""
-        name, number = f"{ASIDE}{int(path.name):06d}", 1
-        aside = path.with_name(name)
-        while aside.exists():
-            number += 1
-            aside = path.with_name(f"{name}-{number}")
-        distributed.meet(f"{aside.name}: found")
+        def read(path: epath.Path) -> dict:
+            saved = checkpoint_step.on_all_processes(lambda: SavedStep(path))
+            check_same(saved.arrays, target, path)
+            return saved.on_devices(target)
+
+        def on_damage(error: Damaged, before: int) -> None:
+            console.say(
+                f"warning: {error} It is set aside as {self._set_aside(error.path)}; the run "
+                f"resumes from the checkpoint before it, step {before}."
+            )
+
+        _, restored = _newest_whole(self._folder, self.steps(), read, on_damage)
+        return flax.serialization.from_state_dict(state, restored)
+
+    def _set_aside(self, path: epath.Path) -> str:
+        """Renames the folder of a step; returns the new name. Every process calls this."""
+        name = f"{ASIDE}{int(path.name):06d}"
+        names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
+        aside = next(path.with_name(n) for n in names if not path.with_name(n).exists())
+        distributed.meet("checkpoint found damaged")  # all have chosen the same name
         if jax.process_index() == 0:
             try:
                 path.rename(aside)
@@ -128,20 +121,16 @@ class Checkpoints:
                 raise UserError(
                     f"{path}: this checkpoint is damaged, and could not be renamed ({error})."
                 ) from error
-        distributed.meet(f"{aside.name}: renamed")
+        distributed.meet("checkpoint set aside")
         self._manager.reload()
-        return aside
-
-    def close(self) -> None:
-        """Waits for saves and ends the background threads."""
-        self.wait()
-        self._manager.close()
+        return aside.name
 
     def _save_error(self, error: Exception) -> UserError:
+        newest = f"of step {self.steps()[0]}" if self.steps() else "none"
         return UserError(
-            f"{self._folder}: a checkpoint could not be saved: {checkpoint_step.message(error)}\n"
-            f"The last complete one is of step {self.latest_step()}. When that is mended "
-            "(room made, say), the same command goes on from there."
+            f"{self._folder}: a checkpoint could not be saved: "
+            f"{checkpoint_step.first_line(error)}\nThe last complete one is {newest}. Remove the "
+            "cause (a full disk, say); the same command then resumes from there."
         )
 
 
@@ -151,9 +140,9 @@ def load_encoder(
     """The encoder of a pre-training run, on the host.
 
     Args:
-      workdir: the run's.
-      step: of which checkpoint; default the newest.
-      average: the exponential moving average of the encoder instead of its last value.
+      workdir: of the run.
+      step: of the checkpoint; default the newest.
+      average: load the exponential moving average of the encoder instead of its last value.
 
     Returns:
       Its parameters (nested dict of numpy arrays), the run's resolved config, and the step.
@@ -167,8 +156,8 @@ def load_encoder(
             return {"params": {"encoder": stored["params"]["encoder"]}}
         if not stored["average"]:
             raise UserError(
-                f"{workdir}: this run kept no average of its encoder (its config has "
-                "optim.ema_decay=0); evaluate the encoder itself."
+                f"{workdir}: this run kept no average of its encoder (its config has no "
+                "optim.ema_decay); evaluate the encoder itself."
             )
         return {"average": stored["average"]}
 
@@ -185,31 +174,14 @@ def load_params(
 
 
 def has_one(workdir: os.PathLike | str) -> bool:
-    """Whether there is a complete checkpoint in `workdir`; a folder that is not there has none."""
+    """Whether `workdir` exists and holds a complete checkpoint."""
     return bool(checkpoint_step.steps(epath.Path(workdir).expanduser() / FOLDER))
 
 
 def _load(
     workdir: os.PathLike | str, step: int | None, part: Callable[[dict], dict]
 ) -> tuple[dict, ml_collections.ConfigDict, int]:
-    """`part` of the arrays of that step, or of the newest whole one; the run's config; the step."""
-    folder, config, steps = _find(workdir, step)
-    for candidate, before in zip(steps, [*steps[1:], None], strict=True):
-        try:
-            kept = checkpoint_step.kept(folder / str(candidate))
-            tree = checkpoint_step.on_host(kept, part(kept.arrays))
-            break
-        except Damaged as error:
-            if before is None:
-                raise _none_left(error) if step is None else UserError(str(error)) from error
-            console.say(f"warning: {error} The one before it is used, of step {before}.")
-    return tree, config, candidate
-
-
-def _find(
-    workdir: os.PathLike | str, step: int | None
-) -> tuple[epath.Path, ml_collections.ConfigDict, list[int]]:
-    """The folder of checkpoints, the run's config, and that step alone, or all, newest first."""
+    """`part` of the arrays of a step, or of the newest whole one; the run's config; the step."""
     workdir = paths.absolute(workdir)
     config = workdirs.read_config(workdir)
     if "protocol" in config:
@@ -220,13 +192,49 @@ def _find(
     folder = workdir / FOLDER
     steps = checkpoint_step.steps(folder)
     if not steps or (step is not None and step not in steps):
-        found = f"steps {', '.join(map(str, steps))}" if steps else "no complete checkpoint"
+        found = f"steps {', '.join(map(str, steps[::-1]))}" if steps else "no complete checkpoint"
         raise UserError(f"{folder}: found {found}; expected {step if step is not None else 'one'}.")
-    return folder, config, steps[::-1] if step is None else [step]
+
+    def read(path: epath.Path) -> dict:
+        saved = SavedStep(path)
+        return saved.on_host(part(saved.arrays))
+
+    def on_damage(error: Damaged, before: int) -> None:
+        console.say(f"warning: {error} The checkpoint before it is used, step {before}.")
+
+    if step is not None:
+        return read(folder / str(step)), config, step
+    step, tree = _newest_whole(folder, steps, read, on_damage)
+    return tree, config, step
+
+
+def _newest_whole(
+    folder: epath.Path,
+    steps: Sequence[int],
+    read: Callable[[epath.Path], T],
+    on_damage: Callable[[Damaged, int], None],
+) -> tuple[int, T]:
+    """The first of `steps` that `read` finds whole, and what it returns.
+
+    Args:
+      steps: newest first.
+      on_damage: called for each damaged step, with the step before it.
+    """
+    for step, before in zip(steps, [*steps[1:], None], strict=True):
+        try:
+            return step, read(folder / str(step))
+        except Damaged as error:
+            if before is None:
+                raise UserError(
+                    f"{error} There is none before it. It was left where it is; move it away to "
+                    "start anew."
+                ) from error
+            on_damage(error, before)
+    raise UserError(f"{folder}: found no checkpoint to resume from.")
 
 
 def check_same(stored, expected, path: os.PathLike | str) -> None:
-    """Refuses a checkpoint whose arrays differ in name, shape or dtype from the config's."""
+    """Raises `UserError` if arrays differ in name, shape or dtype from those of the config."""
     stored, expected = checksums.described(stored), checksums.described(expected)
     differing = [
         f"{name}: {stored.get(name, 'absent')} in the checkpoint, "
@@ -235,23 +243,10 @@ def check_same(stored, expected, path: os.PathLike | str) -> None:
         if stored.get(name) != expected.get(name)
     ]
     if differing:
-        more = f"\n  … and {len(differing) - 5} more" if len(differing) > 5 else ""
+        more = f"\n  … and {len(differing) - 5} more" if differing[5:] else ""
         raise UserError(
             f"{path}: a checkpoint of another architecture than the config's:\n  "
             + "\n  ".join(differing[:5])
             + more
             + "\nUse the config that it was trained with, or another folder."
         )
-
-
-def _onto_devices(path: epath.Path, target) -> dict:
-    """The verified state of one step; raises `Damaged`, on all processes alike."""
-    kept = checkpoint_step.on_all_processes(path, lambda: checkpoint_step.kept(path))
-    check_same(kept.arrays, target, path)
-    return checkpoint_step.on_devices(kept, target)
-
-
-def _none_left(error: Damaged) -> UserError:
-    return UserError(
-        f"{error} There is none before it. It was left where it is; move it away to begin anew."
-    )

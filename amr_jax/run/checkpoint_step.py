@@ -1,14 +1,13 @@
-"""One step in a folder of checkpoints: what is stored, read back and verified.
+"""One step in a folder of checkpoints: what it stores, and how that is read and verified.
 
-A step holds two items, written together: `state`, the arrays; and `checksums`, for each array its
-shape, dtype and checksum (`amr_jax.run.checksums`). It is complete only with both. Steps of before
-there were checksums have the first alone, which shows in the list of items that Orbax keeps.
+A step holds two items that are written together: `state`, the arrays; and `checksums`, the shape,
+dtype and checksum of each array (`amr_jax.run.checksums`). A step from before there were checksums
+has only the first; its list of items, which Orbax keeps, shows that.
 
-Reading goes through Orbax's handlers, which do not wait for other processes: where one process
-meets damage and others don't, all have to hear of it (`on_all_processes`), or they would wait.
+Reading uses Orbax's handlers, which do not wait for other processes. If one process finds damage,
+`on_all_processes` raises on all of them, so that none waits for another.
 """
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -26,9 +25,9 @@ STATE, CHECKSUMS = "state", "checksums"
 
 _ITEMS_FILE = "_CHECKPOINT_METADATA"  # Orbax's list of the items of a step
 
-# Not damage of the files: what the machine, its network or its rights are short of.
-_TROUBLE = (MemoryError, PermissionError, ConnectionError, TimeoutError)
-_TROUBLE_NAMES = (
+# Errors of the machine, its network or its permissions: the files need not be damaged.
+_TEMPORARY = (MemoryError, PermissionError, ConnectionError, TimeoutError)
+_TEMPORARY_NAMES = (
     "RESOURCE_EXHAUSTED",
     "UNAVAILABLE",
     "PERMISSION_DENIED",
@@ -39,36 +38,19 @@ _TROUBLE_NAMES = (
     "Stale file handle",
 )
 
-_UNREADABLE, _DAMAGED = "unreadable: ", "damaged: "
-
 T = TypeVar("T")
 
 
-class Damaged(Exception):
-    """The content of a step is not what was saved: `path` and `reason`."""
+class Damaged(UserError):
+    """A step does not hold what was saved."""
 
     def __init__(self, path: epath.Path, reason: str):
         self.path, self.reason = path, reason
         super().__init__(f"{path}: this checkpoint is damaged ({reason}).")
 
 
-@dataclasses.dataclass(frozen=True)
-class Kept:
-    """What a step says of itself.
-
-    Attributes:
-      path: its folder.
-      arrays: the tree of the state, with shapes and dtypes for arrays.
-      checksums: of each array, by name; None where the step is older than checksums.
-    """
-
-    path: epath.Path
-    arrays: dict
-    checksums: dict[str, str] | None
-
-
-def arguments(tree) -> ocp.args.Composite:
-    """What Orbax is to save of a state's tree: a global one, and then on every process."""
+def save_arguments(tree) -> ocp.args.Composite:
+    """The items of a step for a tree of arrays; a collective if the arrays are global."""
     described, sums = checksums.described(tree), checksums.of_tree(tree)
     rows = {name: [described[name], sums[name]] for name in sums}
     return ocp.args.Composite(
@@ -77,138 +59,135 @@ def arguments(tree) -> ocp.args.Composite:
 
 
 def steps(folder: epath.Path) -> list[int]:
-    """The steps of which there is a complete checkpoint, ascending; [] without such a folder."""
-    return sorted(ocp.utils.checkpoint_steps(folder))
+    """The complete steps in a folder of checkpoints, newest first; [] without the folder."""
+    return sorted(ocp.utils.checkpoint_steps(folder), reverse=True)
 
 
-def kept(path: epath.Path) -> Kept:
-    """What there is in a step's folder, without its arrays.
+class SavedStep:
+    """A step as stored; `Damaged` if its files are missing, unreadable or contradict each other.
 
-    Raises:
-      Damaged: files that are missing or unreadable, or contradict each other.
+    Attributes:
+      path: the folder of the step.
+      arrays: the tree of the state, with shapes and dtypes for arrays.
     """
 
-    def read():
-        items = json.loads((path / _ITEMS_FILE).read_text())["item_handlers"]
-        arrays = ocp.PyTreeCheckpointHandler().metadata(path / STATE).tree
-        described, rows = checksums.described(arrays), None
-        if CHECKSUMS in items:
-            rows = ocp.JsonCheckpointHandler().restore(path / CHECKSUMS)
-            if described != {name: row[0] for name, row in rows.items()}:
-                raise ValueError("the arrays are not those that the checksums are of")
-            rows = {name: row[1] for name, row in rows.items()}
-        return Kept(path, arrays, rows)
+    def __init__(self, path: epath.Path):
+        self.path = path
+        self.arrays, self._sums = _reading(path, self._read_metadata)
 
-    return _reading(path, read)
+    def _read_metadata(self) -> tuple[dict, dict[str, str] | None]:
+        items = json.loads((self.path / _ITEMS_FILE).read_text())["item_handlers"]
+        arrays = ocp.PyTreeCheckpointHandler().metadata(self.path / STATE).tree
+        if CHECKSUMS not in items:
+            return arrays, None
+        rows = ocp.JsonCheckpointHandler().restore(self.path / CHECKSUMS)
+        if checksums.described(arrays) != {name: row[0] for name, row in rows.items()}:
+            raise ValueError("the arrays are not those that the checksums are of")
+        return arrays, {name: row[1] for name, row in rows.items()}
+
+    def on_devices(self, target) -> dict:
+        """The verified state in the layout of `target`, abstract arrays; on every process.
+
+        Raises:
+          Damaged: on every process.
+        """
+        arguments = ocp.args.StandardRestore(target)
+        restored = on_all_processes(
+            lambda: _reading(
+                self.path,
+                lambda: ocp.StandardCheckpointHandler().restore(self.path / STATE, args=arguments),
+            )
+        )
+        sums = checksums.of_tree(restored)
+        on_all_processes(lambda: self._verify(sums))
+        return restored
+
+    def on_host(self, part) -> dict:
+        """`part` of `arrays` as numpy arrays, verified."""
+        arguments = ocp.args.PyTreeRestore(
+            item=jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), part),
+            restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), part),
+            partial_restore=True,
+        )
+        restored = _reading(
+            self.path,
+            lambda: ocp.PyTreeCheckpointHandler().restore(self.path / STATE, args=arguments),
+        )
+        self._verify(checksums.of_tree(restored))
+        return restored
+
+    def _verify(self, sums: dict[str, str]) -> None:
+        """Raises `Damaged` unless arrays with these checksums were saved."""
+        if self._sums is None:
+            console.say(f"note: {self.path} is older than checksums: it cannot be verified.")
+            return
+        wrong = sorted(name for name in sums if self._sums.get(name) != sums[name])
+        if wrong:
+            more = f" and {len(wrong) - 3} more" if wrong[3:] else ""
+            raise Damaged(self.path, f"other bits than were saved in {', '.join(wrong[:3])}{more}")
 
 
-def on_devices(step: Kept, target) -> dict:
-    """The whole state, verified, laid out as `target`, abstract arrays, says; on every process.
-
-    Raises:
-      Damaged: on every process alike.
-    """
-    arguments = ocp.args.StandardRestore(target)
-    restored = on_all_processes(
-        step.path,
-        lambda: _reading(
-            step.path,
-            lambda: ocp.StandardCheckpointHandler().restore(step.path / STATE, args=arguments),
-        ),
-    )
-    sums = checksums.of_tree(restored)
-    on_all_processes(step.path, lambda: _verify(step, sums))
-    return restored
-
-
-def on_host(step: Kept, part) -> dict:
-    """`part` of `step.arrays`, verified, as numpy arrays; raises `Damaged`."""
-    arguments = ocp.args.PyTreeRestore(
-        item=jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), part),
-        restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), part),
-        partial_restore=True,
-    )
-    restored = _reading(
-        step.path,
-        lambda: ocp.PyTreeCheckpointHandler().restore(step.path / STATE, args=arguments),
-    )
-    _verify(step, checksums.of_tree(restored))
-    return restored
-
-
-def on_all_processes(path: epath.Path, action: Callable[[], T]) -> T:
-    """What `action` returns here, if it succeeds on every process; else every process raises.
+def on_all_processes(action: Callable[[], T]) -> T:
+    """The result of `action` on this process, if it succeeds on every process.
 
     Args:
-      path: the step's folder.
       action: may raise `UserError` or `Damaged`, and waits for no other process.
 
     Raises:
-      UserError: some process could not read, and so knows nothing of damage.
+      UserError: some process could not read; whether there is damage is not known.
       Damaged: some process found damage.
     """
     if not distributed.several():
         return action()
-    result, verdict = None, ""
+    result, failure = None, []
     try:
         result = action()
-    except UserError as error:
-        verdict = f"{_UNREADABLE}{error}"
     except Damaged as error:
-        verdict = f"{_DAMAGED}{error.reason}"
-    verdicts = distributed.texts(verdict)
-    for told in verdicts:
-        if told.startswith(_UNREADABLE):
-            raise UserError(told.removeprefix(_UNREADABLE))
-    for process, told in enumerate(verdicts):
-        if told.startswith(_DAMAGED):
-            raise Damaged(path, f"{told.removeprefix(_DAMAGED)}; on process {process}")
+        failure = [str(error.path), error.reason]
+    except UserError as error:
+        failure = [str(error)]
+    failures = [json.loads(text) for text in distributed.texts(json.dumps(failure))]
+    # One text, no path: a process that could not read. It comes first.
+    for process, found in sorted(enumerate(failures), key=lambda item: len(item[1])):
+        if len(found) == 1:
+            raise UserError(f"process {process}: {found[0]}")
+        if found:
+            raise Damaged(epath.Path(found[0]), f"{found[1]}; on process {process}")
     return result
 
 
-def _verify(step: Kept, sums: dict[str, str]) -> None:
-    """Raises `Damaged` unless arrays of these checksums were saved; a part of them may be given."""
-    if step.checksums is None:
-        console.say(f"note: {step.path} is older than checksums: it cannot be verified.")
-        return
-    saved = {name: step.checksums.get(name) for name in sums}
-    wrong = sorted(name for name in sums if saved[name] != sums[name])
-    if wrong:
-        raise Damaged(step.path, f"other bits than were saved in {_listed(wrong)}")
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
-
-
 def _reading(path: epath.Path, read: Callable[[], T]) -> T:
-    """What `read` returns; whatever Orbax, tensorstore and JSON make of bad files, as one error."""
+    """The result of `read`; any error that Orbax, TensorStore or JSON raise becomes one of two.
+
+    Raises:
+      UserError: it could not be read now.
+      Damaged: the files are damaged.
+    """
     try:
         return read()
     except Exception as error:
         causes = list(_causes(error))
-        reason = f"{type(causes[-1]).__name__}: {message(causes[-1])}"
-        if any(_is_trouble(cause) for cause in causes):
+        reason = f"{type(causes[-1]).__name__}: {first_line(causes[-1])}"
+        if any(map(_is_temporary, causes)):
             raise UserError(
                 f"{path}: this checkpoint could not be read now ({reason}). It need not be "
-                "damaged, and was left as it is; mend that and start the same command again."
+                "damaged, and was left as it is. Remove the cause and start the same command again."
             ) from error
         raise Damaged(path, reason) from error
 
 
-def message(error: BaseException) -> str:
-    """The first line of what it says, without the page that TensorStore adds."""
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, without the page that TensorStore adds."""
     text = re.split(r" See full TensorStore details| \[tensorstore_spec=", str(error))[0].strip()
     return text.splitlines()[0] if text else repr(error)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it was raised from."""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and the errors it was raised from."""
     while error is not None:
         yield error
         error = error.__cause__
 
 
-def _is_trouble(error: BaseException) -> bool:
-    return isinstance(error, _TROUBLE) or any(name in str(error) for name in _TROUBLE_NAMES)
+def _is_temporary(error: BaseException) -> bool:
+    return isinstance(error, _TEMPORARY) or any(name in str(error) for name in _TEMPORARY_NAMES)

@@ -114,8 +114,10 @@ def test_a_damaged_newest_is_set_aside_and_the_one_before_used(tmp_path, damage,
     np.testing.assert_array_equal(state.params["encoder"]["dense"]["kernel"], np.full((3, 4), 1.0))
     said = capsys.readouterr().out
     assert "checkpoints/2: this checkpoint is damaged" in said
-    assert "set aside as damaged-000002; the run goes on from the one before it, of step 1" in said
-    assert checkpoints.latest_step() == 1
+    assert (
+        "set aside as damaged-000002; the run resumes from the checkpoint before it, step 1" in said
+    )
+    assert checkpoints.steps()[0] == 1
     # The step can be saved again, and be damaged again.
     checkpoints.save(2, make_state(value=3.0))
     checkpoints.wait()
@@ -139,8 +141,8 @@ def test_any_flipped_byte_of_the_numbers_is_found(tmp_path):
         flipped[place] ^= 16
         file.write_bytes(flipped)
         try:
-            kept = checkpoint_step.kept(epath.Path(step))
-            tree = checkpoint_step.on_host(kept, {"params": kept.arrays["params"]})
+            saved_step = checkpoint_step.SavedStep(epath.Path(step))
+            tree = saved_step.on_host({"params": saved_step.arrays["params"]})
             np.testing.assert_array_equal(tree["params"]["decoder"]["bias"], bias)
         except checkpoint_step.Damaged as error:
             found.add("other bits than were saved" in error.reason)
@@ -151,7 +153,7 @@ def test_the_only_one_stays_where_it_is(tmp_path):
     saved(tmp_path, make_state())
     without_data(tmp_path / checkpoint.FOLDER / "1")
     checkpoints = checkpoint.Checkpoints(tmp_path, keep=2)
-    with pytest.raises(UserError, match=r"checkpoints/1: .* damaged .* none before it.*begin anew"):
+    with pytest.raises(UserError, match=r"checkpoints/1: .* damaged .* none before it.*start anew"):
         checkpoints.restore(make_state())
     checkpoints.close()
     assert (tmp_path / checkpoint.FOLDER / "1").exists()
@@ -169,14 +171,14 @@ def test_what_cannot_be_read_now_is_not_taken_for_damage(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=r"could not be read now .*busy.*left as it is"):
             checkpoints.restore(make_state())
     assert int(checkpoints.restore(make_state()).step) == 7
-    assert checkpoints.latest_step() == 2
+    assert checkpoints.steps()[0] == 2
     checkpoints.close()
 
 
 def test_checkpoints_from_before_there_were_checksums(tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(
-            "amr_jax.run.checkpoint_step.arguments",
+            "amr_jax.run.checkpoint_step.save_arguments",
             lambda tree: ocp.args.Composite(state=ocp.args.StandardSave(tree)),
         )
         saved(tmp_path, make_state(value=1.0))
@@ -200,7 +202,7 @@ def test_who_only_reads_a_run_changes_nothing_in_it(tmp_path, damage, capsys):
         assert step == 1
         np.testing.assert_array_equal(jax.tree.leaves(tree)[-1], np.full((3, 4), 1.0))
         assert "2: this checkpoint is damaged" in (said := capsys.readouterr().out)
-        assert "The one before it is used, of step 1." in said
+        assert "The checkpoint before it is used, step 1." in said
         with pytest.raises(UserError, match=r"checkpoints/2: this checkpoint is damaged"):
             load(tmp_path, step=2)
     assert sorted(tmp_path.rglob("*")) == before
@@ -222,7 +224,7 @@ def test_the_encoder_alone_and_its_average(tmp_path):
     encoder, _, step = checkpoint.load_encoder(tmp_path, step=1)
     assert step == 1
     np.testing.assert_array_equal(encoder["dense"]["kernel"], np.full((3, 4), 1.0))
-    with pytest.raises(UserError, match=r"kept no average.*ema_decay=0"):
+    with pytest.raises(UserError, match=r"kept no average.*no optim.ema_decay"):
         checkpoint.load_encoder(tmp_path, step=1, average=True)
     with pytest.raises(UserError, match=r"found steps 1, 2; expected 9"):
         checkpoint.load_encoder(tmp_path, step=9)
@@ -244,12 +246,14 @@ def test_a_save_that_fails_leaves_the_one_before(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
         checkpoints.save(2, big)
-        with pytest.raises(UserError, match=r"(?s)could not be saved.*last complete .* step 1"):
+        with pytest.raises(
+            UserError, match=r"(?s)could not be saved.*last complete one is of step 1"
+        ):
             checkpoints.wait()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     again = checkpoint.Checkpoints(tmp_path, keep=2)
-    assert again.latest_step() == 1
+    assert again.steps()[0] == 1
     kernel = again.restore(make_state()).params["encoder"]["dense"]["kernel"]
     again.close()
     np.testing.assert_array_equal(kernel, np.full((3, 4), 1.0))
@@ -273,4 +277,4 @@ def test_an_evaluation_is_not_taken_for_a_run(tmp_path):
     ],
 )
 def test_of_tensorstores_pages_the_first_words_are_told(said, told):
-    assert checkpoint_step.message(OSError(said)) == told
+    assert checkpoint_step.first_line(OSError(said)) == told
