@@ -1,7 +1,7 @@
-"""One run on several hosts: who they are, that they agree, and how one of them ends.
+"""A run of several processes: how they find each other, agree, and end.
 
-The engine is `jax.distributed`. It is started where there is more than one process, and only there:
-by the flags of a command, by SLURM or Open MPI, or on the hosts of a TPU slice.
+`jax.distributed` connects them. It is started by the flags of a command, by SLURM or Open MPI, or
+on the hosts of a TPU slice. A single process does not start it and waits for nobody.
 """
 
 import collections
@@ -9,12 +9,8 @@ import contextlib
 import importlib.util
 import json
 import os
-import socket
 import sys
-import time
 import traceback
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 
 import jax
@@ -24,18 +20,16 @@ from jax.experimental import multihost_utils
 
 from amr_jax.errors import Preempted, UserError, for_the_user
 
-# Seconds without a sign of life after which JAX takes a process for dead, and ends the others.
+# Seconds without a sign of life after which JAX takes a process for dead and ends the others.
 HEARTBEAT_TIMEOUT_S = 60
-# Seconds in which all processes must have met at the start, if a flag does not say otherwise, and
-# at the end.
+# Seconds in which all processes must have met at the start, unless a flag sets them, and at the
+# end.
 MEETING_TIMEOUT_S = 300
 
-# Several slices, or a slice of several hosts, as Kubernetes says it to each of them.
+# Kubernetes gives the hosts of a slice, or of several slices, in one of these variables.
 _TPU_HOSTS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
 # Whether this process has met others.
 _several = False
-
-_METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
 
 
 def start(
@@ -45,112 +39,101 @@ def start(
     meeting_timeout_s: int | None = None,
     saves_when_preempted: bool = False,
 ) -> None:
-    """Makes this process one of a run of several, if there are several.
+    """Makes this process one of several, if there are several.
 
-    To be called before anything asks JAX for its devices. The arguments are all given, or none:
-    then SLURM, Open MPI or the TPU slice say whether there are several, and JAX who is who.
+    Call this before anything asks JAX for its devices. The first three arguments are all given, or
+    none: then SLURM, Open MPI or the TPU slice announce the processes, and JAX finds out the rest.
 
     Args:
-      coordinator: HOST:PORT of process 0, at which all meet.
+      coordinator: HOST:PORT of process 0, where all meet.
       num_processes: of the run.
       process_id: of this one, from 0.
-      meeting_timeout_s: how long the processes wait for each other here, if not
-        `MEETING_TIMEOUT_S`.
-      saves_when_preempted: SIGTERM is JAX's, for `run.preemption`; else it ends the process.
+      meeting_timeout_s: how long the processes wait for each other; default `MEETING_TIMEOUT_S`.
+      saves_when_preempted: JAX handles SIGTERM for `run.preemption`; else it ends the process.
 
     Raises:
-      UserError: a part of the arguments, wrong ones, or the processes did not meet.
+      UserError: some of the arguments are missing or wrong, or the processes did not meet.
     """
     jax.config.update("jax_enable_preemption_service", saves_when_preempted)
-    meeting_timeout_s = meeting_timeout_s or MEETING_TIMEOUT_S
+    timeout_s = meeting_timeout_s or MEETING_TIMEOUT_S
     given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     missing = [f"--{name}" for name, value in given.items() if value is None]
     if not missing:
         if not 0 <= process_id < num_processes or ":" not in coordinator:
             raise UserError(
                 f"--coordinator={coordinator} --num_processes={num_processes} "
-                f"--process_id={process_id}: expected HOST:PORT of process 0, how many processes "
-                "the run has, and which of them this one is, from 0."
+                f"--process_id={process_id}: expected HOST:PORT of process 0, the number of "
+                "processes of the run, and the number of this one, from 0."
             )
-        if num_processes == 1:
-            return
-        _initialise(
-            meeting_timeout_s,
-            coordinator_address=coordinator,
-            num_processes=num_processes,
-            process_id=process_id,
-            local_device_ids=[],
-        )
+        if num_processes > 1:
+            given["coordinator_address"] = given.pop("coordinator")
+            _initialise(timeout_s, **given, local_device_ids=[])
     elif len(missing) < len(given):
         raise UserError(
-            f"{', '.join(missing)}: missing. --coordinator, --num_processes and --process_id are "
-            "given together, or none of them (SLURM, Open MPI and TPU slices are recognised)."
+            f"{', '.join(missing)}: missing. Give --coordinator, --num_processes and --process_id "
+            "together, or none of them (SLURM, Open MPI and TPU slices are recognised)."
         )
-    elif (arguments := found(os.environ)) is not None:
-        _initialise(meeting_timeout_s, **arguments)
+    elif (arguments := announced(os.environ)) is not None:
+        _initialise(timeout_s, **arguments)
+    elif _may_be_in_slice(os.environ):
+        _join_slice(timeout_s)
 
 
-def found(environ: Mapping[str, str]) -> dict | None:
-    """Arguments for `jax.distributed.initialize` where the surroundings say that there are several.
+def announced(environ: Mapping[str, str]) -> dict | None:
+    """Arguments for `jax.distributed.initialize` where the environment announces several processes.
 
-    None for a single process. JAX completes what is not among the arguments.
+    None if it does not. JAX finds out what is not among the arguments.
     """
     if "SLURM_STEP_NODELIST" in environ:  # a step: within `srun`
         tasks = int(environ.get("SLURM_STEP_NUM_TASKS", environ.get("SLURM_NTASKS", "1")))
         return {"num_processes": tasks, **_devices_of_task(environ)} if tasks > 1 else None
-    if int(environ.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
-        return {}
-    if int(environ.get("MEGASCALE_NUM_SLICES") or "1") > 1:
-        return {}
-    hosts = next((environ[name] for name in _TPU_HOSTS if environ.get(name)), None)
-    if hosts is None and _may_have_tpu(environ):
-        hosts = _metadata("worker-network-endpoints")
-    return {} if hosts and "," in hosts else None
+    hosts = next((environ[name] for name in _TPU_HOSTS if environ.get(name)), "")
+    several = (
+        int(environ.get("OMPI_COMM_WORLD_SIZE", "1")) > 1
+        or int(environ.get("MEGASCALE_NUM_SLICES") or "1") > 1
+        or "," in hosts
+    )
+    return {} if several else None
 
 
 def _devices_of_task(environ: Mapping[str, str]) -> dict:
-    """Which GPUs are this SLURM task's: JAX would give every task one, the node's only task too."""
+    """The GPUs of this SLURM task: JAX would give every task one, even the only task of a node."""
     visible = environ.get("CUDA_VISIBLE_DEVICES", "")
     alone = environ.get("SLURM_STEP_TASKS_PER_NODE", "").partition("(")[0] == "1"
-    # SLURM has given each task its own already, or there is none to share with: all it sees.
+    # Alone on its node, or shown its own GPU only: the task takes all GPUs that it sees.
     return {"local_device_ids": []} if alone or (visible and "," not in visible) else {}
 
 
-def _may_have_tpu(environ: Mapping[str, str]) -> bool:
-    """Whether this is a machine with TPU chips and the library for them."""
-    if "TPU_SKIP_MDS_QUERY" in environ or environ.get("JAX_PLATFORMS", "tpu") not in ("tpu", ""):
+def _may_be_in_slice(environ: Mapping[str, str]) -> bool:
+    """Whether this host has TPU chips, and nothing in `environ` lists the hosts of its slice."""
+    known = any(environ.get(name) for name in _TPU_HOSTS) or "TPU_SKIP_MDS_QUERY" in environ
+    if known or environ.get("JAX_PLATFORMS", "tpu") not in ("tpu", ""):
         return False
     chips = epath.Path("/dev/accel0").exists() or epath.Path("/dev/vfio").exists()
     return chips and importlib.util.find_spec("libtpu") is not None
 
 
-def _metadata(key: str) -> str | None:
-    """What Google's servers say to a TPU VM about itself; None: it is none, or has no such key.
+def _join_slice(timeout_s: int) -> None:
+    """Connects the hosts of a TPU slice on Compute Engine: JAX asks its metadata server for them.
 
-    Raises:
-      UserError: they do not answer. To go on alone would leave the other hosts waiting.
+    A server that does not answer is an error: to go on alone would leave other hosts waiting.
     """
-    request = urllib.request.Request(_METADATA + key, headers={"Metadata-Flavor": "Google"})
-    for _ in range(3):
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.read().decode()
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return None
-            reason = error
-        except OSError as error:  # URLError and what is raised while the answer is read
-            if isinstance(getattr(error, "reason", None), socket.gaierror):
-                return None  # no such name: not in Google's cloud
-            reason = error
-        time.sleep(1)
-    raise UserError(
-        f"{_METADATA}{key}: no answer ({reason}), so how many hosts the TPU slice has is not "
-        "known. Try again; or say it with --coordinator, --num_processes and --process_id."
-    )
+    global _several
+    try:
+        _initialise(timeout_s)
+    except UserError as error:
+        if isinstance(error.__cause__, ValueError):
+            return  # JAX found chips, but no slice
+        raise
+    _several = jax.process_count() > 1
 
 
 def _initialise(timeout_s: int, **arguments) -> None:
+    """Connects the processes.
+
+    Raises:
+      UserError: they did not meet.
+    """
     global _several
     try:
         jax.distributed.initialize(
@@ -159,8 +142,8 @@ def _initialise(timeout_s: int, **arguments) -> None:
             heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
             shutdown_timeout_seconds=MEETING_TIMEOUT_S,
         )
-    except (RuntimeError, ValueError) as error:  # gRPC's and JAX's own
-        reason = str(error).strip().splitlines()[0]
+    except (RuntimeError, ValueError, OSError) as error:  # of gRPC, JAX and the metadata server
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise UserError(
             f"the processes of this run did not meet within {timeout_s} s: {reason}\n"
             "Start the same command on all hosts; process 0 must be reachable from the others."
@@ -169,16 +152,16 @@ def _initialise(timeout_s: int, **arguments) -> None:
 
 
 def several() -> bool:
-    """Whether this process is one of several. Does not wake JAX's devices, which may fail."""
+    """Whether this process is one of several. Does not initialise devices, which may fail."""
     return _several
 
 
 @contextlib.contextmanager
 def ends_at_once() -> Iterator[None]:
-    """Ends this process with what goes wrong in the block, if it is one of several.
+    """Ends this process at once after an exception in the block, if it is one of several.
 
     Otherwise it would wait at its end for the others, which wait for it in the middle of a step.
-    They end in turn: at once by a connection that breaks, or after `HEARTBEAT_TIMEOUT_S`, by JAX.
+    The others end when a connection breaks, or after `HEARTBEAT_TIMEOUT_S`, by JAX.
     """
     try:
         yield
@@ -187,32 +170,32 @@ def ends_at_once() -> Iterator[None]:
     except BaseException as error:
         if not several():
             raise
-        told = for_the_user(error)
+        message = for_the_user(error)
         try:
-            if told is not None:
-                print(f"error (one of several processes): {told}", file=sys.stderr)
+            if message is not None:
+                print(f"error (one of several processes): {message}", file=sys.stderr)
             else:
                 traceback.print_exception(error)
                 print(
                     "One of several processes ends. If another one ended before it, look for the "
-                    "reason there. The same command, started on all hosts, goes on from what is "
-                    "saved.",
+                    "reason there. The same command, started on all hosts, resumes from the last "
+                    "checkpoint.",
                     file=sys.stderr,
                 )
             sys.stdout.flush()
             sys.stderr.flush()
-        finally:  # whatever becomes of the message
-            os._exit(1 if told is None else 2)
+        finally:  # even if the message could not be printed
+            os._exit(1 if message is None else 2)
 
 
 def meet(name: str) -> None:
-    """Returns when every process has come here, under the same name."""
+    """Returns when every process has called this with the same name."""
     if several():
         multihost_utils.sync_global_devices(name)
 
 
 def agree(facts: Mapping[str, object]) -> None:
-    """Compares what each process knows of the run, before any step.
+    """Compares facts about the run across processes, before any step.
 
     Args:
       facts: by name; compared as text.
@@ -235,10 +218,10 @@ def agree(facts: Mapping[str, object]) -> None:
         for name in sorted(first.keys() | own.keys())
         if first.get(name) != own.get(name)
     ]
-    # Nobody says anything where all agree, however many they are.
-    told = texts(json.dumps(differing) if differing else "")
-    if lines := [line for text in told if text for line in json.loads(text)]:
-        more = f"\n  … and {len(lines) - 10} more" if len(lines) > 10 else ""
+    # Where all agree, nothing is sent, however many processes there are.
+    found = texts(json.dumps(differing) if differing else "")
+    if lines := [line for text in found if text for line in json.loads(text)]:
+        more = f"\n  … and {len(lines) - 10} more" if lines[10:] else ""
         raise UserError(
             "the processes of this run disagree:\n  "
             + "\n  ".join(lines[:10])
@@ -249,7 +232,7 @@ def agree(facts: Mapping[str, object]) -> None:
 
 
 def of_first(text: str) -> str:
-    """The text of process 0; every process has to call."""
+    """The text of process 0; every process calls this."""
     if not several():
         return text
     row = np.frombuffer(text.encode(), np.uint8)
@@ -261,22 +244,22 @@ def of_first(text: str) -> str:
 
 
 def texts(text: str) -> list[str]:
-    """The text of every process, in their order; every process has to call."""
+    """The texts of all processes, in their order; every process calls this."""
     return [row.tobytes().decode() for row in rows(np.frombuffer(text.encode(), np.uint8))]
 
 
 def rows(array: np.ndarray) -> list[np.ndarray]:
-    """The array of every process, in their order, bit by bit; every process has to call.
+    """The arrays of all processes, in their order, bit by bit; every process calls this.
 
     Args:
-      array: (n, …), n differing from process to process, all else alike.
+      array: (n, …); only n may differ between processes.
     """
     if not several():
         return [array]
     counts = multihost_utils.process_allgather(np.int32(len(array)))
     if not counts.any():
         return [array] * len(counts)
-    # As bytes: JAX would make 32 bits of 64.
+    # As bytes: JAX would cast 64 bits to 32.
     width = array.dtype.itemsize * int(np.prod(array.shape[1:]))
     padded = np.zeros(int(counts.max()) * width, np.uint8)
     padded[: array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)

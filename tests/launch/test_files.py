@@ -56,7 +56,7 @@ def test_processes_of_slurm_get_their_gpus(monkeypatch, number, local, per_node,
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    given = distributed.found(os.environ)
+    given = distributed.announced(os.environ)
     address, *found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
         None, given["num_processes"], None, given.get("local_device_ids"), None, 300
     )

@@ -1,16 +1,13 @@
 """Several processes: the same run as in one; how it starts, is told to end, and dies."""
 
-import io
 import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
 
 import jax
 import numpy as np
@@ -119,42 +116,40 @@ def test_unequally_many_devices_are_told_before_a_step(tiny_ucla, tmp_path, star
 
 @pytest.mark.parametrize("given", [("host:1", None, None), (None, 2, 0), ("host:1", 2, None)])
 def test_a_part_of_the_flags_is_refused(given):
-    with pytest.raises(UserError, match=r"missing.*given together, or none of them"):
+    with pytest.raises(UserError, match=r"missing.*together, or none of them"):
         distributed.start(*given)
 
 
 @pytest.mark.parametrize("given", [("host", 2, 0), ("host:1", 2, 2), ("host:1", 2, -1)])
 def test_flags_that_make_no_sense_are_refused(given):
-    with pytest.raises(UserError, match="expected HOST:PORT of process 0, how many processes"):
+    with pytest.raises(UserError, match="expected HOST:PORT of process 0, the number of"):
         distributed.start(*given)
 
 
-class Answers:
-    """In place of Google's servers: errors, or a text, one after the other."""
-
-    def __init__(self, *answers):
-        self.answers = list(answers)
-
-    def __call__(self, request, timeout):
-        answer = self.answers.pop(0)
+@pytest.mark.parametrize(
+    ("answer", "several"), [(4, True), (1, False), (ValueError("no cluster"), False)]
+)
+def test_a_tpu_host_asks_jax_for_the_others_of_its_slice(answer, several, monkeypatch):
+    def initialize(**_):
         if isinstance(answer, Exception):
             raise answer
-        return io.BytesIO(answer)
+
+    monkeypatch.setattr(distributed, "_several", False)
+    monkeypatch.setattr(distributed, "_may_be_in_slice", lambda environ: True)
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    monkeypatch.setattr(jax, "process_count", lambda: answer)
+    distributed.start(None, None, None)
+    assert distributed.several() == several
 
 
-def test_metadata_is_asked_for_until_it_is_known(monkeypatch):
-    absent = urllib.error.HTTPError("", 404, "not found", {}, None)
-    nowhere = urllib.error.URLError(socket.gaierror())
-    busy = urllib.error.HTTPError("", 503, "busy", {}, None)
-    monkeypatch.setattr(time, "sleep", lambda s: None)
-    for answers, expected in (
-        ((absent,), None), ((nowhere,), None), ((busy, TimeoutError(), b"a,b"), "a,b")
-    ):  # fmt: skip
-        monkeypatch.setattr("urllib.request.urlopen", Answers(*answers))
-        assert distributed._metadata("key") == expected
-    monkeypatch.setattr("urllib.request.urlopen", Answers(busy, busy, busy))
-    with pytest.raises(UserError, match=r"no answer \(HTTP Error 503.*how many hosts .* not known"):
-        distributed._metadata("key")
+def test_a_metadata_server_that_does_not_answer_is_an_error(monkeypatch):
+    def initialize(**_):
+        raise ConnectionError("metadata.google.internal")
+
+    monkeypatch.setattr(distributed, "_may_be_in_slice", lambda environ: True)
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    with pytest.raises(UserError, match=r"did not meet within 300 s: metadata\.google"):
+        distributed.start(None, None, None)
 
 
 ENDS = """
@@ -220,13 +215,4 @@ SLURM = {"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "8"}
     ],
 )  # fmt: skip
 def test_surroundings_say_whether_there_are_several(environ, arguments):
-    assert distributed.found({"JAX_PLATFORMS": "cpu", **environ}) == arguments
-
-
-@pytest.mark.parametrize(
-    ("workers", "arguments"), [("a:1:10.0.0.1,b:2:10.0.0.2", {}), ("a:1:10.0.0.1", None)]
-)
-def test_a_tpu_vm_asks_who_else_is_in_its_slice(monkeypatch, workers, arguments):
-    monkeypatch.setattr(distributed, "_may_have_tpu", lambda environ: True)
-    monkeypatch.setattr(distributed, "_metadata", {"worker-network-endpoints": workers}.get)
-    assert distributed.found({}) == arguments
+    assert distributed.announced({"JAX_PLATFORMS": "cpu", **environ}) == arguments
