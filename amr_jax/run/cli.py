@@ -1,161 +1,230 @@
-"""How the commands start, on one host or on several, and how they end.
+"""The command line: flags, how commands start on one host or several, and how they end.
 
-Exit status 0: done; 2: an error that is the user's to mend, said in one message; 75: told to end,
-and saved (`run.preemption`): the same command goes on. Anything else is a defect, or on several
-hosts the end of another one; the same command, started on all of them, goes on from what is saved.
+Exit status: 0 done; 2 an error that the user can correct, in one message; 75 stopped and saved
+(`run.preemption`), and the same command resumes; 130 interrupted. Any other status is a defect, or on
+several hosts the end of another process: the same command on all hosts resumes from the last save.
 """
 
+import argparse
 import contextlib
 import functools
 import os
-import re
+import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from logging import LogRecord
 from typing import NoReturn
 
-import ml_collections
-from absl import app, flags, logging
-from ml_collections import config_flags
-
-from amr_jax.errors import Preempted, UserError, for_the_user
+from amr_jax.errors import Preempted, UserError, did_you_mean, for_the_user
 
 # sysexits.h's EX_TEMPFAIL: nothing is wrong, try again.
 PREEMPTED_STATUS = 75
 
 
-def command(main: Callable) -> Callable:
-    """Wraps a command's `main`: `UserError` and `Preempted` end it with message and exit status.
+class Parser(argparse.ArgumentParser):
+    """Flags as `--name=value` or `--name value`; a fault is a `UserError`, not an exit."""
 
-    So does a disk that is full or not to be written, wherever it is met. What the libraries log at
-    INFO is kept off the terminal, unless --verbosity asks for it, and so are Orbax's tracebacks of
-    what it raises as well.
+    def __init__(self, prog: str, about: str):
+        super().__init__(
+            prog=prog, description=about, allow_abbrev=False, formatter_class=_Formatter
+        )
+        self._needed: dict[str, str] = {}
+        self.add("verbosity", int, -1, "log level of libraries: -1 warnings, 0 info, 1 debug")
+
+    def add(self, name: str, kind: type | Callable, default=None, help: str = "", **more) -> None:
+        """A flag with a value."""
+        self.add_argument(f"--{name}", type=kind, default=default, help=help, **more)
+
+    def add_needed(self, name: str, help: str, **more) -> None:
+        """A flag that must be given."""
+        self.add_argument(f"--{name}", help=f"{help} (needed)", **more)
+        self._needed[name] = help
+
+    def add_switch(self, name: str, help: str) -> None:
+        """A flag that is given or not: `--name`, `--noname`, or `--name=true`."""
+        self.add_argument(
+            f"--{name}", type=_boolean, nargs="?", const=True, default=False, help=help
+        )
+        self.add_argument(
+            f"--no{name}", dest=name, action="store_false", help=argparse.SUPPRESS
+        )
+
+    def add_files(self, name: str, help: str) -> None:
+        """Arguments without a flag; they may stand between flags."""
+        self.add_argument(name, nargs="*", help=help)
+
+    def parse(self, argv: Sequence[str], keys: Sequence[str] = ()) -> argparse.Namespace:
+        """The values of all flags.
+
+        Args:
+          argv: without the command's name.
+          keys: other names that a slip may have meant, for the hint.
+
+        Raises:
+          UserError: an unknown or missing flag; a value of another kind.
+        """
+        found, rest = self.parse_known_intermixed_args(argv)
+        if rest:
+            self._refuse(rest[0], keys)
+        for name, help in self._needed.items():
+            if getattr(found, name) in (None, ""):
+                raise UserError(f"--{name} is missing: {help}.")
+        return found
+
+    def _refuse(self, argument: str, keys: Sequence[str]) -> NoReturn:
+        if not argument.startswith("-"):
+            raise UserError(f"unknown argument {argument!r}; flags are --name=value ({self._more()}).")
+        name = argument.partition("=")[0].lstrip("-")
+        flags = [text[2:] for text in self._option_string_actions if text.startswith("--")]
+        hint = did_you_mean(name, [*flags, *keys], "--{}")
+        raise UserError(f"{argument}: unknown flag.{hint or f' ({self._more()})'}")
+
+    def _more(self) -> str:
+        return f"{self.prog} --help"
+
+    def error(self, message: str) -> NoReturn:
+        """Raises `UserError`; called by argparse."""
+        raise UserError(f"{message} ({self._more()}).")
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Help with the default of each flag."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=32, width=100)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        if action.default in (None, False, argparse.SUPPRESS) or action.nargs == "*":
+            return action.help
+        return f"{action.help} (default {action.default})"
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """The type of a flag whose value is a whole number, `low` or more."""
+
+    def whole_number(text: str) -> int:
+        if (value := int(text)) < low:
+            raise argparse.ArgumentTypeError(f"{value}: expected at least {low}")
+        return value
+
+    return whole_number
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected true or false")
+    return text.lower() in ("true", "1")
+
+
+def command(main: Callable) -> Callable:
+    """Wraps a command: its errors become one message and an exit status.
+
+    So does a disk that is full or read-only. When the reader of a pipe ends (`| head`), the command
+    ends silently.
     """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
-        if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)
-            logging.get_absl_handler().addFilter(_is_not_told_twice)
         try:
-            return main(*args, **kwargs)
+            result = main(*args, **kwargs)
+            sys.stdout.flush()
+            return result
         except Preempted as notice:
             print(notice, file=sys.stderr)
             sys.exit(PREEMPTED_STATUS)
+        except KeyboardInterrupt:
+            _end("interrupted.", 128 + signal.SIGINT)
         except (UserError, OSError) as error:
+            if _reader_is_gone():
+                _end("", 128 + signal.SIGPIPE)
             told = for_the_user(error)
             if told is None:
                 raise
-            _end(told)
+            _end(f"error: {told}", 2)
 
     return wrapped
 
 
-def _told_to_end(*_) -> NoReturn:
-    """SIGTERM where nothing listens to it (`preemption.Notice`) and nothing has to be saved."""
-    raise Preempted("told to end (SIGTERM). The same command can be given again.")
+def _reader_is_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):  # no descriptor, as under pytest
+        return False
 
 
-def _is_not_told_twice(record: LogRecord) -> bool:
-    """False of what Orbax, and asyncio on its behalf, log of a failed save: a page for each array.
+def _end(message: str, status: int) -> NoReturn:
+    with contextlib.suppress(OSError):  # into a file on a full disk: the status is left to tell it
+        if message:
+            print(message, file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Python flushes once more at its end, and would replace this exit status by its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
 
-    `amr_jax.run.checkpoint` says it in one message.
+
+def quieten_libraries(verbosity: int) -> None:
+    """Keeps the libraries' log below `verbosity`, and Orbax's tracebacks, off the terminal."""
+    from absl import logging
+
+    logging.set_verbosity(verbosity)
+    if verbosity < 0:
+        logging.get_absl_handler().addFilter(_is_not_reported_twice)
+
+
+def _is_not_reported_twice(record: LogRecord) -> bool:
+    """False for what Orbax, and asyncio on its behalf, log of a failed save: a page for each array.
+
+    `amr_jax.run.checkpoint` reports it in one message.
     """
     return not (record.exc_info and ("orbax" in record.pathname or record.name == "asyncio"))
 
 
-def run_with_config(
-    run: Callable[[ml_collections.ConfigDict, str], object],
-    workdir: str,
-    several_hosts: bool = False,
-    saves_when_preempted: bool = False,
-) -> None:
-    """A command with the flags --config, --config.KEY and --workdir, both required.
+def add_host_flags(parser: Parser) -> None:
+    """The flags of a command that can be one of several processes of one run."""
+    parser.add("coordinator", str, None, "HOST:PORT of process 0, at which all processes meet")
+    parser.add("num_processes", int, None, "processes of this run")
+    parser.add("process_id", int, None, "which of them this one is, from 0")
+    parser.add(
+        "meeting_timeout", at_least(1), None, "seconds to wait for the others, if not 300"
+    )
+
+
+def start(run: Callable[[], object], flags: argparse.Namespace, saves_when_stopped: bool) -> None:
+    """Runs a command that uses the devices: compiled programs kept, SIGTERM heard, hosts joined.
 
     Args:
-      run: called with the locked config and the workdir.
-      workdir: what --workdir is for.
-      several_hosts: whether it can be one of several processes of one run
-        (`amr_jax.run.distributed`), by their surroundings or by flags that it then has.
-      saves_when_preempted: whether `run` listens to `preemption.Notice`.
+      run: the command itself.
+      flags: its flags: `workdir`, and those of `add_host_flags` if it may have several hosts.
+      saves_when_stopped: whether `run` hears SIGTERM by itself, and saves (`run.preemption`).
     """
-    config = config_flags.DEFINE_config_file(
-        "config", None, "config file and its argument: configs/amr.py:nwucla", lock_config=True
+    # Imported late: commands without devices run without JAX.
+    from amr_jax.run import compilation, distributed
+
+    signal.signal(signal.SIGTERM, _stopped)
+    compilation.keep_beside(flags.workdir)
+    if not hasattr(flags, "coordinator"):
+        run()
+        return
+    distributed.start(
+        flags.coordinator,
+        flags.num_processes,
+        flags.process_id,
+        flags.meeting_timeout,
+        saves_when_stopped,
     )
-    folder = flags.DEFINE_string("workdir", None, workdir)
-    flags.mark_flags_as_required(["config", "workdir"])
-    if several_hosts:
-        flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, at which all meet")
-        flags.DEFINE_integer("num_processes", None, "how many processes make up this run")
-        flags.DEFINE_integer("process_id", None, "which of them this one is, from 0")
-        flags.DEFINE_integer(
-            "meeting_timeout", None, "seconds that they wait for each other, if not five minutes", 1
-        )
-
-    @command
-    def main(argv: list[str]) -> None:
-        if len(argv) > 1:
-            raise UserError(f"unexpected arguments: {' '.join(argv[1:])}.")
-        signal.signal(signal.SIGTERM, _told_to_end)
-        # Imported late: commands without a config run without JAX.
-        from amr_jax.run import compilation, distributed
-
-        compilation.keep_beside(folder.value)
-        if not several_hosts:
-            run(config.value, folder.value)
-            return
-        names = ("coordinator", "num_processes", "process_id", "meeting_timeout")
-        distributed.start(*(flags.FLAGS[name].value for name in names), saves_when_preempted)
-        if distributed.several() and not saves_when_preempted:
-            # One of several cannot end well by itself.
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        with distributed.ends_at_once():
-            run(config.value, folder.value)
-
-    app.run(main, flags_parser=_parse)
+    if distributed.several() and not saves_when_stopped:
+        # One of several processes cannot end cleanly by itself.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with distributed.ends_at_once():
+        run()
 
 
-def _parse(argv: list[str]) -> list[str]:
-    """Parses the flags; what is wrong with one ends the command with one message."""
-    try:
-        rest = flags.FLAGS(argv)
-        # A config file that is not there shows when a value is asked for.
-        if flags.FLAGS["config"].value is not None:
-            flags.FLAGS["config"].value.keys()
-        return rest
-    except (flags.Error, AttributeError, KeyError, OSError) as error:
-        _end(_explained(error, argv))
-
-
-def _explained(error: Exception, argv: list[str]) -> UserError:
-    """What absl and ml_collections raise for wrong flags, for the reader of a terminal."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if isinstance(error, (AttributeError, KeyError)):
-        key = re.search(r"\w+", lines[0])
-        flag = next(
-            (arg for arg in argv if key and re.match(rf"--config\..*\b{key[0]}\b", arg)), lines[0]
-        )
-        hint = re.search(r'Did you mean "\w+"', str(error))
-        return UserError(
-            f"{flag}: the config has no such key. {hint[0] + '?' if hint else ''}".rstrip()
-        )
-    if isinstance(error, OSError):
-        return UserError(
-            f"the config file could not be read: {lines[-1]}. Paths are relative to the current "
-            "folder; the project's own stand in configs/ of the repository."
-        )
-    # An error inside a config file comes as a traceback in the message: its end says what it is.
-    own = [line for line in lines if line.startswith("amr_jax.errors.UserError: ")]
-    return UserError(own[-1].partition(": ")[2] if own else " ".join(lines))
-
-
-def _end(error: UserError) -> None:
-    with contextlib.suppress(OSError):  # into a file on a full disk: the status is left to tell it
-        print(f"error: {error}", file=sys.stderr)
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # Else Python tries once more at its end, and puts its own status in place of this one.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(2)
+def _stopped(*_) -> NoReturn:
+    """SIGTERM where nothing has to be saved."""
+    raise Preempted("stopped on request (SIGTERM). Start again with the same command.")

@@ -1,0 +1,265 @@
+"""The command line of all commands: `amr-jax COMMAND …`, or `python -m amr_jax.COMMAND …`.
+
+Flags stand here, and nothing here imports JAX: --help answers at once. A command's module has a
+function `main(flags)`, which is imported when it runs.
+"""
+
+import importlib
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+
+import ml_collections
+
+from amr_jax.config import base, files, settings
+from amr_jax.errors import UserError, did_you_mean
+from amr_jax.run import cli
+
+# A command with a config: the key that its configs have, what they describe, an example.
+_KINDS = {
+    "pretrain": ("method", "a pre-training method", "amr"),
+    "evaluate": ("protocol", "an evaluation protocol", "linear"),
+    "compare": ("rows", "a comparison of methods", "compare"),
+}
+
+
+def pretrain(parser: cli.Parser) -> None:
+    """Pre-trains an encoder by a method."""
+    _add_config(parser, "the run's folder; the same folder resumes the run")
+    cli.add_host_flags(parser)
+
+
+def evaluate(parser: cli.Parser) -> None:
+    """Evaluates a pre-trained encoder by a protocol, beside a random one."""
+    _add_config(parser, "folder for the results")
+    cli.add_host_flags(parser)
+
+
+def compare(parser: cli.Parser) -> None:
+    """Pre-trains and evaluates several methods alike, and writes tables."""
+    _add_config(parser, "folder for rows and tables; the same folder resumes")
+
+
+def prepare(parser: cli.Parser) -> None:
+    """Turns the raw files of a data set into records, or verifies records."""
+    import tfds_builders
+    from amr_jax.data.build.parsing import ON_BAD_FILE
+    from amr_jax.data.readers import ntu
+    from amr_jax.skeleton import layouts
+
+    parser.add("dataset", str, None, f"one of {', '.join(tfds_builders.__all__)}")
+    parser.add("manual_dir", str, None, "folder of the raw files or archives")
+    parser.add_needed("data_dir", "folder of the records")
+    parser.add(
+        "on_bad_file", str, "fail", "skip: leave bad files out and list them", choices=ON_BAD_FILE
+    )
+    parser.add("num_workers", cli.at_least(1), None, "processes that parse, if not one per core")
+    parser.add_switch("overwrite", "replace records that are there")
+    parser.add_switch("verify", "make none; read all records of --data_dir and name damaged ones")
+    parser.add(
+        "gaps",
+        str,
+        None,
+        "NTU RGB+D, a body that leaves and returns: contiguous (default) closes the gap, as in "
+        "published results; true_time keeps each frame at its time",
+        choices=ntu.GAPS,
+    )
+    custom = parser.add_argument_group("flags of --dataset=custom")
+    for name, meaning in {
+        "name": "name of the data set; its records go to DATA_DIR/custom/NAME",
+        "layout": f"joints: one of {', '.join(layouts.LAYOUTS)}, or the path of a .json",
+        "channels": "numbers of a joint: xyz (metres), xy or xyc (in an image; c: confidence)",
+        "scale": "factor that makes metres of the coordinates (0.001 for millimetres)",
+        "train_split": "split of the files to train on, such as xsub_train",
+        "test_split": "split of the files to test on, such as xsub_val",
+    }.items():
+        custom.add_argument(f"--{name}", help=meaning)
+
+
+def predict(parser: cli.Parser) -> None:
+    """Predicts the actions of skeleton files, or writes their features."""
+    from amr_jax.data.build.parsing import ON_BAD_FILE
+    from amr_jax.data.readers import ntu
+
+    parser.add_needed("checkpoint", "workdir of an evaluation, or its model.safetensors")
+    parser.add("step", int, None, "checkpoint of a pre-training run; default: the newest")
+    parser.add("json", str, None, "file for predictions as JSON lines; '-': standard output")
+    parser.add("embeddings", str, None, "file for features (.npz) instead of predictions")
+    parser.add(
+        "on_bad_file", str, "fail", "skip: leave bad files out and name them", choices=ON_BAD_FILE
+    )
+    parser.add(
+        "labels",
+        str,
+        "",
+        "PKU-MMD: a label file, or a folder with one for each video; each instance is a sequence",
+    )
+    parser.add("gaps", str, "contiguous", "NTU RGB+D: as in --gaps of prepare", choices=ntu.GAPS)
+    parser.add_files("files", "skeleton files, or archive.zip!member")
+
+
+def export(parser: cli.Parser) -> None:
+    """Writes a trained model into one file."""
+    parser.add_needed("checkpoint", "workdir of an evaluation or pre-training, or a model file")
+    parser.add_needed(
+        "format", "kind of file", choices=("safetensors", "stablehlo", "torch")
+    )
+    parser.add_needed("out", "the file to write")
+    parser.add("step", int, None, "checkpoint of a pre-training run; default: the newest")
+
+
+def interop(parser: cli.Parser) -> None:
+    """Imports published PyTorch weights into a workdir, or exports them."""
+    parser.add("import", str, None, "published weights to read (.pth, .pt or .npz)")
+    parser.add("export", str, None, "file to write, under the published names")
+    parser.add_needed("workdir", "the run's folder; --import makes it")
+    for name, kind, meaning in (
+        ("dataset", str, "what the weights were trained on, such as ntu60_xsub (--import)"),
+        ("method", str, "how they were trained: mamp (default) or skeleton_mae (--import)"),
+        ("num_heads", cli.at_least(1), "attention heads of every block; default 8 (--import)"),
+        ("data_dir", str, "where evaluations find records; default ~/tensorflow_datasets (--import)"),
+        ("step", int, "checkpoint; default: the newest (--export)"),
+    ):
+        parser.add(name, kind, None, meaning)
+
+
+def ensemble(parser: cli.Parser) -> None:
+    """Sums the class probabilities of several evaluations."""
+    parser.add_files("folders", "workdirs of evaluations with logits, on one test split")
+    parser.add("weights", str, None, "a number for each workdir: 1,0.6; default: 1 for each")
+    parser.add_needed("workdir", "folder for results.json")
+
+
+def synthetic(parser: cli.Parser) -> None:
+    """Writes the built-in data set, in the format and names of NTU RGB+D 60."""
+    from amr_jax.synthetic.writer import MAX_TAKES
+
+    parser.add_needed("out", "folder to write; new or empty")
+    parser.add("seed", int, 0, "the same seed gives the same bytes")
+    parser.add("performers", int, 10, "1 to 40")
+    parser.add("takes", int, 2, f"of each action by each performer, 1 to {MAX_TAKES}")
+    parser.add("num_workers", int, None, "processes, if not one per core")
+
+
+def benchmark(parser: cli.Parser) -> None:
+    """Measures speed and memory on this device, or models them for others."""
+    del parser  # its sub-commands have flags of their own
+
+
+COMMANDS = {
+    function.__name__: function
+    for function in (
+        prepare,
+        pretrain,
+        evaluate,
+        predict,
+        export,
+        compare,
+        ensemble,
+        interop,
+        synthetic,
+        benchmark,
+    )
+}
+
+
+@cli.command
+def main(argv: Sequence[str] | None = None, prog: str = "amr-jax") -> None:
+    """Runs the command that `argv` names; None: the arguments of the process."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(f"usage: {prog} COMMAND [--flag=value …]; {prog} COMMAND --help lists the flags\n")
+        for name, function in COMMANDS.items():
+            print(f"  {name:12}{_summary(function)}")
+        return
+    if argv[0] not in COMMANDS:
+        hint = did_you_mean(argv[0], COMMANDS) or f" Expected one of: {', '.join(COMMANDS)}."
+        raise UserError(f"unknown command {argv[0]!r}.{hint}")
+    run(argv[0], argv[1:], f"{prog} {argv[0]}")
+
+
+@cli.command
+def run(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Parses the flags of one command and runs it.
+
+    Args:
+      name: one of `COMMANDS`.
+      argv: its arguments; None: those of the process.
+      prog: how the command was called, for help and tables.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    prog = prog or f"python -m amr_jax.{name}"
+    if name == "benchmark":
+        importlib.import_module("amr_jax.benchmark.__main__").main(argv, prog)
+        return
+    parser = cli.Parser(prog, _summary(COMMANDS[name]))
+    COMMANDS[name](parser)
+    if name in _KINDS:
+        _run_with_config(name, parser, argv)
+        return
+    if _asks_for_help(argv):
+        parser.print_help()
+        return
+    flags = parser.parse(argv)
+    cli.quieten_libraries(flags.verbosity)
+    module = f"amr_jax.{name}" + (".__main__" if name == "synthetic" else "")
+    importlib.import_module(module).main(flags)
+
+
+def _run_with_config(name: str, parser: cli.Parser, argv: list[str]) -> None:
+    argv, overrides = files.split_overrides(argv)
+    if _asks_for_help(argv):
+        given, _ = parser.parse_known_args([x for x in argv if x not in ("-h", "--help")])
+        spec = given.config or _KINDS[name][2]
+        parser.print_help()
+        print(f"\nconfig keys, with their values in {spec}:")
+        config = _config(name, spec, [])
+        print(settings.described(_tree(config), config))
+        return
+    flags = parser.parse(argv, keys=_keys(name, argv))
+    config = _config(name, flags.config, overrides)
+    cli.quieten_libraries(flags.verbosity)
+    flags.command = shlex.join([*parser.prog.split(), *argv, *overrides])
+    module = importlib.import_module(f"amr_jax.{name}")
+    cli.start(lambda: module.main(config, flags), flags, saves_when_stopped=name == "pretrain")
+
+
+def _add_config(parser: cli.Parser, workdir: str) -> None:
+    parser.add_needed(
+        "config", "a config by name or file, and its argument: amr:nwucla, configs/amr.py:nwucla"
+    )
+    parser.add_needed("workdir", workdir)
+    parser.epilog = "--config.KEY=VALUE overrides a key of the config, as --config.seed=1."
+
+
+def _config(name: str, spec: str, overrides: Sequence[str]) -> ml_collections.ConfigDict:
+    """The config of a command, locked."""
+    kind, what, _ = _KINDS[name]
+    config = files.get_config(spec)
+    if kind not in config:
+        theirs = next(((n, w) for n, (k, w, _) in _KINDS.items() if k in config), None)
+        found = f"{theirs[1]}, for {theirs[0]}" if theirs else "not a config of amr_jax"
+        raise UserError(
+            f"--config={spec}: found {found}; {name} expects {what}: "
+            f"{', '.join(files.names_of(kind))}."
+        )
+    files.override(config, overrides, "--config.")
+    return config.lock()
+
+
+def _tree(config: ml_collections.ConfigDict) -> settings.Tree:
+    if "method" in config:
+        return base.of_method(config.method)
+    return base.of_protocol(config.protocol) if "protocol" in config else base.COMPARISON
+
+
+def _asks_for_help(argv: Sequence[str]) -> bool:
+    return any(x in ("-h", "--help") for x in argv)
+
+
+def _summary(function: Callable) -> str:
+    return function.__doc__.splitlines()[0]
+
+
+if __name__ == "__main__":
+    main(prog="python -m amr_jax")
