@@ -8,6 +8,7 @@ import importlib
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import ml_collections
 
@@ -101,9 +102,7 @@ def predict(parser: cli.Parser) -> None:
 def export(parser: cli.Parser) -> None:
     """Writes a trained model into one file."""
     parser.add_needed("checkpoint", "workdir of an evaluation or pre-training, or a model file")
-    parser.add_needed(
-        "format", "kind of file", choices=("safetensors", "stablehlo", "torch")
-    )
+    parser.add_needed("format", "kind of file", choices=("safetensors", "stablehlo", "torch"))
     parser.add_needed("out", "the file to write")
     parser.add("step", int, None, "checkpoint of a pre-training run; default: the newest")
 
@@ -117,7 +116,11 @@ def interop(parser: cli.Parser) -> None:
         ("dataset", str, "what the weights were trained on, such as ntu60_xsub (--import)"),
         ("method", str, "how they were trained: mamp (default) or skeleton_mae (--import)"),
         ("num_heads", cli.at_least(1), "attention heads of every block; default 8 (--import)"),
-        ("data_dir", str, "where evaluations find records; default ~/tensorflow_datasets (--import)"),
+        (
+            "data_dir",
+            str,
+            "where evaluations find records; default ~/tensorflow_datasets (--import)",
+        ),
         ("step", int, "checkpoint; default: the newest (--export)"),
     ):
         parser.add(name, kind, None, meaning)
@@ -206,6 +209,12 @@ def run(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -
     importlib.import_module(module).main(flags)
 
 
+def script(name: str) -> NoReturn:
+    """Runs a command as `python -m amr_jax.NAME`, and ends the process."""
+    run(name)
+    sys.exit()
+
+
 def _run_with_config(name: str, parser: cli.Parser, argv: list[str]) -> None:
     argv, overrides = files.split_overrides(argv)
     if _asks_for_help(argv):
@@ -216,7 +225,10 @@ def _run_with_config(name: str, parser: cli.Parser, argv: list[str]) -> None:
         config = _config(name, spec, [])
         print(settings.described(_tree(config), config))
         return
-    flags = parser.parse(argv, keys=_keys(name, argv))
+    parser.keys = lambda: (
+        f"config.{key}" for key in settings.flat(files.get_config(_KINDS[name][2]))
+    )
+    flags = parser.parse(argv)
     config = _config(name, flags.config, overrides)
     cli.quieten_libraries(flags.verbosity)
     flags.command = shlex.join([*parser.prog.split(), *argv, *overrides])

@@ -9,13 +9,17 @@ last, `row.json`. The same command in the same workdir resumes with the rows tha
 tables are written after every row.
 """
 
+if __name__ == "__main__":  # before JAX is imported: --help answers at once
+    from amr_jax.__main__ import script
+
+    script("compare")
+
+
+import argparse
 import contextlib
 import dataclasses
-import functools
 import json
 import os
-import shlex
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 
 import ml_collections
@@ -25,7 +29,6 @@ from amr_jax import evaluate, methods, pretrain
 from amr_jax.errors import UserError
 from amr_jax.evaluation import encoder_under_test
 from amr_jax.run import metrics, paths, workdir
-from amr_jax.run.cli import run_with_config
 from amr_jax.run.run import Run
 from amr_jax.studies import budget, costs, rows, tables
 
@@ -237,9 +240,6 @@ def _named(row: str) -> Iterator[None]:
         raise UserError(f"row {row!r}: {error}") from error
 
 
-if __name__ == "__main__":
-    command = shlex.join(["python", "-m", "amr_jax.compare", *sys.argv[1:]])
-    run_with_config(
-        functools.partial(run, command=command),
-        workdir="folder for the rows and tables; the same one goes on",
-    )
+def main(config: ml_collections.ConfigDict, flags: argparse.Namespace) -> None:
+    """The command; `flags` are those of `amr_jax.__main__.compare`."""
+    run(config, flags.workdir, flags.command)

@@ -6,13 +6,19 @@ DIR1 … are workdirs of `python -m amr_jax.evaluate` on one test split, with a 
 logits (linear, finetune): of different streams, seeds or methods. Sequences are matched by name.
 """
 
+if __name__ == "__main__":  # before JAX is imported: --help answers at once
+    from amr_jax.__main__ import script
+
+    script("ensemble")
+
+
+import argparse
 import json
 import math
 import os
 from collections.abc import Sequence
 
 import numpy as np
-from absl import app, flags
 from etils import epath
 
 from amr_jax.errors import UserError
@@ -20,7 +26,6 @@ from amr_jax.evaluate import RESULTS_FILE
 from amr_jax.evaluation import report, score_file
 from amr_jax.evaluation.protocols.scores import accuracies
 from amr_jax.run import console, lock, paths, workdir
-from amr_jax.run.cli import command
 
 
 def run(
@@ -132,25 +137,11 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(map(str, names[:3])) + more
 
 
-def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """The flags of the command; not at import, where other commands' flags may bear their names."""
-    define = {"flag_values": values}
-    flags.DEFINE_list("weights", None, "One number a workdir; default: 1 for each.", **define)
-    flags.DEFINE_string("workdir", None, "Folder for results.json.", **define)
-
-
-@command
-def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
-    if not values.workdir:
-        raise UserError("--workdir is missing: the folder for results.json.")
-    weights = values.weights if values.weights is not None else ["1"] * len(argv[1:])
+def main(flags: argparse.Namespace) -> None:
+    """The command; `flags` are those of `amr_jax.__main__.ensemble`."""
+    texts = flags.weights.split(",") if flags.weights else ["1"] * len(flags.folders)
     try:
-        weights = [float(weight) for weight in weights]
+        weights = [float(text) for text in texts]
     except ValueError as error:
-        raise UserError(f"--weights={','.join(weights)}: expected numbers ({error}).") from error
-    run(argv[1:], weights, values.workdir)
-
-
-if __name__ == "__main__":
-    define_flags()
-    app.run(main)
+        raise UserError(f"--weights={flags.weights}: expected numbers ({error}).") from error
+    run(flags.folders, weights, flags.workdir)

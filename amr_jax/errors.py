@@ -1,6 +1,8 @@
 """What is meant for the reader of a terminal, not for a debugger: two errors and a notice."""
 
+import difflib
 import errno
+from collections.abc import Iterable
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -62,3 +64,34 @@ def _printable(text: str) -> str:
     """The text as a terminal can show it, whatever file it is quoted from."""
     short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in short)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The one of `known` that `name` may be a slip of; None if none is near.
+
+    Names may be dotted keys: 'lr' is near 'optim.lr'.
+    """
+    known = tuple(known)
+    lasts = {last_part(key): key for key in reversed(known)}
+    candidates = [lasts[last_part(name)]] if last_part(name) in lasts else []
+    candidates += [key for key in known if key.startswith(name)]
+    candidates += difflib.get_close_matches(name, known, 1)
+    candidates += [lasts[x] for x in difflib.get_close_matches(last_part(name), lasts, 1)]
+    candidates += [key for key in known if letters(key).startswith(letters(name))]
+    return candidates[0] if candidates and letters(name) else None
+
+
+def did_you_mean(name: str, known: Iterable[str], form: str = "{}") -> str:
+    """' Did you mean …?', or '' if no name is near; `form` is how the user would write it."""
+    near = nearest(name, known)
+    return f" Did you mean {form.format(near)}?" if near else ""
+
+
+def last_part(key: str) -> str:
+    """The last part of a dotted key."""
+    return key.rpartition(".")[2]
+
+
+def letters(name: str) -> str:
+    """A name without case and punctuation."""
+    return "".join(c for c in name.lower() if c.isalnum())

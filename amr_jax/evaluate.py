@@ -16,6 +16,13 @@ results: `results.json` is removed first and written last. A protocol that train
 leaves that of the first encoder in `model.safetensors`, for `amr_jax.predict` and `amr_jax.export`.
 """
 
+if __name__ == "__main__":  # before JAX is imported: --help answers at once
+    from amr_jax.__main__ import script
+
+    script("evaluate")
+
+
+import argparse
 import dataclasses
 import json
 import os
@@ -34,7 +41,6 @@ from amr_jax.evaluation.protocols import PROTOCOLS, Outcome, Task
 from amr_jax.inference import model_file, trained
 from amr_jax.models.encoder import Encoder
 from amr_jax.run import console, sharding, workdir
-from amr_jax.run.cli import run_with_config
 from amr_jax.run.run import Run, describe_devices
 
 RESULTS_FILE = "results.json"
@@ -270,5 +276,6 @@ def _banner(subject: Subject, mesh: jax.sharding.Mesh, train: Split, test: Split
     return console.aligned(lines)
 
 
-if __name__ == "__main__":
-    run_with_config(run, workdir="folder for the results", several_hosts=True)
+def main(config: ml_collections.ConfigDict, flags: argparse.Namespace) -> None:
+    """The command; `flags` are those of `amr_jax.__main__.evaluate`."""
+    run(config, flags.workdir)

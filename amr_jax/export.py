@@ -20,6 +20,13 @@ encoder it is then.
   `python -m amr_jax.interop --export`.
 """
 
+if __name__ == "__main__":  # before JAX is imported: --help answers at once
+    from amr_jax.__main__ import script
+
+    script("export")
+
+
+import argparse
 import json
 import os
 from typing import Any
@@ -27,15 +34,12 @@ from typing import Any
 import jax
 import jax.export
 import jax.numpy as jnp
-from absl import app, flags
 from etils import epath
 
-from amr_jax.errors import UserError
 from amr_jax.inference import apply, model_file, trained
 from amr_jax.inference.apply import Model
 from amr_jax.inference.pytorch import runs
 from amr_jax.run import workdir
-from amr_jax.run.cli import command
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -118,33 +122,7 @@ def _called(model: Model) -> str:
     return f"{what}, {sum(leaf.size for leaf in leaves):,} parameters"
 
 
-def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """The flags of the command; not at import, where other commands' flags may bear their names."""
-    define = {"flag_values": values}
-    flags.DEFINE_string(
-        "checkpoint",
-        None,
-        "A workdir of an evaluation or a pre-training, or a model file.",
-        **define,
-    )
-    flags.DEFINE_enum("format", None, list(FORMATS), "Of what kind the file is to be.", **define)
-    flags.DEFINE_string("out", None, "The file to write.", **define)
-    flags.DEFINE_integer(
-        "step", None, "Of which checkpoint, of a pre-training run; default: the newest.", **define
-    )
-
-
-@command
-def main(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> None:
-    if len(argv) > 1:
-        raise UserError(f"unknown argument {argv[1]!r}; settings are --name=value (see --help).")
-    for name in ("checkpoint", "format", "out"):
-        if not values[name].value:
-            raise UserError(f"--{name} is missing: {values[name].help}")
-    out = os.fspath(epath.Path(values.out).expanduser())
-    FORMATS[values.format](values.checkpoint, out, values.step)
-
-
-if __name__ == "__main__":
-    define_flags()
-    app.run(main)
+def main(flags: argparse.Namespace) -> None:
+    """The command; `flags` are those of `amr_jax.__main__.export`."""
+    out = os.fspath(epath.Path(flags.out).expanduser())
+    FORMATS[flags.format](flags.checkpoint, out, flags.step)

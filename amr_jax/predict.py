@@ -9,6 +9,13 @@ workdir of a pre-training run will do. FILE is a `.skeleton` of NTU RGB+D, a `.t
 many sequences, or one of these in an archive: `archive.zip!member`.
 """
 
+if __name__ == "__main__":  # before JAX is imported: --help answers at once
+    from amr_jax.__main__ import script
+
+    script("predict")
+
+
+import argparse
 import contextlib
 import dataclasses
 import functools
@@ -21,18 +28,14 @@ from typing import Any, TextIO
 
 import jax
 import numpy as np
-from absl import app, flags
 from etils import epath
 
-from amr_jax.data.build.parsing import ON_BAD_FILE
-from amr_jax.data.readers import ntu
 from amr_jax.errors import BadFile, UserError
 from amr_jax.inference import apply, sequences
 from amr_jax.inference.apply import Model
 from amr_jax.inference.sequences import Sequence
 from amr_jax.inference.trained import load
 from amr_jax.run import workdir
-from amr_jax.run.cli import command
 
 TOP = 5
 
@@ -206,58 +209,27 @@ def _for_people(row: dict[str, Any]) -> str:
     return "\n".join([f"{row['file']}  ({frames}, {bodies})", *best])
 
 
-def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """The flags of the command; not at import, where other commands' flags may bear their names."""
-    define = {"flag_values": values}
-    flags.DEFINE_string(
-        "checkpoint", None, "An evaluation's workdir, or its model.safetensors.", **define
-    )
-    flags.DEFINE_integer(
-        "step", None, "Of which checkpoint, of a pre-training run; default: the newest.", **define
-    )
-    flags.DEFINE_string(
-        "json", None, "File for the predictions as JSON lines; '-': here.", **define
-    )
-    flags.DEFINE_string("embeddings", None, "File for features (.npz) instead.", **define)
-    flags.DEFINE_enum(
-        "on_bad_file", "fail", ON_BAD_FILE, "'skip' leaves bad files out, and says so.", **define
-    )
-    flags.DEFINE_string(
-        "labels",
-        "",
-        "PKU-MMD: a label file, or a folder with one for each video. Each labelled instance is a "
-        "sequence then; without, the whole video is one.",
-        **define,
-    )
-    flags.DEFINE_enum(
-        "gaps", "contiguous", ntu.GAPS, "NTU RGB+D: as the training data was prepared.", **define
-    )
-
-
-@command
-def main(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> None:
-    paths = argv[1:]
-    if not values.checkpoint:
-        raise UserError(f"--checkpoint is missing: {values['checkpoint'].help}")
-    if not paths:
+def main(flags: argparse.Namespace) -> None:
+    """The command; `flags` are those of `amr_jax.__main__.predict`."""
+    if not flags.files:
         raise UserError("give at least one file: python -m amr_jax.predict --checkpoint=DIR FILE…")
-    if values.json and values.embeddings:
+    if flags.json and flags.embeddings:
         raise UserError("--json goes with predictions, not with --embeddings: leave one away.")
-    model = load(values.checkpoint, values.step)
-    if not values.embeddings and model.head is None:
+    model = load(flags.checkpoint, flags.step)
+    if not flags.embeddings and model.head is None:
         raise UserError(
-            f"{values.checkpoint} holds an encoder without a classifier: give --embeddings=OUT.npz "
+            f"{flags.checkpoint} holds an encoder without a classifier: give --embeddings=OUT.npz "
             "for its features, or train a classifier on it first (python -m amr_jax.evaluate "
             "--config=configs/linear.py:… --config.pretrained=…) and give that workdir."
         )
-    options = sequences.Options(labels=values.labels, gaps=values.gaps)
-    found = sequences.read(paths, model, options)
-    skip = values.on_bad_file == "skip"
-    if values.embeddings:
-        skipped = embed(model, found, values.embeddings, skip=skip)
+    options = sequences.Options(labels=flags.labels, gaps=flags.gaps)
+    found = sequences.read(flags.files, model, options)
+    skip = flags.on_bad_file == "skip"
+    if flags.embeddings:
+        skipped = embed(model, found, flags.embeddings, skip=skip)
     else:
-        with _lines(values.json) as lines:
-            table = None if values.json == "-" else sys.stdout
+        with _lines(flags.json) as lines:
+            table = None if flags.json == "-" else sys.stdout
             skipped = predict(model, found, skip=skip, lines=lines, table=table)
     if skipped:
         print(f"note: {skipped:,} skipped, see above.", file=sys.stderr)
@@ -274,8 +246,3 @@ def _lines(path: str | None) -> Iterator[TextIO | None]:
             yield file
     except OSError as error:
         raise UserError(f"--json={path}: cannot be written ({error.strerror}).") from error
-
-
-if __name__ == "__main__":
-    define_flags()
-    app.run(main)

@@ -4,37 +4,30 @@ python -m amr_jax.prepare --dataset=nw_ucla --manual_dir=RAW_FILES --data_dir=DI
 python -m amr_jax.prepare --verify --data_dir=DIR
 """
 
+if __name__ == "__main__":
+    from amr_jax.__main__ import script
+
+    script("prepare")
+
+
+import argparse
 import logging
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
-from absl import app, flags
 
 import tfds_builders
-from amr_jax.data.build import parsing, verify
 from amr_jax.data.build import prepare as build
-from amr_jax.errors import UserError
-from amr_jax.run.cli import command
-from amr_jax.skeleton import layouts
+from amr_jax.data.build import verify
+from amr_jax.errors import UserError, did_you_mean
 
 DATASETS = tuple(tfds_builders.__all__)
 
 # Flags of single data sets, passed to their builders.
-OPTIONS = {
-    "gaps": "NTU RGB+D, a body that vanishes and returns: 'contiguous' (default) writes its frames "
-    "one after the other, as published; 'true_time' keeps each at its time.",
-    "name": "custom: name of the data set; its records go to DATA_DIR/custom/NAME.",
-    "layout": f"custom: the joints, one of {', '.join(layouts.LAYOUTS)}, or the path of a .json.",
-    "channels": "custom: the numbers of a joint: 'xyz' (metres), 'xy' (in an image), or 'xyc' "
-    "(in an image, with the confidence).",
-    "scale": "custom: factor for coordinates (millimetres: 0.001); default 1.",
-    "train_split": "custom: the split of the data to train on, e.g. xsub_train.",
-    "test_split": "custom: the split of the data to test on, e.g. xsub_val.",
-}
+OPTIONS = ("gaps", "name", "layout", "channels", "scale", "train_split", "test_split")
 
 
 def prepare(
@@ -67,7 +60,10 @@ def prepare(
       BadFile: a raw file is damaged.
     """
     if dataset not in DATASETS:
-        raise UserError(f"unknown data set {dataset!r}; expected one of: {', '.join(DATASETS)}.")
+        raise UserError(
+            f"unknown data set {dataset!r}; expected one of: {', '.join(DATASETS)}."
+            + did_you_mean(dataset, DATASETS)
+        )
     cls = tfds.builder_cls(dataset)
     for name in sorted(set(options) - set(cls.OPTIONS)):
         raise UserError(f"--{name} does not apply to {dataset}; remove it.")
@@ -75,63 +71,29 @@ def prepare(
     return build.prepare(cls, manual_dir, data_dir, **how, **options)
 
 
-def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """The flags of the command; not at import, where other commands' flags may bear their names."""
-    define = {"flag_values": values}
-    flags.DEFINE_string("dataset", None, f"One of: {', '.join(DATASETS)}.", **define)
-    flags.DEFINE_string("manual_dir", None, "Folder of the raw files or archives.", **define)
-    flags.DEFINE_string("data_dir", None, "Folder that receives the records.", **define)
-    flags.DEFINE_enum(
-        "on_bad_file",
-        "fail",
-        parsing.ON_BAD_FILE,
-        "'skip' leaves bad files out, lists them, and goes on.",
-        **define,
-    )
-    for name, meaning in OPTIONS.items():
-        flags.DEFINE_string(name, None, meaning, **define)
-    flags.DEFINE_integer(
-        "num_workers", None, "Processes that parse; default: one per processor.", 1, **define
-    )
-    flags.DEFINE_bool("overwrite", False, "Make records anew that are already there.", **define)
-    flags.DEFINE_bool(
-        "verify",
-        False,
-        "Make none: read all that is in --data_dir, and name what is damaged.",
-        **define,
-    )
-
-
-@command
-def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
-    if len(argv) > 1:
-        raise UserError(f"unknown argument {argv[1]!r}; settings are --name=value (see --help).")
-    for name in ("data_dir",) if values["verify"].value else ("dataset", "manual_dir", "data_dir"):
-        if not values[name].value:
-            raise UserError(f"--{name} is missing: {values[name].help}")
-    if values["verify"].value:
-        verify.verify(values["data_dir"].value)
+def main(flags: argparse.Namespace) -> None:
+    """The command; `flags` are those of `amr_jax.__main__.prepare`."""
+    if flags.verify:
+        verify.verify(flags.data_dir)
         return
-    # Ended from outside, clean up as after Ctrl-C.
+    for name in ("dataset", "manual_dir"):
+        if not getattr(flags, name):
+            raise UserError(f"--{name} is missing (--help lists the flags).")
+    # SIGTERM cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     logging.disable(logging.WARNING)  # TFDS's, on folders that are still empty
     start = time.monotonic()
     try:
         prepare(
-            values.dataset,
-            values.manual_dir,
-            values.data_dir,
-            on_bad_file=values.on_bad_file,
-            num_workers=values.num_workers,
-            overwrite=values.overwrite,
-            **{name: values[name].value for name in OPTIONS if values[name].value},
+            flags.dataset,
+            flags.manual_dir,
+            flags.data_dir,
+            on_bad_file=flags.on_bad_file,
+            num_workers=flags.num_workers,
+            overwrite=flags.overwrite,
+            **{name: getattr(flags, name) for name in OPTIONS if getattr(flags, name)},
         )
     except KeyboardInterrupt:
         print("interrupted: no records were written.", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     print(f"done in {time.monotonic() - start:.0f} s")
-
-
-if __name__ == "__main__":
-    define_flags()
-    app.run(main)

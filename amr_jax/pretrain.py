@@ -5,6 +5,13 @@
 The same command with the same workdir goes on where the last start ended.
 """
 
+if __name__ == "__main__":  # before JAX is imported: --help answers at once
+    from amr_jax.__main__ import script
+
+    script("pretrain")
+
+
+import argparse
 import os
 from collections.abc import Sequence
 
@@ -18,7 +25,6 @@ from amr_jax.config import base, checks, settings
 from amr_jax.data import batches, datasets, records
 from amr_jax.errors import UserError
 from amr_jax.run import console, sharding
-from amr_jax.run.cli import run_with_config
 from amr_jax.run.run import Run, describe_devices
 from amr_jax.train import loop, optim
 from amr_jax.train import step as train_step
@@ -160,10 +166,6 @@ def banner(run: Run, plan: loop.Plan, method: nn.Module, mesh, state: train_step
     return console.aligned(lines)
 
 
-if __name__ == "__main__":
-    run_with_config(
-        run,
-        workdir="the run's folder; the same one resumes it",
-        several_hosts=True,
-        saves_when_preempted=True,
-    )
+def main(config: ml_collections.ConfigDict, flags: argparse.Namespace) -> None:
+    """The command; `flags` are those of `amr_jax.__main__.pretrain`."""
+    run(config, flags.workdir)

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from absl import flags
 
 from amr_jax import ensemble
+from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.errors import BadFile, UserError
 from amr_jax.evaluation import score_file
 
@@ -137,9 +137,7 @@ def test_a_file_of_another_kind(tmp_path):
 
 
 def main(*arguments):
-    values = flags.FlagValues()
-    ensemble.define_flags(values)
-    ensemble.main(values(["ensemble", *map(str, arguments)]), values)
+    amr_jax_command(["ensemble", *map(str, arguments)])
 
 
 def test_command(tmp_path, capsys):

@@ -8,9 +8,8 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from absl import flags
 
-from amr_jax import export
+from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.inference import apply, model_file
 from amr_jax.inference.pytorch import files, mamp, runs
 from amr_jax.models import heads
@@ -18,9 +17,7 @@ from tests import tiny_models
 
 
 def call(*arguments):
-    values = flags.FlagValues()
-    export.define_flags(values)
-    export.main(values(["export", *map(str, arguments)]), values)
+    amr_jax_command(["export", *map(str, arguments)])
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import zipfile
 import jax
 import numpy as np
 import pytest
-from absl import flags
 
 from amr_jax import predict, prepare
+from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.data import datasets, records, split
 from amr_jax.errors import BadFile
 from amr_jax.evaluation.protocols import features
@@ -22,10 +22,7 @@ from tests import tiny_models
 
 
 def call(*arguments):
-    values = flags.FlagValues()
-    predict.define_flags(values)
-    rest = values(["predict", *map(str, arguments)])
-    predict.main(rest, values)
+    amr_jax_command(["predict", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")

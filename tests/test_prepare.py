@@ -11,9 +11,9 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from absl import flags
 
 from amr_jax import prepare
+from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.data.build import ntu as ntu_build
 from amr_jax.data.build import prepare as build
 from amr_jax.data.readers import files, ntu
@@ -282,8 +282,7 @@ INTERRUPTED = """
 import os, signal, sys
 # A shell that started the tests in the background has Ctrl-C ignored, and so would this process.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from absl import app
-from amr_jax import prepare
+from amr_jax.__main__ import script
 from amr_jax.data.build import ntu
 read, reads = ntu.read, []
 def interrupted(raw, **options):
@@ -292,8 +291,7 @@ def interrupted(raw, **options):
         os.kill(os.getpid(), int(os.environ["SIGNAL"]))
     return read(raw, **options)
 ntu.read = interrupted
-prepare.define_flags()
-app.run(prepare.main)
+script("prepare")
 """
 
 
@@ -318,15 +316,13 @@ def test_killed_in_the_middle(raw, tmp_path, number):
 
 
 def test_command_says_errors_without_traceback(tmp_path, capsys):
-    values = flags.FlagValues()
-    prepare.define_flags(values)
-    values(["prepare", "--dataset=nw_ucla", f"--manual_dir={tmp_path}/x", f"--data_dir={tmp_path}"])
+    flags = [f"--manual_dir={tmp_path}/x", f"--data_dir={tmp_path}"]
     with pytest.raises(SystemExit) as caught:
-        prepare.main(["prepare"], values)
+        amr_jax_command(["prepare", "--dataset=nw_ucla", *flags])
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("error: looked for the sequences of NW-UCLA")
     with pytest.raises(SystemExit):
-        prepare.main(["prepare", "nw_ucla"], values)
+        amr_jax_command(["prepare", "nw_ucla", *flags])
     assert "unknown argument 'nw_ucla'" in capsys.readouterr().err
 
 

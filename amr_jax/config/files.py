@@ -6,6 +6,7 @@ file of the user's, from the current folder.
 
 import functools
 import importlib.util
+import re
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +18,7 @@ from ml_collections import config_flags
 
 import amr_jax
 from amr_jax.config import settings
-from amr_jax.errors import UserError
+from amr_jax.errors import UserError, did_you_mean
 
 _PACKAGE = Path(amr_jax.__file__).resolve().parent
 
@@ -39,20 +40,16 @@ def find(name: str) -> Path:
         path = Path(name).expanduser()
         if path.is_file():
             return path
-        stem = settings.nearest(path.stem, names())
-        hint = f" Did you mean --config={stem}?" if stem else ""
         raise UserError(
             f"{name}: no such config file; expected a path from the current folder, or a name: "
-            f"{', '.join(names())}.{hint}"
+            f"{', '.join(names())}.{did_you_mean(path.stem, names(), '--config={}')}"
         )
     for folder in FOLDERS:
         if (folder / f"{name}.py").is_file():
             return folder / f"{name}.py"
-    near = settings.nearest(name, names())
-    hint = f" Did you mean {near!r}?" if near else ""
     raise UserError(
         f"config {name!r}: not found; expected a file that ends in .py, or one of: "
-        f"{', '.join(names())}.{hint}"
+        f"{', '.join(names())}.{did_you_mean(name, names())}"
     )
 
 
@@ -118,24 +115,53 @@ def override(config: ml_collections.ConfigDict, overrides: Iterable[str], flag: 
       UserError: not of that form, an unknown key, or a value of another type.
     """
     known = settings.flat(config)
+    given: dict[str, list[str]] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"{flag}{text}: expected KEY=VALUE, as in model.r=6.")
         if key not in known:
             raise UserError(settings.unknown_key(f"{flag or 'config.'}{key}", known))
+        given.setdefault(key, []).append(value)
+    for key, texts in given.items():
+        arguments = ["", *(f"--config.{key}={value}" for value in texts)]
         values = flags.FlagValues()
-        arguments = ["", f"--config.{key}={value}"]
         try:
             config_flags.DEFINE_config_dict(
                 "config", config, flag_values=values, sys_argv=arguments, lock_config=False
             )
             values(arguments)
         except (flags.Error, ValueError) as error:
-            kind = _type(config, key)
             raise UserError(
-                f"{flag}{key}={value}: expected a value of type {kind.__name__}."
+                f"{flag}{key}={texts[-1]}: expected a value of type {_type(config, key).__name__}."
             ) from error
+
+
+def split_overrides(argv: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Arguments of a command → those that are not overrides, and the overrides as 'KEY=VALUE'.
+
+    An override is --config.KEY=VALUE or --config.KEY VALUE; of a key that is True or False also
+    --config.KEY or --noconfig.KEY.
+    """
+    rest, overrides, waiting = [], [], None
+    for argument in argv:
+        if waiting and not argument.startswith("--"):
+            overrides.append(f"{waiting}={argument}")
+            waiting = None
+            continue
+        if waiting:
+            overrides.append(f"{waiting}=true")
+            waiting = None
+        match = re.fullmatch(r"--?(no)?config\.([^=]+)(=.*)?", argument, re.DOTALL)
+        if match is None:
+            rest.append(argument)
+        elif match[1]:
+            overrides.append(f"{match[2]}=false")
+        elif match[3]:
+            overrides.append(match[2] + match[3])
+        else:
+            waiting = match[2]
+    return rest, overrides + ([f"{waiting}=true"] if waiting else [])
 
 
 def _type(config: ml_collections.ConfigDict, key: str) -> type:

@@ -6,7 +6,6 @@ across several settings is a function in `config/checks.py`. No JAX.
 """
 
 import dataclasses
-import difflib
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -14,7 +13,7 @@ from typing import Any, NoReturn
 import ml_collections
 from ml_collections import config_dict
 
-from amr_jax.errors import UserError
+from amr_jax.errors import UserError, did_you_mean
 
 # A number, or the key of another setting, or 'KEY / KEY'.
 Bound = float | str | None
@@ -75,7 +74,7 @@ def defaults(tree: Tree) -> ml_collections.ConfigDict:
 
 
 def completed(config: ml_collections.ConfigDict, tree: Tree) -> ml_collections.ConfigDict:
-    """A copy of a config, unlocked, with missing keys at their defaults; not checked.
+    """A locked copy of a config, with missing keys at their defaults; not checked.
 
     Raises:
       UserError: a key that the tree does not have.
@@ -83,7 +82,7 @@ def completed(config: ml_collections.ConfigDict, tree: Tree) -> ml_collections.C
     config = ml_collections.ConfigDict(config.copy_and_resolve_references())
     config.unlock()
     _complete(config, tree, tree, "")
-    return config
+    return config.lock()
 
 
 def check(config: Mapping, tree: Tree) -> None:
@@ -211,11 +210,8 @@ def require_choice(name: str, value: Any, choices: Iterable) -> None:
     """Raises `UserError` unless `value` is one of `choices`; the hint names the nearest."""
     choices = tuple(choices)
     if value not in choices:
-        near = nearest(str(value), map(str, choices))
-        raise UserError(
-            f"{name} = {value!r}: expected {one_of(choices)}."
-            + (f" Did you mean {near!r}?" if near else "")
-        )
+        hint = did_you_mean(str(value), map(str, choices), "'{}'")
+        raise UserError(f"{name} = {value!r}: expected {one_of(choices)}.{hint}")
 
 
 def one_of(choices: Iterable) -> str:
@@ -224,39 +220,10 @@ def one_of(choices: Iterable) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one of `known` that `name` may be a slip of; None if none is near."""
-    known = tuple(known)
-    for candidates in (
-        [x for x in known if x.startswith(name)],
-        difflib.get_close_matches(name, known, 1),
-        [x for x in known if _letters(x).startswith(_letters(name))],
-    ):
-        if candidates and _letters(name):
-            return candidates[0]
-    return None
-
-
-def _letters(name: str) -> str:
-    return "".join(c for c in name.lower() if c.isalnum())
-
-
 def unknown_key(found: str, known: Iterable[str]) -> str:
     """The message for `found`, 'config.' and a key that is none of the dotted keys `known`."""
-    known, key = tuple(known), found.removeprefix("config.")
-    last = key.rpartition(".")[2]
-    same_name = [name for name in known if name.rpartition(".")[2] == last]
-    same_section = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
-    near = (
-        next(iter(same_name), None)
-        or next(iter(difflib.get_close_matches(key, same_section, 1)), None)
-        or next(iter(difflib.get_close_matches(key, known, 1)), None)
-    )
-    if near is None:
-        lasts = {name.rpartition(".")[2]: name for name in reversed(known)}
-        near = lasts.get(next(iter(difflib.get_close_matches(last, lasts, 1)), None))
-    hint = f"did you mean config.{near}?" if near else "--help lists the keys."
-    return f"{found}: unknown key; {hint}"
+    hint = did_you_mean(found.partition("config.")[2], known, "config.{}")
+    return f"{found}: unknown key.{hint or ' --help lists the keys.'}"
 
 
 def lookup(config: Mapping, key: str) -> Any:
@@ -287,7 +254,8 @@ def _lines(tree: Tree, config: ml_collections.ConfigDict) -> Iterator[str]:
         if not isinstance(setting, Setting):
             continue
         head = f"  --config.{key}={lookup(config, key)}"
-        text = "; ".join(filter(None, (setting.help, _bounds_in_words(setting))))
+        bounds = _bounds_in_words(setting)
+        text = f"{setting.help} ({bounds})" if bounds else setting.help
         body = textwrap.wrap(text, 100 - _HELP_COLUMN)
         if len(head) < _HELP_COLUMN:
             yield head.ljust(_HELP_COLUMN) + body.pop(0)

@@ -13,7 +13,7 @@ from etils import epath
 
 from amr_jax.data import records
 from amr_jax.data.readers import layout_file
-from amr_jax.errors import UserError
+from amr_jax.errors import UserError, did_you_mean
 from amr_jax.run import paths
 from amr_jax.skeleton import layouts
 
@@ -93,7 +93,7 @@ def get(name: str) -> Dataset:
     if "/" not in name:
         raise UserError(
             f"unknown data set {name!r}; expected one of: {', '.join(DATASETS)}; or the folder of "
-            "records of your own: DATA/custom/NAME."
+            f"records of your own: DATA/custom/NAME.{did_you_mean(name, DATASETS)}"
         )
     return _own(epath.Path(name).expanduser())
 

@@ -1,8 +1,9 @@
 """The command line: flags, how commands start on one host or several, and how they end.
 
 Exit status: 0 done; 2 an error that the user can correct, in one message; 75 stopped and saved
-(`run.preemption`), and the same command resumes; 130 interrupted. Any other status is a defect, or on
-several hosts the end of another process: the same command on all hosts resumes from the last save.
+(`run.preemption`), and the same command resumes; 130 interrupted. Any other status is a defect,
+or on several hosts the end of another process: the same command on all hosts resumes from the last
+save.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from logging import LogRecord
 from typing import NoReturn
 
@@ -30,6 +31,7 @@ class Parser(argparse.ArgumentParser):
             prog=prog, description=about, allow_abbrev=False, formatter_class=_Formatter
         )
         self._needed: dict[str, str] = {}
+        self.keys: Callable[[], Iterable[str]] = tuple  # further names, for hints at slips
         self.add("verbosity", int, -1, "log level of libraries: -1 warnings, 0 info, 1 debug")
 
     def add(self, name: str, kind: type | Callable, default=None, help: str = "", **more) -> None:
@@ -46,38 +48,34 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             f"--{name}", type=_boolean, nargs="?", const=True, default=False, help=help
         )
-        self.add_argument(
-            f"--no{name}", dest=name, action="store_false", help=argparse.SUPPRESS
-        )
+        self.add_argument(f"--no{name}", dest=name, action="store_false", help=argparse.SUPPRESS)
 
     def add_files(self, name: str, help: str) -> None:
         """Arguments without a flag; they may stand between flags."""
         self.add_argument(name, nargs="*", help=help)
 
-    def parse(self, argv: Sequence[str], keys: Sequence[str] = ()) -> argparse.Namespace:
-        """The values of all flags.
-
-        Args:
-          argv: without the command's name.
-          keys: other names that a slip may have meant, for the hint.
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """The values of all flags; `argv` does not begin with the command's name.
 
         Raises:
           UserError: an unknown or missing flag; a value of another kind.
         """
         found, rest = self.parse_known_intermixed_args(argv)
         if rest:
-            self._refuse(rest[0], keys)
+            self._refuse(rest[0])
         for name, help in self._needed.items():
             if getattr(found, name) in (None, ""):
                 raise UserError(f"--{name} is missing: {help}.")
         return found
 
-    def _refuse(self, argument: str, keys: Sequence[str]) -> NoReturn:
+    def _refuse(self, argument: str) -> NoReturn:
         if not argument.startswith("-"):
-            raise UserError(f"unknown argument {argument!r}; flags are --name=value ({self._more()}).")
+            raise UserError(
+                f"unknown argument {argument!r}; flags are --name=value ({self._more()})."
+            )
         name = argument.partition("=")[0].lstrip("-")
         flags = [text[2:] for text in self._option_string_actions if text.startswith("--")]
-        hint = did_you_mean(name, [*flags, *keys], "--{}")
+        hint = did_you_mean(name, [*flags, *self.keys()], "--{}")
         raise UserError(f"{argument}: unknown flag.{hint or f' ({self._more()})'}")
 
     def _more(self) -> str:
@@ -190,9 +188,7 @@ def add_host_flags(parser: Parser) -> None:
     parser.add("coordinator", str, None, "HOST:PORT of process 0, at which all processes meet")
     parser.add("num_processes", int, None, "processes of this run")
     parser.add("process_id", int, None, "which of them this one is, from 0")
-    parser.add(
-        "meeting_timeout", at_least(1), None, "seconds to wait for the others, if not 300"
-    )
+    parser.add("meeting_timeout", at_least(1), None, "seconds to wait for the others, if not 300")
 
 
 def start(run: Callable[[], object], flags: argparse.Namespace, saves_when_stopped: bool) -> None:

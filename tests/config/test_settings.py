@@ -68,7 +68,7 @@ def test_every_key_is_described_with_value_and_bounds():
     text = settings.described(TREE, settings.defaults(TREE))
     assert text.count("--config.") == len(settings.flat(TREE)) - 1  # all but the free section
     assert "--config.part=3" in text
-    assert "of the size; divides size" in text
+    assert "of the size (divides size)" in text
     assert "'a', 'b' or 'c'" in text
 
 

@@ -3,9 +3,8 @@
 import shutil
 
 import pytest
-from absl import flags
 
-from amr_jax import prepare
+from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.data import record_files, records
 from amr_jax.data.build import verify
 from amr_jax.data.split import read
@@ -144,10 +143,7 @@ def test_a_record_that_cannot_be_read_later_on(data_dir, monkeypatch):
 
 def test_the_command(data_dir, folder, capsys):
     def run(*arguments):
-        values = flags.FlagValues()
-        prepare.define_flags(values)
-        values(["prepare", *arguments])
-        prepare.main(["prepare"], values)
+        amr_jax_command(["prepare", *arguments])
 
     run("--verify", f"--data_dir={data_dir}")
     assert "as written" in capsys.readouterr().out

@@ -10,9 +10,8 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from absl import flags
 
-from amr_jax import prepare
+from amr_jax.__main__ import main as amr_jax_command
 from tests import custom_sets, raw_sets
 from tests.fuzz import mutations, structured
 
@@ -49,11 +48,8 @@ SPECIAL = {"nw_ucla": structured.JSON, "custom": structured.ZIP}
 
 
 def run(dataset, raw, out, **options) -> None:
-    values = flags.FlagValues()
-    prepare.define_flags(values)
     options |= {"dataset": dataset, "manual_dir": raw, "data_dir": out, "num_workers": 1}
-    values(["prepare", *(f"--{key}={value}" for key, value in options.items())])
-    prepare.main(["prepare"], values)
+    amr_jax_command(["prepare", *(f"--{key}={value}" for key, value in options.items())])
 
 
 def records(out) -> dict:

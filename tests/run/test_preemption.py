@@ -63,13 +63,14 @@ def test_told_during_the_last_dispatch_a_run_is_done(tiny_ucla, tmp_path, monkey
 
 TOLD = """
 import os, signal, sys
-import ml_collections
-from amr_jax.run.cli import run_with_config
+from amr_jax import evaluate
+from amr_jax.__main__ import script
 def run(config, folder):
     os.kill(os.getpid(), signal.SIGTERM)
     print("not reached")
+evaluate.run = run
 sys.argv = ["command", "--config=configs/knn.py:nwucla", "--workdir=" + sys.argv[1]]
-run_with_config(run, workdir="a folder")
+script("evaluate")
 """
 
 
@@ -79,7 +80,7 @@ def test_a_command_that_has_nothing_to_save_ends_with_the_same_status(tmp_path):
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stdout) == (75, "")
-    assert ended.stderr == "told to end (SIGTERM). The same command can be given again.\n"
+    assert ended.stderr == "stopped on request (SIGTERM). Start again with the same command.\n"
 
 
 def test_a_notice_too_late_to_act_upon_is_passed_on():

@@ -6,9 +6,9 @@ import math
 import jax
 import numpy as np
 import pytest
-from absl import flags
 
 from amr_jax import evaluate, methods, prepare, pretrain
+from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.data import datasets, records
 from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt as transfer
@@ -25,9 +25,7 @@ def own(tmp_path_factory):
     """The folder of prepared records: 12 sequences in an image, with confidence."""
     folder = tmp_path_factory.mktemp("own")
     exchange = custom_sets.write_pickle(folder / "set.pkl", custom_sets.exchange())
-    values = flags.FlagValues()
-    prepare.define_flags(values)
-    values(
+    amr_jax_command(
         [
             "prepare",
             "--dataset=custom",
@@ -39,7 +37,6 @@ def own(tmp_path_factory):
             "--num_workers=1",
         ]
     )
-    prepare.main(["prepare"], values)
     return folder / "data" / "custom" / "mine"
 
 

@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from absl import flags
 from ml_collections import ConfigDict
 
-from amr_jax import evaluate, interop, methods
+from amr_jax import evaluate, methods
+from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.errors import UserError
 from amr_jax.inference.pytorch import files, mamp, runs
 from amr_jax.run import checkpoint, workdir
@@ -17,10 +17,7 @@ from tests.models.params import noisy
 
 
 def call(*arguments):
-    values = flags.FlagValues()
-    interop.define_flags(values)
-    values(["interop", *arguments])
-    interop.main(["interop"], values)
+    amr_jax_command(["interop", *arguments])
 
 
 @pytest.fixture
