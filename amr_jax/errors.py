@@ -72,7 +72,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     Names may be dotted keys: 'lr' is near 'optim.lr'.
     """
     known = tuple(known)
-    lasts = {last_part(key): key for key in reversed(known)}
+    # Of keys with one last part, the shallowest and first one counts.
+    lasts = {}
+    for key in sorted(known, key=lambda key: key.count(".")):
+        lasts.setdefault(last_part(key), key)
     candidates = [lasts[last_part(name)]] if last_part(name) in lasts else []
     candidates += [key for key in known if key.startswith(name)]
     candidates += difflib.get_close_matches(name, known, 1)

@@ -130,7 +130,7 @@ def test_the_command_refuses(evaluation, tmp_path, capsys):
     folder, _ = evaluation
     given = {"checkpoint": folder, "format": "stablehlo", "out": tmp_path / "out"}
     for changes, message in (
-        ({"checkpoint": None}, "--checkpoint is missing: A workdir"),
+        ({"checkpoint": None}, "--checkpoint is missing: workdir"),
         ({"format": None}, "--format is missing"),
         ({"out": None}, "--out is missing: The file to write"),
         ({"checkpoint": tmp_path / "absent"}, "absent: found No such file"),

@@ -156,7 +156,7 @@ def test_the_command_refuses(checkpoint, clips, tmp_path, capsys):
     (knn / "config.json").write_text('{"protocol": "knn"}')
     there, clip = f"--checkpoint={checkpoint}", clips[0]
     for arguments, message in (
-        ((clip,), "--checkpoint is missing: An evaluation's workdir"),
+        ((clip,), "--checkpoint is missing: workdir"),
         ((there,), "give at least one file"),
         ((there, "--json=a", "--embeddings=b", clip), "leave one away"),
         ((there, "--step=3", clip), "--step goes with a pre-training run"),

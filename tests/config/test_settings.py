@@ -60,7 +60,7 @@ def test_a_config_is_completed_and_zero_means_not_given():
     with pytest.raises(TypeError):
         full.limit = "three"
     config.inner = {"hihg": 1}
-    with pytest.raises(UserError, match=r"config\.inner\.hihg: unknown key; .*inner\.high\?"):
+    with pytest.raises(UserError, match=r"config\.inner\.hihg: unknown key.*inner\.high\?"):
         settings.completed(config, TREE)
 
 

@@ -110,8 +110,8 @@ def test_the_command_refuses(weights, tmp_path, capsys):
         ({"export": "out.npz"}, "give either --import=FILE or --export=FILE"),
         ({"import": None, "export": "out.npz"}, "--dataset goes with --import"),
         ({"step": 3}, "--step goes with --export"),
-        ({"workdir": None}, "--workdir is missing: The run's folder"),
-        ({"dataset": None}, "--dataset is missing: What the weights"),
+        ({"workdir": None}, "--workdir is missing: the run's folder"),
+        ({"dataset": None}, "--dataset is missing: what the weights"),
         ({"dataset": "ntu61"}, "unknown data set 'ntu61'"),
         (
             {"dataset": "ntu60_xsub"},
