@@ -170,7 +170,9 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None, prog: str = "amr-jax") -> None:
     """Runs the command that `argv` names; None: the arguments of the process."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv:
+        raise UserError(f"COMMAND is missing: one of {', '.join(COMMANDS)} ({prog} --help).")
+    if argv[0] in ("-h", "--help"):
         print(f"usage: {prog} COMMAND [--flag=value …]; {prog} COMMAND --help lists the flags\n")
         for name, function in COMMANDS.items():
             print(f"  {name:12}{_summary(function)}")

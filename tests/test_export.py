@@ -132,7 +132,7 @@ def test_the_command_refuses(evaluation, tmp_path, capsys):
     for changes, message in (
         ({"checkpoint": None}, "--checkpoint is missing: workdir"),
         ({"format": None}, "--format is missing"),
-        ({"out": None}, "--out is missing: The file to write"),
+        ({"out": None}, "--out is missing: the file to write"),
         ({"checkpoint": tmp_path / "absent"}, "absent: found No such file"),
         ({"step": 3}, "--step goes with a pre-training run"),
         ({"format": "torch"}, "out: expected a file name that ends in .pth, .pt, .npz"),

@@ -32,7 +32,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m amr_jax.bench
       prog: how the command was called.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv:
+        raise UserError(f"WHAT is missing: one of {', '.join(SUBCOMMANDS)} ({prog} --help).")
+    if argv[0] in ("-h", "--help"):
         print(f"usage: {prog} WHAT [--flag=value …]; {prog} WHAT --help lists the flags\n")
         for name, summary in SUBCOMMANDS.items():
             print(f"  {name:10}{summary}")
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m amr_jax.bench
     name, *rest = argv
     if name not in SUBCOMMANDS:
         hint = did_you_mean(name, SUBCOMMANDS)
-        raise UserError(f"{name!r}: expected one of: {', '.join(SUBCOMMANDS)}.{hint}")
+        raise UserError(f"WHAT = {name!r}: expected one of: {', '.join(SUBCOMMANDS)}.{hint}")
     module = importlib.import_module(f"amr_jax.benchmark.{name}")
     parser = cli.Parser(f"{prog} {name}", SUBCOMMANDS[name])
     module.add_flags(parser)

@@ -4,9 +4,9 @@ import shlex
 import signal
 
 import pytest
-from absl import flags
 
-from amr_jax import prepare as prepare_command
+from amr_jax.__main__ import prepare as prepare_flags
+from amr_jax.run import cli
 from tests.launch.fakes import REPOSITORY
 
 PRETRAIN = ("pretrain", "--config=configs/amr.py:nwucla", "--workdir=gs://b/it's mine")
@@ -84,9 +84,9 @@ def test_dry_run_of_prepare_on_gcs(printed, place):
         [*rsync, r"--exclude=.*\.json$", "d/records", "gs://b/data"],
         [*rsync, "d/records", "gs://b/data"],
     ]
-    values = flags.FlagValues()
-    prepare_command.define_flags(values)
-    assert values(commands[3][2:]) == ["amr_jax.prepare"]  # the command has all these flags
+    parser = cli.Parser("prepare", "")
+    prepare_flags(parser)
+    assert parser.parse(commands[3][3:]).on_bad_file == "skip"  # the command has all these flags
 
 
 @pytest.mark.parametrize(
