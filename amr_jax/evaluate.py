@@ -126,7 +126,6 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
             **workdir.provenance(),
             "seconds": round(time.monotonic() - began, 2),
         }
-        # A collective: every process makes the model, one writes it.
         model = None
         if classifier := next(iter(outcomes.values())).classifier:
             model = trained.of_evaluation(

@@ -1,8 +1,8 @@
-"""Pre-training: the one loop, for every method.
+"""Pre-training, for every method.
 
   python -m amr_jax.pretrain --config=configs/amr.py:ntu60_xsub --workdir=DIR [--config.x.y=…]
 
-The same command with the same workdir goes on where the last start ended.
+The same command with the same workdir resumes from the last checkpoint.
 """
 
 if __name__ == "__main__":  # before JAX is imported: --help answers at once
@@ -29,7 +29,7 @@ from amr_jax.run.run import Run, describe_devices
 from amr_jax.train import loop, optim
 from amr_jax.train import step as train_step
 
-# What may differ between two starts of one run: none of it changes more than rounding.
+# Keys that may differ between two starts of one run: they change no more than rounding.
 FREE_KEYS = {"data_dir", "checkpoint", "fsdp", "input.mode"}
 
 
@@ -50,7 +50,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 
 
 def open_records(config: ml_collections.ConfigDict) -> records.Records:
-    """The training split, which fits the config's encoder; else `UserError` says why not."""
+    """The training split; `UserError` if it does not fit the encoder of the config."""
     dataset = datasets.get(config.dataset)
     split = records.Records(
         config.data_dir,
@@ -77,7 +77,7 @@ def open_records(config: ml_collections.ConfigDict) -> records.Records:
 def load_input(
     config: ml_collections.ConfigDict, split: records.Records, mesh: jax.sharding.Mesh
 ) -> batches.Resident | batches.Streamed:
-    """The batches that the config asks for; every process reads its part, and has to call."""
+    """The batches that the config asks for; every process calls this and reads its part."""
     return batches.load(
         split,
         mesh,
@@ -142,7 +142,13 @@ def run(
     return state
 
 
-def banner(run: Run, plan: loop.Plan, method: nn.Module, mesh, state: train_step.TrainState) -> str:
+def banner(
+    run: Run,
+    plan: loop.Plan,
+    method: nn.Module,
+    mesh: jax.sharding.Mesh,
+    state: train_step.TrainState,
+) -> str:
     """What is trained, on which data and devices."""
     config = run.config
     count = {

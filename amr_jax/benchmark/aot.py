@@ -22,6 +22,7 @@ from typing import Any
 import jax
 
 from amr_jax.benchmark import accelerators, compiled, cost_model, full_size, options, output
+from amr_jax.config import checks
 from amr_jax.errors import UserError
 from amr_jax.run import console, sharding
 from amr_jax.studies import costs
@@ -89,8 +90,8 @@ def compile_step(request: Request) -> dict[str, Any]:
     # A new process, without the settings of `run`.
     jax.config.update("jax_platforms", "cpu")
     mesh = sharding.make_mesh(accelerators.devices(request.target), request.fsdp)
-    sharding.check_batch(mesh, request.bodies, "batch_size")
     config = request.config()
+    checks.require_batch_splits(config, mesh.size)
     dispatch, state, batch = costs.abstract_training_step(config, mesh)
     start = time.perf_counter()
     program = dispatch.lower(state, {}, batch).compile(request.target.options(request.effort))

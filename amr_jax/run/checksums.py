@@ -1,13 +1,12 @@
-"""Checksums of arrays: 32 bits each, the same however an array lies on devices and processes.
+"""Checksums of arrays, 32 bits each, independent of the layout on devices and processes.
 
-Every element's bits are mixed with its position by a bijection of 32-bit words, and the words are
-summed modulo 2³². A sum has no order, so each device adds up what it holds and an all-reduce adds
-the rest: no process ever holds a whole array, and any sharding gives the same number. It detects
+The bits of each element are mixed with its position by a bijection of 32-bit words, and the words
+are summed modulo 2³². A sum has no order: each device sums its own elements and an all-reduce adds
+the devices, so no process holds a whole array, and any sharding gives the same number. It detects
 
-- any change within one element, always: the mixing is one-to-one, so exactly one term changes;
+- any change within one element: the mixing is one-to-one, so exactly one term changes;
 - any other damage (zeroed or swapped blocks, several flipped bits) but for one case in 2³²: the
-  terms are as good as random. Weights alone, position times bits, would let pairs of flipped sign
-  bits cancel.
+  terms are pseudo-random. In a plain weighted sum, pairs of flipped sign bits could cancel.
 
 It guards against faults, not against forgery.
 """
@@ -21,15 +20,15 @@ def of_tree(tree) -> dict[str, str]:
     """The checksum of each array of a tree, 8 hexadecimal digits, by the array's name.
 
     Args:
-      tree: arrays on the host, or global ones; then every process has to call this.
+      tree: arrays on the host, or global ones; then every process calls this.
     """
-    # One after the other: of several programs under way at once, processes may start the exchanges
-    # in different orders, and wait for each other for ever (seen on simulated devices).
+    # One at a time: processes may start the all-reduces of concurrent programs in different orders
+    # and wait for each other forever (seen on simulated devices).
     return {name_of(path): f"{int(jax.device_get(_sum(leaf))):08x}" for path, leaf in _leaves(tree)}
 
 
 def described(tree) -> dict[str, str]:
-    """Shape and dtype of each array (or stand-in for one) of a tree, by its name."""
+    """Shape and dtype of each array or abstract array of a tree, by its name."""
     return {
         name_of(path): f"{tuple(leaf.shape)} {np.dtype(leaf.dtype).name}"
         for path, leaf in _leaves(tree)
@@ -58,7 +57,7 @@ def _sum(array: jax.Array) -> jax.Array:
 
 
 def _words(array: jax.Array) -> jax.Array:
-    """The bits of each element as uint32; elements of 64 bits become two, on a new last axis."""
+    """The bits of each element as uint32; an element of 64 bits becomes two, on a new last axis."""
     if array.dtype == jnp.bool_:
         return array.astype(jnp.uint32)
     bits = 8 * array.dtype.itemsize

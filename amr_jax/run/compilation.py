@@ -1,4 +1,4 @@
-"""Compiled programs are kept on disk: a run that goes on, or one like it, compiles nothing."""
+"""Compiled programs are kept on disk: a resumed run, or one like it, does not compile again."""
 
 import os
 
@@ -10,10 +10,9 @@ FOLDER = ".jax_compilation_cache"
 
 
 def keep_beside(workdir: os.PathLike | str) -> None:
-    """Keeps what this process compiles in the parent of `workdir`, for all runs that stand there.
+    """Keeps compiled programs in the parent folder of `workdir`, for all runs in that folder.
 
-    JAX_COMPILATION_CACHE_DIR names another place. What the cache holds for other versions, devices
-    or programs is not used; the folder may be deleted at any time.
+    JAX_COMPILATION_CACHE_DIR names another place. The cache may be deleted at any time.
     """
     if jax.config.jax_compilation_cache_dir is None:
         folder = paths.absolute(workdir).parent / FOLDER

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import jax
 from etils import epath
@@ -15,66 +15,76 @@ from amr_jax.run import workdir as workdirs
 
 METRICS_FILE = "metrics.jsonl"
 
-# In a bucket nothing can be appended to: the file is written anew, so often.
+# A file in a bucket cannot grow: it is rewritten as a whole, this often.
 _REWRITE_EVERY_S = 30.0
+_FLUSH_EVENTS_EVERY_S = 30.0
 
 
 class MetricWriter:
-    """Appends scalars of one run; only process 0 writes.
+    """Appends scalars of one run to both; only process 0 writes.
 
     Args:
       workdir: an existing folder.
-      resume_step: lines beyond it, left by a start that died later than its last checkpoint, are
-        taken out, so that every step stands in the file once.
+      resume_step: later lines are removed, so that every step has one line. They are from a start
+        that died after its last checkpoint.
     """
 
     def __init__(self, workdir: os.PathLike | str, resume_step: int):
-        self._path = epath.Path(workdir) / METRICS_FILE
         self._active = jax.process_index() == 0
         if not self._active:
             return
-        lines = read_metrics(workdir)
-        kept = [line for line in lines if line["step"] <= resume_step]
-        self._lines = _Lines(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._path = epath.Path(workdir) / METRICS_FILE
+        self._grows = not paths.is_remote(self._path)
+        kept = [line for line in read_metrics(workdir) if line["step"] <= resume_step]
+        self._text = "".join(json.dumps(line) + "\n" for line in kept)
+        self._rewrite()
         self._clock = WallClock(kept)
-        with _told(self._path.parent):
+        with _as_user_error(self._path.parent):
             self._events = _EventFile(self._path.parent / "tensorboard", resume_step)
 
-    def write(self, step: int, scalars: dict[str, float]) -> None:
-        """One line of `metrics.jsonl` and one point per scalar in TensorBoard."""
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Adds a line to `metrics.jsonl` and a point per scalar to TensorBoard, with the time."""
         if not self._active:
             return
         now = self._clock.now()
-        self._lines.add(json.dumps({"step": step, **scalars, "time": now}) + "\n")
-        with _told(self._path.parent):
+        line = json.dumps({"step": step, **scalars, "time": now}) + "\n"
+        if self._grows:
+            with _as_user_error(self._path), self._path.open("a") as file:
+                file.write(line)
+        else:
+            self._text += line
+            if time.monotonic() - self._written >= _REWRITE_EVERY_S:
+                self._rewrite()
+        with _as_user_error(self._path.parent):
             self._events.write(step, scalars, now)
 
     def flush(self) -> None:
-        """Returns when every line is in the file.
-
-        To be called before a checkpoint is saved: who goes on from that writes only later ones.
-        """
-        if self._active:
-            self._lines.flush()
+        """Completes `metrics.jsonl`, for the checkpoint that is saved next."""
+        if self._active and not self._grows:
+            self._rewrite()
 
     def close(self) -> None:
-        """Flushes both files."""
+        """Completes both files."""
+        self.flush()
         if self._active:
-            self._lines.flush()
-            with _told(self._path.parent):
+            with _as_user_error(self._path.parent):
                 self._events.close()
+
+    def _rewrite(self) -> None:
+        workdirs.write(self._path, self._text)
+        self._written = time.monotonic()
 
 
 class _EventFile:
-    """Points for TensorBoard, written by the thread that has them.
+    """Points for TensorBoard, written by the calling thread.
 
-    tensorboardX's `SummaryWriter` hands them to a thread of its own. When that one meets a full
-    disk it ends, and who goes on handing over waits for it forever.
+    The `SummaryWriter` of tensorboardX passes them to a thread of its own. On a full disk that
+    thread ends, and the next call blocks forever.
 
     Args:
       folder: made if absent.
-      resume_step: TensorBoard forgets what earlier files of the folder hold beyond it. Files are
-        read in the order of their names: the step stands in front, as clocks may jump back.
+      resume_step: TensorBoard drops points of earlier files beyond it. It reads files in the order
+        of their names, which begin with the step, as the system's clock may be set back.
     """
 
     def __init__(self, folder: epath.Path, resume_step: int):
@@ -89,11 +99,11 @@ class _EventFile:
         self._writer.write_event(self._event(step=resume_step + 1, session_log=start))
         self._flushed = time.monotonic()
 
-    def write(self, step: int, scalars: dict[str, float], wall_time: float) -> None:
+    def write(self, step: int, scalars: Mapping[str, float], wall_time: float) -> None:
         values = [self._summary.Value(tag=k, simple_value=v) for k, v in scalars.items()]
         summary = self._summary(value=values)
         self._writer.write_event(self._event(wall_time=wall_time, step=step, summary=summary))
-        if time.monotonic() - self._flushed > 30:
+        if time.monotonic() - self._flushed > _FLUSH_EVENTS_EVERY_S:
             self._writer.flush()
             self._flushed = time.monotonic()
 
@@ -102,45 +112,21 @@ class _EventFile:
 
 
 @contextlib.contextmanager
-def _told(path: epath.Path) -> Iterator[None]:
-    """What the system says of a disk, for the reader of a terminal."""
+def _as_user_error(path: epath.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"{path}: could not be written ({error}). When that is mended, the same command goes "
-            "on from the last checkpoint."
+            f"{path}: could not be written ({error}). Remove the cause; the same command then "
+            "resumes from the last checkpoint."
         ) from error
 
 
-class _Lines:
-    """A file that grows; in a bucket, where nothing can be appended to, it is written anew."""
-
-    def __init__(self, path: epath.Path, text: str):
-        self._path, self._text, self._appends = path, text, not paths.is_remote(path)
-        workdirs.write(path, text)
-        self._written = time.monotonic()
-
-    def add(self, line: str) -> None:
-        if not self._appends:
-            self._text += line
-            if time.monotonic() - self._written >= _REWRITE_EVERY_S:
-                self.flush()
-            return
-        with _told(self._path), self._path.open("a") as file:
-            file.write(line)
-
-    def flush(self) -> None:
-        if not self._appends:
-            workdirs.write(self._path, self._text)
-            self._written = time.monotonic()
-
-
 def read_metrics(workdir: os.PathLike | str) -> list[dict]:
-    """The lines of `metrics.jsonl`; a last line cut short by a kill is left out.
+    """The lines of `metrics.jsonl`, without a last line that a kill cut short.
 
     Raises:
-      BadFile: another line is no JSON object with a step.
+      BadFile: another line is not a JSON object with a step.
     """
     path = epath.Path(workdir) / METRICS_FILE
     texts = path.read_bytes().decode(errors="replace").splitlines() if path.exists() else []
@@ -161,7 +147,7 @@ def read_metrics(workdir: os.PathLike | str) -> list[dict]:
 
 
 def _parsed(text: str) -> dict | None:
-    """A line of `metrics.jsonl`; None if it is none."""
+    """A line of `metrics.jsonl`; None if it is not one."""
     try:
         line = json.loads(text)
     except ValueError:
@@ -170,13 +156,13 @@ def _parsed(text: str) -> dict | None:
 
 
 class WallClock:
-    """Seconds since 1970 for the lines of one run: they never go back, and never jump.
+    """Seconds since 1970 that never go back and never jump, for the lines of one run.
 
-    Read once a start and then counted on, so that whoever sets the system's clock meanwhile changes
-    no difference. A start whose clock is behind the last line goes on from that line.
+    The system's clock is read once per start. A start whose clock is behind the last line continues
+    from that line.
 
     Args:
-      lines: of `metrics.jsonl`, up to where the run goes on from.
+      lines: of `metrics.jsonl`, up to the step that the run resumes from.
     """
 
     def __init__(self, lines: list[dict]):

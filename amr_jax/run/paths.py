@@ -1,7 +1,7 @@
-"""Folders on a disk or in a bucket (`gs://`, `s3://`), and what has to differ between the two.
+"""Folders on a disk or in a bucket (`gs://`, `s3://`), through `etils.epath`.
 
-Both go through `etils.epath`. In a bucket files are written and replaced whole; what is read at
-random places, by libraries that know the disk alone, is copied to this machine first.
+Files in a bucket are written and replaced as a whole. Files that a library reads at random places
+are copied to this machine first.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from etils import epath
 
 from amr_jax.errors import UserError
 
-# The folder of copies, if not `amr_jax` in the user's folder of caches.
+# The folder for copies; default `amr_jax` in the user's folder of caches.
 CACHE_VARIABLE = "AMR_CACHE_DIR"
 
 
@@ -25,21 +25,21 @@ def is_remote(path: os.PathLike | str) -> bool:
 
 
 def absolute(path: os.PathLike | str) -> epath.Path:
-    """The whole path; that of a bucket is one (epath's own `absolute` makes it `./gs:/…`)."""
+    """The absolute path; that of a bucket is one (epath's `absolute` would make it `./gs:/…`)."""
     path = epath.Path(path).expanduser()
     return path if is_remote(path) else path.absolute()
 
 
 def on_disk(path: os.PathLike | str) -> epath.Path:
-    """The file or flat folder itself, or a copy of what is in a bucket.
+    """The file or flat folder itself, or a copy of it if it is in a bucket.
 
-    The copy is kept, for later starts and for other processes of this machine, and belongs to the
-    content of the file, or of a folder's small ones (`.json`) and the names and sizes of all: where
-    those change, another copy is made. The variable `AMR_CACHE_DIR` names another place than
-    `~/.cache/amr_jax`; what lies there may be deleted whenever no run reads it.
+    The copy stays for later starts and other processes of this machine. Another copy is made when
+    the file changes, or in a folder the names, the sizes or a `.json` file. Copies are in
+    `~/.cache/amr_jax`, or in the folder that the variable `AMR_CACHE_DIR` names, and may be deleted
+    when no run reads them.
 
     Raises:
-      UserError: it cannot be read, or there is no room.
+      UserError: it cannot be read, or there is no space for it.
     """
     path = epath.Path(path).expanduser()
     if not is_remote(path):
@@ -49,7 +49,7 @@ def on_disk(path: os.PathLike | str) -> epath.Path:
         place = _cache() / _digest(path, files) / path.name
         if not place.exists():
             with _alone_in(place.parent):
-                if not place.exists():  # another process may have copied it meanwhile
+                if not place.exists():  # no other process has copied it meanwhile
                     _copy(files, place, path.is_dir())
     except OSError as error:
         raise UserError(
@@ -68,7 +68,7 @@ def _digest(path: epath.Path, files: list[epath.Path]) -> str:
     digest = hashlib.sha256(os.fspath(path).encode())
     for file in files:
         digest.update(f"\n{file.name} {file.stat().length}\n".encode())
-        # Of records the small files say what the large ones hold; a file alone is read twice.
+        # The small files of records describe the large ones. A single file is read twice.
         if file.suffix == ".json" or file == path:
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
@@ -76,7 +76,7 @@ def _digest(path: epath.Path, files: list[epath.Path]) -> str:
 
 @contextlib.contextmanager
 def _alone_in(folder: epath.Path) -> Iterator[None]:
-    """One process of this machine at a time; the system frees what a killed one has held."""
+    """Admits one process of this machine at a time; a kill releases it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX)
@@ -84,7 +84,7 @@ def _alone_in(folder: epath.Path) -> Iterator[None]:
 
 
 def _copy(files: list[epath.Path], place: epath.Path, is_folder: bool) -> None:
-    """Whole or not at all; where machines share the folder, one of them is the first."""
+    """Copies all files or none. If machines share the folder, the first one's copy stays."""
     with tempfile.TemporaryDirectory(dir=place.parent) as temporary:
         copy = epath.Path(temporary) / place.name
         if is_folder:

@@ -1,8 +1,8 @@
-"""The mesh over all devices, and how arrays lie on it.
+"""The mesh over all devices, and the layout of arrays on it.
 
-Two axes: every device has its own part of a batch, along both; parameters and what the optimiser
-keeps of them are whole on every device along `data`, and split along `fsdp` (fully sharded data
-parallel), which is 1 long unless the config asks for more.
+The mesh has two axes. A batch is split over both, so every device has its own part. Parameters and
+optimiser state are replicated along `data` and split along `fsdp` (fully sharded data parallel),
+which has length 1 unless the config asks for more.
 """
 
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from jax.sharding import PartitionSpec as P
 
 from amr_jax.errors import UserError
 
-# The axes that a batch is split over: all.
+# The axes that a batch is split over.
 BATCH = ("data", "fsdp")
 
-# Smaller arrays stay whole: collecting them would cost more than the memory is worth.
+# Smaller arrays are replicated: gathering them would cost more than the memory is worth.
 SMALLEST_SPLIT = 2**12
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None, fsdp: int = 1) -> Mesh:
     """A mesh (data, fsdp) over `devices` (default: all devices of all processes).
 
-    The axes are Auto: under Explicit axes, JAX's default, the reshapes and scatters of masked
-    models are refused.
+    The axes are Auto: Explicit axes, JAX's default, refuse the reshapes and scatters of masked
+    models.
 
     Raises:
       UserError: the devices do not split into groups of `fsdp`.
@@ -40,20 +40,20 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, fsdp: int = 1) -> Mes
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The whole array on every device."""
+    """Layout: the whole array on every device."""
     return NamedSharding(mesh, P())
 
 
 def over_data(mesh: Mesh, axis: int = 0) -> NamedSharding:
-    """Array axis `axis` split over all devices, the others whole."""
+    """Layout: axis `axis` split over all devices, the others whole."""
     return NamedSharding(mesh, P(*[None] * axis, BATCH))
 
 
 def of_state(state, mesh: Mesh):
-    """Where each array of a training state lies: split over `fsdp` if it is large, else whole.
+    """Layout of each array of a training state: split over `fsdp` if it is large, else whole.
 
-    A function of an array's shape alone, so that a parameter and its moments lie alike. Split is
-    the longest axis that `fsdp` divides, of equals the last.
+    It depends on an array's shape only, so that a parameter and its moments have the same layout.
+    The longest axis that `fsdp` divides is split; of equally long ones, the last.
 
     Args:
       state: a tree of arrays, or of their shapes.
@@ -71,15 +71,6 @@ def of_state(state, mesh: Mesh):
         return NamedSharding(mesh, P(*[None] * longest, "fsdp"))
 
     return jax.tree.map(place, state)
-
-
-def check_batch(mesh: Mesh, batch_size: int, key: str) -> None:
-    """Refuses a batch that does not split evenly over the mesh, naming the config key."""
-    if batch_size <= 0 or batch_size % mesh.size:
-        raise UserError(
-            f"config.{key}={batch_size}: expected a positive multiple of the {mesh.size} devices; "
-            f"e.g. --config.{key}={max(1, round(batch_size / mesh.size)) * mesh.size}."
-        )
 
 
 def put(tree, sharding: NamedSharding):

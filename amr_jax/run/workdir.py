@@ -1,4 +1,4 @@
-"""A run's folder: its resolved config, the versions it ran with, and files never half-written."""
+"""The folder of a run: its resolved config, the versions it ran with, files that are whole."""
 
 import contextlib
 import datetime
@@ -29,13 +29,13 @@ def write(path: os.PathLike | str, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):  # on a read-only disk nothing is there to be removed
+        with contextlib.suppress(OSError):  # a read-only disk holds nothing to remove
             temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: could not be written ({error}).") from error
 
 
 def make(workdir: os.PathLike | str) -> None:
-    """Makes the folder if it is not there."""
+    """Makes the folder if it is absent."""
     try:
         epath.Path(workdir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -43,14 +43,14 @@ def make(workdir: os.PathLike | str) -> None:
 
 
 def remove_leftovers(workdir: os.PathLike | str) -> None:
-    """Removes the temporary files of `write` that a killed run left; for the folder's owner."""
+    """Removes temporary files of `write` that a killed run left; for the owner of the folder."""
     for path in epath.Path(workdir).iterdir():
         if path.name.startswith(".") and path.name.endswith(".tmp"):
             path.unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:
-    """This package, its libraries, Python and the device: what a number was measured with."""
+    """Versions of this package, its libraries and Python, and the devices, for files of results."""
     found = {package: metadata.version(package) for package in _PACKAGES}
     device = jax.devices()[0]
     return {
@@ -72,7 +72,7 @@ def start(
     config: ml_collections.ConfigDict,
     free: set[str],
 ) -> None:
-    """Makes the folder, or checks that it belongs to the same run.
+    """Writes config.json and versions.json, or checks that the folder belongs to the same run.
 
     Args:
       workdir: made if absent.
@@ -81,8 +81,8 @@ def start(
         sub-keys).
 
     Raises:
-      UserError: the folder cannot be written, or was made with another config; or the processes
-        of the run do not share it.
+      UserError: the folder cannot be written, has another config, or is not shared by all
+        processes.
     """
     workdir = epath.Path(workdir)
     make(workdir)
@@ -102,16 +102,16 @@ def start(
 
 
 def agree(workdir: os.PathLike | str, config: ml_collections.ConfigDict, data: str) -> None:
-    """Compares the processes of a run, before one of them touches the folder.
+    """Compares config, versions and data across processes, before one of them touches the folder.
 
-    Where each has its data is its own matter; what data it is, is not.
+    The processes may have their data in different places (`config.data_dir`).
 
     Args:
       workdir, config: see `start`.
-      data: what records there are.
+      data: one line that differs where the data differ.
 
     Raises:
-      UserError: on all processes, if they differ in anything.
+      UserError: on all processes, if they differ.
     """
     settings = _flat(json.loads(config.to_json_best_effort()), "config.")
     settings.pop("config.data_dir", None)
@@ -181,7 +181,7 @@ def _migrate(config: ml_collections.ConfigDict) -> None:
 def differences(
     old: ml_collections.ConfigDict, new: ml_collections.ConfigDict, free: set[str]
 ) -> list[str]:
-    """One line for each key, not in `free`, that differs."""
+    """One line for each differing key that is not in `free`."""
     # Through JSON, so that a tuple equals the list it was stored as.
     was, now = (_flat(json.loads(config.to_json_best_effort())) for config in (old, new))
     return [

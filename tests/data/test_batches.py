@@ -70,10 +70,3 @@ def test_streamed_clips_are_the_resident_ones(tiny_ucla, storage, bodies):
         clips[mode] = jax.device_get(jax.jit(data.clips)(data.resident, batch))
     for resident, streamed in zip(clips["resident"], clips["stream"], strict=True):
         np.testing.assert_array_equal(resident, streamed)
-
-
-def test_batch_must_split_over_the_devices():
-    mesh = sharding.make_mesh(jax.devices()[:8])
-    sharding.check_batch(mesh, 16, "batch_size")
-    with pytest.raises(ValueError, match=r"config.batch_size=12: .* multiple of the 8 devices"):
-        sharding.check_batch(mesh, 12, "batch_size")

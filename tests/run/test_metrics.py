@@ -51,7 +51,7 @@ def test_a_full_disk_ends_the_run_and_does_not_stop_it_for_ever(tmp_path):
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (170, limits[1]))
     try:
-        with pytest.raises(UserError, match=r"metrics\.jsonl: could not be written .*goes on from"):
+        with pytest.raises(UserError, match=r"metrics\.jsonl: could not be written .*resumes from"):
             write_on()
         with pytest.raises(UserError, match="could not be written"):
             writer.close()
