@@ -20,6 +20,8 @@ POOLINGS = ("packed", "all")
 # The default of torch, in which both heads are published.
 _STATISTICS_MOMENTUM = 0.1
 
+KERNEL_STD = 0.01  # of the initial kernel of the linear head, as published
+
 
 def mean_over_bodies(features: jax.Array, sequence: jax.Array, num_sequences: int) -> jax.Array:
     """Features of bodies (B, F) -> means over those of each sequence (S, F), float32.
@@ -102,7 +104,7 @@ class LinearHead(nn.Module):
         # Full float32 products (GPUs and TPUs use fewer bits by default): the layer is small.
         dense = nn.Dense(
             self.num_classes,
-            kernel_init=nn.initializers.normal(0.01),
+            kernel_init=nn.initializers.normal(KERNEL_STD),
             precision=jax.lax.Precision.HIGHEST,
             name="dense",
         )

@@ -1,18 +1,28 @@
-"""Fine-tuning: encoder and head trained together on the labels (methods.md, "Downstream").
+"""Fine-tuning: encoder and head trained together on the labels.
 
-On a random encoder, the same is supervised training from scratch.
+With a random encoder, this is supervised training from scratch. Which clips, crops and dropouts a
+step sees depends on the key, the epoch, the sequence and the step, not on the devices.
 """
 
+import dataclasses
+import functools
+from typing import Any
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from jax.sharding import Mesh
 
-from amr_jax.errors import UserError
+from amr_jax.data.split import DeviceSplit
 from amr_jax.evaluation.protocols import fitting, packing
-from amr_jax.evaluation.protocols.scores import accuracies, summary
+from amr_jax.evaluation.protocols.features import View
+from amr_jax.evaluation.protocols.packing import Batch
 from amr_jax.evaluation.protocols.task import Classifier, Log, Outcome, Task
 from amr_jax.models import heads
 from amr_jax.run import sharding
+from amr_jax.train import optim
 
 
 def run(task: Task, config, log: Log) -> Outcome:
@@ -21,29 +31,178 @@ def run(task: Task, config, log: Log) -> Outcome:
     Reads from the config, beside the keys of `Trainer`: `seed`.
 
     Returns:
-      Scores and the trained classifier after the last epoch; top-1 and top-5 then, and of the
-      epochs that were tested the best.
+      Scores and the trained classifier after the last epoch; top-1 and top-5 then, and those of the
+      best of the tested epochs.
 
     Raises:
-      UserError: a training that diverged (in which epoch).
+      UserError: the training diverged.
     """
     everything = np.arange(len(task.train.host.label), dtype=np.int32)
     return Trainer(task, config, [everything]).fit(everything, jax.random.key(config.seed), log)
+
+
+@dataclasses.dataclass(frozen=True)
+class Optim:
+    """AdamW with layer-wise learning rates: see `amr_jax.train.optim`."""
+
+    lr: float
+    min_lr: float
+    warmup_steps: int
+    total_steps: int
+    weight_decay: float
+    b1: float
+    b2: float
+    clip_norm: float | None
+    layer_decay: float
+
+    def make(self, depth: int) -> optax.GradientTransformation:
+        """The optimiser of an encoder of `depth` blocks and its head."""
+        schedule = optim.schedule(self.lr, self.min_lr, self.warmup_steps, self.total_steps)
+        return optax.chain(
+            optim.adamw(schedule, self.weight_decay, self.b1, self.b2, self.clip_norm),
+            optim.scale_by_layer(depth, self.layer_decay),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What is compiled into a step; models that are equal share compiled programs.
+
+    Attributes:
+      encoder: with its stochastic depth.
+      head: of `models.heads`.
+      optim: the optimiser.
+      label_smoothing: share of a label that is spread over all classes.
+    """
+
+    encoder: nn.Module
+    head: nn.Module
+    optim: Optim
+    label_smoothing: float
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """The optimiser of encoder and head."""
+        return self.optim.make(self.encoder.depth)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "mesh"))
+def init(encoder_params: Any, key: jax.Array, *, model: Model, mesh: Mesh) -> fitting.State:
+    """A fresh head on a copy of the encoder's parameters, replicated over the mesh."""
+    tokens = jnp.zeros((1, model.encoder.num_patches, model.encoder.width))
+    head = model.head.init(key, model.head.of_body(tokens))
+    params = {"encoder": jax.tree.map(jnp.copy, encoder_params), "head": head["params"]}
+    state = fitting.start(params, head["batch_stats"], model.optimizer())
+    return jax.lax.with_sharding_constraint(state, sharding.replicated(mesh))
+
+
+def sequence_features(
+    model: Model,
+    params: Any,
+    split: DeviceSplit,
+    batch: Batch,
+    key: jax.Array,
+    view: View,
+    rngs: dict[str, jax.Array] | None,
+) -> jax.Array:
+    """Features (size, F) float32 of the sequences of a batch.
+
+    Args:
+      key: of the views; folded with the number of each sequence.
+      rngs: the stream `drop_path`; None: stochastic depth is off.
+    """
+    clips, length = split.clips(batch.body)
+    # The bodies of a sequence share its key: one crop and one rotation.
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, batch.sequence[batch.row])
+    clips = jax.vmap(view)(keys, clips, length)
+    encoder_params = {"params": params["encoder"]}
+    tokens = model.encoder.apply(encoder_params, clips, train=rngs is not None, rngs=rngs)
+    x = heads.mean_over_bodies(model.head.of_body(tokens), batch.row, len(batch.sequence))
+    # The head is small: every device computes all of it, and BatchNorm sees the whole batch.
+    return jax.lax.with_sharding_constraint(x, sharding.replicated(split.mesh))
+
+
+@functools.partial(jax.jit, static_argnames=("model", "view"), donate_argnames=("state",))
+def train_epoch(
+    state: fitting.State,
+    split: DeviceSplit,
+    labels: jax.Array,
+    batches: Batch,
+    view_key: jax.Array,
+    drop_key: jax.Array,
+    *,
+    model: Model,
+    view: View,
+) -> tuple[fitting.State, jax.Array]:
+    """Runs one step for each leading element of `batches`.
+
+    Args:
+      state: before the epoch; donated.
+      split: the training split. labels: (S,) int32, its labels.
+      batches: of `packing.pack`.
+      view_key: of the epoch; folded with the number of each sequence.
+      drop_key: of the training; folded with the number of each step.
+      model: see `Model`. view: the training view.
+
+    Returns:
+      The state after the epoch, and the mean loss over its sequences.
+    """
+    optimizer, num_sequences = model.optimizer(), labels.shape[0]
+
+    def step(state: fitting.State, batch: Batch) -> tuple[fitting.State, jax.Array]:
+        path_key, dropout_key = jax.random.split(jax.random.fold_in(drop_key, state.step))
+
+        def loss(params):
+            x = sequence_features(
+                model, params, split, batch, view_key, view, {"drop_path": path_key}
+            )
+            return fitting.head_loss(
+                model.head,
+                {"params": params["head"], "batch_stats": state.batch_stats},
+                x,
+                labels[batch.sequence],
+                batch.sequence < num_sequences,
+                model.label_smoothing,
+                {"dropout": dropout_key},
+            )
+
+        return fitting.update(state, loss, optimizer)
+
+    state, losses = jax.lax.scan(step, state, batches)
+    mean_loss = losses.sum() / jnp.sum(batches.sequence < num_sequences)
+    return jax.lax.with_sharding_constraint((state, mean_loss), sharding.replicated(split.mesh))
+
+
+@functools.partial(jax.jit, static_argnames=("model", "view"))
+def predict(
+    state: fitting.State, split: DeviceSplit, batches: Batch, *, model: Model, view: View
+) -> jax.Array:
+    """Logits (n · size, K) of all rows of `batches` (n, …), padding rows among them."""
+    variables = {"params": state.params["head"], "batch_stats": state.batch_stats}
+    nothing_drawn = jax.random.key(0)
+
+    def one(batch):
+        x = sequence_features(model, state.params, split, batch, nothing_drawn, view, rngs=None)
+        return model.head.apply(variables, x)
+
+    logits = jax.lax.map(one, batches)
+    return jax.lax.with_sharding_constraint(
+        logits.reshape(-1, logits.shape[-1]), sharding.replicated(split.mesh)
+    )
 
 
 class Trainer:
     """Fine-tunes on subsets of the training split, all by one compiled step.
 
     Args:
-      task: what is judged; its parameters stay as they are.
+      task: the encoder and the data; its parameters stay as they are.
       config: these keys are read here:
-        epochs, min_steps: passes over the subset; more, where those are fewer than so many steps.
-        test_epochs: the test is seen every so many of `epochs`, and after the last one.
-        batch_size: sequences at most; an epoch's batches differ by one at most.
+        epochs, min_steps: passes over the subset; more, if those are fewer than `min_steps` steps.
+        test_epochs: the test runs every `test_epochs` of `epochs`, and after the last one.
+        batch_size: sequences at most; the batches of an epoch differ by one at most.
         bodies: see `models.heads.POOLINGS`. seed: of the order of the sequences.
-        drop_path: stochastic depth of the encoder. label_smoothing.
+        drop_path: stochastic depth of the encoder. label_smoothing: see `Model`.
         head.hidden, head.dropout: of `FinetuneHead`.
-        optim: see `fitting.Optim`; `warmup_epochs` of `epochs`.
+        optim: see `Optim`; `warmup_epochs` of `epochs`.
       subsets: the sequences of each training that `fit` will be called for; equally many in each.
     """
 
@@ -55,19 +214,19 @@ class Trainer:
         stretch = self._epochs / config.epochs
         self._test_every = max(1, round(config.test_epochs * stretch))
 
-        optim = {key: value for key, value in config.optim.items() if key != "warmup_epochs"}
-        self._model = fitting.Model(
+        settings = {key: value for key, value in config.optim.items() if key != "warmup_epochs"}
+        self._model = Model(
             encoder=task.encoder.clone(drop_path=config.drop_path),
             head=heads.build("finetune", self._head_settings()),
-            optim=fitting.Optim(
+            optim=Optim(
                 warmup_steps=round(config.optim.warmup_epochs * stretch * per_epoch),
                 total_steps=self._epochs * per_epoch,
-                **optim,
+                **settings,
             ),
             label_smoothing=config.label_smoothing,
         )
         self._train_slots = packing.slots(task.train.host, config.bodies)
-        # Of all trainings: one shape, compiled once.
+        # The capacity of all trainings: one shape, compiled once.
         self._capacity = packing.capacity(
             (self._order(subset, epoch) for subset in subsets for epoch in range(self._epochs)),
             self._train_slots,
@@ -76,9 +235,51 @@ class Trainer:
         test_slots = packing.slots(task.test.host, config.bodies)
         order = packing.in_turn(len(task.test.host.label), config.batch_size)
         size = packing.capacity([order], test_slots, mesh.size)
-        self._test = self._put(packing.pack(order, test_slots, size))
+        self._test_batches = self._put(packing.pack(order, test_slots, size))
 
-    def _head_settings(self) -> dict:
+    def fit(self, subset: np.ndarray, key: jax.Array, log: Log) -> Outcome:
+        """Trains on the sequences `subset` (n,) of the training split, tests on the test split.
+
+        Args:
+          subset: one of those that the trainer was made for.
+          key: of the initial head, of views and dropout.
+          log: see `task.Log`.
+        """
+        task = self._task
+        init_key, view_key, drop_key = jax.random.split(key, 3)
+        labels, test_labels = self._put((task.train.host.label, task.test.host.label))
+
+        def train(state, epoch):
+            order = self._order(subset, epoch - 1)
+            return train_epoch(
+                state,
+                task.train,
+                labels,
+                self._put(packing.pack(order, self._train_slots, self._capacity)),
+                jax.random.fold_in(view_key, epoch),
+                drop_key,
+                model=self._model,
+                view=task.train_view,
+            )
+
+        def test(state):
+            batches, how = self._test_batches, {"model": self._model, "view": task.test_view}
+            return predict(state, task.test, batches, **how)[: len(test_labels)]
+
+        return fitting.fit(
+            init(task.params, init_key, model=self._model, mesh=task.train.mesh),
+            train,
+            test,
+            self._classifier,
+            test_labels=test_labels,
+            epochs=self._epochs,
+            test_every=self._test_every,
+            log=log,
+            remedy=f"lower config.optim.lr, which is {self._config.optim.lr}, or set "
+            "config.optim.clip_norm=1.0.",
+        )
+
+    def _head_settings(self) -> dict[str, Any]:
         return {
             "num_classes": self._task.num_classes,
             "num_joints": self._task.encoder.num_joints,
@@ -86,74 +287,13 @@ class Trainer:
         }
 
     def _order(self, subset: np.ndarray, epoch: int) -> np.ndarray:
-        """An epoch's batches: numbers of sequences of the training split."""
+        """The batches of an epoch: indices of sequences of the training split."""
         config = self._config
         order = packing.epoch_order(config.seed, epoch, len(subset), config.batch_size)
         return np.append(subset, np.int32(len(self._task.train.host.label)))[order]
 
     def _put(self, tree):
         return sharding.put(tree, sharding.replicated(self._task.train.mesh))
-
-    def fit(self, subset: np.ndarray, key: jax.Array, log: Log) -> Outcome:
-        """Trains on the sequences `subset` (n,) of the training split, tests on the test split.
-
-        Args:
-          subset: one of those that the trainer was made for.
-          key: of the head's initial values, views and drops.
-          log: see `task.Log`.
-        """
-        task, mesh = self._task, self._task.train.mesh
-        init_key, view_key, drop_key = jax.random.split(key, 3)
-        state = fitting.init(task.params, init_key, model=self._model, mesh=mesh)
-        labels, test_labels = self._put((task.train.host.label, task.test.host.label))
-        history = {}
-        for epoch in range(1, self._epochs + 1):
-            batches = packing.pack(
-                self._order(subset, epoch - 1), self._train_slots, self._capacity
-            )
-            state, loss = fitting.train_epoch(
-                state,
-                task.train,
-                labels,
-                self._put(batches),
-                jax.random.fold_in(view_key, epoch),
-                drop_key,
-                model=self._model,
-                view=task.train_view,
-            )
-            scalars = {"train_loss": float(loss)}
-            self._refuse_diverged(epoch, scalars["train_loss"], loss)
-            if epoch % self._test_every == 0 or epoch == self._epochs:
-                logits = self._test_logits(state)
-                self._refuse_diverged(epoch, scalars["train_loss"], logits)
-                history[epoch] = scalars = scalars | accuracies(logits, test_labels)
-            log(epoch, scalars)
-        return Outcome(
-            predictions=np.asarray(jnp.argmax(logits, axis=1), np.int32),
-            metrics=summary(history),
-            scores=np.asarray(logits),
-            classifier=self._classifier(state),
-        )
-
-    def _test_logits(self, state: fitting.State) -> jax.Array:
-        """(S, K) of the test split, every sequence once."""
-        test = self._task.test
-        rows = fitting.logits(
-            state,
-            test,
-            self._test,
-            model=self._model,
-            view=self._task.test_view,
-        )
-        return rows[: len(test.host.label)]
-
-    def _refuse_diverged(self, epoch: int, loss: float, values: jax.Array) -> None:
-        if not jnp.isfinite(values).all():
-            raise UserError(
-                f"fine-tuning diverged in epoch {epoch} of {self._epochs} (loss {loss}); lower "
-                f"config.optim.lr, which is {self._config.optim.lr}, or set "
-                "config.optim.clip_norm=1.0."
-            )
 
     def _classifier(self, state: fitting.State) -> Classifier:
         return Classifier(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from amr_jax.errors import UserError
-from amr_jax.evaluation.protocols import finetune, fitting, packing
+from amr_jax.evaluation.protocols import finetune, packing
 from amr_jax.models import heads
 from amr_jax.train import optim
 from tests.evaluation.protocols import tiny
@@ -68,7 +68,7 @@ def model(head, dropped=0.0, label_smoothing=0.2, **settings):
     how = {"weight_decay": 0.0, "b1": 0.9, "b2": 0.999, "clip_norm": 0.0, "min_lr": 0.0}
     how |= {"lr": 0.01, "warmup_steps": 0, "total_steps": 10, "layer_decay": 0.5} | settings
     encoder = tiny.ENCODER.clone(depth=2, drop_path=dropped)
-    return fitting.Model(encoder, head, fitting.Optim(**how), label_smoothing)
+    return finetune.Model(encoder, head, finetune.Optim(**how), label_smoothing)
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +79,11 @@ def one_step():
     task = make_task(bodies, bodies)
     made = model(heads.FinetuneHead(4, tiny.JOINTS, hidden=5, dropout=0.0))
     params = tiny.init(made.encoder)
-    before = fitting.init(params, jax.random.key(1), model=made, mesh=mesh)
+    before = finetune.init(params, jax.random.key(1), model=made, mesh=mesh)
     kept = jax.device_get(before)
     slots = packing.slots(bodies, "packed")
     batches = packing.pack(np.array([[0, 1, 2, 3]]), slots, 6)
-    after, loss = fitting.train_epoch(
+    after, loss = finetune.train_epoch(
         before,
         task.train,
         jnp.asarray(bodies.label),
@@ -145,7 +145,7 @@ def test_bodies_of_a_sequence_share_the_view_and_sequences_and_epochs_do_not():
     def features(body, row, key):
         batch = packing.Batch(jnp.array([0, 1]), body, row)
         key = jax.random.key(key)
-        return fitting._features(made, params, task.train, batch, key, by_key_alone, None)
+        return finetune.sequence_features(made, params, task.train, batch, key, by_key_alone, None)
 
     bodies, rows = jnp.array([0, 1, 2, 3]), jnp.array([0, 0, 1, 1])
     both = features(bodies, rows, 0)

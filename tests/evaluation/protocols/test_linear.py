@@ -76,23 +76,32 @@ def test_training_agrees_with_the_definitions_in_float64():
     x = (3 + 2 * generator.normal(size=(23, 6))).astype(np.float32)
     labels = generator.integers(0, 5, 23)
     orders = [packing.epoch_order(0, e, 23, 5) for e in range(4)]
-    head = linear.init(jax.random.key(1), 6, 5)
-    kernel = np.asarray(head.dense["kernel"])
+    head = heads.LinearHead(5)
+    state = linear.init(jax.random.key(1), head, 6)
+    kernel = np.asarray(state.params["dense"]["kernel"])
     found = []
     for order in orders:
-        head, loss = linear.train_epoch(
-            head, jnp.asarray(x), jnp.asarray(labels), order, learning_rate=0.5, num_steps=20
+        state, loss = linear.train_epoch(
+            state,
+            jnp.asarray(x),
+            jnp.asarray(labels),
+            order,
+            head=head,
+            learning_rate=0.5,
+            num_steps=20,
         )
         found.append(float(loss))
     kernel, bias, mean, var, losses = reference(kernel, x, labels, orders, 0.5)
     np.testing.assert_allclose(found, losses, rtol=1e-5)
-    np.testing.assert_allclose(head.dense["kernel"], kernel, atol=2e-6)
-    np.testing.assert_allclose(head.dense["bias"], bias, atol=2e-6)
-    np.testing.assert_allclose(head.mean, mean, rtol=1e-6)
-    np.testing.assert_allclose(head.var, var, rtol=1e-5)
+    np.testing.assert_allclose(state.params["dense"]["kernel"], kernel, atol=2e-6)
+    np.testing.assert_allclose(state.params["dense"]["bias"], bias, atol=2e-6)
+    np.testing.assert_allclose(state.batch_stats["norm"]["mean"], mean, rtol=1e-6)
+    np.testing.assert_allclose(state.batch_stats["norm"]["var"], var, rtol=1e-5)
     # Testing normalises with what was remembered, not with the test set's own statistics.
     logits = (x[:1] - mean) / np.sqrt(var + 1e-6) @ kernel + bias
-    np.testing.assert_allclose(linear.predict(head, jnp.asarray(x[:1])), logits, atol=1e-5)
+    np.testing.assert_allclose(
+        linear.predict(state, jnp.asarray(x[:1]), head=head), logits, atol=1e-5
+    )
 
 
 def test_the_trained_classifier_gives_the_scores_of_the_test():
@@ -114,9 +123,9 @@ def test_the_trained_classifier_gives_the_scores_of_the_test():
 
 
 def test_fresh_head_is_small_and_unbiased():
-    head = linear.init(jax.random.key(0), 256, 60)
-    assert float(head.dense["kernel"].std()) == pytest.approx(0.01, rel=0.02)
-    assert not np.any(head.dense["bias"])
+    dense = linear.init(jax.random.key(0), heads.LinearHead(60), 256).params["dense"]
+    assert float(dense["kernel"].std()) == pytest.approx(0.01, rel=0.02)
+    assert not np.any(dense["bias"])
 
 
 @hypothesis.settings(max_examples=20, deadline=None)
