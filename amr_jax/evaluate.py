@@ -38,7 +38,7 @@ from amr_jax.data.split import DeviceSplit, Split, place, read
 from amr_jax.evaluation import adapt as transfer
 from amr_jax.evaluation import encoder_under_test, report, score_file
 from amr_jax.evaluation.protocols import PROTOCOLS, Outcome, Task
-from amr_jax.inference import model_file, trained
+from amr_jax.inference import load, model_file
 from amr_jax.models.encoder import Encoder
 from amr_jax.run import console, sharding, workdir
 from amr_jax.run.run import Run, describe_devices
@@ -128,7 +128,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         }
         model = None
         if classifier := next(iter(outcomes.values())).classifier:
-            model = trained.of_evaluation(
+            model = load.of_evaluation(
                 classifier, subject.encoder, subject.config, subject.seen, test, results
             )
         if jax.process_index() == 0:

@@ -7,12 +7,12 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from amr_jax import evaluate, predict, pretrain
+from amr_jax import evaluate, pretrain
 from amr_jax.data import records
 from amr_jax.errors import UserError
 from amr_jax.evaluation import encoder_under_test, score_file
-from amr_jax.inference import apply, trained
-from amr_jax.inference.sequences import Sequence
+from amr_jax.inference import apply, load, predict
+from amr_jax.inference.read_inputs import Sequence
 from amr_jax.run import checkpoint, metrics, workdir
 from amr_jax.skeleton import layouts
 from configs import amr, finetune, knn, linear, semi
@@ -72,11 +72,11 @@ def test_linear_leaves_its_files_and_the_encoder_as_it_was(pretrained, tiny_ucla
 
 def check_its_model_says_the_same(folder, data_dir, encoder):
     """What predict makes of the test's sequences, as captured, is what the evaluation made."""
-    model, said = trained.load(folder), score_file.read(folder)
+    model, said = load.load_model(folder), score_file.read(folder)
     assert model.class_names == tuple(said.class_names)
     test = records.Records(data_dir, "nw_ucla/xview", "test", None, model.input.max_frames)
     captured = [Sequence(name, test.joints(i)) for i, name in enumerate(said.names)]
-    found = [result.output for result in predict.predictions(model, apply.logits, captured)]
+    found = [result.output for result in predict.outputs(model, apply.logits, captured)]
     np.testing.assert_allclose(found, said.logits[encoder], atol=1e-3)
     return model
 

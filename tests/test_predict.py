@@ -8,13 +8,14 @@ import jax
 import numpy as np
 import pytest
 
-from amr_jax import predict, prepare
+from amr_jax import prepare
 from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.data import datasets, records, split
 from amr_jax.errors import BadFile
 from amr_jax.evaluation.protocols import features
-from amr_jax.inference import apply, model_file
-from amr_jax.inference.sequences import Sequence
+from amr_jax.inference import apply, model_file, read_inputs
+from amr_jax.inference.predict import outputs
+from amr_jax.inference.read_inputs import Sequence
 from amr_jax.ops import augment
 from amr_jax.run import sharding
 from amr_jax.synthetic import writer
@@ -80,15 +81,13 @@ def test_table_and_lines(model, checkpoint, clips, tmp_path, capsys):
 def test_company_and_order_change_no_bit(model, clips, function):
     everything = [Sequence(str(path), np.load(path)) for path in clips]
 
-    def outputs(chosen):
-        return {
-            result.name: result.output for result in predict.predictions(model, function, chosen)
-        }
+    def by_name(chosen):
+        return {result.name: result.output for result in outputs(model, function, chosen)}
 
-    together = outputs(everything)
+    together = by_name(everything)
     rotated = everything[3:] + everything[:3]
     for chosen in (everything[:1], everything[7:8], everything[::-1], rotated):
-        for name, output in outputs(chosen).items():
+        for name, output in by_name(chosen).items():
             np.testing.assert_array_equal(output, together[name])
 
 
@@ -100,7 +99,7 @@ def test_no_more_than_a_batch_is_read_ahead(model):
             read.append(str(len(read)))
             yield Sequence(read[-1], tiny_models.joints(0, 3))
 
-    results = predict.predictions(model, apply.features, endless())
+    results = outputs(model, apply.features, endless())
     for i in range(40):
         assert next(results).name == str(i)
         assert len(read) == 16 * (i // 16 + 1)
@@ -136,7 +135,10 @@ def test_bad_files_end_it_or_are_skipped(checkpoint, clips, tmp_path, capsys):
     note, *said = capsys.readouterr().err.splitlines()
     assert note.startswith(f"note: {tmp_path}/far.npy: joints lie 5.2e+38 from a body's middle")
     assert said[0].startswith(f"skipped: {tmp_path}/bad.npy: found no header")
-    assert "far.npy: found coordinates up to 3e+38, of which the model makes no finite" in said[1]
+    assert (
+        "far.npy: found coordinates up to 3e+38, for which the model's output is not finite"
+        in said[1]
+    )
     assert said[2:] == ["note: 2 skipped, see above."]
     rows = lines(tmp_path / "out")
     assert [row["file"] for row in rows] == [str(path) for path in files]
@@ -209,10 +211,8 @@ def as_evaluated(model, data_dir, dataset):
 
 
 def check_raw_files_get_what_their_records_get(model, paths, data_dir, dataset):
-    found = predict.sequences.read(
-        [str(path) for path in paths], model, predict.sequences.Options()
-    )
-    results = list(predict.predictions(model, apply.logits, found))
+    found = read_inputs.read([str(path) for path in paths], model, read_inputs.Options())
+    results = list(outputs(model, apply.logits, found))
     expected = as_evaluated(model, data_dir, dataset)
     assert len(results) == len(expected) > 0
     for result in results:

@@ -1,1 +1,1 @@
-"""A trained model as a function, in a file, and for other programs."""
+"""Trained models applied to new sequences: loading, reading inputs, predicting, exporting."""

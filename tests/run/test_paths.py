@@ -14,7 +14,7 @@ from amr_jax import prepare, pretrain
 from amr_jax.data import datasets, records, split
 from amr_jax.errors import UserError
 from amr_jax.evaluation import score_file
-from amr_jax.inference import model_file, trained
+from amr_jax.inference import load, model_file
 from amr_jax.run import checkpoint, metrics, paths, sharding, workdir
 from amr_jax.train import step as train_step
 from configs import amr
@@ -35,27 +35,27 @@ def data_dir(bucket, tiny_ucla) -> str:
     return "s3://bucket/data"
 
 
-def load(data_dir) -> split.Split:
+def read(data_dir) -> split.Split:
     source = records.Records(str(data_dir), "nw_ucla/xview", "train", 0, 300)
     return split.read(source, sharding.make_mesh())
 
 
 def test_records_are_those_on_the_disk(data_dir, tiny_ucla):
-    found, expected = load(data_dir), load(tiny_ucla)
+    found, expected = read(data_dir), read(tiny_ucla)
     for name in ("frames", "length", "label", "names"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
 def test_records_are_copied_once_and_again_when_they_change(data_dir, tmp_path):
-    load(data_dir)
+    read(data_dir)
     (copy,) = (tmp_path / "cache").iterdir()
     (copy / "mark").touch()
-    load(data_dir)
+    read(data_dir)
     assert list((tmp_path / "cache").iterdir()) == [copy]
     assert sorted(path.name for path in copy.iterdir()) == [".lock", "1.0.0", "mark"]
     small = epath.Path(data_dir) / "nw_ucla" / "xview" / "1.0.0" / "checksums.json"
     small.write_text(small.read_text() + "\n")  # what it says is the same
-    load(data_dir)
+    read(data_dir)
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
@@ -84,11 +84,11 @@ def test_a_file_that_is_written_anew_is_copied_anew(bucket):
 
 def test_records_that_are_not_there_or_have_no_room(data_dir, monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"s3://bucket/none/nw_ucla/xview: found nothing"):
-        load("s3://bucket/none")
+        read("s3://bucket/none")
     (tmp_path / "file").touch()
     monkeypatch.setenv("AMR_CACHE_DIR", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"AMR_CACHE_DIR=DIR"):
-        load(data_dir)
+        read(data_dir)
 
 
 def test_records_of_ones_own_are_found_by_their_whole_path(bucket, tmp_path):
@@ -204,7 +204,7 @@ def test_what_an_evaluation_leaves_is_found_again(bucket):
     score_file.write(RUN, scores)
     np.testing.assert_array_equal(score_file.read(RUN).logits["pretrained"], np.eye(2))
     model_file.write(f"{RUN}/{model_file.NAME}", tiny_models.make())
-    assert trained.load(RUN).class_names == tiny_models.CLASSES
+    assert load.load_model(RUN).class_names == tiny_models.CLASSES
     assert bucket.files("bucket/run") == {score_file.FILE, model_file.NAME}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from amr_jax.errors import UserError
-from amr_jax.inference import apply, model_file, trained
+from amr_jax.inference import apply, load, model_file
 from amr_jax.models.encoder import Encoder
 from amr_jax.skeleton import layouts
 from tests import tiny_models
@@ -21,7 +21,7 @@ def run(tmp_path_factory):
 
 def test_the_encoder_of_a_run(run):
     folder, params = run
-    model = trained.load(folder)
+    model = load.load_model(folder)
     assert model.encoder == Encoder(12, 20, patch_len=3, width=8, depth=1, num_heads=2)
     assert (model.head, model.class_names, model.bodies) == (None, (), "packed")
     jax.tree.map(
@@ -53,24 +53,24 @@ def test_the_encoder_of_a_run(run):
 def test_a_file_or_the_folder_it_is_in(tmp_path):
     model_file.write(tmp_path / model_file.NAME, tiny_models.make())
     for path in (tmp_path, tmp_path / model_file.NAME):
-        assert trained.load(path).class_names == tiny_models.CLASSES
+        assert load.load_model(path).class_names == tiny_models.CLASSES
 
 
 def test_a_run_is_not_taken_for_what_was_once_exported_into_it(run):
     folder, _ = run
     model_file.write(folder / model_file.NAME, tiny_models.make())
-    assert trained.load(folder).head is None
+    assert load.load_model(folder).head is None
 
 
 def test_refused(run, tmp_path):
     folder, _ = run
     with pytest.raises(UserError, match="found steps 7; expected 3"):
-        trained.load(folder, step=3)
+        load.load_model(folder, step=3)
     with pytest.raises(UserError, match=r"config\.json: not found"):
-        trained.load(tmp_path)
+        load.load_model(tmp_path)
     (tmp_path / "config.json").write_text('{"protocol": "knn"}')
     with pytest.raises(UserError, match=r"evaluation by 'knn' without model\.safetensors"):
-        trained.load(tmp_path)
+        load.load_model(tmp_path)
     model_file.write(tmp_path / model_file.NAME, tiny_models.make())
     with pytest.raises(UserError, match=r"--step goes with a pre-training run"):
-        trained.load(tmp_path, step=3)
+        load.load_model(tmp_path, step=3)

@@ -23,7 +23,7 @@ _NUM_BODIES = 2
 _TEST_FRACTION = 0.95
 
 
-def load(path: os.PathLike | str, step: int | None = None) -> Model:
+def load_model(path: os.PathLike | str, step: int | None = None) -> Model:
     """The model at `path`.
 
     Args:
@@ -49,7 +49,7 @@ def is_pretraining(path: os.PathLike | str) -> bool:
 
 
 def of_pretraining(path: os.PathLike | str, step: int | None = None) -> Model:
-    """The encoder of a pre-training run; arguments and errors as in `load`."""
+    """The encoder of a pre-training run; arguments and errors as in `load_model`."""
     config = workdir.read_config(path)
     if "protocol" in config:
         raise UserError(

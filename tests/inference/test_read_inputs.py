@@ -9,8 +9,8 @@ import pytest
 
 from amr_jax.data.readers import arrays, files, ntu, pyskl
 from amr_jax.errors import BadFile
-from amr_jax.inference import sequences
-from amr_jax.inference.sequences import Options
+from amr_jax.inference import read_inputs
+from amr_jax.inference.read_inputs import Options
 from amr_jax.skeleton import layouts
 from tests import custom_sets, raw_sets, tiny_models
 from tests.data.readers import ntu_files
@@ -27,12 +27,12 @@ def ntu_25():
 
 
 def read(model, *paths, **options):
-    return list(sequences.read([str(path) for path in paths], model, Options(**options)))
+    return list(read_inputs.read([str(path) for path in paths], model, Options(**options)))
 
 
 def only(model, path, **options):
     (found,) = read(model, path, **options)
-    assert isinstance(found, sequences.Sequence), found
+    assert isinstance(found, read_inputs.Sequence), found
     assert found.name == str(path)
     return found.joints
 
@@ -128,8 +128,8 @@ def test_an_archive_that_is_not_there_or_damaged_takes_its_own_place_alone(kinec
     (tmp_path / "half.zip").write_bytes(b"PK")
     paths = [tmp_path / "a.npy", f"{tmp_path}/no.zip!a.npy", f"{tmp_path}/half.zip!a.npy"]
     first, absent, damaged, last = read(kinect_20, *paths, tmp_path / "a.npy")
-    assert isinstance(first, sequences.Sequence)
-    assert isinstance(last, sequences.Sequence)
+    assert isinstance(first, read_inputs.Sequence)
+    assert isinstance(last, read_inputs.Sequence)
     assert "no.zip: found No such file" in str(absent)
     assert "half.zip: found no complete zip archive" in str(damaged)
 

@@ -1,0 +1,105 @@
+"""A trained model written for use without this package; the logic of `amr_jax.export`.
+
+A program in StableHLO is run by JAX alone:
+
+    program = jax.export.deserialize(bytearray(open(FILE, "rb").read()))
+    logits = program.call(joints, length)  # (b, L, M, V, C) float32, (b,) int32 -> (b, K) float32
+
+Joints are in metres (in an image in any unit); sequences are zero-padded to L frames, of which
+`length` are real; absent bodies are zeros. Centring, cropping and resizing are part of the program.
+Without a classifier it returns features (b, D). b may be any number. The other sizes and the names
+of joints and classes are in FILE.json.
+"""
+
+import json
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+
+from amr_jax.inference import apply, load, model_file
+from amr_jax.inference.apply import Model
+from amr_jax.inference.pytorch import runs
+from amr_jax.run import workdir
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def to_safetensors(checkpoint: str, out: str, step: int | None) -> None:
+    """Writes a model file; of a pre-training run, one with the encoder alone."""
+    model = load.load_model(checkpoint, step)
+    model_file.write(out, model)
+    print(f"{out}: {_describe(model)}")
+
+
+def to_stablehlo(checkpoint: str, out: str, step: int | None) -> None:
+    """Writes the program, and FILE.json beside it."""
+    model = load.load_model(checkpoint, step)
+    exported = program(model)
+    workdir.write(out, exported.serialize())
+    workdir.write(f"{out}.json", json.dumps(_signature(model), indent=1) + "\n")
+    print(f"{out}: {_describe(model)}, for {', '.join(exported.platforms)}; see {out}.json")
+
+
+def to_torch(checkpoint: str, out: str, step: int | None) -> None:
+    """Writes parameters under the names of the published PyTorch models."""
+    if load.is_pretraining(checkpoint):
+        runs.export_run(checkpoint, out, step)
+        return
+    model = load.load_model(checkpoint, step)
+    runs.export_params(
+        model.variables["params"],
+        out,
+        channels=model.encoder.channels,
+        source=f"{checkpoint}; {model.encoder.num_heads} heads",
+    )
+
+
+# (the model's path, file to write, step of a pre-training run's checkpoint or None: the newest)
+FORMATS = {"safetensors": to_safetensors, "stablehlo": to_stablehlo, "torch": to_torch}
+
+
+def program(model: Model) -> jax.export.Exported:
+    """The model as a program: (joints (b, L, M, V, C), length (b,)) -> logits, or features.
+
+    Arguments as in `apply.features`; for any b, on all of `PLATFORMS`.
+    """
+    function = apply.logits if model.head else apply.features
+
+    def traced(joints, length):
+        # The barrier keeps XLA from folding computations on the parameters, which takes long.
+        return function(model, jax.lax.optimization_barrier(model.variables), joints, length)
+
+    (batch,) = jax.export.symbolic_shape("b")
+    return jax.export.export(jax.jit(traced), platforms=PLATFORMS)(
+        jax.ShapeDtypeStruct((batch, *model.sequence_shape), jnp.float32),
+        jax.ShapeDtypeStruct((batch,), jnp.int32),
+    )
+
+
+def _signature(model: Model) -> dict[str, Any]:
+    """What a caller of the program needs to know."""
+    size, returns = model.input, "logits" if model.head else "features"
+    return {
+        "arguments": {
+            "joints": "(b, L, M, V, C) float32, in metres (in an image in any unit); zeros where "
+            "a body is absent",
+            "length": "(b,) int32, how many of the L frames are real",
+        },
+        "returns": f"{returns} (b, {len(model.class_names) or model.encoder.width}) float32",
+        "class_names": model.class_names,
+        **dict(zip("LMVC", model.sequence_shape, strict=True)),
+        "layout": size.layout,
+        "joints": size.joints,
+        "channels": size.channels,
+        "scale": size.scale,  # converts the coordinates of custom data to metres
+        "platforms": PLATFORMS,
+        "provenance": dict(model.provenance),
+    }
+
+
+def _describe(model: Model) -> str:
+    leaves = jax.tree.leaves(model.variables["params"])
+    what = f"encoder and head, {len(model.class_names)} classes" if model.head else "encoder alone"
+    return f"{what}, {sum(leaf.size for leaf in leaves):,} parameters"
