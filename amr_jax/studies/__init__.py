@@ -1,1 +1,1 @@
-"""Methods beside each other: costs, comparisons and their tables."""
+"""Comparisons of methods: configs of their rows, costs, tables and pictures."""

@@ -1,9 +1,9 @@
-"""The same wall-clock time of training for every row: how many epochs that is, by a short run.
+"""Equal training time for every row: a short run measures how many epochs it is.
 
-A row's short run is pre-training as it will be, data, reports and checkpoints included, but for the
-steps of a dispatch: they begin with few, and grow until enough time is measured. As everywhere,
-what compiles does not count (`metrics.TrainingClock`). What it found is written down, so that a row
-that is started again trains for as many epochs as it began with.
+The short run is the row's pre-training, with its data, reports and checkpoints, except that steps
+per dispatch start small and grow until enough time is measured. Compilation does not count
+(`metrics.TrainingClock`). The result is saved, so that a resumed row trains for the same number of
+epochs.
 """
 
 import json
@@ -21,13 +21,13 @@ from amr_jax.studies import rows
 
 FILE = "calibration.json"
 _FOLDER = "calibration"
-_DISPATCHES = 6  # of which the first one or two compile
-_STEPS = 5  # of a dispatch of the first run: on a slow machine, long ones outlast the budget
-_ENOUGH_SECONDS = 20.0  # timed; of a small budget, a tenth is enough
+_DISPATCHES = 6  # the first one or two compile
+_STEPS = 5  # per dispatch of the first run: long dispatches may exceed the budget
+_ENOUGH_SECONDS = 20.0  # timed; a tenth of a smaller budget
 
 
 def epochs_for(seconds: float, steps_per_s: float, steps_per_epoch: float) -> float:
-    """How many epochs `seconds` of training are.
+    """The number of epochs that take `seconds` of training.
 
     Raises:
       UserError: less than one.
@@ -42,7 +42,7 @@ def epochs_for(seconds: float, steps_per_s: float, steps_per_epoch: float) -> fl
 
 
 def stored(folder: os.PathLike | str) -> float | None:
-    """The epochs decided for the row in `folder`; None if they are not yet."""
+    """The saved number of epochs of the row in `folder`; None if there is none."""
     path = epath.Path(folder) / FILE
     if not path.exists():
         return None
@@ -50,18 +50,18 @@ def stored(folder: os.PathLike | str) -> float | None:
         return json.loads(path.read_text())["epochs"]
     except (ValueError, KeyError) as error:
         raise UserError(
-            f"{path}: not readable ({error!r}); expected what an earlier start measured. Delete "
-            f"{folder} to begin this row anew."
+            f"{path}: not readable ({error!r}); expected the result of an earlier short run. "
+            f"Delete {folder} to restart this row."
         ) from error
 
 
 def measure(config: ml_collections.ConfigDict, seconds: float, folder: os.PathLike | str) -> float:
-    """Finds by short runs how many epochs `seconds` are, and writes it down.
+    """Measures by short runs how many epochs take `seconds`, and saves the number.
 
     Args:
-      config: the row's pre-training config.
-      seconds: of training.
-      folder: the row's. It gets the file; the short runs' folder in it is taken away at the end.
+      config: pre-training config of the row.
+      seconds: training time.
+      folder: folder of the row, for the file. The folder of the short runs in it is removed.
 
     Returns:
       The epochs.
@@ -71,14 +71,14 @@ def measure(config: ml_collections.ConfigDict, seconds: float, folder: os.PathLi
     steps, epochs, last = min(_STEPS, config.steps_per_dispatch), 1, {"timed_seconds": 0.0}
     while last["timed_seconds"] < enough:
         epochs = max(epochs, _epochs_of(_DISPATCHES * steps, config))
-        console.say(f"calibration: {epochs} epochs, to see how many are {seconds:,.0f} s")
+        console.say(f"calibration: {epochs} epochs, to measure how many take {seconds:,.0f} s")
         short = ml_collections.ConfigDict(config.copy_and_resolve_references())
         short.steps_per_dispatch = steps
         rows.set_epochs(short, epochs)
         trial = trials / f"{epochs}_{steps}"
         pretrain.run(short, trial)
         last = metrics.read_metrics(trial)[-1]
-        # Should that have been too short: by half longer than what it took seems to ask for.
+        # If that was too short, the next run is half as long again as this rate asks for.
         growth = 1.5 * enough / max(last["timed_seconds"], enough / 20)
         if steps < config.steps_per_dispatch:
             steps = min(math.ceil(steps * growth), config.steps_per_dispatch)
@@ -98,7 +98,7 @@ def measure(config: ml_collections.ConfigDict, seconds: float, folder: os.PathLi
 
 
 def training_records(config: ml_collections.ConfigDict) -> records.Records:
-    """The records that a pre-training config trains on, opened and not read."""
+    """The records that a pre-training config trains on; opened, not read."""
     return records.Records(
         config.data_dir,
         datasets.get(config.dataset).records,
@@ -109,6 +109,6 @@ def training_records(config: ml_collections.ConfigDict) -> records.Records:
 
 
 def _epochs_of(steps: int, config: ml_collections.ConfigDict) -> int:
-    """Whole epochs that hold so many steps."""
-    # A sequence has at least one body: there are no fewer units than sequences.
+    """The least number of epochs with at least `steps` steps."""
+    # A sequence has at least one body, so there are at least as many units as sequences.
     return math.ceil(steps * config.batch_size / len(training_records(config)))

@@ -1,8 +1,8 @@
-"""What a method costs: counted as papers count, and by the compiler.
+"""Costs of a method, counted as papers do and by the compiler.
 
 Papers count the multiplications and additions of the linear layers in a forward pass of one
-sequence (two bodies on NTU), masks drawn, nothing else: that is `linear_flops`. The compiler counts
-what it emits, attention and loss included: `forward_flops`.
+sequence (two bodies on NTU): `linear_flops`. The compiler counts the whole program, attention and
+loss included: `forward_flops`.
 """
 
 import dataclasses
@@ -21,24 +21,22 @@ from amr_jax.run import sharding
 from amr_jax.train import optim
 from amr_jax.train import step as train_step
 
-# Bodies that a unit of the batch holds, by config.input.bodies: NTU's and PKU's sequences have two
-# slots.
+# Bodies per unit of the batch, by config.input.bodies: sequences of NTU and PKU have two slots.
 SLOTS = {"packed": 1, "all": 2}
-# Of the run that a step is taken from; only the schedule's constants depend on it.
+# Length of the run that a step belongs to; only constants of the schedule depend on it.
 _TOTAL_STEPS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """Of one method at one size.
+    """Costs of one method at one size.
 
     Attributes:
-      num_patches, num_predicted: of a body.
-      parameters: trained ones. encoder_parameters: those of them that are kept.
-      linear_gflops: forward pass of a sequence, linear layers alone.
-      compiler_gflops: the same by the compiler, everything counted.
-      step_bytes: memory that one training step needs at its peak, the compiler's figure:
-        parameters, optimizer, batch, and whatever is kept for the gradient.
+      num_patches, num_predicted: per body.
+      parameters: all trained parameters. encoder_parameters: those of the encoder.
+      linear_gflops: a forward pass of a sequence, linear layers only.
+      compiler_gflops: a forward pass of a sequence, everything, by the compiler.
+      step_bytes: peak memory of a training step, by the compiler.
     """
 
     num_patches: int
@@ -54,14 +52,14 @@ def of_config(config: ml_collections.ConfigDict, bodies: int) -> Costs:
     """The costs of a resolved pre-training config.
 
     Args:
-      config: see `pretrain.resolve`; `batch_size` is that of the step.
-      bodies: of a sequence.
+      config: see `pretrain.resolve`; the step has its `batch_size`.
+      bodies: bodies per sequence.
 
     Raises:
       UserError: the config's settings do not fit.
     """
     method = methods.build(config)
-    # What cuDNN does, no compiler counts.
+    # No compiler counts the inside of cuDNN's attention.
     counted = methods.build({**config, "attention_kernel": "xla"})
     shapes = abstract_variables(method, bodies)
 
@@ -91,13 +89,13 @@ def clips_of(method: nn.Module, bodies: int) -> jax.ShapeDtypeStruct:
 
 
 def abstract_variables(method: nn.Module, bodies: int) -> dict:
-    """Shapes of everything that `method.init` makes; nothing is computed."""
+    """Shapes of the variables that `method.init` makes; nothing is computed."""
     keys = {name: jax.random.key(0) for name in ("params", *method.streams)}
     return jax.eval_shape(method.init, keys, clips_of(method, bodies))
 
 
 def loss_arguments(method: nn.Module, bodies: int) -> tuple:
-    """Shapes of what `train_step.method_loss(method)` takes for `bodies` bodies."""
+    """Shapes of the arguments of `train_step.method_loss(method)` for `bodies` bodies."""
     variables = abstract_variables(method, bodies)
     params = variables.pop("params")
     average = params["encoder"] if method.momentum_encoder else {}
@@ -108,8 +106,8 @@ def loss_arguments(method: nn.Module, bodies: int) -> tuple:
 def linear_flops(method: nn.Module, bodies: int) -> int:
     """2 · inputs · outputs of every `nn.Dense`, summed over a forward pass of `bodies` bodies.
 
-    A momentum encoder's pass is one of them: interceptors reach into a nested `apply`. A layer that
-    is called under `vmap` or `scan` would count for one element only; no method has one.
+    The momentum encoder counts, too: interceptors reach into a nested `apply`. A layer under `vmap`
+    or `scan` would count for one element only; no method has one.
     """
     total = 0
 
@@ -121,17 +119,17 @@ def linear_flops(method: nn.Module, bodies: int) -> int:
         return out
 
     arguments = loss_arguments(method, bodies)
-    # `method_loss` makes a new function each time: of one that JAX has traced before, it would
-    # take the shapes from its cache, and nothing would be counted.
+    # `method_loss` makes a new function each time: for one that was traced before, JAX would take
+    # the shapes from its cache, and nothing would be counted.
     with nn.intercept_methods(count):
         jax.eval_shape(train_step.method_loss(method), *arguments)
     return total
 
 
 def forward_flops(method: nn.Module, bodies: int) -> float:
-    """What the compiler of this backend counts for the loss of `bodies` bodies.
+    """FLOPs of the loss of `bodies` bodies, by the compiler of this backend.
 
-    It knows nothing of the inside of cuDNN's attention: ask with the kernel `xla`.
+    It does not count the inside of cuDNN's attention: use the kernel `xla`.
     """
     lowered = jax.jit(train_step.method_loss(method)).lower(*loss_arguments(method, bodies))
     return lowered.compile().cost_analysis()["flops"]
@@ -142,11 +140,11 @@ def training_step(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
 
     Args:
       config: resolved.
-      steps: that the batch is for.
+      steps: steps per dispatch.
 
     Returns:
-      The jitted dispatch, which donates the state; a state before the first step; and a batch, as
-      `dispatch(state, {}, batch)` takes it. On one device.
+      The jitted dispatch, which donates the state; an initial state; and a batch, for
+      `dispatch(state, {}, batch)`. All are on one device.
     """
     mesh = sharding.make_mesh(jax.devices()[:1])
     method, optimizer, dispatch = _loop(config, mesh)
@@ -158,7 +156,7 @@ def training_step(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
 def abstract_training_step(config: ml_collections.ConfigDict, mesh: Mesh) -> tuple:
     """`training_step` with shapes and shardings in place of arrays, on any mesh.
 
-    Nothing is allocated, and the devices of the mesh need not be there: it is for lowering and
+    Nothing is allocated, and the devices of the mesh may be absent: this is for lowering and
     compiling. The batch is split over the devices.
     """
     method, optimizer, dispatch = _loop(config, mesh)
@@ -168,11 +166,10 @@ def abstract_training_step(config: ml_collections.ConfigDict, mesh: Mesh) -> tup
 
 
 def step_flops(config: ml_collections.ConfigDict) -> float:
-    """FLOPs of one training step, as the compiler's analysis counts the program it is given.
+    """FLOPs of one training step, by the compiler's analysis of the lowered program.
 
-    Whatever a device then makes of it; of what is inside cuDNN's attention the analysis knows
-    nothing (github.com/jax-ml/jax/issues/22249), so it is counted as `xla`. Recomputation, if any,
-    counts.
+    The analysis does not see inside cuDNN's attention (github.com/jax-ml/jax/issues/22249), so the
+    kernel is `xla`. Recomputation, if any, counts.
 
     Args:
       config: resolved.
@@ -185,7 +182,7 @@ def step_flops(config: ml_collections.ConfigDict) -> float:
 
 
 def _loop(config: ml_collections.ConfigDict, mesh: Mesh) -> tuple:
-    """Method, optimizer and dispatch as the training loop has them; a batch brings its clips."""
+    """Method, optimizer and dispatch of the training loop; a batch is its clips."""
     method = methods.build(config)
     settings = config.optim
     schedule = optim.schedule(settings.lr, settings.min_lr, 1, _TOTAL_STEPS)
@@ -199,9 +196,9 @@ def _loop(config: ml_collections.ConfigDict, mesh: Mesh) -> tuple:
 
 
 def augmentation(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
-    """The augmentation of a training step and nothing else, in the form of `training_step`.
+    """The augmentation of a training step alone, in the form of `training_step`.
 
-    The state is the number of the step; what comes out beside it are the steps' clips.
+    The state is the number of the step; the result beside it is the clips of the steps.
     """
     mesh = sharding.make_mesh(jax.devices()[:1])
     first, batch = sharding.put(
@@ -213,7 +210,7 @@ def augmentation(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
 def augmenting(config: ml_collections.ConfigDict, batch_clips: Callable, mesh: Mesh) -> Callable:
     """The jitted function (number, arrays, batches) → (number, the steps' augmented clips).
 
-    Arguments as in `train_step.make_dispatch`; `number` is that of the first step, and donated.
+    Arguments as in `train_step.make_dispatch`; `number`, of the first step, is donated.
     """
     views = train_step.make_views(config, mesh)
 
@@ -233,7 +230,7 @@ def random_batch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Random walks: clips (steps, batch, T, slots, V, C) float32 and their lengths (steps, batch).
 
-    Every slot holds a body: a step takes as long, whatever the numbers are.
+    Every slot holds a body. The time of a step does not depend on the values.
     """
     clips, lengths = _batch_shapes(config, steps)
     walk = np.random.default_rng(0).normal(scale=0.01, size=clips.shape).astype(clips.dtype)
@@ -242,7 +239,7 @@ def random_batch(
 
 
 def _batch_shapes(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
-    """Shapes of what `random_batch` makes."""
+    """Shapes of the arrays of `random_batch`."""
     encoder, slots = config.encoder, SLOTS[config.input.bodies]
     shape = (steps, config.batch_size, encoder.num_frames, slots)
     shape += (encoder.num_joints, encoder.channels)
@@ -250,13 +247,12 @@ def _batch_shapes(config: ml_collections.ConfigDict, steps: int = 1) -> tuple:
 
 
 def peak_bytes(memory: Any) -> int:
-    """Arguments, results and temporaries of a compiled program, buffers that alias counted once.
+    """Bytes of arguments, results and temporaries; a donated argument and its result count once.
 
-    A donated argument and the result that takes its place are one buffer. (The compiler's own
-    `peak_memory_in_bytes` is no substitute: on CPU it leaves the temporaries out.)
+    (The compiler's own `peak_memory_in_bytes` leaves the temporaries out on CPU.)
 
     Args:
-      memory: a compiled program's `memory_analysis()`.
+      memory: `memory_analysis()` of a compiled program.
     """
     return (
         memory.argument_size_in_bytes

@@ -11,10 +11,10 @@ from amr_jax.evaluation import report
 from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.run import console
 
-# The first of these that a line has is its accuracy in the plot.
+# The plot shows the first of these that the lines have.
 _ACCURACIES = {f"{name}_top1": f"{p.title}, top-1 %" for name, p in PROTOCOLS.items()}
 _OURS, _OTHERS = "tab:red", "tab:blue"
-_HEAD_WIDTH = 13  # characters of a line of a column's head
+_HEAD_WIDTH = 13  # characters per line in the head of a column
 
 
 def comparison(
@@ -29,12 +29,12 @@ def comparison(
     """The picture as PNG.
 
     Args:
-      title: above it.
+      title: title of the picture.
       head, cells: texts of the table.
-      lines: the same raw (`tables.records`); the random encoder's last.
-      plot: accuracy over training 'time', or over 'r'.
-      ours: the row to stand out.
-      error: standard error of an accuracy.
+      lines: raw lines of the table (`tables.records`); the last one is the random encoder's.
+      plot: 'time' plots accuracy over training time, 'r' over r.
+      ours: the row to highlight.
+      error: function from an accuracy to its standard error.
     """
     head = [textwrap.fill(text, _HEAD_WIDTH) for text in head]
     widths = [
@@ -48,7 +48,7 @@ def comparison(
     if key is not None:
         (_over_r if plot == "r" else _over_time)(above, lines, key, ours, error)
         above.set_ylabel(_ACCURACIES[key])
-        if lines[-1][key] is not None:  # the row that it was judged with may be gone
+        if lines[-1][key] is not None:  # None if the row that it was evaluated with is gone
             height = 100 * lines[-1][key]
             above.axhline(height, color="0.6", linestyle="--", label="random encoder")
             above.legend(loc="lower right")
@@ -58,7 +58,7 @@ def comparison(
 
 
 def _over_time(axes: Axes, lines, key: str, ours: str, error) -> None:
-    """Accuracy over training time; a marker's area is the GFLOPs of the linear layers."""
+    """Plots accuracy over training time; the area of a marker is proportional to GFLOPs."""
     drawn = [line for line in lines if line["training_seconds"] and line[key] is not None]
     most = max((line["linear_layer_gflops"] for line in drawn), default=1)
     for line in drawn:
@@ -74,13 +74,13 @@ def _over_time(axes: Axes, lines, key: str, ours: str, error) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: console.duration(value))
     axes.xaxis.set_minor_formatter(lambda value, _: console.duration(value))
     axes.set_xlabel(
-        "training time, compilation left out (log); area: GFLOPs of the linear layers; "
+        "training time without compilation (log); area: GFLOPs of the linear layers; "
         "bars: ± one standard error"
     )
 
 
 def _label(axes: Axes, drawn, key: str) -> None:
-    """Names beside the points; neighbours in time have theirs on different sides."""
+    """Writes names beside the points, alternating between the sides."""
     by_time = sorted(drawn, key=lambda line: line["training_seconds"])
     for i, line in enumerate(by_time):
         left = i % 2 == 1
@@ -95,7 +95,7 @@ def _label(axes: Axes, drawn, key: str) -> None:
 
 
 def _over_r(axes: Axes, lines, key: str, ours: str, error) -> None:
-    """Accuracy, and GFLOPs on an axis of their own, over patches per predicted patch."""
+    """Plots accuracy and GFLOPs (second axis) over r, the patches per predicted patch."""
     drawn = [line for line in lines if line["predicted_patches"] and line[key] is not None]
     drawn = sorted(drawn, key=lambda line: -line["predicted_patches"])
     r = [line["patches"] / line["predicted_patches"] for line in drawn]
@@ -112,7 +112,7 @@ def _over_r(axes: Axes, lines, key: str, ours: str, error) -> None:
     cost = axes.twinx()
     cost.plot(r, [line["linear_layer_gflops"] for line in drawn], "s:", color="0.4")
     cost.set_ylim(bottom=0)
-    cost.set_ylabel("GFLOPs a sequence, linear layers (squares)")
+    cost.set_ylabel("GFLOPs per sequence, linear layers (squares)")
 
 
 def _draw_table(axes: Axes, head, cells, widths) -> None:

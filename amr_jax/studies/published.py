@@ -1,25 +1,28 @@
-"""Published figures, to stand beside measured ones; by rows of configs/compare.py and ablation.py.
+"""Published figures of the rows of configs/compare.py and configs/ablation.py.
 
 Source: the tables of "Exploring Adaptive Masked Reconstruction for Self-Supervised Skeleton-Based
 Action Recognition" (CVPR 2026): linear evaluation on the joint stream; costs of 400 epochs of
 NTU-60 x-sub on one L20 GPU, GFLOPs of a forward pass of one sequence (two bodies). Its ablations
-are on NTU-60 x-sub and NTU-120 x-sub. The authors' own figures, not checked here.
+are on NTU-60 x-sub and NTU-120 x-sub. They are the authors' figures, and were not reproduced here.
 """
 
 import dataclasses
 from collections.abc import Iterable
 
-# Where all rows have an accuracy.
+# The data set on which all rows have an accuracy.
 COMMON = "ntu60_xsub"
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """What a paper says of one method; None where it does not.
+    """Published figures of one method; None where there is none.
 
     Attributes:
-      predicted_patches: of a body. gflops, hours, speed_up: of pre-training; the last against MAMP.
-      linear: data set, as in `amr_jax.data.datasets` -> top-1 of linear evaluation, a fraction.
+      predicted_patches: per body.
+      gflops: of a forward pass.
+      hours: of pre-training.
+      speed_up: of pre-training, relative to MAMP.
+      linear: name in `amr_jax.data.datasets` -> top-1 of linear evaluation, a fraction.
     """
 
     predicted_patches: int | None = None
@@ -57,11 +60,11 @@ ROWS = {
 
 
 def of(row: str) -> Published:
-    """The figures of a row; all None if there are none."""
+    """The figures of a row; all None for a row without any."""
     return ROWS.get(row, Published())
 
 
 def accuracies_on(rows: Iterable[str], dataset: str) -> str:
-    """The data set whose accuracies to show: `dataset` if all published `rows` have one there."""
+    """The data set of the accuracies to show: `dataset` if all published `rows` have one there."""
     known = [ROWS[row].linear for row in rows if row in ROWS]
     return dataset if known and all(dataset in linear for linear in known) else COMMON

@@ -1,4 +1,4 @@
-"""From a row of a comparison to the configs of its pre-training and of its evaluations."""
+"""Configs of the rows of a comparison: pre-training and evaluations."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from amr_jax.evaluation.protocols import PROTOCOLS
 
 
 def in_order(config: ml_collections.ConfigDict) -> list[str]:
-    """Names of the rows, in the order of the tables; every row stands in one.
+    """Names of the rows in the order of the tables. Every row is in at least one table.
 
     Raises:
-      UserError: settings of the comparison itself that do not fit.
+      UserError: settings of the comparison itself are wrong.
     """
     settings.check(config, base.COMPARISON)
     if not config.protocols:
@@ -34,7 +34,7 @@ def in_order(config: ml_collections.ConfigDict) -> list[str]:
 
 
 def chosen(config: ml_collections.ConfigDict, names: list[str]) -> list[str]:
-    """Those of the rows `names` that `config.only` names, in their order; all if it is empty."""
+    """The rows of `names` that `config.only` lists; all rows if it is empty."""
     only = [name.strip() for name in config.only.split(",")] if config.only else names
     for name in only:
         settings.require_choice("config.only: row", name, tuple(names))
@@ -42,10 +42,10 @@ def chosen(config: ml_collections.ConfigDict, names: list[str]) -> list[str]:
 
 
 def pretraining(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:
-    """The pre-training config of a row, with `config.epochs`, if any.
+    """The pre-training config of a row, with `config.epochs` if given.
 
     Raises:
-      UserError: no such config file; an override of a key that is not there or of another type.
+      UserError: no such config file; an override of an unknown key or of another type.
     """
     row = config.rows[name]
     made = _from_file(config, row.config)
@@ -57,7 +57,7 @@ def pretraining(config: ml_collections.ConfigDict, name: str) -> ml_collections.
 
 
 def protocol(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:
-    """The config of a protocol, but for the run that it is to judge; `UserError` as above."""
+    """The config of a protocol, without the run to evaluate; `UserError` as above."""
     made = _from_file(config, name)
     for text in config.protocol_overrides:
         owner, _, rest = text.partition(".")
@@ -71,15 +71,15 @@ def protocol(config: ml_collections.ConfigDict, name: str) -> ml_collections.Con
 
 
 def set_epochs(config: ml_collections.ConfigDict, epochs: float) -> None:
-    """Sets `epochs`, and the warm-up to its share of them, leaving one epoch after it."""
+    """Sets `epochs` and scales the warm-up with it, leaving at least one epoch after it."""
     warmup = config.optim.warmup_epochs * epochs / config.epochs
-    with config.ignore_type():  # parts of an epoch
+    with config.ignore_type():  # fractions of epochs
         config.epochs = epochs
         config.optim.warmup_epochs = max(0, min(round(warmup, 3), epochs - 1))
 
 
 def _from_file(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:
-    """The config called `name`, in the folder `config.configs` if any, for the data set."""
+    """The config `name` for the data set, from the folder `config.configs` if given."""
     file = str(Path(config.configs) / f"{name}.py") if config.configs else name
     argument = f"{config.dataset},runlocal" if config.runlocal else config.dataset
     return files.get_config(f"{file}:{argument}")

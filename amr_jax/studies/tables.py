@@ -16,7 +16,7 @@ from amr_jax.studies import pictures, published
 
 MISSING = "–"
 
-# One line of a table: a `Column`'s key -> its value, raw; None where there is none.
+# One line of a table: key of a `Column` -> raw value, or None.
 Record = dict[str, Any]
 
 
@@ -24,7 +24,7 @@ def columns(reference: str, accuracies_on: str, protocols: Iterable[str]) -> lis
     """All columns, in order.
 
     Args:
-      reference: title of the row that speed-ups are against.
+      reference: title of the row that speed-ups are relative to.
       accuracies_on: data set of the published accuracies.
       protocols: names of the protocols of the comparison.
     """
@@ -58,13 +58,14 @@ def columns(reference: str, accuracies_on: str, protocols: Iterable[str]) -> lis
 def records(
     rows: Sequence[dict], reference: dict | None, accuracies_on: str, finished: Iterable[dict]
 ) -> list[Record]:
-    """The lines of a table, raw; last the encoder that learned nothing.
+    """The raw lines of a table; the last one is the random encoder's.
 
     Args:
-      rows: what row.json of each holds; one at least.
-      reference: of the row that speed-ups are against; None if it is not finished.
+      rows: contents of row.json, at least one.
+      reference: content of row.json of the row that speed-ups are relative to; None if it is not
+        finished.
       accuracies_on: data set of the published accuracies.
-      finished: these and all other rows; the random encoder was judged with one of them.
+      finished: contents of row.json of all finished rows; one of them has the random encoder.
     """
     lines = []
     for row in rows:
@@ -88,7 +89,7 @@ def records(
                 "published_hours": known.hours,
                 "published_speed_up": known.speed_up,
                 "published_linear_top1": known.linear.get(accuracies_on),
-                # Not shown: what pictures need beside the columns.
+                # Not a column; pictures need it.
                 "patches": costs["num_patches"],
             }
         )
@@ -98,7 +99,7 @@ def records(
 
 
 def cells(lines: Sequence[Record], shown: Sequence[Column]) -> list[list[str]]:
-    """The texts of a table, without its head."""
+    """The texts of the cells, without the head."""
     return [
         [MISSING if line[c.key] is None else c.text(line[c.key]) for c in shown] for line in lines
     ]
@@ -112,20 +113,20 @@ def markdown(title: str, lines: Sequence[Record], shown: Sequence[Column], notes
 
 
 def csv(lines: Sequence[Record], shown: Sequence[Column]) -> str:
-    """The raw numbers: seconds, bytes, accuracies as fractions; empty where there is none."""
+    """The raw numbers: seconds, bytes, accuracies as fractions; empty cells for None."""
     keys = ["row", *(column.key for column in shown)]
     return report.csv_text([keys, *([line[key] for key in keys] for line in lines)])
 
 
 def verdict(lines: Sequence[Record], ours: str, num_test: int) -> str:
-    """Which rows are ahead of row `ours`, and where: told whatever it says.
+    """Lists the rows that are better than row `ours` in accuracy or cost, by the same rule for all.
 
-    An accuracy is ahead beyond the noise of the test set if it is so by more than twice the
-    standard error of the difference; what another seed would change is not in that.
+    An accuracy is better beyond the noise of the test set if it leads by more than twice the
+    standard error of the difference. The variation between seeds is not part of that error.
     """
     by_row = {line["row"]: line for line in lines}
     if ours not in by_row:
-        return f"{ours} is not finished: nothing to hold the others against."
+        return f"{ours} is not finished: there is no comparison yet."
     own = by_row.pop(ours)
     clearly, barely = [], []
     for name, protocol in PROTOCOLS.items():
@@ -162,7 +163,7 @@ def verdict(lines: Sequence[Record], ours: str, num_test: int) -> str:
 
 
 def standard_error(accuracy: float, num_test: int) -> float:
-    """Of an accuracy on `num_test` sequences: √(p(1 − p)/n)."""
+    """Standard error of an accuracy on `num_test` sequences: √(p(1 − p)/n)."""
     return math.sqrt(accuracy * (1 - accuracy) / num_test)
 
 
@@ -172,13 +173,13 @@ def write(
     finished: dict[str, dict],
     command: str,
 ) -> str:
-    """Writes NAME.md, NAME.csv and NAME.png of every table of which a row is finished.
+    """Writes NAME.md, NAME.csv and NAME.png of every table with a finished row.
 
     Args:
-      folder: the comparison's workdir.
-      config: the comparison's.
-      finished: row's name -> what its row.json holds.
-      command: for the notes.
+      folder: workdir of the comparison.
+      config: config of the comparison.
+      finished: name of a row -> content of its row.json.
+      command: command line, for the notes.
 
     Returns:
       All tables as Markdown.
@@ -199,9 +200,9 @@ def write(
         shown = columns(title, accuracies_on, config.protocols)
         num_test = rows[0]["test_sequences"]
         missing = [row for row in table.rows if row not in finished]
-        said = verdict(lines, config.ours, num_test)
+        better = verdict(lines, config.ours, num_test)
         texts.append(
-            markdown(table.title, lines, shown, notes(config, rows, missing, said, command))
+            markdown(table.title, lines, shown, notes(config, rows, missing, better, command))
         )
         picture = pictures.comparison(
             f"{table.title}, {config.dataset}",
@@ -222,17 +223,17 @@ def notes(
     config: ml_collections.ConfigDict,
     rows: Sequence[dict],
     missing: Sequence[str],
-    said: str,
+    better: str,
     command: str,
 ) -> str:
-    """What a reader must know of a table, as a Markdown list.
+    """The notes under a table, as a Markdown list.
 
     Args:
-      config: the comparison's.
-      rows: of the table; what row.json of each holds.
-      missing: names of rows that are not finished.
-      said: see `verdict`.
-      command: that the last start had.
+      config: config of the comparison.
+      rows: contents of row.json of the table's finished rows.
+      missing: names of the rows that are not finished.
+      better: the sentence of `verdict`.
+      command: command line of the last start.
     """
 
     def each(text: Callable[[dict], str]) -> str:
@@ -253,25 +254,26 @@ def notes(
     budget = (
         f"every row trains for {config.seconds:,.0f} s at the rate of a short run before it"
         if config.budget == "seconds"
-        else "every row trains for the epochs of its line"
+        else "every row trains for the epochs in its line"
     )
     lines = [
-        said,
+        better,
         f"Not finished yet: {', '.join(missing)}." if missing else "",
         f"{config.dataset}: {rows[0]['train_sequences']:,} training and {num_test:,} test "
-        f"sequences. One seed ({config.seed}); the standard error of an accuracy on so many test "
+        f"sequences. One seed ({config.seed}); the standard error of an accuracy on that many test "
         f"sequences is {100 * standard_error(best, num_test):.1f} points at {_percent(best)} %.",
         f"Budget: {budget}. Encoder: {each(encoder)}; {each(lambda r: r['dtype'])}; "
         f"attention by {each(lambda r: r['attention_kernel'])}; batch "
         f"{each(lambda r: str(r['batch_size']))}. Trained on "
         f"{each(lambda r: r['records'])}.",
-        "Training time: of all steps, at the rate of those that were timed, compilation left out; "
-        "the speed-up is that of an epoch. What else ran on the machine meanwhile shows in it.",
-        f"GFLOPs: forward, of one sequence (bodies: {each(lambda r: str(r['bodies']))}); peak "
-        "memory of a training step, on one device, by the compiler.",
+        "Training time: all steps at the rate of the timed ones, without compilation; the speed-up "
+        "is per epoch. Other work on the machine slows training down.",
+        "GFLOPs: a forward pass of one sequence (bodies: "
+        f"{each(lambda r: str(r['bodies']))}). Peak memory: a training step on one device, by the "
+        "compiler.",
         *(column.note for name in config.protocols for column in PROTOCOLS[name].columns),
-        "Published figures: on NTU-60 x-sub with one L20 GPU and 400 epochs, GFLOPs of the linear "
-        f"layers for two bodies, speed-up against MAMP; {MISSING} where there are none.",
+        "Published figures: NTU-60 x-sub, one L20 GPU, 400 epochs; GFLOPs of the linear layers for "
+        "two bodies; speed-up relative to MAMP.",
         f"Device: {each(lambda r: r['versions']['devices'])}. {each(versions)}. "
         f"Last row finished: {max(row['finished'] for row in rows)}. Command: `{command}`",
     ]
@@ -283,7 +285,7 @@ def _epoch_seconds(row: dict) -> float | None:
 
 
 def _random(finished: Iterable[dict]) -> Record:
-    """The accuracies of the random encoder, from the row with which it was judged."""
+    """Accuracies of the random encoder, from the row that it was evaluated with."""
     for row in finished:
         found = _accuracies(row, "random")
         if any(value is not None for value in found.values()):
@@ -301,7 +303,7 @@ def _accuracies(row: dict, encoder: str) -> Record:
 
 
 def _top1(protocol: str) -> str:
-    """The key of the accuracies by a protocol."""
+    """The key of the accuracy by a protocol."""
     return f"{protocol}_top1"
 
 
