@@ -2,8 +2,8 @@ r"""Score-level ensemble: the softmax of several classifiers, weighted and summe
 
   python -m amr_jax.ensemble DIR1 DIR2 … [--weights=1,0.6,…] --workdir=OUT
 
-DIR1 … are workdirs of `python -m amr_jax.evaluate` on one test split, with a protocol that has
-logits (linear, finetune): of different streams, seeds or methods. Sequences are matched by name.
+DIR1 … are workdirs of `python -m amr_jax.evaluate` on the same test split with a protocol that has
+logits (linear, finetune); they may differ in stream, seed or method. Sequences are matched by name.
 """
 
 if __name__ == "__main__":  # before JAX is imported: --help answers at once
@@ -31,17 +31,18 @@ from amr_jax.run import console, lock, paths, workdir
 def run(
     folders: Sequence[os.PathLike | str], weights: Sequence[float], folder: os.PathLike | str
 ) -> dict:
-    """Reads the scores, sums them, writes results.json, prints the table.
+    """Combines the scores of several evaluations, writes results.json, prints the table.
 
     Args:
-      folders: of the members. weights: one for each.
-      folder: the workdir, made if absent.
+      folders: workdirs of the members.
+      weights: one per member.
+      folder: workdir of the ensemble, made if absent.
 
     Returns:
-      What results.json holds: `encoders` as evaluations have it, and the `members`.
+      The content of results.json: `encoders` as in an evaluation, and `members`.
 
     Raises:
-      UserError: scores that are not there, or not of the same test split; weights that do not fit.
+      UserError: scores that are missing or of another test split; wrong weights.
     """
     folders = [paths.absolute(member) for member in folders]
     folder = paths.absolute(folder)
@@ -52,7 +53,7 @@ def run(
     encoders = [name for name in first.logits if all(name in m.logits for m in members)]
     if not encoders:
         raise UserError(
-            f"{folders[0] / score_file.FILE}: no encoder in it is in all the others, too."
+            f"{folders[0] / score_file.FILE}: no encoder in it is in all the other files."
         )
 
     results = {"protocol": "ensemble", "encoders": {}, "members": []}
@@ -78,20 +79,22 @@ def run(
 
 
 def _check(folders: Sequence[epath.Path], weights: Sequence[float], folder: epath.Path) -> None:
-    """Raises `UserError` for arguments that do not go together."""
+    """Raises `UserError` for arguments that do not fit together."""
     if len(folders) < 2:
         raise UserError(f"found {len(folders)} workdirs of evaluations; expected at least two.")
     if len(weights) != len(folders):
-        raise UserError(f"--weights: found {len(weights)}; expected {len(folders)}, one a workdir.")
+        raise UserError(
+            f"--weights: found {len(weights)}; expected {len(folders)}, one per workdir."
+        )
     if not all(0 <= weight < math.inf for weight in weights) or not sum(weights):
         shown = ",".join(map(str, weights))
         raise UserError(f"--weights={shown}: expected 0 or more, and not all 0.")
     if folder in folders:
-        raise UserError(f"--workdir={folder} is a member's; expected another folder.")
+        raise UserError(f"--workdir={folder} is a member; expected another folder.")
 
 
 def ensemble(logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-    """Weighted mean (S, K) float64 of the softmax of each of `logits`, all (S, K)."""
+    """Weighted mean (S, K) float64 of the softmax of each logits (S, K)."""
     total = 0.0
     for own, weight in zip(logits, weights, strict=True):
         own = np.float64(own)
@@ -101,10 +104,10 @@ def ensemble(logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarr
 
 
 def matched(first: score_file.Scores, other: score_file.Scores, where: epath.Path) -> np.ndarray:
-    """(S,) the rows of `other` in the order of `first`, by the sequences' names.
+    """Rows (S,) of `other` in the order of `first`, matched by the names of the sequences.
 
     Raises:
-      UserError: other sequences, classes or labels; `where` says whose.
+      UserError: other sequences, classes or labels; the message names the file in `where`.
     """
     path = where / score_file.FILE
     if other.class_names != first.class_names:
@@ -132,7 +135,7 @@ def matched(first: score_file.Scores, other: score_file.Scores, where: epath.Pat
 
 
 def _few(names: Sequence[str]) -> str:
-    """The first names and how many there are more."""
+    """The first three names, and the number of the others."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(map(str, names[:3])) + more
 

@@ -1,4 +1,4 @@
-"""Ensembles of scores: worked out by hand, matched by name, and what is refused."""
+"""Ensembles of scores: by hand, matched by name, and wrong arguments."""
 
 import json
 
@@ -91,7 +91,7 @@ def test_arguments_that_do_not_fit(tmp_path, count, weights, message):
 
 def test_a_members_folder_is_not_written_to(tmp_path):
     members = [made(tmp_path / str(i), ONE) for i in range(2)]
-    with pytest.raises(UserError, match="is a member's"):
+    with pytest.raises(UserError, match="is a member; expected another"):
         ensemble.run(members, [1, 1], members[1])
 
 

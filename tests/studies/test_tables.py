@@ -1,4 +1,4 @@
-"""Tables from hand-made rows: every cell, the raw numbers, and the sentence that favours nobody."""
+"""Tables from hand-made rows: every cell, the raw numbers, and the comparison of rows."""
 
 import csv
 import io
@@ -6,6 +6,7 @@ import io
 import matplotlib.image
 import pytest
 
+from amr_jax.evaluation.protocols import Protocol
 from amr_jax.studies import tables
 from configs import ablation, compare
 from tests.studies.handmade import row
@@ -62,14 +63,26 @@ def test_csv_holds_raw_numbers():
     assert found[1]["knn_top1"] == found[3]["epochs"] == found[1]["published_hours"] == ""
 
 
-def test_speed_up_is_that_of_an_epoch():
+def test_a_protocol_of_ones_own_has_a_column_and_is_compared(monkeypatch):
+    monkeypatch.setitem(tables.PROTOCOLS, "probe", Protocol(run=None, title="probe"))
+    rows = [row("mamp", linear=0.7, title="MAMP"), row("amr", linear=0.6, title="AMR")]
+    for each, top1 in zip(rows, (0.9, 0.8), strict=True):
+        each["protocols"]["probe"] = {"pretrained": {"top1": top1}}
+    shown = tables.columns("MAMP", "ntu60_xsub", ("linear", "probe"))
+    lines = tables.records(rows, rows[0], "ntu60_xsub", rows)
+    assert [c.head for c in shown if c.key.endswith("top1")][:2] == ["linear %", "probe %"]
+    assert [line["probe_top1"] for line in lines] == [0.9, 0.8, None]
+    assert "MAMP (probe, +10.0)" in tables.verdict(lines, "amr", 100)
+
+
+def test_speed_up_is_per_epoch():
     half = row("amr", linear=0.7, epochs=30, training_seconds=600.0)  # twice as long an epoch
     lines = lines_of([half, ROWS[0]], reference=row("full", linear=0.7))
     assert [line["speed_up"] for line in lines] == [0.5, 0.5, None]
     assert [line["speed_up"] for line in lines_of(reference=None)] == [None] * 4
 
 
-def test_the_sentence_tells_who_is_ahead_and_by_how_much():
+def test_the_verdict_lists_better_rows_and_their_lead():
     # 0.68 of 100 sequences: a standard error of 4.7 points.
     assert tables.standard_error(0.68, 100) == pytest.approx(0.04665, abs=1e-5)
     assert tables.verdict(lines_of(), "amr", 100) == (
@@ -80,25 +93,25 @@ def test_the_sentence_tells_who_is_ahead_and_by_how_much():
     )
 
 
-def test_the_sentence_does_not_spare_its_own():
+def test_the_verdict_lists_every_better_row():
     best = row("mamp", linear=0.7, title="MAMP", training_seconds=300.0, costs={"step_bytes": 9})
     collapsed = row("amr", linear=0.3, knn=0.3, title="AMR")
-    said = tables.verdict(lines_of([best, collapsed], best), "amr", 10000)
+    found = tables.verdict(lines_of([best, collapsed], best), "amr", 10000)
     # The random encoder of the first row has no 1-NN.
-    assert said.startswith(
+    assert found.startswith(
         "Ahead of AMR by more than twice the standard error of the difference: "
         "MAMP (linear, +40.0), random encoder (linear, +20.0). Ahead within that noise: none. "
         "Faster to train: MAMP."
     )
-    assert said.endswith("Less memory: MAMP.")
+    assert found.endswith("Less memory: MAMP.")
     assert "amr is not finished" in tables.verdict(lines_of([best], best), "amr", 100)
 
 
-def test_a_lead_is_held_against_the_noise_of_both_accuracies():
+def test_a_lead_is_compared_with_the_noise_of_both_accuracies():
     # 0.50 and 0.63 of 100: 5.0 and 4.8 points, 6.9 together; ours alone would make 13 points clear.
     close = [row("amr", linear=0.5, title="AMR"), row("mamp", linear=0.63, title="MAMP")]
-    said = tables.verdict(lines_of(close), "amr", 100)
-    assert "difference: none. Ahead within that noise: MAMP (linear, +13.0)" in said
+    found = tables.verdict(lines_of(close), "amr", 100)
+    assert "difference: none. Ahead within that noise: MAMP (linear, +13.0)" in found
     assert "difference: MAMP (linear, +13.0)" in tables.verdict(lines_of(close), "amr", 120)
 
 
