@@ -160,7 +160,7 @@ def test_the_command_refuses(checkpoint, clips, tmp_path, capsys):
     for arguments, message in (
         ((clip,), "--checkpoint is missing: workdir"),
         ((there,), "give at least one file"),
-        ((there, "--json=a", "--embeddings=b", clip), "leave one away"),
+        ((there, "--json=a", "--embeddings=b", clip), "give only one"),
         ((there, "--step=3", clip), "--step goes with a pre-training run"),
         ((there, f"--json={tmp_path}/no/out", clip), "no/out: cannot be written (No such file"),
         ((there, f"--embeddings={tmp_path}/no/out", clip), "no/out: could not be written"),
