@@ -1,0 +1,79 @@
+"""The documentation keeps its promises: commands parse, links resolve, code runs, pages stay short."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.docs import pages
+from tests.docs.pages import PAGES, ROOT
+
+README = ROOT / "README.md"
+SOURCES = [
+    path
+    for folder in ("amr_jax", "configs", "launch", "tests", "tfds_builders")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in (".py", ".sh", ".sbatch", ".yaml")
+]
+WRITTEN_BY_COMMANDS = {"comparison.md", "NAME.md"}
+
+
+def test_readme_is_one_page():
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 200
+    assert len(text.split()) <= 1500
+
+
+def test_readme_python_runs():
+    (code,) = pages.blocks(README, "python")
+    scope = {}
+    exec(compile(code, "README.md", "exec"), scope)
+    assert scope["loss"] > 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=pages.name)
+def test_links_resolve(page):
+    for link in pages.links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if target.parent.name == "api" and target.stem != "index":
+            # Made by docs/api_pages.py.
+            assert target.stem == "top_level" or (ROOT / "amr_jax" / target.stem).is_dir(), link
+            continue
+        assert target.exists(), link
+        assert not anchor or anchor in pages.headings(target), link
+
+
+def test_sources_cite_documents_that_exist():
+    missing = []
+    for path in SOURCES:
+        for document in re.findall(r"[\w./-]+\.md\b", path.read_text(encoding="utf-8")):
+            written = document in WRITTEN_BY_COMMANDS or path.parts[-2] == "docs"
+            if not written and not (ROOT / document).is_file():
+                missing.append(f"{path.relative_to(ROOT)}: {document}")
+    assert not missing, "\n".join(missing)
+
+
+def test_code_in_ten_minutes_is_short():
+    page = ROOT / "docs" / "code_in_ten_minutes.md"
+    rows = re.findall(r"^\| \d+ \| `([^`]+)` \| (\d+) \|", page.read_text("utf-8"), re.MULTILINE)
+    assert 5 <= len(rows) <= 10
+    lines = {file: (ROOT / file).read_bytes().count(b"\n") for file, _ in rows}
+    assert sum(lines.values()) <= 1300, lines
+
+
+@pytest.mark.slow
+def test_site_builds(tmp_path):
+    for module in ("mkdocs", "material", "mkdocstrings", "mkdocstrings_handlers.python"):
+        try:
+            found = importlib.util.find_spec(module)
+        except ModuleNotFoundError:
+            found = None
+        if not found:
+            pytest.skip(f"{module} is not installed: pip install -e '.[docs]'")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "api" / "ops" / "index.html").is_file()
