@@ -1,5 +1,6 @@
 """The documentation keeps its promises: commands parse, links resolve, code runs, pages stay short."""
 
+import argparse
 import importlib.util
 import re
 import subprocess
@@ -7,6 +8,12 @@ import sys
 
 import pytest
 
+from amr_jax import __main__ as entry
+from amr_jax import methods
+from amr_jax.benchmark.__main__ import SUBCOMMANDS
+from amr_jax.config import files
+from amr_jax.run import cli
+from docs import settings_tables
 from tests.docs import pages
 from tests.docs.pages import PAGES, ROOT
 
@@ -17,7 +24,7 @@ SOURCES = [
     for path in sorted((ROOT / folder).rglob("*"))
     if path.suffix in (".py", ".sh", ".sbatch", ".yaml")
 ]
-WRITTEN_BY_COMMANDS = {"comparison.md", "NAME.md"}
+WRITTEN_BY_COMMANDS = {"comparison.md", "NAME.md", "r.md"}
 
 
 def test_readme_is_one_page():
@@ -33,6 +40,18 @@ def test_readme_python_runs():
     assert scope["loss"] > 0
 
 
+def test_the_added_method_trains():
+    """The example of docs/where_to_change.md fits the contract of a method."""
+    code = next(
+        block
+        for block in pages.blocks(ROOT / "docs" / "where_to_change.md", "python")
+        if "MaskedMethod" in block
+    )
+    scope = {"__name__": "mean_position"}
+    exec(compile(code, "where_to_change.md", "exec"), scope)
+    assert issubclass(scope["MeanPosition"], methods.MaskedMethod)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=pages.name)
 def test_links_resolve(page):
     for link in pages.links(page):
@@ -44,6 +63,43 @@ def test_links_resolve(page):
             continue
         assert target.exists(), link
         assert not anchor or anchor in pages.headings(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=pages.name)
+def test_commands_parse(page):
+    for name, *arguments in pages.commands(page):
+        if name in ("COMMAND", "--help") or arguments[:1] == ["WHAT"]:
+            continue
+        try:
+            _parse(name, arguments)
+        except Exception as error:
+            raise AssertionError(f"{name} {' '.join(arguments)}") from error
+
+
+def _parse(name: str, arguments: list[str]) -> None:
+    """Raises unless the command has these flags, and its config these keys."""
+    if name == "benchmark":
+        parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
+        SUBCOMMANDS[arguments[0]].add_flags(parser)
+        assert not parser.parse_known_args(arguments[1:])[1]
+        return
+    parser = cli.Parser(name, "")
+    entry.COMMANDS[name](parser)
+    arguments, overrides = files.split_overrides(x for x in arguments if x != "--help")
+    if not any(argument.startswith("--config=") for argument in arguments):
+        parser.parse(arguments)
+        return
+    given, rest = parser.parse_known_args(arguments)
+    assert not rest
+    # Names that a reader replaces.
+    spec = re.sub(r"\bNAME$|DATA/custom/\w+", "nwucla", given.config)
+    spec = re.sub("^(PROTOCOL|my_\\w+.py)", "linear" if name == "evaluate" else "amr", spec)
+    files.override(files.get_config(spec), overrides)
+
+
+def test_settings_tables_are_up_to_date():
+    text = settings_tables.PAGE.read_text(encoding="utf-8")
+    assert settings_tables.filled(text) == text, "run: python docs/settings_tables.py"
 
 
 def test_sources_cite_documents_that_exist():
