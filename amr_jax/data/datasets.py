@@ -63,7 +63,7 @@ def _ntu(records: str) -> Dataset:
 
 
 def _pku(records: str) -> Dataset:
-    # Published pipelines feed PKU-MMD in camera coordinates (datasets.md).
+    # Published pipelines feed PKU-MMD in camera coordinates (docs/formats.md).
     return Dataset(records, layouts.NTU_25, centre=False, max_frames=300)
 
 

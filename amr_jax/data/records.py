@@ -1,7 +1,7 @@
 """Records as written by `python -m amr_jax.prepare`, read back: one by one or all at once.
 
 Loading applies what the field applies to every sequence before anything random: cutting at
-`max_frames`, and moving the origin to one joint of the first actor (datasets.md, Centring). Places
+`max_frames`, and moving the origin to one joint of the first actor (docs/formats.md). Places
 in an image have no metres: they are also divided by the first actor's size.
 """
 

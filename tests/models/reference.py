@@ -1,4 +1,4 @@
-"""A transformer in plain numpy, float64, one body at a time: written from methods.md."""
+"""A transformer in plain numpy, float64, one body at a time: written from docs/methods.md."""
 
 import math
 

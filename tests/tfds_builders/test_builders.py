@@ -61,7 +61,7 @@ def test_protocols_of_ntu():
     subjects = members(ntu_rgbd120.Builder, "xsub", subject=range(1, 107))
     assert len(subjects) == 53
     assert subjects[:20] == members(ntu_rgbd60.Builder, "xsub", subject=range(1, 41))
-    assert sum(subjects) == 2795  # summed up over the list in datasets.md
+    assert sum(subjects) == 2795  # summed up from the published list
     setups = members(ntu_rgbd120.Builder, "xset", setup=range(1, 33))
     assert setups == list(range(2, 33, 2))
     assert members(nw_ucla, "xview", camera=(1, 2, 3)) == [1, 2]
