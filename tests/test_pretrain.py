@@ -10,8 +10,7 @@ import pytest
 from amr_jax import pretrain
 from amr_jax.data import batches
 from amr_jax.errors import UserError
-from amr_jax.run import checkpoint, metrics, run, workdir
-from amr_jax.train import loop
+from amr_jax.run import checkpoint, metrics, workdir
 from configs import amr, gfp, nat
 
 
@@ -126,40 +125,6 @@ def test_joints_in_16_bits_give_the_losses_of_joints_in_32(tiny_ucla, undisturbe
     assert any(a["loss"] != b["loss"] for a, b in zip(exact, stored, strict=True))
 
 
-class FakeData:
-    """In place of an input: the lengths of the dispatches."""
-
-    resident = None
-
-    def batches(self, start, stop, k):
-        return iter([len(steps) for steps in batches.dispatches(start, stop, k)])
-
-
-def loop_of(dispatch, folder, total_steps, steps_per_dispatch, monkeypatch):
-    """The loop alone: `dispatch` stands in for the compiled program; returns what it saves."""
-    saved = {}
-    monkeypatch.setattr(run.Run, "save", lambda self, step, state: saved.update({step: state}))
-    plan = loop.Plan(1, total_steps, 1.0, steps_per_dispatch, 100, 1.0)
-    with run.Run.open(folder, tiny_config("nowhere"), keep=1) as opened:
-        loop.train(opened, plan, FakeData(), dispatch, 0)
-    return saved
-
-
-@pytest.mark.parametrize("ready", [True, False])
-def test_only_an_idle_device_is_said_to_wait_for_input(ready, tmp_path, capsys, monkeypatch):
-    class Measured(np.ndarray):
-        def is_ready(self):
-            return ready
-
-    def dispatch(state, resident, length):
-        return state, {"loss": np.ones(1).view(Measured)}
-
-    loop_of(dispatch, tmp_path, 10, 1, monkeypatch)
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("step 10/10")
-    assert ("input is the bottleneck" in last) == ready
-
-
 def test_compilation_and_the_first_steps_are_told(tiny_ucla, tmp_path, capsys):
     pretrain.run(tiny_config(tiny_ucla), tmp_path, jax.devices()[:1])
     assert re.search(
@@ -173,15 +138,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_ucla, tmp_path):
     with pytest.raises(UserError, match=r"the \w+ of step \d+ is (nan|inf).*Nothing .* saved"):
         pretrain.run(config, tmp_path, jax.devices()[:1])
     assert not list((tmp_path / checkpoint.FOLDER).iterdir())
-
-
-def test_any_number_that_is_not_finite_is_told_before_it_can_be_saved(tmp_path):
-    # The loss is computed before the update: it may be finite when the parameters no longer are.
-    measured = {"loss": np.ones(3), "param_norm": np.array([1.0, np.nan, np.inf])}
-    with run.Run.open(tmp_path, tiny_config("nowhere")) as opened:
-        with pytest.raises(UserError, match="the param_norm of step 11 is nan"):
-            opened.check_finite(range(10, 13), measured)
-        opened.check_finite(range(10, 13), {"loss": np.ones(3)})
 
 
 def test_a_batch_larger_than_the_data_is_one_sentence(tiny_ucla, tmp_path):
@@ -271,16 +227,3 @@ def test_two_bodies_as_published_streamed_on_four_devices(tiny_ntu, tmp_path):
         "6 sequences, 9 bodies"
     )
     assert_same_course(tmp_path / "streamed", tmp_path / "resident")
-
-
-def test_a_dispatch_is_reported_before_one_of_another_length_compiles(tmp_path, monkeypatch):
-    reported = {}
-    zeros = {length: jax.numpy.zeros(length) for length in (2, 4)}
-
-    def dispatch(state, resident, length):
-        reported[state] = [line["step"] for line in metrics.read_metrics(tmp_path)]
-        return state + length, {"loss": zeros[length]}
-
-    assert loop_of(dispatch, tmp_path, 14, 4, monkeypatch) == {14: 14}
-    assert reported == {0: [], 4: [], 8: [4], 12: [4, 8, 12]}
-    assert metrics.read_metrics(tmp_path)[-1]["timed_steps"] == 8

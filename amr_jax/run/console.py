@@ -13,7 +13,7 @@ from amr_jax.errors import UserError
 
 
 def say(text: str) -> None:
-    """One text on the terminal, from process 0."""
+    """Prints a text, on process 0."""
     if jax.process_index() == 0:
         try:
             print(text, flush=True)
@@ -22,7 +22,7 @@ def say(text: str) -> None:
 
 
 def aligned(lines: dict[str, str]) -> str:
-    """Names and their texts, one a line, in two columns."""
+    """Names and texts in two columns, one pair per line."""
     width = max(map(len, lines)) + 1
     return "\n".join(f"{name:<{width}}{text}" for name, text in lines.items())
 
@@ -68,7 +68,7 @@ def _rich(cells: Sequence[Sequence[str]]) -> str:
 
 
 class Progress:
-    """One line on the terminal every few seconds: where the run is, how fast, how long to go."""
+    """A line on the terminal every few seconds: steps done, speed, time left."""
 
     def __init__(
         self, total_steps: int, first_step: int, sequences_per_step: float, every_s: float = 5.0

@@ -29,15 +29,9 @@ class StopRequest:
         self._calls = 0
 
     def __enter__(self) -> "StopRequest":
+        numbers = [signal.SIGINT] if distributed.several() else [signal.SIGINT, signal.SIGTERM]
         if threading.current_thread() is threading.main_thread():
-            for number in (
-                (signal.SIGINT,)
-                if distributed.several()
-                else (
-                    signal.SIGINT,
-                    signal.SIGTERM,
-                )
-            ):
+            for number in numbers:
                 # A shell starts background jobs with SIGINT ignored: that stays so.
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._receive)

@@ -98,9 +98,8 @@ class Run:
     @property
     def last_metrics(self) -> dict:
         """The last line of metrics.jsonl before `first_step`; {} without one."""
-        lines = [line for line in metrics.read_metrics(self.workdir)
-                 if line["step"] <= self.first_step]  # fmt: skip
-        return lines[-1] if lines else {}
+        lines = metrics.read_metrics(self.workdir)
+        return next((x for x in reversed(lines) if x["step"] <= self.first_step), {})
 
     def restore(self, state):
         """The newest whole checkpoint in place of `state`; `state` itself if there is none.
@@ -146,9 +145,6 @@ class Run:
 
     def stopped(self, step: int, total_steps: int) -> Preempted:
         """The exception that ends a run after a stop request; waits until all is saved."""
-        if not self._saved_step:
-            return Preempted("stopped before the first step; nothing is saved. Start again with "
-                             "the same command.")  # fmt: skip
         self._checkpoints.wait()
         return Preempted(
             f"stopped on request (SIGTERM or Ctrl-C): saved at step {step:,} of {total_steps:,} in "
