@@ -41,7 +41,6 @@ def _npy_start(data: bytes) -> int:
 def _read_npy(path: Path) -> np.ndarray:
     raw = files.RawFile(str(path))
     joints, _ = arrays.read(raw)
-    sound(joints, *joints.shape[2:])
     with contextlib.suppress(BadFile):  # what predict makes of it, of whatever shape it is
         sound(arrays.joints(joints, None, arrays.Form(5, "xyz", 0.5), raw), 5)
     array = bounded.load_npy(raw.read(), raw)
@@ -65,7 +64,6 @@ def _read_npz(path: Path) -> list:
     """As predict reads it, and as prepare does."""
     raw = files.RawFile(str(path))
     joints, confidence = arrays.read(raw)
-    sound(joints, *joints.shape[2:])
     try:
         example = arrays.read_example(raw, "name", _CUSTOM)
     except files.NoBody:

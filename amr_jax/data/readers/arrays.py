@@ -26,8 +26,6 @@ MAX_BYTES = 256 * 2**20
 _MAX_CONFIDENCE = 1.5
 _PLAUSIBLE = (0.05, 5.0)  # metres from the middle of a body to its joints, on average
 
-_SHAPE = "(T, M, V, C), or (T, V, C) for one body"
-
 
 @dataclasses.dataclass(frozen=True)
 class Form:
@@ -47,17 +45,18 @@ class Form:
 
 
 def read(raw: files.RawFile) -> tuple[np.ndarray, np.ndarray | None]:
-    """Reads the sequence in a `.npy` or `.npz` file, of whatever layout.
+    """Loads the arrays of a `.npy` or `.npz` file; `joints` checks their content.
 
     A `.npz` holds one array, or several of which one is called 'joints'.
 
     Returns:
-      Joints (T, M, V, C) float32, and the array 'confidence' (T, M, V) if there is one.
+      Joints (T, M, V, C), and the array 'confidence' (T, M, V) if there is one.
 
     Raises:
-      BadFile: damaged, Python objects, another number of axes, empty, or numbers that are not
-        finite in float32.
+      BadFile: damaged, Python objects, or several arrays of other names.
     """
+    if not raw.name.lower().endswith(".npz"):
+        return _with_body_axis(bounded.load_npy(raw.read(), raw), None)
 
     def wanted(names: list[str]) -> list[str]:
         if JOINTS in names:
@@ -67,25 +66,9 @@ def read(raw: files.RawFile) -> tuple[np.ndarray, np.ndarray | None]:
             raise BadFile(raw, found, f"one array, or one called {JOINTS!r}")
         return names
 
-    confidence = None
-    if raw.name.lower().endswith(".npz"):
-        found = bounded.load_npz(io.BytesIO(raw.read()), raw, wanted, files.MAX_BYTES)
-        joints, *rest = found.values()
-        confidence = rest[0] if rest else None
-    else:
-        joints = bounded.load_npy(raw.read(), raw)
-    if joints.dtype.kind not in "fiu":
-        raise BadFile(raw, f"an array of {joints.dtype}", f"numbers of shape {_SHAPE}")
-    joints, confidence = _with_body_axis(joints, confidence)
-    if joints.ndim != 4 or 0 in joints.shape:
-        raise BadFile(raw, f"an array of shape {joints.shape}", f"numbers of shape {_SHAPE}")
-    with np.errstate(over="ignore", invalid="ignore"):  # reported below
-        stored = joints.astype(np.float32)
-    wrong = np.argwhere(~np.isfinite(stored))
-    if wrong.size:
-        place = tuple(map(int, wrong[0]))
-        raise BadFile(raw, f"{joints[place]} at (t, m, v, c) = {place}", "a finite number")
-    return stored, confidence
+    found = bounded.load_npz(io.BytesIO(raw.read()), raw, wanted, files.MAX_BYTES)
+    joints, *rest = found.values()
+    return _with_body_axis(joints, rest[0] if rest else None)
 
 
 def read_example(
@@ -100,7 +83,7 @@ def read_example(
       row: its row of `labels.csv`, which replaces label, split and subject of the file.
 
     Returns:
-      joints (T, M, V, C) float32; name; label, split and subject as texts, '' where unknown.
+      joints (T, M, V, C) float32; name; label, split and subject as texts, '' if unknown.
 
     Raises:
       BadFile: no such file, no joints, or joints of another form.
@@ -112,7 +95,8 @@ def read_example(
 
     found = bounded.load_npz(io.BytesIO(raw.read()), raw, wanted, MAX_BYTES)
     if JOINTS not in found:
-        raise BadFile(raw, f"no array {JOINTS!r}", f"joints {_SHAPE}")
+        expected = "joints (T, M, V, C), or (T, V, C) for one body"
+        raise BadFile(raw, f"no array {JOINTS!r}", expected)
     values, confidence = _with_body_axis(found[JOINTS], found.get(CONFIDENCE))
     texts = {key: _text(found[key], key, raw) if key in found else "" for key in TEXTS}
     return {"joints": joints(values, confidence, form, raw), "name": name, **(row or texts)}
@@ -184,9 +168,11 @@ def doubt_metres(size: float) -> str:
 def _with_body_axis(
     joints: np.ndarray, confidence: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    if joints.ndim != 3:
-        return joints, confidence
-    return joints[:, None], None if confidence is None else confidence[:, None]
+    if joints.ndim == 3:
+        joints = joints[:, None]
+        if confidence is not None and confidence.ndim == 2:
+            confidence = confidence[:, None]
+    return joints, confidence
 
 
 def _append_confidence(

@@ -91,38 +91,17 @@ def _joints(skeletons: object, raw: files.RawFile) -> np.ndarray:
     if not isinstance(skeletons, list) or not skeletons:
         raise BadFile(raw, "no frame under 'skeletons'", "a list of at least one frame")
     for place, frame in enumerate(skeletons):
-        if wrong := _wrong(frame):
-            expected = f"{NUM_JOINTS} joints of 3 numbers (x, y, z)"
-            raise BadFile(raw, f"{wrong} in skeletons[{place}]", expected)
-    joints = np.array(skeletons, np.float64)
-    with np.errstate(over="ignore"):
-        stored = joints.astype(np.float32)
-    wrong = np.argwhere(~np.isfinite(stored))
-    if wrong.size:
-        frame, joint, axis = map(int, wrong[0])
-        raise BadFile(
-            raw,
-            f"{joints[frame, joint, axis]} at skeletons[{frame}][{joint}][{axis}]",
-            "a finite number",
-        )
-    return stored
+        if not _is_frame(frame):
+            expected = f"{NUM_JOINTS} joints of 3 finite numbers (x, y, z)"
+            raise BadFile(raw, f"something else in skeletons[{place}]", expected)
+    return np.array(skeletons, np.float64).astype(np.float32)
 
 
-def _wrong(frame: object) -> str:
-    """What is found in place of a table of numbers; '' if the frame is one.
-
-    NumPy alone would convert texts and booleans to numbers.
-    """
-    if not isinstance(frame, list) or not all(isinstance(joint, list) for joint in frame):
-        return "a frame that is no list of joints"
-    sizes = {len(joint) for joint in frame}
-    if len(frame) != NUM_JOINTS or sizes != {3}:
-        return f"{len(frame)} joints of {', '.join(map(str, sorted(sizes)[:8])) or 'no'} numbers"
-    numbers = [number for joint in frame for number in joint]
-    if {type(number) for number in numbers} == {float}:
-        return ""
-    for number in numbers:
-        if type(number) is not float and (type(number) is not int or abs(number) > _LARGEST):
-            shown = type(number) in (int, str)
-            return f"{number!r:.40}" if shown else f"a {type(number).__name__}"
-    return ""
+def _is_frame(frame: object) -> bool:
+    """Whether it is a table of numbers. NumPy alone would convert texts and booleans too."""
+    return (
+        isinstance(frame, list)
+        and len(frame) == NUM_JOINTS
+        and all(isinstance(joint, list) and len(joint) == 3 for joint in frame)
+        and all(type(x) in (int, float) and abs(x) <= _LARGEST for joint in frame for x in joint)
+    )

@@ -12,7 +12,6 @@ import math
 import pickle
 import pickletools
 import re
-from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -226,21 +225,18 @@ def _bytes_from_text(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _names() -> Iterator[tuple[tuple[str, str], object]]:
-    core: dict[str, dict[str, Callable]] = {
-        "multiarray": {"_reconstruct": _new_array, "scalar": _scalar},
-        "numeric": {"_frombuffer": _array_from_bytes},
-    }
-    for package in ("numpy.core", "numpy._core"):  # NumPy 1 and 2
-        for module, functions in core.items():
-            for name, function in functions.items():
-                yield (f"{package}.{module}", name), function
-    yield ("numpy", "dtype"), _dtype
-    yield ("numpy", "ndarray"), "numpy.ndarray"  # only ever an argument: nothing to call
-    yield ("_codecs", "encode"), _bytes_from_text
-    yield ("__builtin__", "bytes"), lambda: b""
-    yield ("builtins", "bytes"), lambda: b""
-    yield ("collections", "OrderedDict"), lambda: {}
-
-
-_NAMES = dict(_names())
+_NUMPY = {  # in numpy.core of NumPy 1, numpy._core of NumPy 2
+    ("multiarray", "_reconstruct"): _new_array,
+    ("multiarray", "scalar"): _scalar,
+    ("numeric", "_frombuffer"): _array_from_bytes,
+}
+_NAMES = {
+    **{(f"numpy.core.{module}", name): made for (module, name), made in _NUMPY.items()},
+    **{(f"numpy._core.{module}", name): made for (module, name), made in _NUMPY.items()},
+    ("numpy", "dtype"): _dtype,
+    ("numpy", "ndarray"): "numpy.ndarray",  # only an argument: nothing to call
+    ("_codecs", "encode"): _bytes_from_text,
+    ("__builtin__", "bytes"): lambda: b"",
+    ("builtins", "bytes"): lambda: b"",
+    ("collections", "OrderedDict"): lambda: {},
+}

@@ -130,7 +130,6 @@ def test_reads_npy_of_any_numbers(tmp_path, dtype):
         found, confidence = arrays.read(files_of(tmp_path, "a.npy", np.save, array))
         assert confidence is None
         np.testing.assert_array_equal(found, JOINTS)
-        assert found.dtype == np.float32
     found, _ = arrays.read(files_of(tmp_path, "a.npy", np.save, JOINTS[:, 0].astype(dtype)))
     np.testing.assert_array_equal(found, JOINTS[:, :1])
 
@@ -155,11 +154,7 @@ def test_reads_npz(tmp_path, content, expected):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (np.array(["left"]), r"an array of <U4"),
-        (JOINTS[0, 0], r"shape \(4, 3\); expected .*\(T, M, V, C\), or \(T, V, C\)"),
-        (JOINTS[:0], r"shape \(0, 3, 4, 3\)"),
-        (JOINTS + np.array([0, 0, np.nan]), r"nan at .* \(0, 0, 0, 2\)"),
-        (JOINTS + np.float64(1e300), r"1e\+300 at .* expected a finite number"),
+        (np.array([{}], object), "an array of Python objects"),
         ({"x": JOINTS, "y": JOINTS}, r"arrays x, y; expected one array, or one called 'joi"),
         ({}, r"arrays \(none\)"),
     ],

@@ -1,4 +1,4 @@
-"""Readers of Northwestern-UCLA: what is read, and what is refused with which words."""
+"""The reader of Northwestern-UCLA: what it reads, and what it refuses with which message."""
 
 import collections
 import json
@@ -47,18 +47,13 @@ def test_single_frame(tmp_path):
         ({"label": None}, "['file_name', 'skeletons']", "also label"),
         ({"skeletons": []}, "no frame", "at least one frame"),
         ({"skeletons": 5}, "no frame", "at least one frame"),
-        (
-            {"skeletons": [[[0, 0, 0]] * 20, [[0, 0, 0]] * 19]},
-            "19 joints of 3 numbers in skeletons[1]",
-            "20 joint",
+        ({"skeletons": [[[0, 0, 0]] * 20, [[0, 0, 0]] * 19]}, "in skeletons[1]", "20 joints"),
+        *(
+            ({"skeletons": [[[0, 0, odd]] * 20]}, "in skeletons[0]", "3 finite numbers")
+            for odd in ("x", "1.5", True, None, float("nan"), 1e300, 10**400)
         ),
-        ({"skeletons": [[[0, 0]] * 20]}, "20 joints of 2 numbers in skeletons[0]", "3 numbers"),
-        ({"skeletons": [[[0, 0, "x"]] * 20]}, "'x' in skeletons[0]", "20 joints"),
-        ({"skeletons": [[[0, 0, "1.5"]] * 20]}, "'1.5' in skeletons[0]", "20 joints"),
-        ({"skeletons": [[[0, 0, True]] * 20]}, "a bool in skeletons[0]", "20 joints"),
-        ({"skeletons": [[[0, 0, None]] * 20]}, "a NoneType in skeletons[0]", "20 joints"),
-        ({"skeletons": [[0, 0, 0] * 20]}, "no list of joints in skeletons[0]", "20 joints"),
-        ({"skeletons": [[[0, float("nan"), 0]] * 20]}, "nan at skeletons[0][0][1]", "finite"),
+        ({"skeletons": [[[0, 0]] * 20]}, "in skeletons[0]", "20 joints of 3"),
+        ({"skeletons": [[0, 0, 0] * 20]}, "in skeletons[0]", "20 joints of 3"),
     ],
 )
 def test_refuses(tmp_path, changes, found, expected):
@@ -126,8 +121,6 @@ def test_joints_alone_do_not_ask_for_the_name(tmp_path):
     [
         ('{"skeletons": ' + "[" * 10**5, "no JSON that can be read"),
         ('{"skeletons": ' + "1" * 10**4 + "}", "no JSON that can be read"),
-        (f'{{"skeletons": [{[[1, 2, 10**400]] * 20}]}}', "found 10{39} in skel"),
-        (f'{{"skeletons": [{[[1, 2, 1e300]] * 20}]}}', r"1e\+300 at skeletons\[0\]\[0\]\[2\]"),
         ('{"joints": []}', r"the keys \['joints'\]; expected also skeletons"),
     ],
 )
