@@ -1,6 +1,7 @@
-"""The built-in data: same bytes, sound bodies, the flaws of real files, classes worth learning."""
+"""The built-in data: reproducible, anatomically plausible, with the errors of real files."""
 
 import collections
+import json
 import subprocess
 import sys
 
@@ -27,7 +28,7 @@ def small_set(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recordings():
-    """(take, camera, persons, (frames, tracks)) of a set of 750, not written as text."""
+    """(take, camera, persons, (frames, tracks)) of a set of 750 recordings."""
     rows = []
     for take in writer.plan(performers=10, takes=1, actions=ACTIONS):
         people = performance.perform(0, take)
@@ -79,7 +80,7 @@ def test_files_are_read_back_with_the_right_number_of_actors(small_set):
     for raw in files.find(small_set, ".skeleton", "NTU files")[::3]:
         try:
             sequence = ntu.read(raw)
-        except ntu.NoBody:
+        except files.NoBody:
             empty += 1
             continue
         joints = sequence["joints"]
@@ -148,7 +149,7 @@ def test_every_action_moves_and_two_persons_face_each_other(recordings):
         assert performance.MIN_FRAMES <= len(people[0]) <= performance.MAX_FRAMES
         assert len(people) == ACTIONS[take.action].num_people
         assert all(np.isfinite(joints).all() for joints in people)
-        assert all(joints[..., 1].min() > -0.15 for joints in people)  # nobody sinks into the floor
+        assert all(joints[..., 1].min() > -0.15 for joints in people)  # above the floor
         assert max(np.ptp(people[0][:, v], axis=0).max() for v in (3, 7, 11, 15, 19)) > 0.03
         if len(people) == 2:
             apart = np.linalg.norm((people[0] - people[1])[:, 0, [0, 2]], axis=-1)
@@ -166,7 +167,7 @@ def test_cameras_see_the_same_scene_from_45_degrees():
         assert 2 < z < 5
     angles = [np.degrees(np.arctan2(v.place[0], v.place[2])) for v in views]
     np.testing.assert_allclose(angles, [0, 45, -45], atol=12)
-    # Whoever faces a camera has their left on the left of its (mirrored) image.
+    # The left side of a person who faces a camera is on the left of its (mirrored) image.
     left, right = views[0].see(np.array([[0.2, 1.4, 0.0], [-0.2, 1.4, 0.0]]))
     assert left[0] < right[0]
 
@@ -203,7 +204,7 @@ def test_all_flaws_of_the_real_set_occur(recordings):
 
 
 def noise(joints, track):
-    """Standard deviation (25,) of what the sensor added, without its glitches."""
+    """Standard deviation (25,) of the sensor's noise, robust against outliers."""
     return np.median(np.abs(track.joints - joints[track.frames]), axis=(0, 2)) / 0.6745
 
 
@@ -251,6 +252,10 @@ def test_the_same_set_is_kept_and_anything_else_refused(tmp_path):
     settings = {"performers": 1, "takes": 1, "actions": (1,), "cameras": (1,)}
     out = tmp_path / "deep" / "raw"
     assert write(out, **settings)
+    assert not write(out, **settings)
+    described = json.loads((out / "synthetic.json").read_text())
+    assert described.pop("version") == writer.VERSION
+    (out / "synthetic.json").write_text(json.dumps(described | {"sources": "as in 0.1.0"}))
     before = content(out)
     assert not write(out, **settings)
     with pytest.raises(UserError, match="made with other seed"):
@@ -292,7 +297,7 @@ def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
         (folder / "first").write_text("x")
 
     monkeypatch.setattr(writer, "_write_take", full_disk)
-    (tmp_path / ".raw.incomplete").mkdir()  # of a run that was killed
+    (tmp_path / ".raw.incomplete").mkdir()  # left by a killed process
     with pytest.raises(UserError, match="No space left on device"):
         write(tmp_path / "raw", performers=1, takes=1, num_workers=0)
     assert written

@@ -1,7 +1,7 @@
 """The official names of the actions of each data set, in the order of their classes.
 
-Source: the class lists that the data sets' authors publish with them. A name's place is the class
-that records carry: action id (1-based in all raw formats) minus one.
+Source: the class lists published by the data sets' authors. The index of a name is the class in the
+records: action id (counted from 1 in all raw formats) minus one.
 """
 
 # NTU RGB+D 120, A001..A120; NTU RGB+D 60 is the first sixty.

@@ -1,18 +1,18 @@
-"""The layouts of joints: names, bones, left and right, body parts. Such constants stand only here.
+"""Layouts of joints: names, bones, left and right, body parts. All such constants are here.
 
-Indices are 0-based everywhere; the data sets' documents count from 1. What is the same joint of the
-body has the same name in all layouts. A user's own layout comes from a file (`layout_file`).
+Indices count from 0; the data sets' documents count from 1. The same joint of the body has the same
+name in all layouts. `data.readers.layout_file` reads a user's own layout.
 """
 
 import dataclasses
 
-# What a joint's numbers may be: metres in space; a place in the image; that and, as the third
-# number, the detector's confidence in it.
+# The numbers of a joint: metres in space; a position in the image; or that position and, as the
+# third number, the detector's confidence.
 CHANNELS = ("xyz", "xy", "xyc")
 
 
 def num_coordinates(channels: str) -> int:
-    """How many of a joint's numbers, the first ones, say where it is: 3, or 2 in an image."""
+    """The number of coordinates in these channels, which come first: 3 in space, 2 in an image."""
     return len(channels.removesuffix("c"))
 
 
@@ -26,8 +26,8 @@ class Layout:
       bones: (child, parent) for every joint but the root: V - 1 pairs that form a tree.
       left_right: pairs (left joint, its mirror image on the right).
       parts: joints of the trunk and the limbs; every joint is in exactly one part.
-      centre: the joint that the field puts at the origin (the spine's middle); or several, whose
-        mean that is, where no joint stands there.
+      centre: the joint at the origin of centred data (the middle of the spine); or several joints,
+        whose mean is the origin.
     """
 
     name: str
@@ -43,25 +43,25 @@ class Layout:
 
     @property
     def root(self) -> int:
-        """The one joint that is nobody's child."""
+        """The joint without a parent."""
         (root,) = set(range(self.num_joints)) - {child for child, _ in self.bones}
         return root
 
     @property
     def parents(self) -> tuple[int, ...]:
-        """Parent of every joint, (V,); the root's is the root itself, so its bone has length 0."""
+        """Parent of every joint, (V,); the root is its own parent, so its bone has length 0."""
         parent = dict(self.bones)
         return tuple(parent.get(joint, joint) for joint in range(self.num_joints))
 
     @property
     def mirrored(self) -> tuple[int, ...]:
-        """The joint on the other side for every joint, (V,); joints of the middle stay."""
+        """Mirror image of every joint, (V,); a joint on the midline is its own."""
         other = dict(self.left_right) | {right: left for left, right in self.left_right}
         return tuple(other.get(joint, joint) for joint in range(self.num_joints))
 
 
 def _layout(name: str, table: str, parts: dict[str, str], centre: str | tuple[str, ...]) -> Layout:
-    """Builds a layout from lines `joint < parent`, the root's without a parent."""
+    """Builds a layout from lines `joint < parent`; the line of the root has no parent."""
     rows = [line.split(" < ") for line in table.strip().splitlines()]
     joints = tuple(row[0].strip() for row in rows)
     index = {joint: i for i, joint in enumerate(joints)}
@@ -76,8 +76,8 @@ def _layout(name: str, table: str, parts: dict[str, str], centre: str | tuple[st
     return Layout(name, joints, bones, left_right, members, middle)
 
 
-# Kinect v2: NTU RGB+D 60/120 and PKU-MMD I/II. The tip of a hand hangs on the thumb, not on the
-# hand: the field's bone list has it so, and bone streams that published numbers rest on use it.
+# Kinect v2: NTU RGB+D 60/120 and PKU-MMD I/II. The parent of a hand tip is the thumb, as in the
+# published bone list, which the bone streams of published results use.
 NTU_25 = _layout(
     "ntu_25",
     """
@@ -156,7 +156,7 @@ KINECT_20 = _layout(
 
 _HIPS = ("left hip", "right hip")
 
-# What detectors trained on COCO find (HRNet, ViTPose, YOLO); bones as graph networks have them.
+# Detectors trained on COCO (HRNet, ViTPose, YOLO); bones as in published graph networks.
 COCO_17 = _layout(
     "coco_17",
     """
@@ -188,7 +188,7 @@ COCO_17 = _layout(
     centre=_HIPS,
 )
 
-# OpenPose's 18 key points (Kinetics-Skeleton); bones as graph networks have them.
+# OpenPose's 18 key points (Kinetics-Skeleton); bones as in published graph networks.
 OPENPOSE_18 = _layout(
     "openpose_18",
     """
@@ -221,9 +221,8 @@ OPENPOSE_18 = _layout(
     centre=_HIPS,
 )
 
-# MediaPipe (BlazePose). Its own connections have cycles (trunk, hands, feet) and leave the face
-# apart: these bones are a choice. What it calls "foot index" is the tip of the foot, where Kinect
-# has its foot.
+# MediaPipe (BlazePose). Its own connections have cycles (trunk, hands, feet) and do not connect the
+# face, so these bones are our choice. Its "foot index" is the tip of the foot, Kinect's foot.
 MEDIAPIPE_33 = _layout(
     "mediapipe_33",
     """
@@ -280,8 +279,8 @@ MEDIAPIPE_33 = _layout(
     centre=_HIPS,
 )
 
-# Names under which layouts have the same joint, for transfer between them. The two Kinects do not
-# put these at one point to the centimetre, but at the same places of the body.
+# Different names for the same joint, for transfer between layouts. The positions of the two Kinects
+# differ by centimetres.
 SAME_JOINT = (
     ("spine base", "hip centre"),
     ("spine middle", "spine"),

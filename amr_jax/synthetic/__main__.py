@@ -28,7 +28,7 @@ def main(flags: argparse.Namespace) -> None:
     if written:
         print(f"{num_files:,} files in {out} ({time.monotonic() - start:.0f} s)")
     else:
-        print(f"{out} holds these {num_files:,} files already: nothing to do")
+        print(f"{out} already holds these {num_files:,} files")
 
 
 if __name__ == "__main__":

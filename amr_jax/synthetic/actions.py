@@ -1,4 +1,4 @@
-"""The 25 actions, under the ids of NTU RGB+D 60."""
+"""The 25 actions by their ids in NTU RGB+D 60."""
 
 from amr_jax.synthetic import pairs, solo
 

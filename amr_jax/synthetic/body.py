@@ -1,9 +1,9 @@
 """An articulated person: bones of constant length, posed by forward kinematics.
 
-A person stands in a frame of their own, in metres: x to their left, y up, z the way they face, the
-origin on the ground between their feet. `Pose` says, for every frame, what trunk, head, hands and
-feet do; `Person.joints` turns that into the 25 joints of `layouts.NTU_25`. Arms and legs follow
-from the closed solution for a chain of two bones: an action only says where a wrist or an ankle is.
+Each person has a coordinate system in metres: x to their left, y up, z forward, the origin on the
+ground between the feet. `Pose` holds trunk, head, hands and feet for every frame; `Person.joints`
+computes the 25 joints of `layouts.NTU_25`. An action sets the positions of wrists and ankles; arms
+and legs follow from the closed solution for a chain of two bones.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from amr_jax.skeleton import layouts
 
 SIDES = ("left", "right")
 OUTWARD = np.array([1.0, -1.0])  # the x direction away from the trunk, per side
-HANGING = np.array([0.13, -0.96, 0.07])  # where an idle hand is, as in `Pose.hand`
+HANGING = np.array([0.13, -0.96, 0.07])  # an idle hand, in the axes of `Pose.hand`
 
 
 def rotation(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
@@ -40,16 +40,16 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def two_bones(start: np.ndarray, goal: np.ndarray, upper: float, lower: float, pole: np.ndarray):
-    """Directions of two bones that lead from `start` towards `goal`, bent towards `pole`.
+    """Directions of two bones from `start` to `goal`, bent towards `pole`.
 
-    A goal out of reach is approached as far as the bones allow.
+    For a goal out of reach, the chain ends as close as the bones allow.
 
     Args:
       start, goal, pole: (..., 3).
       upper, lower: lengths of the bones.
 
     Returns:
-      unit directions of the upper and the lower bone, and the normal of their plane: (..., 3) each.
+      Unit directions of the upper and the lower bone, and the normal of their plane: (..., 3) each.
     """
     way = goal - start
     distance = np.clip(
@@ -66,19 +66,19 @@ def two_bones(start: np.ndarray, goal: np.ndarray, upper: float, lower: float, p
 
 
 class Pose:
-    """What a person does, per frame of T. Lengths are metres unless said otherwise.
+    """The posture of a person in T frames. Lengths are in metres unless stated otherwise.
 
     Attributes:
       travel: (T, 3) displacement of the whole person over the ground.
       yaw: (T,) turn of the whole person.
       pelvis: (T, 3) displacement of the pelvis over the planted feet (down is negative y).
-      bend, lean, twist: (T,) angles of the chest against the upright; the spine shares them out.
-      head: (T, 3) yaw, pitch and roll of the head against the chest.
+      bend, lean, twist: (T,) angles of the chest from upright, distributed along the spine.
+      head: (T, 3) yaw, pitch and roll of the head relative to the chest.
       hand: (T, 2, 3) wrists from their shoulders, (outward, up, forward) of the chest, in arm
         lengths.
-      pole: (T, 2, 3) where the elbows point, same axes.
-      foot: (T, 2, 3) ankles from where they stand, along the person's (left, up, forward).
-      toe: (T, 2) angle by which the toes point down.
+      pole: (T, 2, 3) direction of the elbows, same axes.
+      foot: (T, 2, 3) displacement of the ankles, along the person's (left, up, forward).
+      toe: (T, 2) angle of the toes, positive downwards.
     """
 
     def __init__(self, num_frames: int):
@@ -90,11 +90,14 @@ class Pose:
         self.toe = np.zeros((num_frames, 2))
 
     def reach(self, side: int, target, weight: np.ndarray, pole=None, arc: float = 0.15) -> None:
-        """Blends one wrist from where it is towards `target`, (3,) or (T, 3), by `weight` (T,).
+        """Moves one wrist from its position towards `target`, (3,) or (T, 3), by `weight` (T,).
 
         Args:
-          pole: where the elbow points meanwhile; None leaves it.
-          arc: how far, in arm lengths, the way there bulges forward.
+          side: LEFT or RIGHT.
+          target: in the axes of `hand`.
+          weight: 0 leaves the wrist, 1 puts it on the target.
+          pole: direction of the elbow meanwhile; None keeps it.
+          arc: how far the path bends forward, in arm lengths.
         """
         weight = weight[:, None]
         self.hand[:, side] += weight * (np.asarray(target) - self.hand[:, side])
@@ -105,7 +108,7 @@ class Pose:
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """The size of one subject. Lengths of bones in metres; the two sides are alike."""
+    """The body of one subject: lengths of bones in metres, the same on both sides."""
 
     lower_spine: float  # base to middle
     upper_spine: float  # middle to the shoulders' height
@@ -115,7 +118,7 @@ class Person:
     upper_arm: float
     forearm: float
     hand: float
-    finger: float  # hand to tip; the thumb is a part of it
+    finger: float  # hand to tip
     hip: float
     thigh: float
     shank: float
@@ -124,7 +127,7 @@ class Person:
 
     @staticmethod
     def random(rng: np.random.Generator) -> "Person":
-        """A person of 1.50 to 1.92 m, every bone up to 6 % off the average proportions."""
+        """A person of 1.50 to 1.92 m; every bone deviates up to 6 % from average proportions."""
         shares = {
             "lower_spine": 0.177, "upper_spine": 0.131, "neck": 0.045, "head": 0.085,
             "shoulder": 0.096, "upper_arm": 0.158, "forearm": 0.143, "hand": 0.044,
@@ -162,7 +165,7 @@ class Person:
         where["spine middle"] = base + self.lower_spine * spine[:, :, 1]
         where["spine shoulder"] = where["spine middle"] + self.upper_spine * chest[:, :, 1]
         where["neck"] = where["spine shoulder"] + self.neck * chest[:, :, 1]
-        # The head's centre lies in front of the neck: a turned head can be seen.
+        # The centre of the head lies in front of the neck, so that turning the head moves it.
         where["head"] = where["neck"] + self.head * _turn(head, _unit(np.array([0, 0.9, 0.45])))
         for side, outward in zip(SIDES, OUTWARD, strict=True):
             shoulder, hip = np.array([outward, -0.22, 0.0]), np.array([outward, -0.4, 0.0])

@@ -1,4 +1,4 @@
-"""Actions of two persons who face each other; the first one acts, the second may answer."""
+"""Actions of two persons who face each other; the first acts, the second may react."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ ACTIONS: dict[int, Action] = {}
 
 
 def _stagger(act: Act, p: Pose, start: float, back: float) -> None:
-    """A person gives way from time `start` on: chest thrown back, a step of `back` metres."""
+    """From time `start` on, a person leans back and steps back by `back` metres."""
     hit = keyframes(act.u, (start, 0.0), (start + 0.14, 1.0), (min(start + 0.5, 0.99), 0.0))
     gone = smooth((act.u - start) / 0.25)
     p.bend -= 0.3 * act.size * hit
@@ -64,10 +64,13 @@ def push(act: Act, p: Pose, other: Pose) -> None:
 
 
 def _walk(act: Act, p: Pose, way: np.ndarray, forward: float = 1.0) -> None:
-    """Walks `way` (T,) metres along the person's first heading, with steps and swinging arms.
+    """Walks along `way` (T,), metres in the person's first heading, with steps and swinging arms.
 
     Args:
-      forward: -1 where the person has turned round.
+      act: the performance.
+      p: the person's pose.
+      way: position at each frame.
+      forward: -1 for a person who has turned around.
     """
     speed = np.abs(np.gradient(way)) * FRAMES_PER_SECOND
     stride = 0.55 * act.size
@@ -106,7 +109,7 @@ def shake_hands(act: Act, p: Pose, other: Pose) -> None:
 
 
 def _steady(u: np.ndarray) -> np.ndarray:
-    """Goes from 0 to 1 while `u` does, at constant speed but for the start and the stop."""
+    """Rises from 0 to 1 with `u`, at constant speed except at the start and the end."""
     speed = smooth(u / 0.15) * smooth((1.0 - u) / 0.15)
     return np.cumsum(speed) / np.sum(speed)
 

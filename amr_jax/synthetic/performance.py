@@ -1,7 +1,7 @@
 """A performance: one action by one performer (and a partner), in metres, in the room.
 
-The room's frame has y up and its origin on the ground where the persons stand; cameras 2, 1 and 3
-look at it from the left, the middle and the right (`sensor.camera`). Nothing here knows of sensors.
+In the room's coordinate system y points up, and the origin is on the ground where the persons
+stand. Cameras 2, 1 and 3 look at it from the left, the middle and the right (`sensor.camera`).
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ NUM_PERFORMERS = 40  # as in NTU RGB+D 60
 
 @dataclasses.dataclass(frozen=True)
 class Take:
-    """What a file name carries besides the camera, all 1-based."""
+    """The numbers in a file name except the camera, all counted from 1."""
 
     setup: int
     performer: int
@@ -32,21 +32,21 @@ class Take:
         )
 
     def generator(self, seed: int, camera: int = 0) -> np.random.Generator:
-        """The random numbers of this take, or of what one camera makes of it: no other's."""
+        """A random generator for this take (camera 0), or for its recording by one camera."""
         names = (self.setup, camera, self.performer, self.replication, self.action)
         return np.random.default_rng((seed, *names))
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """What stays the same of a performer from take to take.
+    """Properties of a performer that are the same in all takes.
 
     Attributes:
       tempo: factor for speed.
       size: factor for the reach of movements.
       sway: factor for idle motion.
-      stoop: radians by which the chest leans forward at rest.
-      left_handed: share of one-handed actions done with the left hand.
+      stoop: forward lean of the chest at rest, radians.
+      left_handed: fraction of one-handed actions done with the left hand.
     """
 
     person: Person
@@ -70,7 +70,7 @@ class Subject:
 
 
 def _drift(rng: np.random.Generator, num_frames: int, width: int) -> np.ndarray:
-    """Slow aimless curves (T, width) of about unit size."""
+    """Slow random curves (T, width) of about unit size."""
     time = np.arange(num_frames) / FRAMES_PER_SECOND
     hertz = rng.uniform(0.08, 0.6, (3, width))
     phase = rng.uniform(0, 2 * np.pi, (3, width))
@@ -79,7 +79,7 @@ def _drift(rng: np.random.Generator, num_frames: int, width: int) -> np.ndarray:
 
 
 def _idle(rng: np.random.Generator, subject: Subject, num_frames: int) -> Pose:
-    """A person who does nothing in particular: a posture of the day, swaying."""
+    """An idle person: a random posture, swaying."""
     pose = Pose(num_frames)
     sway = subject.sway * _drift(rng, num_frames, 15)
     pose.bend += subject.stoop + 0.02 * sway[:, 0]
@@ -92,14 +92,14 @@ def _idle(rng: np.random.Generator, subject: Subject, num_frames: int) -> Pose:
         pose.hand[:, side] += rng.normal(0.0, 0.05, 3) + 0.035 * sway[:, 9 + 3 * side :][:, :3]
         pose.pole[:, side] += rng.normal(0.0, 0.15, 3)
         pose.foot[:, side] += rng.normal(0.0, 0.03, 3) * [1, 0, 1]
-        if rng.uniform() < 0.15:  # a hand that does not hang: on the hip, or before the belly
+        if rng.uniform() < 0.15:  # one hand on the hip, or in front of the belly
             posture = np.array([(0.3, -0.6, 0.05), (-0.2, -0.55, 0.42)])[rng.integers(2)]
             pose.hand[:, side] += posture - HANGING
     return pose
 
 
 def _fidget(rng: np.random.Generator, pose: Pose) -> None:
-    """Now and then something that has nothing to do with the action: a step, a gesture, a look."""
+    """Adds random movements unrelated to the action: steps, turns, looks, gestures."""
     frame = np.arange(len(pose.yaw))
     for _ in range(rng.poisson(1.5)):
         since = (frame - rng.uniform(0, len(frame))) / rng.uniform(8, 20)
@@ -119,13 +119,13 @@ def _fidget(rng: np.random.Generator, pose: Pose) -> None:
 
 
 def _place(joints: np.ndarray, heading: float, ground: np.ndarray) -> np.ndarray:
-    """From a person's frame to the room's."""
+    """Transforms joints from a person's coordinate system to the room's."""
     turn = rotation(*np.array([[heading], [0.0], [0.0]]))[0]
     return joints @ turn.T + np.array([ground[0], 0.0, ground[1]])
 
 
 def perform(seed: int, take: Take) -> list[np.ndarray]:
-    """The joints (T, 25, 3) of each person of a take, metres, in the room's frame."""
+    """The joints (T, 25, 3) of each person in a take, metres, in the room's coordinate system."""
     rng = take.generator(seed)
     action = ACTIONS[take.action]
     subjects = [Subject.random(seed, take.performer)]
@@ -154,10 +154,10 @@ def perform(seed: int, take: Take) -> list[np.ndarray]:
     people = [s.person.joints(pose) for s, pose in zip(subjects, poses, strict=True)]
 
     if action.num_people == 1:
-        # As in NTU RGB+D: the first replication is done towards camera 2, the second towards 3.
+        # As in NTU RGB+D, the first replication faces camera 2, the second camera 3.
         towards = np.pi / 4 if take.replication % 2 else -np.pi / 4
         return [_place(people[0], towards + rng.uniform(-0.9, 0.9), rng.normal(0.0, 0.2, 2))]
-    # Two persons face each other, most often sideways to the middle camera.
+    # Two persons face each other, usually sideways to the middle camera.
     heading = rng.choice([-1, 1]) * np.pi / 2 + rng.normal(0.0, 0.5)
     apart = action.distance * rng.uniform(0.94, 1.06) / 2
     way = apart * np.array([np.sin(heading), np.cos(heading)])

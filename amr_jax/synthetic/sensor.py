@@ -1,7 +1,7 @@
-"""What a depth sensor makes of a performance: its own frame, noise, and lost or invented bodies.
+"""The recording of a performance by a depth sensor: noise, and lost or spurious bodies.
 
-The geometry and the flaws are those of NTU RGB+D 60: three Kinect v2 at the same height, camera 1
-in the middle, 2 and 3 at 45 degrees to either side; height and distance differ from setup to setup.
+Geometry and errors are those of NTU RGB+D 60: three Kinect v2 at the same height, camera 1 in the
+middle, 2 and 3 at 45 degrees to either side; height and distance depend on the setup.
 """
 
 import dataclasses
@@ -11,9 +11,9 @@ import numpy as np
 from amr_jax.skeleton import layouts
 from amr_jax.synthetic.performance import Take
 
-TRACKED, INFERRED = 2, 1  # states of a joint, as the sensor calls them
+TRACKED, INFERRED = 2, 1  # the sensor's states of a joint
 
-# Standard deviation of a joint's place, metres at 3 m: the further from the trunk, the worse.
+# Standard deviation of a joint's position in metres, at 3 m; it grows with distance from the trunk.
 _JITTER = {"hand tip": 0.022, "thumb": 0.022, "hand": 0.014, "wrist": 0.011, "foot": 0.018,
            "ankle": 0.012, "knee": 0.008, "elbow": 0.008}  # fmt: skip
 JITTER = np.array(
@@ -27,18 +27,18 @@ LIMBS = tuple(v for part, v in layouts.NTU_25.parts.items() if part != "trunk")
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """Where a sensor stands, and its axes (3, 3) in the room: left, up, forward as rows."""
+    """Position of a sensor, and its axes (3, 3) in the room: left, up, forward as rows."""
 
     place: np.ndarray
     axes: np.ndarray
 
     def see(self, joints: np.ndarray) -> np.ndarray:
-        """Joints (..., 3) of the room in the camera's frame."""
+        """Transforms joints (..., 3) from the room's to the camera's coordinate system."""
         return (joints - self.place) @ self.axes.T
 
 
 def camera(seed: int, setup: int, number: int) -> Camera:
-    """Camera 1, 2 or 3 of a setup; it looks at a person's middle."""
+    """Camera 1, 2 or 3 of a setup; it points at the middle of a person."""
     rng = np.random.default_rng((seed, setup, 0, 0, 0, 0))
     height, distance, aim = rng.uniform(0.7, 2.2), rng.uniform(2.6, 4.2), rng.uniform(0.85, 1.1)
     angle = rng.normal([0.0, np.pi / 4, -np.pi / 4], 0.05)
@@ -60,8 +60,8 @@ class Track:
 
     Attributes:
       body_id: near 7.2e16: does not fit a float64.
-      frames: (n,) indices of the frames that it is seen in, rising.
-      joints: (n, 25, 3) metres in the camera's frame.
+      frames: (n,) indices of the frames that contain it, ascending.
+      joints: (n, 25, 3) metres in the camera's coordinate system.
       state: (n, 25) TRACKED or INFERRED.
     """
 
@@ -77,20 +77,20 @@ class Track:
 
 
 def _noisy(rng: np.random.Generator, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Jitter that grows with distance, behind the trunk and from joint to joint; its states too."""
+    """Adds jitter that depends on joint, distance and occlusion; also returns states."""
     num_frames = len(joints)
     depth = joints[..., 2]
     behind = np.clip((depth - depth[:, :1] - 0.08) / 0.2, 0.0, 1.0)
     sigma = JITTER * (0.4 + 0.6 * depth / 3.0) * (1.0 + 1.5 * behind)
     white = rng.standard_normal((num_frames + 2, *joints.shape[1:]))
-    # The sensor smooths: neighbouring frames err alike. The weights keep the variance.
+    # The sensor smooths, so errors of neighbouring frames correlate. The weights keep the variance.
     noise = (0.5 * white[:-2] + 0.7 * white[1:-1] + 0.5 * white[2:]) / np.sqrt(0.99)
     state = np.where(behind > 0.9, INFERRED, TRACKED)
     return joints + sigma[..., None] * noise, state
 
 
 def _hide_limbs(rng: np.random.Generator, track: Track) -> None:
-    """Now and then a limb is hidden for some frames, and the sensor puts it elsewhere."""
+    """Hides random limbs for some frames; the sensor reports them elsewhere."""
     for _ in range(rng.poisson(len(track.frames) / 90)):
         limb = np.array(LIMBS[rng.integers(len(LIMBS))])[1:]
         start = rng.integers(len(track.frames))
@@ -102,7 +102,7 @@ def _hide_limbs(rng: np.random.Generator, track: Track) -> None:
 
 
 def _stray(rng: np.random.Generator, body_id: int, num_frames: int, model: np.ndarray) -> Track:
-    """A body out of nothing for at most 11 frames, beside the persons."""
+    """A spurious body beside the persons, for at most 11 frames."""
     length = int(rng.integers(3, 12))
     start = int(rng.integers(0, num_frames - length + 1))
     frames = np.arange(start, start + length)
@@ -112,7 +112,7 @@ def _stray(rng: np.random.Generator, body_id: int, num_frames: int, model: np.nd
 
 
 def _furniture(rng: np.random.Generator, body_id: int, num_frames: int) -> Track:
-    """A table tracked as a body: wide, flat, trembling, for half of the file or more."""
+    """A table tracked as a body: wide, flat, noisy, for half of the file or more."""
     length = int(rng.integers(num_frames // 2, num_frames + 1))
     start = int(rng.integers(0, num_frames - length + 1))
     width, height, depth = rng.uniform(0.9, 1.5), rng.uniform(0.15, 0.4), 0.4
@@ -124,7 +124,7 @@ def _furniture(rng: np.random.Generator, body_id: int, num_frames: int) -> Track
 
 
 def _lose(rng: np.random.Generator, track: Track, body_id: int) -> list[Track]:
-    """Loses a body somewhere in the middle third, and finds it again under a new bodyID."""
+    """Splits a track in the middle third: the body is lost, and found under a new bodyID."""
     length = len(track.frames)
     lost = int(rng.integers(length // 3, 2 * length // 3 + 1))
     found = lost + int(rng.integers(0, 4))
@@ -133,14 +133,14 @@ def _lose(rng: np.random.Generator, track: Track, body_id: int) -> list[Track]:
 
 
 def record(seed: int, take: Take, number: int, people: list[np.ndarray]) -> tuple[int, list[Track]]:
-    """What one camera writes down of a take: the number of frames, and the bodies that it tracks.
+    """The recording of a take by one camera: the number of frames, and the tracked bodies.
 
-    Of every 100 files about 12 have frames with nobody, 8 lose a person and find it under a new
-    bodyID, 6 have a stray short-lived body, 4 a piece of furniture; 1 in 250 never sees anyone.
+    Of 100 files, about 12 have frames without a body, 8 lose a person and find it under a new
+    bodyID, 6 have a spurious short-lived body, and 4 a piece of furniture; 1 in 250 has no body.
     """
     rng = take.generator(seed, number)
     num_frames = len(people[0])
-    # IDs of one file lie closer together than a float64 can tell apart there.
+    # The ids of a file are closer together than the spacing of float64 there.
     ids = iter(2**56 + int(rng.integers(1_000, 60_000)) + np.cumsum(rng.integers(1, 4, 8)))
     position = camera(seed, take.setup, number)
     seen = [position.see(joints) for joints in people]
@@ -156,7 +156,7 @@ def record(seed: int, take: Take, number: int, people: list[np.ndarray]) -> tupl
         tracks.append(_stray(rng, int(next(ids)), num_frames, seen[0]))
     if rng.uniform() < 0.04:
         tracks.append(_furniture(rng, int(next(ids)), num_frames))
-    if rng.uniform() < 0.12:  # nobody: at the beginning, or somewhere
+    if rng.uniform() < 0.12:  # no body, at the beginning or elsewhere
         start = 0 if rng.uniform() < 0.5 else int(rng.integers(num_frames - 8))
         stop = start + int(rng.integers(1, 7))
         tracks = [t.cut((t.frames < start) | (t.frames >= stop)) for t in tracks]

@@ -1,7 +1,7 @@
-"""The text of an NTU RGB+D `.skeleton` file (../shared/reference/datasets.md has the format).
+"""The text of an NTU RGB+D `.skeleton` file (format: docs/formats.md).
 
-A file holds some 20,000 numbers, so they are not formatted one by one: all digits of a table are
-worked out at once, in fixed columns of characters, and the blanks are then left out.
+A file holds about 20,000 numbers. They are formatted together: all digits of a table are computed
+as fixed columns of characters, and unused columns are removed.
 """
 
 import numpy as np
@@ -9,22 +9,22 @@ import numpy as np
 from amr_jax.skeleton import layouts
 from amr_jax.synthetic.sensor import Track
 
-# Joints where a chain ends: the sensor gives them no orientation.
+# False for joints at the end of a chain: the sensor reports no orientation for them.
 _LEAVES = np.array(
     [not any(end in j for end in ("head", "foot", "tip", "thumb")) for j in layouts.NTU_25.joints]
 )
 
 
 def fixed_point(values: np.ndarray, whole: int, decimals: int) -> tuple[np.ndarray, np.ndarray]:
-    """Characters of numbers: each with its sign, digits, and a space behind it.
+    """Formats numbers: sign, digits, and a space after each.
 
     Args:
       values: (N, K), magnitudes below 10**whole.
-      whole: digits before the point at most.
-      decimals: digits behind it.
+      whole: maximum number of digits before the point.
+      decimals: number of digits after it.
 
     Returns:
-      characters (N, K·width) as bytes, and which of them belong to the text, (N, K·width).
+      Characters (N, K·width) as bytes, and a mask (N, K·width) of those that belong to the text.
     """
     digits = whole + decimals
     number = np.rint(np.abs(values) * 10.0**decimals).astype(np.int64)[..., None]
@@ -44,7 +44,7 @@ def fixed_point(values: np.ndarray, whole: int, decimals: int) -> tuple[np.ndarr
 
 
 def _pixels(joints: np.ndarray) -> np.ndarray:
-    """Where joints (N, 3) appear in the depth and in the colour image: (N, 4)."""
+    """Positions (N, 4) of joints (N, 3) in the depth image and in the colour image."""
     x, y, z = joints.T
     z = np.maximum(z, 0.3)
     depth = 256.0 + 365.5 * x / z, 208.0 - 365.5 * y / z
@@ -53,7 +53,7 @@ def _pixels(joints: np.ndarray) -> np.ndarray:
 
 
 def _orientations(joints: np.ndarray) -> np.ndarray:
-    """Quaternions (n, 25, 4) that turn the vertical into each joint's bone; zeros at the leaves."""
+    """Quaternions (n, 25, 4) from the vertical to each joint's bone; zeros at ends of chains."""
     bones = joints - joints[:, list(layouts.NTU_25.parents)]
     x, y, z = np.moveaxis(bones / (np.linalg.norm(bones, axis=-1, keepdims=True) + 1e-9), -1, 0)
     quaternion = np.stack([1.0 + y, z, np.zeros_like(x), -x], axis=-1)
@@ -79,7 +79,7 @@ def _joint_lines(track: Track) -> list[bytes]:
 
 
 def text(num_frames: int, tracks: list[Track]) -> bytes:
-    """The content of a `.skeleton` file of these tracks, with LF line ends."""
+    """The content of a `.skeleton` file with these tracks, with LF line ends."""
     bodies: list[list[bytes]] = [[] for _ in range(num_frames)]
     for track in tracks:
         lean = track.joints[:, 20] - track.joints[:, 0]

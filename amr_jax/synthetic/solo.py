@@ -1,4 +1,4 @@
-"""Actions of one person. Hands are placed in arm lengths, the rest in metres (`body.Pose`)."""
+"""Actions of one person. Hand positions are in arm lengths, all others in metres (`body.Pose`)."""
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def throw(act: Act, p: Pose) -> None:
 
 
 def _seat(act: Act, p: Pose, sitting: np.ndarray) -> None:
-    """A person who sits where `sitting` (T,) is 1, and leans forward on the way."""
+    """A person who sits while `sitting` (T,) is 1, and leans forward in between."""
     depth = act.rng.uniform(0.36, 0.46)
     p.pelvis += np.outer(sitting, [0.0, -depth, -0.38])
     p.bend += 0.9 * act.size * 2 * sitting * (1 - sitting) - 0.05 * sitting

@@ -12,6 +12,7 @@ no pairs), `parts` (one part) and `centre` (the root).
 """
 
 import collections
+import graphlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -171,15 +172,11 @@ def _root(joints: tuple[str, ...], bones: tuple[tuple[int, int], ...], path: obj
     """The only joint without a parent; bones connect all others to it."""
     _refuse_twice([joints[child] for child, _ in bones], "in 'bones', as a child,", path)
     parent = dict(bones)
-    reaches_root: set[int] = set()  # known from earlier joints
-    for start in parent:
-        visited, joint = {start}, start
-        while joint in parent and joint not in reaches_root:
-            joint = parent[joint]
-            if joint in visited:
-                raise BadFile(path, f"a cycle of bones through {joints[start]!r}", "a tree")
-            visited.add(joint)
-        reaches_root |= visited
+    try:
+        graphlib.TopologicalSorter({child: [joint] for child, joint in bones}).prepare()
+    except graphlib.CycleError as error:
+        cycle = ", ".join(joints[joint] for joint in error.args[1][1:])
+        raise BadFile(path, f"a cycle of bones: {cycle}", "a tree") from error
     roots = [name for joint, name in enumerate(joints) if joint not in parent]
     if len(roots) > 1:
         raise BadFile(

@@ -1,4 +1,4 @@
-"""A user's own layout: what a file may hold, and what is said of one that is wrong."""
+"""A user's own layout: what a file may hold, and the message for one that is wrong."""
 
 import itertools
 import json
@@ -65,10 +65,13 @@ def test_there_and_back(tmp_path):
     ("changes", "message"),
     [
         ({"bones": [*PUPPET["bones"][:3], ["tail", "belly"]]}, "'tail' in 'bones'.*right foot"),
-        ({"bones": [*PUPPET["bones"][:3], ["right foot", "right foot"]]}, "a cycle.*'right foot'"),
+        (
+            {"bones": [*PUPPET["bones"][:3], ["right foot", "right foot"]]},
+            "a cycle of bones: right foot",
+        ),
         (
             {"bones": [["belly", "left foot"], *PUPPET["bones"]]},
-            "a cycle of bones through 'belly'",
+            "a cycle of bones: (belly, left foot|left foot, belly)",
         ),
         ({"bones": PUPPET["bones"][:3]}, r"2 joints without a parent \(belly, right foot\)"),
         (
