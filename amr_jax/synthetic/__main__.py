@@ -3,7 +3,7 @@
     python -m amr_jax.synthetic --out=DIR [--seed=0] [--performers=10] [--takes=2]
 
 25 actions × 10 performers × 2 takes × 3 cameras = 1,500 files (360 MB, about 10 seconds on two
-cores). `--performers=40 --takes=19` gives 57,000: as many as NTU RGB+D 60 has.
+cores). `--performers=40 --takes=19` gives 57,000, the size of NTU RGB+D 60.
 """
 
 import argparse
