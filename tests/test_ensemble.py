@@ -115,10 +115,10 @@ def test_a_file_of_another_kind(tmp_path):
         with pytest.raises(BadFile, match=message):
             score_file.read(one)
     for changes, message in (
-        ({"names": ["a", "a", "b"]}, "one of the names twice"),
-        ({"names": [1, 2, 3]}, r"names of shape \(3,\), dtype int64; expected a row of texts"),
+        ({"names": ["a", "a", "b"]}, "names that occur twice"),
+        ({"names": [1, 2, 3]}, r"names of shape \(3,\), dtype int64; expected one axis of strings"),
         ({"class_names": "x"}, r"class_names of shape \(\)"),
-        ({"labels": LABELS[:2]}, r"labels of shape \(2,\).*expected 3 of int32"),
+        ({"labels": LABELS[:2]}, r"labels of shape \(2,\).*expected 3 of dtype int32"),
         ({"labels": LABELS - 1}, "labels from -1 to 0; expected 0 to 1"),
         ({"p": ONE}, r"p of shape \(3, 2\), dtype float64 for 3 names"),
         ({"p": whole["p"] * np.nan}, "p with numbers that are not finite"),

@@ -1,1 +1,1 @@
-"""How good an encoder is: protocols, what they judge, and their reports."""
+"""Evaluation of encoders: protocols, adaptation to other data sets, reports."""

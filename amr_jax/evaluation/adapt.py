@@ -1,7 +1,7 @@
-"""An encoder that meets another skeleton, or clips of another length, than it was trained on.
+"""Adapts an encoder to another skeleton, or to clips of another length.
 
-All of its parameters stay but its embeddings of place: those of time are interpolated, those of
-joints go by the joints' names.
+Only its position embeddings change: time embeddings are interpolated, joint embeddings are matched
+by the names of the joints.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 
 from amr_jax.config import base as base_config
+from amr_jax.config.settings import refuse
 from amr_jax.data import datasets
 from amr_jax.errors import UserError
 from amr_jax.models.encoder import Encoder
@@ -22,18 +23,18 @@ from amr_jax.run import checkpoint
 from amr_jax.skeleton import layouts
 from amr_jax.skeleton.layouts import Layout
 
-# Fields of an encoder that decide what its parameters mean, beside those that `adapt` adapts.
+# Fields of an encoder that its parameters depend on, and that cannot be adapted.
 _KEPT = ("channels", "confidence", "patch_len", "width", "depth", "num_heads", "mlp_ratio")
 
 
 @dataclasses.dataclass(frozen=True)
 class Adaptation:
-    """What became of an encoder's embeddings; JSON as it stands.
+    """How the position embeddings were adapted; its fields are JSON.
 
     Attributes:
-      joints: target joint -> the source joint whose embedding it took.
+      joints: target joint -> source joint whose embedding it received.
       new: target joints without a counterpart.
-      unused: source joints that are nobody's counterpart.
+      unused: source joints without a counterpart.
       num_times: patches along time, of the source and of the target.
     """
 
@@ -43,7 +44,7 @@ class Adaptation:
     num_times: list[int]
 
     def lines(self) -> dict[str, str]:
-        """What was matched, for the banner."""
+        """The adaptation in words, for the banner."""
         same = [joint for joint, taken in self.joints.items() if joint == taken]
         other = [f"{joint} ← {taken}" for joint, taken in self.joints.items() if joint != taken]
         before, after = self.num_times
@@ -65,9 +66,9 @@ class Adaptation:
 
 
 def match_joints(source: Layout, target: Layout) -> dict[str, str | None]:
-    """The source's counterpart of every joint of the target, in its order; None: there is none.
+    """The source joint for every target joint, in the order of the target; None: no counterpart.
 
-    The joint of the same name; else one that `layouts.SAME_JOINT` says is the same.
+    Counterparts have the same name, or stand together in `layouts.SAME_JOINT`.
     """
 
     def counterpart(joint: str) -> str | None:
@@ -86,31 +87,30 @@ def adapt(
     target: tuple[Encoder, Layout],
     path: os.PathLike | str,
 ) -> tuple[dict[str, Any], Adaptation]:
-    """An encoder's parameters for another layout of joints, and another number of frames.
+    """Adapts parameters to another layout of joints and another number of frames.
 
-    Time embeddings are interpolated linearly, with half-pixel centres: a clip's ends stay its ends.
-    Joint embeddings are those of the joint's counterpart (`match_joints`). A joint without one
-    takes a random embedding, as every joint began with: nothing that was learned says what it is.
-    All else is handed on as it is; so is everything where nothing differs.
+    Time embeddings are interpolated linearly, with half-pixel centres. A joint receives the
+    embedding of its counterpart (`match_joints`), or a random one if it has none. All other
+    parameters are unchanged.
 
     Args:
-      params: of the source's encoder, on the host.
-      fresh: a random initialisation of the target's encoder.
-      source, target: the encoders, and the joints that they see.
-      path: where the parameters are from, for errors.
+      params: of the source encoder, on the host.
+      fresh: a random initialisation of the target encoder.
+      source, target: the encoders, and the layouts of their joints.
+      path: file of the parameters, for messages.
 
     Raises:
-      UserError: encoders that differ in more than frames and joints; parameters that are not those
-        of the source's encoder; layouts without a joint in common. By name.
+      UserError: the encoders differ in more than frames and joints; the parameters are not those
+        of the source encoder; the layouts have no joint in common.
     """
     (before, source_layout), (after, target_layout) = source, target
     for name in _KEPT:
         was, wanted = getattr(before, name), getattr(after, name)
         if was != wanted:
             raise UserError(
-                f"the encoder was trained with {name} = {was}, and {name} = {wanted} is asked for: "
-                "only joints and num_frames can be adapted. Pre-train with that value, or choose "
-                f"data with {name} = {was}."
+                f"{path}: the encoder was trained with {name} = {was}: expected {wanted}, as only "
+                "joints and num_frames can be adapted. Pre-train with that value, or choose data "
+                f"with {name} = {was}."
             )
     checkpoint.check_same(params, _shapes(before), path)
     counterparts = match_joints(source_layout, target_layout)
@@ -118,15 +118,14 @@ def adapt(
         raise UserError(
             f"none of the {target_layout.num_joints} joints of {target_layout.name} "
             f"({', '.join(target_layout.joints[:4])} …) has a counterpart in {source_layout.name} "
-            f"({', '.join(source_layout.joints[:4])} …): nothing that was learned of joints would "
-            "be kept. Give the joints of your layout the names of the other's, where they are the "
-            "same."
+            f"({', '.join(source_layout.joints[:4])} …): expected at least one. Name the joints of "
+            "your layout as the other layout does, where they are the same."
         )
     time, joint = params["position"]["time"], np.array(fresh["position"]["joint"])
     for i, taken in enumerate(counterparts.values()):
         if taken is not None:
             joint[i] = params["position"]["joint"][source_layout.joints.index(taken)]
-    # A table of embeddings is resampled as a clip is: the same positions, and as exactly.
+    # Embeddings are resampled as clips are.
     time = augment.crop_resize(jnp.asarray(time), 0, before.num_times, after.num_times)
     matched = {name: taken for name, taken in counterparts.items() if taken is not None}
     adaptation = Adaptation(
@@ -139,7 +138,7 @@ def adapt(
 
 
 def _shapes(encoder: Encoder) -> dict[str, Any]:
-    """Of the encoder's parameters; nothing is computed."""
+    """Shapes of the parameters of an encoder; nothing is computed."""
     clips = jnp.zeros((1, encoder.num_frames, encoder.num_joints, encoder.channels))
     return jax.eval_shape(encoder.init, jax.random.key(0), clips)["params"]
 
@@ -147,23 +146,21 @@ def _shapes(encoder: Encoder) -> dict[str, Any]:
 def settings(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> ml_collections.ConfigDict:
-    """How an evaluation's clips are loaded, viewed and encoded: as a config of pre-training.
+    """The pre-training config that says how an evaluation loads, views and encodes clips.
 
-    That is the run's own; with `config.adapt`, what it would be had the run been on this data set.
-    Loading and augmentation are then the data set's defaults, being a matter of how long its
-    sequences are, from where they are seen and whether the field centres them; the stream and the
-    encoder's size stay the run's.
+    This is the config of the run. With `config.adapt` it is the config that the run would have had
+    on this data set: loading and augmentation are the defaults of the data set, the stream and the
+    size of the encoder those of the run.
 
     Args:
       config: of the evaluation, resolved.
-      pretraining: the run's, resolved; or what stands for it from scratch, where nothing is
-        adapted.
+      pretraining: of the run, resolved; from scratch, `config.scratch`.
 
     Raises:
       UserError: an unknown data set, or one with other channels; without `config.adapt`, other
         joints or another number of frames than the encoder was trained on.
     """
-    _require_fit(config, pretraining)
+    _check_fit(config, pretraining)
     if not (config.adapt and config.pretrained):
         return pretraining
     own = base_config.pretraining(pretraining.method, config.dataset)
@@ -178,41 +175,46 @@ def settings(
     return seen
 
 
-def _require_fit(config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict) -> None:
-    """Refuses an evaluation that would need what `config.adapt` does, and does not ask for it."""
-    patch_len, frames = pretraining.encoder.patch_len, pretraining.encoder.num_frames
+def _check_fit(config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict) -> None:
+    """Refuses an evaluation that needs `config.adapt` without it, or that cannot be adapted."""
+    frames, patch_len = pretraining.encoder.num_frames, pretraining.encoder.patch_len
     if not config.pretrained:
         if config.num_frames != frames:
-            raise UserError(
-                f"config.num_frames={config.num_frames}: without config.pretrained nothing is "
-                "adapted; config.scratch.encoder.num_frames says how many frames."
+            refuse(
+                "config.num_frames",
+                config.num_frames,
+                f"{frames}, config.scratch.encoder.num_frames: without config.pretrained nothing "
+                "is adapted",
             )
         return
-    if config.num_frames < 1 or config.num_frames % patch_len:
-        raise UserError(
-            f"config.num_frames={config.num_frames}: expected a multiple of {patch_len}, the "
-            f"frames of a patch of the encoder in {config.pretrained}; or 0, as it was trained."
+    if config.num_frames % patch_len:
+        refuse(
+            "config.num_frames",
+            config.num_frames,
+            f"None or a multiple of {patch_len}, the frames of a patch of {config.pretrained}",
         )
-    rows = [datasets.get(c.dataset) for c in (pretraining, config)]
-    if rows[0].channels != rows[1].channels:
-        raise UserError(
-            f"config.dataset={config.dataset!r} has joints of {rows[1].channels}; the encoder in "
-            f"{config.pretrained} was trained on {pretraining.dataset}, with {rows[0].channels}. "
-            "Choose a data set of the same channels, or an encoder trained on this one."
+    trained, asked = (datasets.get(c.dataset) for c in (pretraining, config))
+    run = f"{config.pretrained} was trained on {pretraining.dataset}"
+    if trained.channels != asked.channels:
+        refuse(
+            "config.dataset",
+            config.dataset,
+            f"a data set with channels {trained.channels}, not {asked.channels}: {run}",
         )
     if config.adapt:
         return
-    seen, asked = (row.layout for row in rows)
-    if seen != asked:
-        raise UserError(
-            f"config.dataset={config.dataset!r} has {asked.num_joints} joints ({asked.name}); the "
-            f"encoder in {config.pretrained} was trained on {pretraining.dataset}, with "
-            f"{seen.num_joints} ({seen.name}). Choose a data set of that layout, an encoder "
-            "trained on this one, or --config.adapt=True: its joints are then matched by name."
+    if trained.layout != asked.layout:
+        refuse(
+            "config.dataset",
+            config.dataset,
+            f"a data set with {trained.layout.num_joints} joints ({trained.layout.name}), not "
+            f"{asked.layout.num_joints} ({asked.layout.name}): {run}. Or set --config.adapt=True, "
+            "which matches joints by name",
         )
     if config.num_frames != frames:
-        raise UserError(
-            f"config.num_frames={config.num_frames}: the encoder in {config.pretrained} was "
-            f"trained on clips of {frames} frames. Leave it at 0, or set --config.adapt=True: its "
-            "time embeddings are then interpolated."
+        refuse(
+            "config.num_frames",
+            config.num_frames,
+            f"{frames}: {run} with clips of {frames} frames. Leave it unset, or set "
+            "--config.adapt=True, which interpolates time embeddings",
         )

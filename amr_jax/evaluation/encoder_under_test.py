@@ -1,4 +1,4 @@
-"""What an evaluation judges: an encoder, its parameters, and the clips as it is to see them."""
+"""The subject of an evaluation: an encoder, its parameters, and its views of the clips."""
 
 import os
 from collections.abc import Callable
@@ -20,17 +20,20 @@ from amr_jax.run import checkpoint, paths
 def source(
     config: ml_collections.ConfigDict,
 ) -> tuple[dict | None, ml_collections.ConfigDict, int | None]:
-    """The encoder to judge, as `checkpoint.load_encoder` returns it.
+    """The parameters, config and step of the encoder to evaluate (`checkpoint.load_encoder`).
 
-    From scratch: None for its parameters and step; `config.scratch`, completed, is the config.
+    From scratch, parameters and step are None, and the config is `config.scratch`, completed.
 
     Raises:
-      UserError: no such pre-training run; none named, and the protocol needs one.
+      UserError: the run does not exist, or is not given and the protocol needs one.
     """
     if config.pretrained:
         return checkpoint.load_encoder(config.pretrained, config.step or None, config.average)
     if "scratch" not in config:
-        raise UserError("give the pre-training run's workdir: --config.pretrained=DIR.")
+        raise UserError(
+            "config.pretrained is not set: expected the workdir of a pre-training run, "
+            "--config.pretrained=DIR."
+        )
     scratch, num_joints = config.scratch, datasets.get(config.dataset).layout.num_joints
     if scratch.encoder.num_joints != num_joints:
         settings.refuse(
@@ -46,7 +49,7 @@ def source(
 def resolve(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> ml_collections.ConfigDict:
-    """A complete, checked copy, with what is left to the pre-training run filled in.
+    """A complete, checked copy; settings left open take the values of the pre-training run.
 
     Raises:
       UserError: an unknown protocol or key; a value out of bounds.
@@ -65,7 +68,7 @@ def resolve(
 def make_encoder(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> Encoder:
-    """The encoder of a pre-training run, computing in the evaluation's dtype."""
+    """The encoder of a pre-training run, with the compute dtype of the evaluation."""
     dtype = compute_dtype(config.dtype)
     return construct(Encoder, "config.encoder", pretraining.encoder, dtype=dtype)
 
@@ -76,19 +79,19 @@ def to_judge(
     config: ml_collections.ConfigDict,
     pretraining: ml_collections.ConfigDict,
 ) -> tuple[dict[str, dict], transfer.Adaptation | None]:
-    """The parameters that the protocol runs on, by the encoders' names in the tables.
+    """The parameters to run the protocol on.
 
     Args:
-      encoder: the architecture, for the data set at hand.
-      learned: parameters as pre-trained; None: from scratch.
+      encoder: the architecture, for the data set of the evaluation.
+      learned: the pre-trained parameters; None: from scratch.
       config: of the evaluation, resolved.
-      pretraining: the run's.
+      pretraining: of the run, resolved.
 
     Returns:
-      Parameters on the host; and with `config.adapt` what was matched.
+      Name of the encoder in tables -> parameters on the host; with `config.adapt` the adaptation.
 
     Raises:
-      UserError: parameters that are not this architecture's, or cannot be made so.
+      UserError: the parameters do not fit the architecture.
     """
     untrained = random_params(encoder, config.seed)
     judged, adaptation = {}, None
@@ -109,7 +112,7 @@ def to_judge(
 def open_records(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> tuple[records.Records, records.Records]:
-    """The train and the test split, cut and centred as the encoder knows them."""
+    """The train and the test split, cut and centred as in pre-training."""
     dataset = datasets.get(config.dataset)
     centre = dataset.layout.centre if pretraining.input.centre else None
     train, test = (
@@ -124,7 +127,7 @@ def open_records(
 def views(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> dict[str, Callable]:
-    """The two views of a body: as in pre-training, and the test's centre crop, in its stream."""
+    """The views of the clip of a body: that of pre-training, and the centre crop of the test."""
     how = {
         "num_frames": pretraining.encoder.num_frames,
         "confidence": pretraining.encoder.confidence,
@@ -143,6 +146,6 @@ def views(
 
 
 def random_params(encoder: Encoder, seed: int) -> dict:
-    """Parameters, on the host, of an encoder that learned nothing."""
+    """Randomly initialised parameters, on the host."""
     clips = jnp.zeros((1, encoder.num_frames, encoder.num_joints, encoder.channels), jnp.float32)
     return jax.device_get(jax.jit(encoder.init)(jax.random.key(seed), clips)["params"])

@@ -1,4 +1,4 @@
-"""Logits of a test split in a file: what ensembles are made of (`python -m amr_jax.ensemble`)."""
+"""The file of the logits of a test split; ensembles read it (`python -m amr_jax.ensemble`)."""
 
 import dataclasses
 import io
@@ -13,15 +13,15 @@ from amr_jax.run import workdir
 
 FILE = "scores.npz"
 
-_MAX_BYTES = 2**31  # that its arrays may unpack to; NTU-120's have 60 MB
+_MAX_BYTES = 2**31  # of the unpacked arrays; NTU-120 has 60 MB
 
-# Names of arrays in the file; all others are encoders.
+# Names of arrays in the file; all other arrays are logits, named by encoder.
 _NAMES, _LABELS, _CLASSES = "names", "labels", "class_names"
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """What classifiers say of every test sequence.
+    """Logits of classifiers for every test sequence.
 
     Attributes:
       names: (S,) of the sequences, all different. labels: (S,) int32, their classes.
@@ -36,7 +36,7 @@ class Scores:
 
 
 def write(folder: os.PathLike | str, scores: Scores) -> None:
-    """Writes them to `folder`, whole or not at all; numpy alone reads the file, without pickles."""
+    """Writes the file of `folder` atomically; numpy reads it without pickles."""
     content = io.BytesIO()
     arrays = {
         _NAMES: np.asarray(scores.names, np.str_),
@@ -48,10 +48,10 @@ def write(folder: os.PathLike | str, scores: Scores) -> None:
 
 
 def read(folder: os.PathLike | str) -> Scores:
-    """What an evaluation left in `folder`.
+    """Reads the file that an evaluation wrote to `folder`.
 
     Raises:
-      UserError: there is no such file, or another one than `write` makes.
+      UserError: the file is absent, or not of the form that `write` makes.
     """
     path = epath.Path(folder).expanduser() / FILE
     if not path.exists():
@@ -75,19 +75,19 @@ def read(folder: os.PathLike | str) -> Scores:
 
 
 def _check_rows(names: np.ndarray, labels: np.ndarray, classes: np.ndarray, path) -> None:
-    """Refuses names that are none or there twice, and labels that are no classes."""
+    """Refuses missing or repeated names, and labels out of range."""
     for what, texts in ((_NAMES, names), (_CLASSES, classes)):
         if texts.dtype.kind != "U" or texts.ndim != 1 or not len(texts):
             found = f"{what} of shape {texts.shape}, dtype {texts.dtype}"
-            raise BadFile(path, found, "a row of texts")
+            raise BadFile(path, found, "one axis of strings")
         if len(set(texts.tolist())) < len(texts):
-            raise BadFile(path, f"one of the {what} twice", "every one once")
+            raise BadFile(path, f"{what} that occur twice", f"different {what}")
     if labels.dtype != np.int32 or labels.shape != names.shape:
         found = f"{_LABELS} of shape {labels.shape}, dtype {labels.dtype}"
-        raise BadFile(path, found, f"{len(names)} of int32, one for each name")
+        raise BadFile(path, found, f"{len(names)} of dtype int32, one for each name")
     if not 0 <= labels.min() <= labels.max() < len(classes):
         found = f"{_LABELS} from {labels.min()} to {labels.max()}"
-        raise BadFile(path, found, f"0 to {len(classes) - 1}, numbers of the classes")
+        raise BadFile(path, found, f"0 to {len(classes) - 1}, the indices of the classes")
 
 
 def _check_logits(encoder: str, logits: np.ndarray, shape: tuple[int, int], path) -> None:

@@ -1,4 +1,4 @@
-"""Encoders for other joints and lengths: embeddings by hand, what must not fit, whose settings."""
+"""Adaptation to other joints and lengths: embeddings by hand, refusals, settings."""
 
 import dataclasses
 import json
@@ -116,7 +116,7 @@ def test_times_are_interpolated_at_half_pixel_centres(before, after):
     ("name", "sizes"), [("channels", {"channels": 2}), ("patch_len", {"patch_len": 6})]
 )
 def test_what_cannot_be_adapted_is_named(name, sizes):
-    with pytest.raises(UserError, match=rf"trained with {name} = \d, and {name} = \d is asked for"):
+    with pytest.raises(UserError, match=rf"RUN: .* trained with {name} = \d: expected \d"):
         adapt(made(NTU), made(KINECT, **sizes))
 
 
@@ -167,7 +167,9 @@ def test_without_adapt_another_set_of_the_layout_is_treated_as_in_pretraining():
     pretraining = amr.get_config("ntu60_xsub")
     assert transfer.settings(asked("pku2_xsub", 120, adapt=False), pretraining) is pretraining
     assert transfer.settings(asked("pku2_xsub", 120), pretraining).input.centre is False
-    with pytest.raises(UserError, match=r"20 joints.*RUN was trained on ntu60_xsub, with 25"):
+    with pytest.raises(
+        UserError, match=r"with 25 joints .*, not 20 .*RUN was trained on ntu60_xsub"
+    ):
         transfer.settings(asked("nwucla", 120, adapt=False), pretraining)
 
 

@@ -1,7 +1,7 @@
-"""A further method: its file (here: this class), a line in METHODS, and configs/NAME.py.
+"""A further method needs a file (here: one class), a line in METHODS and a config, nothing else.
 
-Trained, resumed, evaluated and priced without a change anywhere else. It uses all that the contract
-offers: a random stream of its own, a momentum encoder, a parameter and a variable that it keeps.
+The method here uses all of the contract: a random stream of its own, a momentum encoder, a
+parameter, and a variable that it keeps.
 """
 
 import jax
@@ -20,7 +20,7 @@ from configs import knn
 
 
 class Toy(MaskedMethod):
-    """Predicts each body's mean position from its visible tokens, and noise for good measure."""
+    """Predicts the mean position of each body, with noise, from its visible tokens."""
 
     noise: float = 0.1
 
@@ -70,6 +70,7 @@ def test_a_seventh_method_needs_no_other_file(tiny_ucla, tmp_path, monkeypatch):
     config.model.noise = 0.01
     config.data_dir, config.input.split = str(tiny_ucla), "train"
     config.encoder.num_frames, config.encoder.width, config.epochs = 24, 16, 4  # 10 steps
+    config.encoder.depth = 1
     state = pretrain.run(config, tmp_path / "toy", jax.devices()[:1])
     assert state.variables["state"]["calls"] == 10
     lines = metrics.read_metrics(tmp_path / "toy")

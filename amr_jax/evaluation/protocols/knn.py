@@ -1,4 +1,4 @@
-"""Cosine nearest neighbours: no training at all, the features as they stand."""
+"""Cosine nearest neighbours on frozen features: nothing is trained."""
 
 import functools
 
@@ -21,24 +21,24 @@ FEATURE_STD = Column(
     "features; near 0, the encoder has collapsed.",
 )
 
-# Similarities in memory at once, per device: 256 MiB of float32.
+# Similarities in the memory of a device at once: 256 MiB of float32.
 BLOCK_ELEMENTS = 2**26
 
 
 def unit(x: jax.Array) -> jax.Array:
-    """Rows of unit length; a row of zeros stays, and is equally far from everything."""
+    """Rows of unit length; a row of zeros remains, and is equally far from all others."""
     return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
 def block_rows(num_queries: int, bank_size: int, mesh: Mesh, block_elements: int) -> int:
-    """Queries that a device compares with the whole bank at once."""
+    """Number of queries that a device compares with the whole bank at once."""
     return max(1, min(block_elements // bank_size, -(-num_queries // mesh.size)))
 
 
 def vote(labels: jax.Array) -> jax.Array:
-    """The label most frequent among (..., k) neighbours' labels, the nearest first.
+    """The most frequent of the labels (..., k) of neighbours, which are ordered nearest first.
 
-    Of labels with equally many votes, the one whose nearest member is nearest.
+    Of labels with equally many votes, the one of the nearest neighbour.
     """
     votes = (labels[..., :, None] == labels[..., None, :]).sum(axis=-1)
     winner = jnp.argmax(votes, axis=-1)  # the first of equals
@@ -56,8 +56,8 @@ def classify(
 ) -> np.ndarray:
     """Labels (Q,) of `queries` (Q, D) by their k nearest of `bank` (B, D), by cosine similarity.
 
-    Of neighbours equally near, the one that comes first in the bank is taken first. Queries are
-    split over the mesh and go in blocks of `block_elements // B`, so that memory is bounded.
+    Of equally near neighbours, the first in the bank counts as nearer. Queries are split over the
+    mesh and processed in blocks of `block_elements // B`, which bounds the memory.
     """
     rows = block_rows(queries.shape[0], bank.shape[0], mesh, block_elements)
     shortfall = -queries.shape[0] % (rows * mesh.size)
@@ -71,10 +71,10 @@ def _classify(
 ) -> jax.Array:
     bank = unit(bank)
 
-    # Under shard_map each device ranks its own queries; top_k of a sharded array gathers it first.
+    # Under shard_map each device ranks its own queries; top_k of a sharded array would gather it.
     def local(queries, bank, bank_labels):
         def block(queries):
-            # GPUs and TPUs would multiply in fewer bits, and order near neighbours differently.
+            # With the fewer bits that GPUs and TPUs use by default, near neighbours swap places.
             similarity = jnp.dot(queries, bank.T, precision=jax.lax.Precision.HIGHEST)
             return vote(bank_labels[jax.lax.top_k(similarity, k)[1]])
 
@@ -90,14 +90,14 @@ def _classify(
 
 
 def frozen(task: Task, config) -> tuple[jax.Array, jax.Array]:
-    """Features (S, D) of the training and of the test split, through the test's centre crop."""
+    """Features (S, D) of the training and of the test split, of the centre crop."""
     return tuple(
         features.extract(
             task.encoder,
             task.params,
             split,
             task.test_view,
-            jax.random.key(config.seed),  # the test's view draws nothing
+            jax.random.key(config.seed),  # the view of the test draws nothing
             batch_size=config.encode_batch_size,
             bodies=config.bodies,
         )
@@ -111,7 +111,7 @@ def run(task: Task, config, log: Log) -> Outcome:
     Features are those of the centre crop. Metrics: `top1`, and `feature_std` (see `FEATURE_STD`).
 
     Raises:
-      UserError: k is more than the number of training sequences.
+      UserError: k exceeds the number of training sequences.
     """
     num_train = len(task.train.host.label)
     if config.k > num_train:

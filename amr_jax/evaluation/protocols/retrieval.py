@@ -1,4 +1,4 @@
-"""Retrieval: training sequences ranked by how near their features are to a test sequence's."""
+"""Retrieval: training sequences, ranked by the similarity of their features to a test sequence."""
 
 import functools
 
@@ -29,17 +29,17 @@ def rank(
     mesh: Mesh,
     block_elements: int = BLOCK_ELEMENTS,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The label of each query's nearest, and the average precision of its ranking.
+    """The label of the nearest of each query, and the average precision of its ranking.
 
-    The whole gallery is ranked by cosine similarity, the nearest first; of equals, the one that
-    comes first in the gallery. With R members of the query's class in the gallery, at the ranks
-    r_1 < … < r_R (from 1), the average precision is (1/R) Σ_i i / r_i: the precision down to each
-    of them, averaged. A query whose class the gallery lacks has 0.
+    The whole gallery is ranked by cosine similarity; equals keep their order. If the R members of
+    the class of the query have the ranks r_1 < … < r_R (from 1), the average precision is
+    (1/R) Σ_i i / r_i, the mean of the precisions down to each of them. It is 0 if the gallery lacks
+    the class.
 
     Args:
       queries: (Q, D) features; query_labels: (Q,).
       gallery: (G, D) features; gallery_labels: (G,).
-      mesh: queries are split over it, and go in blocks of `block_elements // G`.
+      mesh: queries are split over it, and processed in blocks of `block_elements // G`.
 
     Returns:
       (Q,) int32 labels, and (Q,) float32 average precisions.
@@ -68,7 +68,7 @@ def _rank(
     def local(queries, query_labels, gallery, gallery_labels):
         def block(args):
             queries, own = args
-            # As in knn: fewer bits would order near ones differently.
+            # See `knn`: with fewer bits, near neighbours swap places.
             similarity = jnp.dot(queries, gallery.T, precision=jax.lax.Precision.HIGHEST)
             labels = jnp.broadcast_to(gallery_labels, similarity.shape)
             _, labels = jax.lax.sort((-similarity, labels), num_keys=1, is_stable=True)
@@ -90,10 +90,10 @@ def _rank(
 
 
 def run(task: Task, config, log: Log) -> Outcome:
-    """The protocol: every test sequence is a query to the gallery of all training sequences.
+    """The protocol: each test sequence is a query to the gallery of all training sequences.
 
-    Both are seen through the test's centre crop. `top1` is that of the nearest one's class, as the
-    1-NN of `knn`; `mean_average_precision` is the mean over all queries, see `rank`.
+    Features are those of the centre crop. Metrics: `top1`, as 1-NN of `knn`, and
+    `mean_average_precision`, the mean over all queries of the average precision of `rank`.
     """
     gallery, queries = frozen(task, config)
     where = sharding.replicated(task.train.mesh)

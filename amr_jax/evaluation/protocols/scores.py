@@ -1,4 +1,4 @@
-"""From logits to accuracies, and from the epochs' accuracies to what is reported."""
+"""Accuracies of logits, and the summary of the epochs of a training."""
 
 import jax
 import jax.numpy as jnp
@@ -7,10 +7,10 @@ import numpy as np
 
 @jax.jit
 def ranks(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """At which place, 0 the first, each sequence's label comes.
+    """The rank of the label of each sequence among its logits, from 0.
 
-    Of equal logits the lower class comes first, so that rank 0 is `argmax` and a head that says
-    the same of every class is not right about all of them.
+    Of equal logits the lower class comes first: rank 0 is `argmax`, and constant logits do not
+    count as correct for every class.
     """
     own = jnp.take_along_axis(logits, labels[:, None], axis=1)
     earlier = jnp.arange(logits.shape[1]) < labels[:, None]
@@ -24,10 +24,10 @@ def accuracies(logits: jax.Array, labels: jax.Array) -> dict[str, float]:
 
 
 def summary(history: dict[int, dict[str, float]]) -> dict[str, float]:
-    """The metrics of a training: the last epoch is the result, the best stands beside it, so named.
+    """The metrics of a training: those of the last epoch, and of the best epoch by that name.
 
     Args:
-      history: epoch (from 1) -> its metrics, `top1` and `top5` among them; those that were tested.
+      history: tested epoch (from 1) -> its metrics, `top1` and `top5` among them.
     """
     last = max(history)
     best = max(sorted(history), key=lambda epoch: history[epoch]["top1"])  # the first of equals

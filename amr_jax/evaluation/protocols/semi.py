@@ -1,7 +1,7 @@
-"""Semi-supervised: fine-tuning on a small part of the labels, several parts one after the other.
+"""Semi-supervised evaluation: fine-tuning on a small share of the labels, in several draws.
 
-Each draw trains on a class-balanced subset of its own (subsets.py), with its own initial head and
-its own views; the result is the mean over the draws.
+Each draw has its own class-balanced subset (subsets.py), initial head and views; the result is the
+mean over the draws.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ def run(task: Task, config, log: Log) -> Outcome:
     Reads from the config, beside the keys of `finetune.Trainer`: `fraction`, `draws`, `seed`.
 
     Returns:
-      Predictions (draws, S); means over the draws of what each reached after its last epoch, with
-      `top1_std` and `top5_std`, the sample standard deviations (n − 1), where there are several
-      draws; and each draw's own metrics.
+      Predictions (draws, S); the means over the draws of top-1 and top-5 after the last epoch, with
+      several draws also `top1_std` and `top5_std`, sample standard deviations (n − 1); and the
+      metrics of each draw.
 
     Raises:
       UserError: a training that diverged.
@@ -55,7 +55,7 @@ def run(task: Task, config, log: Log) -> Outcome:
 
 
 def _named(log: Log, draw: int) -> Callable[[int, dict[str, float]], None]:
-    """`log` for one draw: its scalars are called draw1/…, draw2/…"""
+    """`log` for one draw: names its scalars draw1/…, draw2/…"""
     return lambda epoch, scalars: log(
         epoch, {f"draw{draw + 1}/{name}": value for name, value in scalars.items()}
     )

@@ -1,4 +1,4 @@
-"""Which sequences have labels when few do: balanced over the classes, and the same everywhere."""
+"""Class-balanced subsets of the training sequences, the same on every host."""
 
 import hashlib
 
@@ -8,17 +8,17 @@ import numpy as np
 def subset(
     names: np.ndarray, labels: np.ndarray, fraction: float, seed: int, draw: int
 ) -> np.ndarray:
-    """A class-balanced part of the training sequences.
+    """Draws a class-balanced subset of the training sequences.
 
-    Every class that occurs gets as many as any other, give or take one, unless it has no more; at
-    least one. Within a class the choice goes by a hash of seed, draw and the sequence's name, so
-    that it depends on nothing else: not on the host, nor on the order of the records.
+    The counts of the classes differ by one at most, unless a class has too few sequences; each
+    class that occurs has at least one. Within a class, the order is that of a hash of seed, draw
+    and name of the sequence: it depends neither on the host nor on the order of the records.
 
     Args:
       names: (S,) names of the sequences, all different.
       labels: (S,) their classes.
       fraction: of all sequences, above 0, at most 1.
-      seed, draw: other ones choose otherwise.
+      seed, draw: select the subset.
 
     Returns:
       Indices, ascending: max(round(fraction · S), number of classes that occur) of them.
@@ -27,13 +27,13 @@ def subset(
     def rank(thing) -> bytes:
         return hashlib.blake2b(f"{seed}/{draw}/{thing}".encode(), digest_size=16).digest()
 
-    # Classes whose turn comes first get the one more, where the number does not divide.
+    # The first classes get one more if the number of sequences is not a multiple of theirs.
     members = {
         label: sorted(np.flatnonzero(labels == label), key=lambda i: rank(names[i]))
         for label in sorted(set(labels.tolist()), key=rank)
     }
     wanted = max(round(fraction * len(labels)), len(members))
-    # Dealt like cards: the first of every class, then the second of every class that has one …
+    # The first of every class, then the second of every class that has one, and so on.
     turns = [
         (turn, place, index)
         for place, own in enumerate(members.values())

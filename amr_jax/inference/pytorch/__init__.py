@@ -1,1 +1,1 @@
-"""Weights of other people's code, into amr_jax and back."""
+"""Conversion between weights of published PyTorch code and parameters of amr_jax."""

@@ -20,23 +20,23 @@ from amr_jax.run import workdir as workdirs
 
 SUFFIXES = (".pth", ".pt", ".npz")
 
-# Where training scripts put the state dict, beside the optimizer's state and the like.
+# Keys under which training scripts save the state dict, beside the optimiser's state and the like.
 _WRAPPERS = ("model", "state_dict")
 
 
 def read(path: os.PathLike | str) -> dict[str, np.ndarray]:
-    """The state dict in a file: name -> array, on the host.
+    """Reads the state dict in a file: name -> array, on the host.
 
-    Reads through the wrappings that training scripts add: {'model': …}, {'state_dict': …}, and the
-    prefix `module.` of a model that was trained in parallel.
+    Removes the wrappers {'model': …} and {'state_dict': …} of training scripts, and the prefix
+    `module.` of models trained in parallel.
 
     Args:
-      path: `.pth` or `.pt`, as `torch.save` writes it, or `.npz`, as `np.savez` does. No code in
-        either is run.
+      path: `.pth` or `.pt`, as `torch.save` writes it, or `.npz`, as `np.savez` does. Code in the
+        file is never run.
 
     Raises:
       UserError: another suffix; PyTorch is not installed.
-      BadFile: absent, truncated, wants to run code, or holds no state dict.
+      BadFile: the file is absent or damaged, contains code, or holds no state dict.
     """
     path = Path(path).expanduser()
     _check_suffix(path)
@@ -50,7 +50,7 @@ def read(path: os.PathLike | str) -> dict[str, np.ndarray]:
 
 
 def write(path: os.PathLike | str, state: Mapping[str, np.ndarray]) -> None:
-    """Writes a state dict, whole or not at all.
+    """Writes a state dict, atomically.
 
     Args:
       path: `.pth` or `.pt` ({'model': state}, which published scripts load), or `.npz`.
@@ -78,11 +78,11 @@ def _check_suffix(path: Path) -> None:
 
 def _torch(path: Path) -> ModuleType:
     try:
-        import torch  # an extra: nothing else needs it
+        import torch  # an extra, which nothing else needs
     except ImportError as error:
         raise UserError(
             f"{path}: {path.suffix} files need PyTorch ({error}): pip install 'amr_jax[torch]' "
-            "(the CPU build will do), or convert the file to .npz where there is one."
+            "(the CPU build suffices), or convert the file to .npz on a machine that has PyTorch."
         ) from error
     return torch
 
@@ -90,17 +90,17 @@ def _torch(path: Path) -> ModuleType:
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
     torch = _torch(path)
     try:
-        # Published scripts save their command line, an argparse.Namespace, beside the weights; it
-        # is a bag of attributes, whose making runs nothing.
+        # Published scripts save their command line beside the weights, an argparse.Namespace, which
+        # holds attributes and runs no code.
         with (
             torch.serialization.safe_globals([argparse.Namespace]),
-            warnings.catch_warnings(action="ignore"),  # on what ends in an error anyway
+            warnings.catch_warnings(action="ignore"),  # of files that are refused anyway
         ):
             content = torch.load(_verified(path), map_location="cpu", weights_only=True)
     except BadFile:
         raise
-    except Exception as error:  # whatever PyTorch, pickle and zipfile make of damaged files
-        # PyTorch's own text goes on to advise the unsafe way; that advice is not passed on.
+    except Exception as error:  # PyTorch, pickle and zipfile raise many kinds on damaged files
+        # The text of PyTorch recommends the unsafe way: do not repeat it.
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         if code:
             found, hint = f"a pickle that wants to run {code[1]}", _CONVERT
@@ -116,9 +116,9 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
 
 
 def _verified(path: Path) -> BinaryIO:
-    """The file, its members packed anew: PyTorch looks at no checksum of theirs, and zip has them.
+    """The file, verified by the checksums of its zip members, which PyTorch ignores.
 
-    Files of before PyTorch 1.6 are no archives, and have none.
+    Files from before PyTorch 1.6 are no archives and have no checksums.
     """
     data = path.read_bytes()
     if not data.startswith(b"PK"):
@@ -133,7 +133,7 @@ def _verified(path: Path) -> BinaryIO:
 
 _EXPECTED = "a state dict, {name: tensor}"
 _CONVERT = (
-    "Nothing of it was run. If you trust the file: where its code is installed, load it and save "
+    "No code was run. If you trust the file, load it where its code is installed, and save "
     "model.state_dict() alone."
 )
 
@@ -147,7 +147,7 @@ def _array(path: Path, key: Any, value: Any) -> np.ndarray:
         if not isinstance(key, str):
             raise TypeError
         return value.detach().numpy()
-    except (AttributeError, TypeError, RuntimeError) as error:  # no tensor, or of another kind
+    except (AttributeError, TypeError, RuntimeError) as error:  # no tensor, or no dtype of numpy
         kind = getattr(value, "dtype", type(value).__name__)
         expected = "tensors alone, of dtypes that numpy has"
         raise BadFile(path, f"{key!r}: {kind}", expected) from error

@@ -1,8 +1,8 @@
-"""Weights of MAMP and skeleton-MAE as published (PyTorch) ↔ parameters of amr_jax; pure numpy.
+"""Published weights of MAMP and skeleton-MAE (PyTorch) ↔ parameters of amr_jax, in numpy.
 
 Both published models have the same parameters; they differ in mask and target. A downstream model
-has no decoder, and a `head` that amr_jax has no use for. One table (`_entries`) holds every name
-and shape, and both directions read it.
+has no decoder, and a `head` that amr_jax does not use. One table (`_entries`) with every name and
+shape serves both directions.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ Entries = dict[str, tuple[tuple[str, ...], tuple[int, ...]]]
 
 @dataclasses.dataclass(frozen=True)
 class Stack:
-    """Sizes of a transformer: D, the MLP's hidden width, and the number of blocks."""
+    """Sizes of a transformer: width D, hidden width of the MLP, number of blocks."""
 
     width: int
     hidden: int
@@ -33,7 +33,7 @@ class Stack:
 
     @property
     def mlp_ratio(self) -> float:
-        """hidden / width, such that int(width · ratio), as blocks compute it, is hidden."""
+        """hidden / width, rounded such that int(width · ratio) is `hidden` again."""
         ratio = self.hidden / self.width
         exact = int(self.width * ratio) == self.hidden
         return ratio if exact else math.nextafter(ratio, math.inf)
@@ -41,7 +41,7 @@ class Stack:
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """What the shapes of weights tell: l, C, T_e, V and the two transformers."""
+    """Sizes that follow from the shapes of weights: l, C, T_e, V and the two transformers."""
 
     patch_len: int
     channels: int
@@ -54,7 +54,7 @@ class Sizes:
         """The sections `encoder` and `model` of a config, as `amr_jax.methods.build` reads them.
 
         Args:
-          num_heads: of every block; no shape depends on it. Published configs have 8.
+          num_heads: of every block; no shape shows it. Published configs have 8.
 
         Raises:
           UserError: `num_heads` does not divide a width.
@@ -86,18 +86,18 @@ class Sizes:
 def from_state_dict(
     state: Mapping[str, np.ndarray], source: str = "state dict"
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Published weights as our parameters.
+    """Converts published weights to parameters of amr_jax.
 
     Args:
-      state: name -> float32 array, of a pre-trained model or a downstream one.
+      state: name -> float32 array, of a pre-trained or a downstream model.
       source: the file, for messages.
 
     Returns:
-      params: `encoder`, and `decoder` where there is one; the arrays own their memory.
-      left_out: what no part of amr_jax takes: the weights of a classifier, `head.…`.
+      params: `encoder`, and `decoder` if there is one; the arrays own their memory.
+      left_out: the weights of a classifier, `head.…`, which amr_jax does not use.
 
     Raises:
-      BadFile: a name that is unknown or missing, another shape or dtype; says which.
+      BadFile: a name is unknown or missing; a weight has another shape or dtype, or is not finite.
     """
     left_out = {key: value for key, value in state.items() if key.startswith("head.")}
     entries = _entries(sizes(state, source))
@@ -117,14 +117,14 @@ def from_state_dict(
 
 
 def to_state_dict(params: Mapping[str, Any], channels: int = 3) -> dict[str, np.ndarray]:
-    """Our parameters under the published names: the exact inverse of `from_state_dict`.
+    """Converts parameters of amr_jax to published weights: the exact inverse of `from_state_dict`.
 
     Args:
       params: `encoder`, and `decoder` (of a `SelfAttentionDecoder`) or none.
-      channels: C, which the shapes alone do not tell.
+      channels: C, which no shape shows.
 
     Raises:
-      UserError: a parameter that the published model does not have, or not in this shape.
+      UserError: a parameter is missing, or has no counterpart or another shape there.
     """
     ours = {path: np.asarray(value) for path, value in flatten_dict(dict(params)).items()}
     entries = _entries(_sizes_of(ours, channels))
@@ -134,14 +134,14 @@ def to_state_dict(params: Mapping[str, Any], channels: int = 3) -> dict[str, np.
         found = "nothing" if value is None else f"{value.shape} {value.dtype}"
         if found != f"{expected} float32":
             raise UserError(
-                f"parameter {'/'.join(path)}: found {found}; expected {expected} float32, for "
-                f"the published {key}."
+                f"parameter {'/'.join(path)}: found {found}; expected {expected} float32, as the "
+                f"published {key}."
             )
         state[key] = np.array(_to_theirs(key, value, shape), order="C")
     for path in sorted(ours):
         raise UserError(
-            f"parameter {'/'.join(path)} has no counterpart in the published models; leave its "
-            "part of the tree away."
+            f"parameter {'/'.join(path)} has no counterpart in the published models: remove "
+            f"{path[0]!r} from the parameters."
         )
     return state
 
@@ -150,7 +150,7 @@ def sizes(state: Mapping[str, np.ndarray], source: str = "state dict") -> Sizes:
     """The sizes of a published model.
 
     Raises:
-      BadFile: one of the arrays that tell them is missing or has another number of axes.
+      BadFile: an array that shows a size is missing or has another number of axes.
     """
 
     def axes(key, letters):
@@ -208,7 +208,7 @@ def _sizes_of(ours: Mapping[tuple[str, ...], np.ndarray], channels: int) -> Size
 
 
 def _entries(sizes: Sizes) -> Entries:
-    """Every weight of a model of these sizes."""
+    """All weights of a model of these sizes."""
     grid, width = (sizes.num_times, sizes.num_joints), sizes.encoder.width
     entries = {
         _PATCH: (
@@ -224,8 +224,8 @@ def _entries(sizes: Sizes) -> Entries:
             **_linear("decoder_embed", ("decoder", "embed"), inner, width),
             "mask_token": (("decoder", "mask_token"), (1, 1, inner)),
             **_transformer("decoder_", ("decoder",), sizes.decoder, *grid),
-            # Published patchify flattens (frame, channel), the frame first, as `patches.flatten`
-            # does: rows of the prediction need no reordering, unlike the convolution's input.
+            # Published code flattens patches by frame and channel, as `patches.flatten` does: the
+            # prediction needs no reordering, unlike the input of the convolution.
             **_linear("decoder_pred", ("decoder", "pred"), values, inner),
         }
     return entries
@@ -245,7 +245,7 @@ def _transformer(
         theirs, ours = f"{prefix}blocks.{i}", (*path, f"block_{i}")
         entries |= {
             **_norm(f"{theirs}.norm1", (*ours, "norm1"), width),
-            # Query, key and value: one layer, reshaped to (3, heads, D/heads) there and here.
+            # One layer for query, key and value, reshaped to (3, heads, D/heads) by both.
             **_linear(f"{theirs}.attn.qkv", (*ours, "attn", "qkv"), 3 * width, width),
             **_linear(f"{theirs}.attn.proj", (*ours, "attn", "proj"), width, width),
             **_norm(f"{theirs}.norm2", (*ours, "norm2"), width),

@@ -1,4 +1,4 @@
-"""A workdir as pre-training leaves it, from published weights; and published weights from one."""
+"""Imports published weights as a pre-training workdir, and exports them from one."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -21,15 +21,11 @@ METHODS = ("mamp", "skeleton_mae")
 
 DATA_DIR = "~/tensorflow_datasets"  # as in configs
 
-# The step of the imported checkpoint: amr_jax did none.
+# The step of the imported checkpoint: amr_jax has trained none.
 STEP = 0
 
-# Views as in the published pre-training configs: half of the frames or more; and their rotations.
-_AUGMENT = {
-    "min_fraction": 0.5,
-    "max_fraction": 1.0,
-    "min_frames": 64,
-}
+# The crops of the published pre-training configs.
+_AUGMENT = {"min_fraction": 0.5, "max_fraction": 1.0, "min_frames": 64}
 
 
 def import_run(
@@ -41,18 +37,18 @@ def import_run(
     num_heads: int = 8,
     data_dir: str = DATA_DIR,
 ) -> ml_collections.ConfigDict:
-    """Makes a workdir that `amr_jax.evaluate` takes as a pre-training run's; returns its config.
+    """Makes the workdir of a pre-training run from published weights; returns its config.
 
     Args:
       source: the published weights, see `files.read`.
       folder: the workdir, new or empty.
-      dataset: what they were trained on, a row of `data.datasets`: says how records are loaded.
-      method: one of METHODS; for the record.
+      dataset: the training data, a key of `data.datasets`; evaluations load records accordingly.
+      method: one of METHODS.
       num_heads: of every block.
-      data_dir: where evaluations look for records unless told.
+      data_dir: default folder of the records for evaluations.
 
     Raises:
-      UserError: what does not fit, by name; a folder that holds a run already.
+      UserError: weights that do not fit the data set or `num_heads`; a folder that holds a run.
     """
     state = files.read(source)
     params, left_out = mamp.from_state_dict(state, str(source))
@@ -81,18 +77,18 @@ def import_run(
 def export_run(
     folder: os.PathLike | str, target: os.PathLike | str, step: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Writes a checkpoint's weights under the published names; returns them.
+    """Writes the weights of a checkpoint under the published names; returns them.
 
-    The encoder, whatever the method; the decoder too where it is of the published form, with mask
-    tokens and one prediction per patch.
+    Exports the encoder of any method, and the decoder if it has the published form: mask tokens and
+    one prediction per patch.
 
     Args:
       folder: the workdir of a pre-training run.
       target: see `files.write`.
-      step: of which checkpoint; default the newest.
+      step: of the checkpoint; None: the newest.
 
     Raises:
-      UserError: no such run or checkpoint; a file that cannot be written.
+      UserError: the run or the checkpoint does not exist; the file cannot be written.
     """
     params, config, step = checkpoint.load_params(folder, step)
     return export_params(
@@ -106,13 +102,13 @@ def export_run(
 def export_params(
     params: Mapping[str, Any], target: os.PathLike | str, *, channels: int, source: str
 ) -> dict[str, np.ndarray]:
-    """What `export_run` does, of parameters at hand.
+    """Exports parameters as `export_run` does.
 
     Args:
-      params: `encoder`, and more: what published models do not have is left out, and named.
+      params: `encoder` and others; the message names those that published models do not have.
       target: see `files.write`.
       channels: C of the encoder.
-      source: where they come from and what no shape tells, for the message.
+      source: description of the parameters, for the message.
     """
     decoder, patch = params.get("decoder", {}), params["encoder"]["patch_embed"]["kernel"]
     predicted = decoder["pred"]["bias"].shape if "pred" in decoder else None
