@@ -1,21 +1,32 @@
 """amr_jax: Adaptive Masked Reconstruction and its rivals, in JAX."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "amr_jax/__init__.py").read_text())[1]
+
 setup(
     name="amr_jax",
-    version="0.1.0",
+    version=VERSION,
     description=(
         "Self-supervised pre-training on human skeleton sequences: Adaptive Masked Reconstruction "
         "(AMR) in JAX/Flax, for TPU pods and GPUs."
     ),
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["amr_jax", "amr_jax.*", "tfds_builders", "tfds_builders.*"]),
+    packages=[
+        *find_packages(include=["amr_jax", "amr_jax.*", "tfds_builders", "tfds_builders.*"]),
+        "amr_jax.configs",
+    ],
+    # The config files are at the top of the repository, and installed with the package.
+    package_dir={"amr_jax.configs": "configs"},
+    package_data={"amr_jax": ["py.typed"]},
+    entry_points={"console_scripts": ["amr-jax = amr_jax.__main__:main"]},
     install_requires=[
         "jax>=0.10,<0.13",
         "flax>=0.12",
@@ -44,9 +55,8 @@ setup(
         "s3": ["etils[epath-s3]", "boto3"],
         "aot": ["jax[cuda13,tpu]"],  # both compilers, for `benchmark aot`; no device needed
         "tf": ["tensorflow", "apache_beam", "mlcroissant"],  # for `tfds build` and `tfds.load`
-        "torch": [
-            "torch>=2.6"
-        ],  # for weights in .pth files (amr_jax.interop), benchmark step --torch
+        "torch": ["torch>=2.6"],  # .pth files (amr_jax.interop), `benchmark step --torch`
+        "docs": ["mkdocs", "mkdocs-material", "mkdocstrings[python]"],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3",

@@ -39,23 +39,3 @@ def construct(module: type[nn.Module], section: str, settings: Mapping, **given:
     # Modules are static arguments of jit: their fields must hash.
     hashable = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
     return module(**hashable, **given)
-
-
-def require(condition: bool, message: str) -> None:
-    """Raises `UserError(message)` unless the condition holds."""
-    if not condition:
-        raise UserError(message)
-
-
-def require_divides(divisor_name: str, divisor: int, size_name: str, size: int) -> None:
-    """Raises `UserError`, naming both, unless `divisor` is positive and divides `size`."""
-    require(
-        divisor >= 1 and size % divisor == 0,
-        f"{divisor_name} = {divisor} does not divide {size_name} = {size}; choose one of "
-        f"{', '.join(str(d) for d in range(1, size + 1) if size % d == 0)}.",
-    )
-
-
-def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raises `UserError` unless `value` is one of `choices`."""
-    require(value in choices, f"{name} = {value!r}; expected one of: {', '.join(choices)}.")
