@@ -1,4 +1,4 @@
-"""The benchmark of programs compiled for other devices: arithmetic, shapes, and what goes wrong."""
+"""`benchmark aot`: arithmetic, shapes, programs for other devices, and errors."""
 
 import argparse
 import importlib.util
@@ -18,7 +18,7 @@ from tests.benchmark.tiny import tiny
 AMR = full_size.Row("amr", "amr")
 
 
-# Of the scaled-up model: D 768, depth 12.
+# A larger model: width 768, depth 12.
 LARGE = ("encoder.width=768", "encoder.depth=12", "encoder.num_heads=12")
 LARGE += ("model.decoder_width=768", "model.decoder_heads=12")
 
@@ -79,12 +79,11 @@ def test_missing_wheels_are_named(target, extra, monkeypatch, capsys):
     assert f"pip install -e '.[{extra}]', or '.[aot]'" in error
 
 
-@pytest.mark.parametrize("num_devices", [1, 4])
-def test_the_abstract_step_has_the_shapes_of_the_real_one(num_devices, small):
+def test_the_abstract_step_has_the_shapes_of_the_real_one(small):
     config = full_size.config_of(AMR, 8, "float32", "xla")
-    mesh = sharding.make_mesh(jax.devices()[:num_devices])
-    abstract_dispatch, state, batch = costs.abstract_training_step(config, mesh)
-    dispatch, real_state, real_batch = costs.training_step(config)
+    mesh = sharding.make_mesh(jax.devices()[:4])
+    _, state, batch = costs.abstract_training_step(config, mesh)
+    _, real_state, real_batch = costs.training_step(config)
 
     def shapes(tree):
         return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
@@ -93,29 +92,24 @@ def test_the_abstract_step_has_the_shapes_of_the_real_one(num_devices, small):
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
     # (steps, batch, …): every device has its share of the bodies.
     for leaf in batch:
-        assert leaf.sharding.shard_shape(leaf.shape) == (1, 8 // num_devices, *leaf.shape[2:])
-    if num_devices == 1:
-        program = dispatch.lower(real_state, {}, real_batch).as_text()
-        assert abstract_dispatch.lower(state, {}, batch).as_text() == program
+        assert leaf.sharding.shard_shape(leaf.shape) == (1, 2, *leaf.shape[2:])
 
 
-def test_flops_of_a_step_are_those_of_its_bodies_whatever_the_kernel(small):
+def test_flops_of_a_step_grow_with_its_bodies_and_do_not_depend_on_the_kernel(small):
     def flops(bodies, kernel):
         return costs.step_flops(full_size.config_of(AMR, bodies, "bfloat16", kernel))
 
-    few, many, most = flops(4, "xla"), flops(8, "xla"), flops(12, "cudnn")
-    # Linear in the bodies, but for the optimiser.
-    assert most - many == pytest.approx(many - few, rel=1e-3)
-    assert 0 < few < many
+    few, many = flops(4, "xla"), flops(8, "cudnn")
+    assert many == pytest.approx(2 * few, rel=0.02)  # but for the optimiser
 
 
 def lowered(kernel, platforms, width=8, devices=2, fsdp=1):
-    """The small step with shapes of several devices, exported for other platforms than this."""
+    """The small step for several devices, exported for other platforms."""
     wide = (f"encoder.width={width}", f"model.decoder_width={width}")
     config = full_size.config_of(AMR, 4, "bfloat16", kernel, wide)
     mesh = sharding.make_mesh(jax.devices()[:devices], fsdp)
     dispatch, state, batch = costs.abstract_training_step(config, mesh)
-    # JAX does not promise to read old files with these; here nothing is kept.
+    # JAX does not promise to read old files with these calls; nothing is kept here.
     names = ("__cudnn$fmhaSoftmax", "__cudnn$fmhaSoftmaxBackward")
     unchecked = [jax.export.DisabledSafetyCheck.custom_call(name) for name in names]
     export = jax.export.export(dispatch, platforms=platforms, disabled_checks=unchecked)
@@ -123,21 +117,13 @@ def lowered(kernel, platforms, width=8, devices=2, fsdp=1):
 
 
 def test_the_step_lowers_for_accelerators(small):
-    exported = lowered("xla", ("tpu", "cuda"))
-    assert exported.platforms == ("tpu", "cuda")
-    assert exported.nr_devices == 2
-    text = exported.mlir_module()
-    # Attention in 16 bits, the batch split over the devices.
-    assert "4x15x24xbf16" in text
-    assert '[{}, {"data", "fsdp"}, {}, {}, {}, {}]' in text
-
-
-def test_the_step_lowers_for_accelerators_with_split_parameters(small):
     exported = lowered("xla", ("tpu", "cuda"), width=64, devices=4, fsdp=2)
     assert exported.platforms == ("tpu", "cuda")
     assert exported.nr_devices == 4
-    # A parameter or moment comes in and goes out in two parts; so is its gradient constrained.
     text = exported.mlir_module()
+    assert "x15x192xbf16" in text  # attention in 16 bits
+    assert '[{}, {"data", "fsdp"}, {}, {}, {}, {}]' in text  # the batch split over all devices
+    # A parameter or moment comes in and goes out in two parts; so is its gradient constrained.
     assert '[{"fsdp"}, {}]>' in text
     assert '[{}, {"fsdp"}]>' in text
 
@@ -152,7 +138,7 @@ def test_the_step_lowers_with_cudnn(small):
 
 @pytest.fixture
 def here(monkeypatch, small):
-    """Devices of this machine in the place of a target's, and its compiler."""
+    """Devices and compiler of this machine instead of the target's."""
     monkeypatch.setattr(accelerators, "devices", lambda target: jax.devices()[:2])
 
 
@@ -168,7 +154,7 @@ def test_an_entry_of_a_program(here):
     assert found["launches"] > 0
     assert found["bytes"] > 0
     assert found["collectives"].keys() == {"all-reduce"}
-    # Gradients twice half way round two devices; a few parameters have one in common.
+    # Half of the gradients twice, between two devices; a few parameters share a gradient.
     assert found["sent"] == pytest.approx(4 * found["parameters"], rel=0.1)
     assert found["modelled_sent"] == pytest.approx(found["sent"], rel=0.1)
     json.dumps(found, allow_nan=False)

@@ -1,4 +1,4 @@
-"""The benchmark of the input: its arithmetic, and one small run."""
+"""`benchmark input`: arithmetic, and a small run."""
 
 import json
 
@@ -39,7 +39,18 @@ def test_a_step_that_did_not_fit_leaves_its_columns_empty():
 
 @pytest.fixture
 def small(monkeypatch):
-    """A model that compiles in a second."""
+    """A small model, whose training step is not compiled."""
+
+    class Step(Measured):
+        problem = None
+
+        def warm_up(self):
+            pass
+
+        def time_step(self):
+            self.step_s.append(1.0)
+
+    monkeypatch.setattr(benchmark.timing, "Program", lambda config: Step())
     full = benchmark.config_of
 
     def config_of(*args):

@@ -1,4 +1,4 @@
-"""The benchmark of the preparation: its arithmetic, and one small run."""
+"""`benchmark prepare`: arithmetic, and a small run."""
 
 import json
 import subprocess
