@@ -1,4 +1,4 @@
-"""Writes tiny data sets of a user's own: an exchange pickle, and a folder of npz files."""
+"""Writes tiny custom data sets: an exchange pickle, and a folder of `.npz` files."""
 
 import pickle
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def annotation(number: int, label: int, num_bodies: int = 1, channels: str = "xyc") -> dict:
-    """A sequence of COCO-17 as PYSKL writes it: a person in an image who waves, fast or slowly."""
+    """A sequence of COCO-17 as in PYSKL: a person who waves fast or slowly, by label."""
     rng = np.random.default_rng(number)
     frames = int(rng.integers(6, 14))
     pose = np.random.default_rng(0).uniform(300, 700, size=(17, len(channels.removesuffix("c"))))
@@ -28,7 +28,7 @@ def annotation(number: int, label: int, num_bodies: int = 1, channels: str = "xy
 
 
 def exchange(num_sequences: int = 12, **changes) -> dict:
-    """A whole set of two classes; every third sequence is a test, every fourth has two people."""
+    """Two classes; every third sequence is for testing, every fourth has two bodies."""
     annotations = [
         annotation(i, label=i % 2, num_bodies=2 if i % 4 == 0 else 1, **changes)
         for i in range(num_sequences)
@@ -50,7 +50,7 @@ def write_pickle(path: Path, content: object, protocol: int = 4) -> Path:
 
 
 def write_npz(folder: Path, name: str = "a", **arrays) -> Path:
-    """One file; by default 4 frames of one body of COCO-17 in space, which waves for training."""
+    """Writes one file; by default 4 frames of one body of COCO-17, label wave, for training."""
     path = folder / f"{name}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {

@@ -1,4 +1,4 @@
-"""Writes tiny raw sets in the formats of the data sets, for the tests of the preparation."""
+"""Writes tiny raw sets in the formats of the data sets."""
 
 import itertools
 import json
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def skeleton_text(joints: np.ndarray, body_id: int = 72057594037931101) -> str:
-    """A `.skeleton` file of one body, (T, 25, 3); T empty frames where `joints` is (T, 0, 3)."""
+    """A `.skeleton` file of one body, (T, 25, 3); T empty frames for joints (T, 0, 3)."""
     lines = [str(len(joints))]
     for frame in joints:
         lines.append("1" if len(frame) else "0")
@@ -25,7 +25,7 @@ def body(seed: int, num_frames: int = 3) -> np.ndarray:
 def write_ntu(
     folder: Path, setups=(1,), cameras=(1, 2, 3), subjects=(1, 3), actions=(1, 60)
 ) -> int:
-    """Every combination, one replication; subject 1 trains, 3 tests. Returns how many files."""
+    """Writes every combination once; returns their number. Subject 1 trains, subject 3 tests."""
     folder.mkdir(parents=True, exist_ok=True)
     names = list(itertools.product(setups, cameras, subjects, actions))
     for seed, (setup, camera, subject, action) in enumerate(names):
@@ -42,7 +42,7 @@ def write_pku(
     names=("cross-subject.txt", "cross-view.txt"),
     kinds=("skeleton", "label"),
 ) -> None:
-    """Videos of 10 frames with one body, the same labels for each, the same split for both."""
+    """Writes videos of 10 frames with one body, the same labels for each, one split for all."""
     for kind in kinds:
         (folder / kind).mkdir(parents=True, exist_ok=True)
     for seed, video in enumerate(videos):
@@ -55,7 +55,7 @@ def write_pku(
 
 
 def tiny_ucla(folder: Path) -> Path:
-    """Records of 40 + 20 small sequences in the form of NW-UCLA; returns their data_dir."""
+    """Writes records of 40 + 20 small sequences of NW-UCLA; returns their data_dir."""
     from amr_jax import prepare
 
     raw, data_dir = folder / "raw", folder / "data"

@@ -97,7 +97,7 @@ def test_same_bytes_from_any_number_of_workers(tmp_path):
     assert everything(tmp_path / "one") == everything(tmp_path / "two")
 
 
-def test_straight_from_the_zip(raw, tmp_path):
+def test_a_zip_gives_the_same_records(raw, tmp_path):
     with zipfile.ZipFile(tmp_path / "nturgbd_skeletons_s001_to_s017.zip", "w") as archive:
         for path in raw.rglob("*.skeleton"):
             archive.write(path, f"nturgb+d_skeletons/{path.name}")
@@ -183,7 +183,7 @@ def test_wrong_folders(tmp_path, folder, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_settings_that_do_not_exist(raw, tmp_path):
+def test_invalid_settings(raw, tmp_path):
     with pytest.raises(UserError, match=r"'ntu60'.*ntu_rgbd60, ntu_rgbd120, nw_ucla, pku_mmd"):
         run(raw, tmp_path / "out", dataset="ntu60")
     with pytest.raises(UserError, match="--gaps is 'none'; expected contiguous or true_time"):
@@ -199,12 +199,12 @@ def test_settings_that_do_not_exist(raw, tmp_path):
 def test_prepared_records_stay_as_they_are(raw, tmp_path, capsys):
     first = run(raw, tmp_path / "out")
     before = everything(tmp_path / "out")
-    assert run(tmp_path / "gone", tmp_path / "out") == first  # needs no raw files any more
+    assert run(tmp_path / "gone", tmp_path / "out") == first  # without raw files
     assert "already prepared" in capsys.readouterr().out
     assert everything(tmp_path / "out") == before
 
 
-def test_records_made_with_other_settings_are_not_mixed(raw, tmp_path):
+def test_other_settings_are_refused(raw, tmp_path):
     run(raw, tmp_path / "out")
     with pytest.raises(UserError, match=r"contiguous.*true_time.*--overwrite"):
         run(raw, tmp_path / "out", gaps="true_time")
@@ -222,7 +222,7 @@ def test_overwriting_that_fails_keeps_the_old_records(raw, tmp_path):
     assert everything(tmp_path / "out") == before
 
 
-def test_records_of_another_version_are_left_beside(raw, tmp_path, capsys):
+def test_records_of_another_version_stay(raw, tmp_path, capsys):
     other = tmp_path / "out/ntu_rgbd60/xsub/0.9.0/file"
     other.parent.mkdir(parents=True)
     other.write_text("old")
@@ -270,7 +270,7 @@ def test_full_disk(raw, tmp_path, monkeypatch, place, error):
     assert everything(tmp_path / "out") == {}
 
 
-def test_two_at_a_time(raw, tmp_path):
+def test_a_second_preparation_is_refused(raw, tmp_path):
     with (
         build._staging(tmp_path / "out/ntu_rgbd60"),
         pytest.raises(UserError, match="another preparation"),
@@ -280,7 +280,7 @@ def test_two_at_a_time(raw, tmp_path):
 
 INTERRUPTED = """
 import os, signal, sys
-# A shell that started the tests in the background has Ctrl-C ignored, and so would this process.
+# A shell that runs the tests in the background ignores Ctrl-C, and this process would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from amr_jax.__main__ import script
 from amr_jax.data.build import ntu
@@ -339,7 +339,7 @@ def test_the_real_nw_ucla(shared_data, tmp_path):
     train = source(tmp_path, "nw_ucla/xview", "train")
     assert {train[i]["camera"] for i in range(len(train))} == {1, 2}
     assert sorted({len(example["joints"]) for example in train})[0] == 1
-    # Any slice is a fair draw of the classes, not the first ones of the file list.
+    # Any slice is a fair sample of the classes.
     labels = [
         example["label"]
         for example in tfds.builder_from_directory(tmp_path / "nw_ucla/xview/1.0.0").as_data_source(

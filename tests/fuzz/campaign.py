@@ -1,12 +1,12 @@
-r"""Mutation fuzzing of every format that is read: thousands of damaged files of each.
+r"""Mutation fuzzing of every file format: reads thousands of damaged files of each.
 
   python tests/fuzz/campaign.py [--mutants=10000] [--seed=0] [--format NAME …] [--only=NUMBER]
 
-Each must end in a named error or in data equal to the untouched rest (`formats.py` says what that
-is), within two seconds of processor time and a GiB of memory. Prints a table; exits 1 where one did
-not, with the options that make this mutant again, and leaves it in a file. Of 10,000 mutants of
-each format the reading takes two minutes of processor time, nearly all of it for models. Every
-format has a process of its own.
+Each mutant must end in an error that names the file, or in data equal to the undamaged rest
+(defined in `formats.py`), within two seconds of processor time and a GiB of memory. The command
+prints a table. If a mutant fails, it prints the options that reproduce it, saves it to a file, and
+exits with status 1. Reading 10,000 mutants of each format takes two minutes of processor time,
+nearly all of it for models. Every format has its own process.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # started as a script
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # when run as a script
 
 NAMES = (
     "ntu", "pku", "pku_labels", "pku_split", "nw_ucla", "zip", "npy", "npz", "pickle", "layout",
@@ -29,13 +29,13 @@ NAMES = (
 )  # fmt: skip
 _OF_MODELS = NAMES[-5:]
 OF_TORCH = NAMES[-2:]
-_MEMORY = 2**30  # bytes that reading a mutant may take
-_HUNG = 60  # seconds without a step; what no signal of Python's ends
-_MOST_FAULTS = 20  # of one format, then it is left
+_MEMORY = 2**30  # bytes, limit for reading a mutant
+_HUNG = 60  # seconds until a mutant is killed that ignores signals
+_MOST_FAULTS = 20  # per format
 
 
 def _formats(models: bool) -> dict:
-    """The formats by name; those of models need JAX, which is not imported for the others."""
+    """The formats by name. Only the formats of models import JAX."""
     from tests.fuzz import exchange_formats, raw_formats
 
     if not models:
@@ -46,7 +46,7 @@ def _formats(models: bool) -> dict:
 
 
 def _run(name: str, seed: int, numbers: range, at, results) -> None:
-    """In a process of its own: reads the mutants, puts (faults, tally, memory) into `results`."""
+    """Runs in its own process: reads the mutants, puts (faults, tally, memory) into `results`."""
     from tests.fuzz.judge import Fault, Judge
 
     faults, fuzzed = [], _formats(models=name in _OF_MODELS)[name]
@@ -68,14 +68,14 @@ def _run(name: str, seed: int, numbers: range, at, results) -> None:
 
 
 def _bound_memory() -> int:
-    """Limits what this process may take from now on; returns what it has taken, bytes."""
+    """Limits the memory of this process from now on; returns its use so far, bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + _MEMORY,) * 2)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _try(name: str, seed: int, numbers: range) -> tuple[list, object, int]:
-    """`_run` in a process; one that ends is a fault of the mutant that it was reading."""
+    """`_run` in a process; if it ends early, the mutant that it was reading is at fault."""
     context = multiprocessing.get_context("spawn")
     at, results = context.Value("q", -1), context.SimpleQueue()
     process = context.Process(target=_run, args=(name, seed, numbers, at, results))

@@ -1,4 +1,4 @@
-"""The formats in which users hand in data of their own."""
+"""The formats of users' own data."""
 
 import contextlib
 import io
@@ -41,7 +41,7 @@ def _npy_start(data: bytes) -> int:
 def _read_npy(path: Path) -> np.ndarray:
     raw = files.RawFile(str(path))
     joints, _ = arrays.read(raw)
-    with contextlib.suppress(BadFile):  # what predict makes of it, of whatever shape it is
+    with contextlib.suppress(BadFile):  # as predict reads it
         sound(arrays.joints(joints, None, arrays.Form(5, "xyz", 0.5), raw), 5)
     array = bounded.load_npy(raw.read(), raw)
     return np.frombuffer(array.ravel(order="K").tobytes(), np.uint8)
@@ -61,7 +61,7 @@ def _npz_originals(save=np.savez) -> list[bytes]:
 
 
 def _read_npz(path: Path) -> list:
-    """As predict reads it, and as prepare does."""
+    """As predict and as prepare read it."""
     raw = files.RawFile(str(path))
     joints, confidence = arrays.read(raw)
     try:
@@ -81,13 +81,13 @@ def _pickle_originals() -> list[bytes]:
 
 
 def _array_spans(data: bytes) -> Spans:
-    """The bytes of each array, where they stand as they are."""
+    """The bytes of each array, where the pickle holds them unchanged."""
     spans = []
     for entry in pickle.loads(data)["annotations"]:
         for key in ("keypoint", "keypoint_score"):
             content = entry[key].tobytes()
             start = data.find(content)
-            if start < 0:  # protocol 2 has them as text: no place of their own
+            if start < 0:  # protocol 2 encodes them as text
                 return []
             spans.append((start, start + len(content)))
     return spans
@@ -116,7 +116,7 @@ def _layout_originals() -> list[bytes]:
 
 
 def _texts(node: object) -> list[str]:
-    """Of JSON: names of parts and all texts, in their order."""
+    """Keys and texts of JSON, in their order."""
     if isinstance(node, dict):
         return [text for key, value in node.items() for text in (key, *_texts(value))]
     return [text for value in node for text in _texts(value)] if isinstance(node, list) else [node]
@@ -144,7 +144,7 @@ def _read_csv(path: Path) -> list[str]:
     table = labels.read_labels(files.RawFile(str(path)))
     values = [cell for name, row in table.items() for cell in (name, *row.values())]
     sound_text(*values)
-    with contextlib.suppress(UserError):  # of all sequences together: of these it names the first
+    with contextlib.suppress(UserError):  # it names no file
         labels.numbered([row["label"] for row in table.values()], list(table), None)
     return values
 

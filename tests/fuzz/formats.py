@@ -1,26 +1,26 @@
-"""The formats that are damaged: valid files of each, how it is read, where its values stand.
+"""A format to damage: its valid files, its reader, and the position of every value.
 
-What "equal to the untouched rest" means is one rule for all. A reader's data are laid out as one
-list of *values*, in the order in which they stand in the file, and a table says between which bytes
-of the valid file each value stands, its delimiters included: a digit put beside a number makes
-another number. A mutant begins like one valid file and ends like one. If it is read, the values in
-the common beginning must be the first ones that are read, and those in the common end the last
-ones. A value lost, moved, read twice or changed outside of the damage breaks that.
+"Equal to the undamaged rest" is one rule for all formats. The data of a reader form one list of
+*values*, in the order of the file, and a table gives the bytes of the valid file that hold each
+value, with its delimiters: a digit next to a number changes that number. A mutant begins like one
+valid file and ends like one. If it is read, values in the common beginning must come first, and
+values in the common end last. A value that is lost, moved, read twice or changed outside of the
+damage violates this rule.
 
-- `.skeleton`: x, y, z of every joint, of every body in its place in the file (`Recording` has them
-  by body; the ids in the text say which comes when); and the file's two actors must be sound.
-- PKU text: the numbers. A text that ends early at a line's end is a valid, shorter one: nothing in
-  the format tells. The labels then point out of it. Of labels, lines as a whole: the fourth number
-  may be absent, so that what is left of a damaged line may say something else. A split is a set of
-  names up to the next heading: with damage, only sound names are asked for.
+- `.skeleton`: x, y, z of every joint of every body, in the order of the file (`Recording` groups
+  them by the ids in the text); the two actors must be sound.
+- PKU text: the numbers. A text that ends early at the end of a line is valid and shorter, which the
+  format cannot detect; labels then point out of it. Labels: whole lines, because the fourth number
+  is optional, and a damaged line may be another valid one. Split: names up to the next heading;
+  after damage, only sound names are required.
 - NW-UCLA: the numbers under 'skeletons'. Layout file: all of its texts, in the order of the keys.
-- `.npy`: the bytes of the numbers, in the order of the memory. A header that is another valid one
-  (another shape, dtype or order for as many bytes) makes other numbers of them: nothing tells.
-- pickle: the arrays, each as a whole, since a byte that is missing in one moves all that follow. It
-  is a program: of one with other instructions only sound data are asked for ('sane').
-- labels.csv: the cells. The first line says what they are: with damage there, 'sane'.
-- zip, npz, safetensors: checksums (CRC-32 of a member, the digest of a model) cover everything, so
-  a mutant that is read must say just the same; unless the mutation put the checksums right.
+- `.npy`: the bytes of the numbers, in memory order. Another valid header (shape, dtype or order for
+  as many bytes) turns them into other numbers, which the format cannot detect.
+- pickle: whole arrays, because a missing byte in one moves all that follow. A pickle is a program:
+  with other instructions only sound data are required ('sane').
+- labels.csv: the cells. The first line defines them: with damage there, 'sane'.
+- zip, npz, safetensors: checksums (CRC-32 of a member, digest of a model) cover everything, so a
+  mutant that is read must give the same data, unless the mutation corrected the checksums.
 """
 
 import dataclasses
@@ -41,13 +41,14 @@ class Format:
     """One format.
 
     Attributes:
-      file: what the file is called.
-      originals: makes valid files, small ones.
-      read: a path -> the values, a list or an array of one axis; AssertionError: unsound data.
-      spans: of a valid file; None: a mutant that is read must be the same as its original.
-      special: mutations that know the format.
+      file: name of the file.
+      originals: makes small valid files.
+      read: path -> the values, a list or an array of one axis; AssertionError for unsound data.
+      spans: of a valid file; None if a mutant that is read must equal its original.
+      special: mutations for this format.
       is_text: whether it has lines and an encoding.
-      head: the first so many bytes say what the rest is; damage there asks for sound data alone.
+      head: number of first bytes that define the rest; with damage there, only sound data are
+        required.
     """
 
     file: str
@@ -60,17 +61,17 @@ class Format:
 
 
 def places(pattern: bytes, data: bytes, start: int = 0) -> Spans:
-    """Where a pattern is."""
+    """Spans of a pattern."""
     return [match.span() for match in re.compile(pattern).finditer(data, start)]
 
 
 def tokens(data: bytes, pattern: bytes = rb"\S+", start: int = 0) -> Spans:
-    """Where values are that what stands beside them ends: with a byte on either side."""
+    """Spans of values, with the delimiting byte on either side."""
     return [(a - 1, b + 1) for a, b in places(pattern, data, start)]
 
 
 def sound(joints: np.ndarray, num_joints: int, channels: int = 3) -> None:
-    """(T, M, V, C) float32 as the documentation promises."""
+    """Asserts joints (T, M, V, C) float32, finite and not empty."""
     assert joints.dtype == np.float32, joints.dtype
     assert joints.ndim == 4, joints.shape
     assert joints.shape[2:] == (num_joints, channels), joints.shape
@@ -79,7 +80,7 @@ def sound(joints: np.ndarray, num_joints: int, channels: int = 3) -> None:
 
 
 def sound_text(*texts: str) -> None:
-    """Texts that can be printed and written to records."""
+    """Asserts texts that can be printed and written to records."""
     for text in texts:
         assert isinstance(text, str), text
         text.encode()

@@ -1,4 +1,4 @@
-"""Reads mutants and says what is wrong with the way in which they end."""
+"""Reads mutants and reports those that end in a fault."""
 
 import contextlib
 import dataclasses
@@ -15,21 +15,21 @@ from amr_jax.errors import UserError
 from tests.fuzz import mutations
 from tests.fuzz.formats import Format
 
-SECONDS = 2.0  # of processor time that a mutant may take
-LONGEST_MESSAGE = 2000  # characters of an error, its path included
+SECONDS = 2.0  # of processor time, limit for a mutant
+LONGEST_MESSAGE = 2000  # characters of an error, with its path
 
 
 class Fault(Exception):
-    """A mutant that ends neither in a named error nor in sound data."""
+    """A mutant ended neither in an error that names its file nor in sound data."""
 
 
 class _TooLong(BaseException):
-    """Not an Exception: no reader may catch it."""
+    """Not an Exception, so that no reader catches it."""
 
 
 @dataclasses.dataclass
 class Tally:
-    """What became of the mutants of one format."""
+    """Results of the mutants of one format."""
 
     refused: int = 0
     read: int = 0
@@ -42,8 +42,8 @@ class Judge:
 
     Args:
       fuzzed: the format.
-      seed: of all mutants; a mutant is made of the seed and its number alone.
-      folder: where mutants are written to be read.
+      seed: of all mutants; seed and number determine a mutant.
+      folder: for the files of mutants.
     """
 
     def __init__(self, fuzzed: Format, seed: int, folder: Path):
@@ -54,23 +54,21 @@ class Judge:
         self.tally = Tally()
 
     def mutant(self, number: int) -> mutations.Mutant:
-        """The mutant of this number."""
+        """The mutant with this number."""
         rng = np.random.default_rng([self.seed, number])
         special, is_text = self.format.special, self.format.is_text
         return mutations.make(rng, self.originals, special, is_text)
 
     def try_one(self, number: int) -> None:
-        """Reads a mutant; `Fault` says what it did wrong."""
+        """Reads a mutant; `Fault` describes what went wrong."""
         mutant = self.mutant(number)
-        self.path.unlink(
-            missing_ok=True
-        )  # disks take their time over a file that is cut to nothing
+        self.path.unlink(missing_ok=True)  # faster than truncation
         self.path.write_bytes(mutant.data)
-        os.utime(self.path, ns=(number, number))  # an open archive is known by it
+        os.utime(self.path, ns=(number, number))  # key of the cache of open archives
         begin = time.process_time()
         try:
             with _watched(), warnings.catch_warnings(action="error"):
-                # Python's own, of an escape in a text that is refused in any case.
+                # Python warns about invalid escapes in a header that is refused in any case.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 found = self.format.read(self.path)
         except UserError as error:
@@ -106,7 +104,7 @@ class Judge:
             cause = cause.__cause__ or cause.__context__
 
     def _check_rest(self, mutant: mutations.Mutant, found: Sequence) -> None:
-        """Whether what stands outside of the damage was read as it was."""
+        """Whether data outside of the damage are unchanged."""
         expected = self.expected[mutant.first]
         head, tail = mutations.kept(mutant, self.originals)
         rule = mutant.rule
@@ -143,7 +141,7 @@ def _short(found: Sequence) -> str:
 
 @contextlib.contextmanager
 def _watched() -> Iterator[None]:
-    """Ends what runs too long; by its own processor time, whatever else the machine does."""
+    """Stops the block after `SECONDS` of processor time."""
 
     def stop(*_):
         raise _TooLong

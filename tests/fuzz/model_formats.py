@@ -1,4 +1,4 @@
-"""The formats of trained models, beside `formats`: these readers need JAX."""
+"""The formats of trained models; these readers need JAX."""
 
 import argparse
 import functools
@@ -51,7 +51,7 @@ def _joined(header: bytes, tensors: bytes) -> bytes:
 
 
 def header(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """The header's JSON, changed as such; its length is right."""
+    """Changes the JSON of the header; its length is valid."""
     content, tensors = _parts(data)
     text = json.dumps(content).encode()
     change = structured.JSON[rng.integers(3)]
@@ -59,7 +59,7 @@ def header(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 
 
 def description(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """What the header says of the model, changed; its digest is right wherever there can be one."""
+    """Changes the description of the model in the header; the digest is valid, if there is one."""
     content, tensors = _parts(data)
     text = json.loads(content["__metadata__"]["amr_jax"])
     del text["digest"]
@@ -68,14 +68,14 @@ def description(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
         text = json.loads(changed)
         text["digest"] = model_file._digest(text, safetensors.numpy.load(data))
         changed = json.dumps(text).encode()
-    except (ValueError, TypeError):  # no JSON object any more
+    except (ValueError, TypeError):  # no longer a JSON object
         pass
     content["__metadata__"]["amr_jax"] = changed.decode()
     return _joined(json.dumps(content).encode(), tensors), "sane"
 
 
 def tensors(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """A number that is none, of another shape or dtype, or a tensor gone; the digest is right."""
+    """Changes numbers, shape or dtype of a tensor, or removes it; the digest is valid."""
     content, _ = _parts(data)
     found = safetensors.numpy.load(data)
     name = sorted(found)[rng.integers(len(found))]
@@ -133,7 +133,7 @@ def _weight_originals() -> list[bytes]:
 
 
 def _torch_files(zipped: bool) -> list[bytes]:
-    """As training scripts save them: beside what else they keep, or alone."""
+    """As training scripts save them: alone, or with other content."""
     import torch  # an extra
 
     state = {key: torch.from_numpy(value) for key, value in published.state_dict(False).items()}
@@ -165,7 +165,7 @@ FORMATS = {
         _read_weights,
         special=structured.ZIP,
     ),
-    # Without checksums: of what is damaged only sound data are asked for, all of it being `head`.
+    # No checksums: after damage anywhere, only sound data are required (`head` is the whole file).
     "pth_old": Format(
         "weights.pth", functools.partial(_torch_files, zipped=False), _read_weights, head=len
     ),

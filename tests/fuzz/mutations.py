@@ -1,7 +1,7 @@
-"""Seeded damage to files: what disks, downloads, editors and ill will do to bytes.
+"""Seeded damage to files, as by disks, downloads, editors and attackers.
 
-A mutation is a function of a random generator and the valid files of one format; which of them is
-damaged is the first thing that it draws. The same generator gives the same mutant on any machine.
+A mutation is a function of a random generator and the valid files of one format. The same generator
+gives the same mutant on any machine.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-# What stands where a number did, or is put between two bytes.
+# Replacements for a number; pieces to insert between two bytes.
 _TOKENS = (
     b"1e999", b"-1e999", b"-0", b"0", b"nan", b"NaN", b"inf", b"-Infinity", b"null", b"true",
     b"2147483648", b"-2147483649", b"1000000000", b"999999999999", b"1e9", b"1e39", b"1e-400",
@@ -32,12 +32,11 @@ class Mutant:
 
     Attributes:
       data: its bytes.
-      first: number of the original that it begins like.
-      last: number of the original that it ends like.
-      rule: what is asked of its data, if it is read at all: 'rest', whatever stands outside of
-        the damage is as it was; 'same', everything is; 'sane', it is well-formed, as the mutation
-        has changed what the file says.
-      how: the mutation's name.
+      first: index of the original that it begins like.
+      last: index of the original that it ends like.
+      rule: requirement for its data, if it is read: 'rest', unchanged outside of the damage;
+        'same', unchanged; 'sane', well-formed, because the mutation changed the content.
+      how: name of the mutation.
     """
 
     data: bytes
@@ -47,7 +46,7 @@ class Mutant:
     how: str
 
 
-# (generator, one valid file) -> the damaged one and its rule.
+# (generator, valid file) -> damaged file, rule.
 Change = Callable[[np.random.Generator, bytes], tuple[bytes, str]]
 
 
@@ -60,9 +59,9 @@ def make(
     """One mutant of one of `originals`, never equal to it.
 
     Args:
-      rng: decides everything.
+      rng: source of all choices.
       originals: valid files of the format.
-      special: mutations that know the format; every third mutant is of these.
+      special: mutations for this format; a third of the mutants use these.
       is_text: whether to change line ends and encodings too.
     """
     general = [flip, insert, delete, truncate, repeat, swap, zero, token, token, several]
@@ -85,9 +84,9 @@ def make(
 
 
 def kept(mutant: Mutant, originals: Sequence[bytes]) -> tuple[int, int]:
-    """How many bytes of the first original it begins with, and of the last it ends with.
+    """Number of bytes shared with the start of the first original, and with the end of the last.
 
-    Both together are at most the whole mutant, and the whole of either original.
+    Their sum is at most the length of the mutant and of either original.
     """
     first, last = originals[mutant.first], originals[mutant.last]
     head = _common(mutant.data, first)
@@ -107,7 +106,7 @@ def _place(rng: np.random.Generator, data: bytes) -> int:
 
 
 def _span(rng: np.random.Generator, data: bytes) -> tuple[int, int]:
-    """A block: mostly small, some of them large, half of them of whole lines."""
+    """A random block: small, sometimes large; half of them consist of whole lines."""
     start = _place(rng, data)
     end = min(len(data), start + int(rng.integers(1, rng.choice([8, 200, 2000]))))
     if rng.random() < 0.5:
@@ -117,13 +116,13 @@ def _span(rng: np.random.Generator, data: bytes) -> tuple[int, int]:
 
 
 def flip(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """One bit."""
+    """Flips one bit."""
     at = int(rng.integers(len(data)))
     return data[:at] + bytes([data[at] ^ 1 << rng.integers(8)]) + data[at + 1 :], "rest"
 
 
 def insert(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """A few bytes, random or awkward ones."""
+    """Inserts a few bytes, random or awkward ones."""
     at = _place(rng, data)
     piece = rng.bytes(rng.integers(1, 5))
     if rng.random() < 0.7:
@@ -132,7 +131,7 @@ def insert(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 
 
 def delete(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """One byte, or a block."""
+    """Deletes a byte or a block."""
     start, end = _span(rng, data)
     if rng.random() < 0.5:
         end = start + 1
@@ -140,7 +139,7 @@ def delete(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 
 
 def truncate(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """Everything from some place on, sometimes from the beginning of a line."""
+    """Truncates the file, sometimes at the end of a line."""
     at = _place(rng, data)
     if rng.random() < 0.3:
         at = data.rfind(b"\n", 0, at) + 1
@@ -148,37 +147,37 @@ def truncate(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 
 
 def repeat(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """A block twice."""
+    """Repeats a block."""
     start, end = _span(rng, data)
     return data[:end] + data[start:end] + data[end:], "rest"
 
 
 def swap(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """Two blocks in each other's place."""
+    """Swaps two blocks."""
     (a, b), (c, d) = sorted([_span(rng, data), _span(rng, data)])
     b = min(b, c)
     return data[:a] + data[c:d] + data[b:c] + data[a:b] + data[d:], "rest"
 
 
 def zero(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """A block of zeros, as a disk leaves that was full."""
+    """Replaces a block by zeros, as on a full disk."""
     start, end = _span(rng, data)
     return data[:start] + bytes(end - start) + data[end:], "rest"
 
 
 def token(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """Another number in the place of one, or something that is none."""
+    """Replaces a number by another one, or by something that is no number."""
     numbers = list(_NUMBER.finditer(data))
     if not numbers:
         return flip(rng, data)
     start, end = numbers[rng.integers(len(numbers))].span()
     if rng.random() < 0.2:
-        start, end = numbers[0].span()  # where counts are
+        start, end = numbers[0].span()  # often a count
     return data[:start] + _TOKENS[rng.integers(len(_TOKENS))] + data[end:], "rest"
 
 
 def several(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """Some of the small ones at once."""
+    """Applies several small mutations."""
     for _ in range(rng.integers(2, 6)):
         if data:
             data, _ = (flip, insert, delete, token)[rng.integers(4)](rng, data)
@@ -186,12 +185,12 @@ def several(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 
 
 def splice(rng: np.random.Generator, one: bytes, other: bytes) -> bytes:
-    """The beginning of one file and the end of another."""
+    """Joins the beginning of one file and the end of another."""
     return one[: _place(rng, one)] + other[_place(rng, other) :]
 
 
 def line_ends(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """What editors and mail do to the ends of lines, and of the file."""
+    """Changes line ends, or the end of the file, as editors and mail do."""
     ways = (
         lambda: data.replace(b"\n", b"\r\n"),
         lambda: data.replace(b"\n", b"\r"),
@@ -205,5 +204,5 @@ def line_ends(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 
 
 def encoding(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """The same text in another encoding."""
+    """Encodes the text differently."""
     return data.decode("latin-1").encode(_CODECS[rng.integers(len(_CODECS))], "replace"), "same"

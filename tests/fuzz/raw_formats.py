@@ -1,4 +1,4 @@
-"""The raw formats of the data sets, and archives of them."""
+"""The raw formats of the data sets, and archives."""
 
 import contextlib
 import json
@@ -123,7 +123,7 @@ def _zip_originals() -> list[bytes]:
 
 
 def _read_zip(path: Path) -> list:
-    """Names and contents of all members; one that is refused does not stop the others' reading."""
+    """Names and contents of all members; reads all of them before an error."""
     values, refused = [], None
     for raw in files.find(path, ".skeleton", "skeletons"):
         try:

@@ -1,4 +1,4 @@
-"""Mutations that know a format: they get past checksums, and say absurd things in good form."""
+"""Mutations for particular formats: absurd content in valid form, with valid checksums."""
 
 import io
 import itertools
@@ -24,7 +24,7 @@ _ODD = (
 
 
 class _Pairs(list):
-    """A JSON object, in which a key may stand twice."""
+    """A JSON object that may hold a key twice."""
 
 
 def _dump(node: object) -> str:
@@ -36,12 +36,12 @@ def _dump(node: object) -> str:
 
 
 def json_pairs(data: bytes) -> list:
-    """A JSON text with lists of pairs for its objects."""
+    """Parses JSON, with lists of pairs for its objects."""
     return json.loads(data, object_pairs_hook=_Pairs)
 
 
 def _containers(node: object) -> list:
-    """All lists and objects, the outer ones first."""
+    """All lists and objects, outer ones first."""
     children = [value for _, value in node] if isinstance(node, _Pairs) else node
     found = [node]
     for child in children:
@@ -51,7 +51,7 @@ def _containers(node: object) -> list:
 
 
 def json_value(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """One value: another kind, twice, gone, renamed, or under the key of another."""
+    """Changes, repeats, removes, renames or moves one value."""
     return _changed(rng, json_pairs(data)).encode(), "rest"
 
 
@@ -77,7 +77,7 @@ def _changed(rng: np.random.Generator, tree: list) -> str:
 
 
 def json_form(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """The same content: other spaces, other order of keys, escapes."""
+    """Writes the same content with other spaces, order of keys and escapes."""
     content = json.loads(data)
     if rng.random() < 0.5:
         content = dict(reversed(content.items()))
@@ -86,7 +86,7 @@ def json_form(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 
 
 def json_deep(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """Lists in lists, many of them."""
+    """Inserts deeply nested lists."""
     deep = b"[" * int(rng.choice([40, 900, 100_000]))
     at = data.find(b"[")
     return data[:at] + deep + data[at:] + (b"" if rng.random() < 0.5 else b"]" * len(deep)), "rest"
@@ -105,7 +105,7 @@ _INSTRUCTIONS = (
 
 
 def pickle_program(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """One instruction gone, twice, replaced, or changed for another of the same program."""
+    """Removes, repeats or replaces one instruction."""
     starts = [place for _, _, place in pickletools.genops(data)] + [len(data)]
     pieces = [data[a:b] for a, b in itertools.pairwise(starts)]
     at, way = int(rng.integers(len(pieces))), rng.integers(5)
@@ -116,7 +116,7 @@ def pickle_program(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 
 
 def pickle_content(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """A well-made pickle of something odd, or of the same in another form."""
+    """Pickles odd content, or the same content in another protocol."""
     content = pickle.loads(data)
     entry = content["annotations"][rng.integers(len(content["annotations"]))]
     way = rng.integers(6)
@@ -161,7 +161,7 @@ _DTYPES = (
 
 
 def npy_header(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """Another shape, dtype or order, in a header of the right length or of a wrong one."""
+    """Changes shape, dtype or order in the header, and sometimes its length."""
     start = 10
     end = start + int.from_bytes(data[8:10], "little")
     header = data[start:end].decode("latin-1").strip()
@@ -189,7 +189,7 @@ def npy_header(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 
 
 def npy_value(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """A number that is none, or absurd."""
+    """Changes one number, e.g. to NaN."""
     array = np.load(io.BytesIO(data)).copy()
     values = array.reshape(-1)
     odd = (np.nan, np.inf, -np.inf, 6e4, 1e-7, -1.0, 2.0)
@@ -199,7 +199,7 @@ def npy_value(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
     return buffer.getvalue(), "rest"
 
 
-# --- zip archives, .npz among them
+# --- zip archives and .npz
 
 
 def _members(data: bytes) -> dict[str, bytes]:
@@ -208,7 +208,7 @@ def _members(data: bytes) -> dict[str, bytes]:
 
 
 def pack(members: list[tuple[str, bytes]], method: int = zipfile.ZIP_STORED) -> bytes:
-    """An archive of these names and contents, with the date of no particular day."""
+    """An archive of these members, with a fixed date."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, content in members:
@@ -219,7 +219,7 @@ def pack(members: list[tuple[str, bytes]], method: int = zipfile.ZIP_STORED) -> 
 
 
 def zip_form(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """The same members, packed in another way or in another order."""
+    """Writes the same members with another compression or in another order."""
     members = list(_members(data).items())
     rng.shuffle(members)
     methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
@@ -227,7 +227,7 @@ def zip_form(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 
 
 def zip_members(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """A member gone, renamed, or damaged before it was packed: all checksums are right."""
+    """Removes, renames or damages a member; all checksums are valid."""
     members = list(_members(data).items())
     at, way = int(rng.integers(len(members))), rng.integers(4)
     name, content = members[at]
@@ -243,16 +243,16 @@ def zip_members(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 
 
 def zip_twice(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """Another member of a name that is there already."""
+    """Adds a member with a name that exists."""
     members = list(_members(data).items())
     one, other = rng.integers(len(members), size=2)
     members.insert(int(rng.integers(len(members))), (members[one][0], members[other][1]))
-    with warnings.catch_warnings(action="ignore"):  # zipfile warns of just that
+    with warnings.catch_warnings(action="ignore"):  # zipfile warns about it
         return pack(members), "same"
 
 
 def zip_field(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """An extreme number in a header of the archive."""
+    """Writes an extreme number into a header of the archive."""
     heads = [m.start() for m in re.finditer(rb"PK(\x01\x02|\x03\x04|\x05\x06)", data)]
     at = heads[rng.integers(len(heads))] + 4 + 2 * int(rng.integers(20))
     size = int(rng.choice([1, 2, 4]))

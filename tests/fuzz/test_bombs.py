@@ -69,7 +69,7 @@ TEXTS = {
 
 @pytest.fixture(scope="module")
 def bombs(tmp_path_factory) -> dict[tuple[str, str | None], str]:
-    """(file, member or None) -> what the error says."""
+    """(file, member or None) -> part of the error."""
     folder = tmp_path_factory.mktemp("bombs")
     made: dict[tuple[str, str | None], str] = {}
     archive = folder / "texts.zip"
@@ -90,7 +90,7 @@ def bombs(tmp_path_factory) -> dict[tuple[str, str | None], str]:
 
 
 def _npz(length: int, numbers: int) -> bytes:
-    """A `.npz` of arrays that claim a length and have `numbers` bytes, packed."""
+    """A compressed `.npz` of arrays that claim `length` frames and hold `numbers` bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         header = io.BytesIO()

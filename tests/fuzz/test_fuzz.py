@@ -1,4 +1,4 @@
-"""A few hundred mutants of every format; `campaign` reads ten thousand. And: the judge judges."""
+"""Some hundred mutants of every format (`campaign` reads ten thousand), and tests of the judge."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ from tests.fuzz import (
 )
 
 FORMATS = raw_formats.FORMATS | exchange_formats.FORMATS | model_formats.FORMATS
-MUTANTS = {"model": 25, "weights": 60}  # slower ones: of the others 150
+MUTANTS = {"model": 25, "weights": 60}  # slow formats; the others: 150
 
 
 def test_the_campaign_reads_every_format():
@@ -65,7 +65,7 @@ def test_what_is_kept_of_an_original():
         return mutations.kept(mutations.Mutant(data, 0, 0, "rest", ""), original)
 
     assert kept(b"abXef") == (2, 2)
-    assert kept(b"abcabcdef") == (3, 3)  # not 6: no byte of the original is counted twice
+    assert kept(b"abcabcdef") == (3, 3)  # not 6: a byte of the original counts once
     assert kept(b"abc") == (3, 0)
     assert kept(b"X") == (0, 0)
 
@@ -74,7 +74,7 @@ NUMBERS = [json.dumps({"numbers": list(range(10, 40))}).encode(), b'{"numbers": 
 
 
 def read_numbers(path) -> list:
-    """A reader of a format of its own, without fault."""
+    """A faultless reader of a simple format."""
     try:
         content = structured.json_pairs(path.read_bytes())
         (values,) = [value for key, value in content if key == "numbers"]
@@ -106,7 +106,7 @@ def test_a_reader_without_fault_passes(tmp_path):
 
 
 def faulty(name, path):
-    """The same with a fault; valid files are read as they should be."""
+    """The same reader with a fault; it reads valid files correctly."""
     try:
         values = read_numbers(path)
     except BadFile as error:

@@ -1,7 +1,7 @@
-"""The whole command on a folder in which some files are damaged: the others' records stay the same.
+"""`prepare` on a folder with damaged files: the records of the other files stay the same.
 
-By default it ends at the first one that cannot be read, by name and without records;
-`--on_bad_file=skip` leaves such files out and lists them.
+By default the command ends at the first damaged file, names it, and writes no records;
+`--on_bad_file=skip` leaves damaged files out and lists them.
 """
 
 import json
@@ -32,7 +32,7 @@ def write_own(folder):
         custom_sets.write_npz(folder, name, label=str(number // 4), split=split)
 
 
-# data set -> (writes raw files, which of them are damaged, flags, a sequence's file by its name).
+# data set -> (writer of raw files, pattern of files to damage, flags, file of a sequence).
 SETS = {
     "ntu_rgbd60": (raw_sets.write_ntu, "*.skeleton", {}, "{}.skeleton"),
     "nw_ucla": (write_ucla, "*.json", {}, "{}.json"),
@@ -53,7 +53,7 @@ def run(dataset, raw, out, **options) -> None:
 
 
 def records(out) -> dict:
-    """(folder of records, split, name) -> everything of the record, as bytes."""
+    """(folder of records, split, name) -> fields of the record, as bytes."""
     found = {}
     for info in out.rglob("dataset_info.json"):
         builder = tfds.builder_from_directory(info.parent)
@@ -66,13 +66,13 @@ def records(out) -> dict:
 
 
 def damage(paths, special) -> set[str]:
-    """Every third file becomes a mutant; returns their names."""
+    """Damages every third file; returns the names."""
     chosen = sorted(paths)[::3]
     for number, path in enumerate(chosen):
         rng = np.random.default_rng([4, number])
         mutant = mutations.make(rng, [path.read_bytes()], special, is_text=not special)
         path.write_bytes(mutant.data)
-    # One is surely refused, whatever became of the others.
+    # At least one file is surely refused.
     chosen[0].write_bytes(chosen[0].read_bytes()[:50])
     return {path.name for path in chosen}
 

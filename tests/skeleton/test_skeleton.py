@@ -1,4 +1,4 @@
-"""The layouts against the data sets' own (1-based) lists and against what a skeleton must be."""
+"""The layouts: against the data sets' lists (counted from 1), and as trees."""
 
 import pytest
 
@@ -85,7 +85,7 @@ def test_sizes_and_centres():
 
 
 def test_places_of_joints_in_the_image_layouts():
-    """Numbers from the detectors' own documents."""
+    """Numbers from the detectors' documents."""
     coco, openpose, mediapipe = (
         layouts.LAYOUTS[name].joints for name in ("coco_17", "openpose_18", "mediapipe_33")
     )

@@ -1,4 +1,4 @@
-"""The builders: registered, real TFDS builders; which files they take; what their protocols are."""
+"""The TFDS builders: registration, their raw files, their protocols."""
 
 import subprocess
 import sys
@@ -37,14 +37,14 @@ def test_registered_with_their_protocols_and_names(name, tmp_path):
     assert cls.RELEASE_NOTES["1.0.0"]
 
 
-def test_numbers_of_classes_and_names_known_by_heart():
+def test_classes():
     names = tfds.builder_cls("ntu_rgbd120").CLASS_NAMES
     assert len(names) == 120
     assert names[:60] == tfds.builder_cls("ntu_rgbd60").CLASS_NAMES
     assert (names[22], names[57], names[111]) == ("hand waving", "handshaking", "high-five")
     pku = tfds.builder_cls("pku_mmd").CLASS_NAMES
     assert len(pku) == 51
-    # The two-person actions that phase I has and the literature lists by number.
+    # The two-person actions of phase I, which the literature lists by number.
     assert [pku[i - 1] for i in (14, 16)] == ["handshaking", "hugging other person"]
     assert len(tfds.builder_cls("nw_ucla").CLASS_NAMES) == 10
 
@@ -67,7 +67,7 @@ def test_protocols_of_ntu():
     assert members(nw_ucla, "xview", camera=(1, 2, 3)) == [1, 2]
 
 
-def test_the_builder_alone_does_what_prepare_does(tmp_path):
+def test_the_builder_alone_writes_the_same_records(tmp_path):
     raw_sets.write_ntu(tmp_path / "raw")
     prepare.prepare("ntu_rgbd60", tmp_path / "raw", tmp_path / "prepared", num_workers=1)
     builder = tfds.builder("ntu_rgbd60/xsub", data_dir=tmp_path / "built")
@@ -117,7 +117,7 @@ def test_tfds_build_with_tensorflow(tmp_path):
         assert built.read_bytes() == path.read_bytes()
 
 
-def test_the_builder_leaves_nothing_of_a_failure(tmp_path):
+def test_the_builder_leaves_nothing_after_a_failure(tmp_path):
     raw_sets.write_ntu(tmp_path / "raw")
     (tmp_path / "raw/walking.skeleton").write_text("0\n")
     builder = tfds.builder("ntu_rgbd60/xsub", data_dir=tmp_path / "built")
@@ -135,7 +135,7 @@ def test_the_builder_leaves_nothing_of_a_failure(tmp_path):
 def test_gaps_reach_the_reader(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
-    # Seen in frame 1 and 3; a second body keeps frame 2 from being dropped.
+    # A body in frames 1 and 3; another body in frame 2, which would be dropped if empty.
     first, second = raw_sets.body(0), raw_sets.body(1)
     lines = ["3"]
     for frame, ids in enumerate([(7,), (8,), (7,)]):
@@ -153,7 +153,7 @@ def test_gaps_reach_the_reader(tmp_path):
         np.testing.assert_array_equal(example["joints"], ntu.read(file, gaps=gaps)["joints"])
 
 
-def test_ntu60_sets_the_other_half_aside(tmp_path, capsys):
+def test_ntu60_ignores_the_other_half(tmp_path, capsys):
     raw_sets.write_ntu(tmp_path / "raw")
     raw_sets.write_ntu(tmp_path / "raw", setups=(18,), actions=(61,))
     rows = prepare.prepare("ntu_rgbd60", tmp_path / "raw", tmp_path / "out", num_workers=1)
@@ -173,7 +173,7 @@ def test_ntu60_has_no_action_61(tmp_path):
         prepare.prepare("ntu_rgbd60", tmp_path / "raw", tmp_path / "out", num_workers=1)
 
 
-def test_ntu120_takes_both_halves_and_misses_one(tmp_path, capsys):
+def test_ntu120_reports_a_missing_half(tmp_path, capsys):
     raw_sets.write_ntu(tmp_path / "raw")
     prepare.prepare("ntu_rgbd120", tmp_path / "raw", tmp_path / "half", num_workers=1)
     assert "no file of setups 18 to 32 is there: nturgbd_skeletons_s018_to_s032.zip" in (
@@ -222,7 +222,7 @@ PHASE_2 = {"videos": ("A01N01-L", "A01N01-R"), "train": ("A01N01-L",)}
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        # As MAMP lays them out; hyphens or underscores; all in one folder; names told by folders.
+        # As in MAMP; hyphens or underscores; all in one folder; phases by names of folders.
         (
             {"folder": "v1"},
             {"folder": "v2", "names": ("cross_subject_v2.txt", "cross_view_v2.txt")},
@@ -297,7 +297,7 @@ def test_pku_archives_that_are_not_unpacked(tmp_path):
         prepare.prepare("pku_mmd", raw, tmp_path / "out")
 
 
-def test_pku_in_a_folder_of_something_else(tmp_path):
+def test_pku_in_another_folder(tmp_path):
     (tmp_path / "readme.txt").write_text("hello")
     with pytest.raises(UserError, match=r"found no file of PKU-MMD; expected Skeleton\.7z"):
         prepare.prepare("pku_mmd", tmp_path, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""A user's own data, from files to records; and what is said where that cannot be done."""
+"""A user's own data, from files to records, and the errors."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ def left_out(out, name="mine"):
 
 @pytest.fixture
 def raw(tmp_path):
-    """Npz files that tell everything: two train, one tests; one of two bodies."""
+    """Npz files with all fields: two for training, one for testing; one with two bodies."""
     folder = tmp_path / "raw"
     two = np.random.default_rng(9).normal(size=(6, 2, 17, 3))
     custom_sets.write_npz(folder, "walk/a", subject=3)
@@ -77,7 +77,7 @@ def test_npz_files(raw, tmp_path):
     assert left_out(tmp_path / "out") == []
 
 
-def test_a_zip_is_the_same_as_its_folder(raw, tmp_path):
+def test_a_zip_gives_the_same_records_as_its_folder(raw, tmp_path):
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         for path in raw.rglob("*.npz"):
             archive.write(path, path.relative_to(raw))
@@ -100,7 +100,7 @@ def test_a_table_of_labels_and_names_of_classes(raw, tmp_path):
         run(raw, tmp_path / "other")
 
 
-def test_sequences_that_tell_nothing_are_for_pretraining(tmp_path, capsys):
+def test_sequences_without_labels_are_for_pretraining(tmp_path, capsys):
     for name in "ab":
         custom_sets.write_npz(tmp_path / "raw", name, label=None, split=None)
     assert counts(run(tmp_path / "raw", tmp_path / "out")) == {"train": 2, "test": 0}
@@ -166,7 +166,7 @@ def test_splits_of_a_pickle_are_chosen_by_name(tmp_path, capsys):
     assert everything(tmp_path / "other") == {}
 
 
-def test_who_has_no_body_or_no_annotation_is_left_out(tmp_path):
+def test_sequences_without_body_or_annotation_are_left_out(tmp_path):
     content = custom_sets.exchange()
     content["annotations"][4]["keypoint"] = np.zeros_like(content["annotations"][4]["keypoint"])
     content["annotations"][4]["keypoint_score"][:] = 0
@@ -246,7 +246,7 @@ def test_prepared_records_stay_and_are_not_mixed(raw, tmp_path, capsys):
     assert dict(info(tmp_path / "out").metadata)["scale"] == 0.001
 
 
-def test_a_layout_of_ones_own(tmp_path):
+def test_a_custom_layout(tmp_path):
     layout = tmp_path / "puppet.json"
     layout.write_text(json.dumps(PUPPET))
     custom_sets.write_npz(tmp_path / "raw", joints=np.ones((4, 5, 3)))
@@ -269,13 +269,13 @@ def test_a_layout_of_ones_own(tmp_path):
         ({"gaps": "true_time"}, "--gaps does not apply to custom"),
     ],
 )
-def test_settings_that_do_not_exist(raw, tmp_path, options, message):
+def test_invalid_settings(raw, tmp_path, options, message):
     with pytest.raises(UserError, match=message):
         run(raw, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
 
-def test_folders_that_are_no_set(raw, tmp_path):
+def test_other_folders(raw, tmp_path):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("hello")
     with pytest.raises(UserError, match=r"\(\*\.npz\).*there is none among 1 file"):
@@ -291,7 +291,7 @@ def test_folders_that_are_no_set(raw, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_metres_that_are_none_are_noticed(tmp_path, capsys):
+def test_implausible_metres_are_reported(tmp_path, capsys):
     joints = 1000 * np.random.default_rng(0).normal(size=(4, 17, 3))
     custom_sets.write_npz(tmp_path / "raw", joints=joints)
     run(tmp_path / "raw", tmp_path / "out")
@@ -300,7 +300,7 @@ def test_metres_that_are_none_are_noticed(tmp_path, capsys):
     assert "expected metres" not in capsys.readouterr().out
 
 
-def test_the_builder_says_how_it_is_used(tmp_path):
+def test_the_builder_refers_to_prepare(tmp_path):
     with pytest.raises(UserError, match="prepare --dataset=custom"):
         tfds.builder("custom", data_dir=tmp_path)
     assert set(layouts.CHANNELS) == {"xyz", "xy", "xyc"}

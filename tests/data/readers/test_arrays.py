@@ -17,14 +17,14 @@ def values(*shape, low=0.1):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16])
 @pytest.mark.parametrize(("form", "channels"), [(XYZ, 3), (XY, 2), (XYC, 3)])
-def test_takes_numbers_of_any_width(dtype, form, channels):
+def test_accepts_numbers_of_any_width(dtype, form, channels):
     given = np.round(values(4, 2, 5, channels) + 0.5).astype(dtype)
     joints = arrays.joints(given, None, form, "x")
     np.testing.assert_array_equal(joints, given)
     assert joints.dtype == np.float32
 
 
-def test_confidence_apart_becomes_the_third_channel():
+def test_separate_confidence_becomes_the_third_channel():
     places, confidence = values(4, 2, 5, 2), values(4, 2, 5)
     joints = arrays.joints(places, confidence, XYC, "x")
     np.testing.assert_array_equal(joints[..., :2], places.astype(np.float32))
@@ -32,7 +32,7 @@ def test_confidence_apart_becomes_the_third_channel():
     np.testing.assert_array_equal(arrays.joints(places, confidence, XY, "x"), joints[..., :2])
 
 
-def test_scale_is_for_coordinates_alone():
+def test_scale_applies_to_coordinates_only():
     given = values(4, 1, 5, 3)
     scaled = arrays.joints(given, None, arrays.Form(5, "xyc", 0.5), "x")
     np.testing.assert_allclose(scaled, given * [0.5, 0.5, 1], rtol=1e-6)
@@ -40,14 +40,14 @@ def test_scale_is_for_coordinates_alone():
     np.testing.assert_allclose(scaled, given * 0.5, rtol=1e-6)
 
 
-def test_a_scale_that_makes_too_much_of_a_number():
+def test_scale_that_overflows():
     far = np.full((1, 1, 5, 3), 1e38)
     arrays.joints(far, None, arrays.Form(5, "xyz", 0.1), "x")
     with pytest.raises(BadFile, match=r"x: found inf in frame 0, body 0, joint 0, channel x"):
         arrays.joints(far, None, arrays.Form(5, "xyz", 1000.0), "x")
 
 
-def test_slots_behind_the_last_body_are_cut_off():
+def test_slots_after_the_last_body_are_removed():
     given = values(4, 4, 5, 3)
     given[:, [0, 2, 3]] = 0
     given[0, 2, 1, 1] = 1
@@ -55,12 +55,12 @@ def test_slots_behind_the_last_body_are_cut_off():
 
 
 @pytest.mark.parametrize("given", [np.zeros((4, 2, 5, 3)), values(0, 2, 5, 3), values(4, 0, 5, 3)])
-def test_nobody(given):
+def test_no_body(given):
     with pytest.raises(arrays.NoBody, match="no body in any frame"):
         arrays.joints(given, None, XYZ, "x")
 
 
-def test_places_without_any_confidence_are_nobody():
+def test_a_body_with_zero_confidence_is_absent():
     given = values(4, 2, 5, 3)
     given[:, 1, :, 2] = 0
     assert arrays.joints(given, None, XYC, "x").shape == (4, 1, 5, 3)
@@ -186,7 +186,7 @@ def test_example_with_all_fields(tmp_path):
     assert found == {"name": "a", "label": "3", "split": "train", "subject": "7"}
 
 
-def test_example_of_one_body_with_nothing_but_joints(tmp_path):
+def test_example_of_one_body_without_label(tmp_path):
     joints, confidence = values(4, 17, 2), values(4, 17)
     form = arrays.Form(17, "xyc")
     found = example(tmp_path, form, joints=joints, confidence=confidence, label=None, split=None)

@@ -1,4 +1,4 @@
-"""Finding raw files: folders, zip archives, and everything that users get wrong."""
+"""Finding raw files: folders, zip archives, and typical mistakes of users."""
 
 import os
 import pickle
@@ -43,19 +43,19 @@ def test_folders_and_archives_are_searched_at_any_depth_in_the_order_of_names(tm
     assert pickle.loads(pickle.dumps(found)) == found
 
 
-def test_an_archive_itself_may_be_named(tmp_path):
+def test_manual_dir_may_be_an_archive(tmp_path):
     archive = pack(tmp_path / "set.zip", {"in/a.skeleton": b"a"})
     assert [raw.read() for raw in find(archive)] == [b"a"]
 
 
-def test_a_file_beside_its_archive_counts_once_and_the_one_on_disk_wins(tmp_path):
+def test_a_file_beside_its_archive_is_found_once_on_disk(tmp_path):
     pack(tmp_path / "set.zip", {"a.skeleton": b"zip", "b.skeleton": b"zip"})
     write(tmp_path / "unpacked" / "a.skeleton", b"disk")
     assert [raw.read() for raw in find(tmp_path)] == [b"disk", b"zip"]
     assert [raw.read() for raw in find(tmp_path, unique=False)] == [b"disk", b"zip", b"zip"]
 
 
-def test_what_macos_adds_is_not_data(tmp_path):
+def test_ignores_files_added_by_macos(tmp_path):
     pack(tmp_path / "set.zip", {"a.skeleton": b"a", "__MACOSX/._a.skeleton": b"junk"})
     write(tmp_path / "._b.skeleton")
     write(tmp_path / "._set.zip")
@@ -70,7 +70,7 @@ def test_links_are_followed_once(tmp_path):
     assert len(find(tmp_path / "manual", unique=False)) == 1
 
 
-def test_a_rewritten_archive_is_opened_anew(tmp_path):
+def test_a_rewritten_archive_is_opened_again(tmp_path):
     archive = pack(tmp_path / "set.zip", {"a.skeleton": b"old"})
     assert find(archive)[0].read() == b"old"
     pack(archive, {"a.skeleton": b"new, and longer"})
@@ -88,7 +88,7 @@ def test_a_rewritten_archive_is_opened_anew(tmp_path):
         (["nturgbd.zip.crdownload"], [".crdownload"]),
     ],
 )
-def test_nothing_found_says_what_is_there_and_what_to_do(tmp_path, names, expected):
+def test_the_error_of_an_empty_search(tmp_path, names, expected):
     for name in names:
         write(tmp_path / name)
     with pytest.raises(UserError) as error:
@@ -97,7 +97,7 @@ def test_nothing_found_says_what_is_there_and_what_to_do(tmp_path, names, expect
         assert part in str(error.value)
 
 
-def test_a_missing_folder_names_the_last_one_that_exists(tmp_path):
+def test_the_error_of_a_missing_folder_names_its_existing_parent(tmp_path):
     write(tmp_path / "downloads" / "x.zip")
     with pytest.raises(UserError, match=r"no such folder.*exists and holds: downloads"):
         find(tmp_path / "typo" / "ntu")
@@ -156,19 +156,19 @@ def test_sizes_are_bounded(tmp_path):
             raw.read(max_bytes=10**6 - 1)
 
 
-def test_what_only_unpacks_to_fill_the_memory_is_refused(tmp_path):
-    # 128 MiB of zeros: below the bound of the caller, who takes gigabytes, and a thousand to one.
+def test_a_zip_bomb(tmp_path):
+    # 128 MiB of zeros, compressed to a thousandth; the caller accepts gigabytes.
     (bomb,) = find(pack(tmp_path / "set.zip", {"a.skeleton": bytes(2**27)}))
     with pytest.raises(
         BadFile, match=r"134,217,728 bytes packed into 1\d\d,\d+; expected at most 100"
     ):
         bomb.read(max_bytes=2**34)
-    # A file of the ordinary sizes may be all zeros.
+    # A file of usual size may consist of zeros.
     (still,) = find(pack(tmp_path / "still.zip", {"a.skeleton": bytes(2**20)}))
     assert still.read(max_bytes=2**34) == bytes(2**20)
 
 
-def test_a_file_that_went_away_is_named(tmp_path):
+def test_a_missing_file(tmp_path):
     with pytest.raises(BadFile, match=r"gone.skeleton: found No such file"):
         files.RawFile(str(tmp_path / "gone.skeleton")).read()
     with pytest.raises(BadFile, match=r"gone\.zip: found No such file"):
@@ -183,14 +183,14 @@ def test_two_members_of_one_name(tmp_path):
 
 
 def damaged(folder, change):
-    """An archive of three members whose list of them is damaged: `change` of its bytes."""
+    """An archive of three members with a damaged directory: `change` is applied to its bytes."""
     path = pack(folder / "set.zip", {f"{letter}.skeleton": letter for letter in "abc"})
     path.write_bytes(change(path.read_bytes()))
     return path
 
 
-def test_a_member_in_the_comment_of_another_is_not_lost(tmp_path):
-    def longer_comment(data):  # a wrong length in the list: the next entry becomes text
+def test_a_member_hidden_in_the_comment_of_another(tmp_path):
+    def longer_comment(data):  # a wrong length: the next entry becomes part of the comment
         at = data.index(b"PK\x01\x02") + 32
         return data[:at] + (46 + len("b.skeleton")).to_bytes(2, "little") + data[at + 2 :]
 
@@ -199,7 +199,7 @@ def test_a_member_in_the_comment_of_another_is_not_lost(tmp_path):
 
 
 @pytest.mark.parametrize("name", [b"b.skelEton", b"b.skelet\x00n", b"b.skeletom"])
-def test_a_wrong_letter_in_the_list_of_members_loses_none(tmp_path, name):
+def test_a_damaged_name_in_the_directory(tmp_path, name):
     def other_name(data):
         at = data.rindex(b"b.skeleton")
         return data[:at] + name + data[at + len(name) :]
@@ -214,7 +214,7 @@ def test_a_member_without_a_name(tmp_path):
     assert [raw.name for raw in find(path)] == ["a.skeleton"]
 
 
-def test_no_letter_is_wrong_where_every_file_is_asked_for(tmp_path):
+def test_a_damaged_name_in_the_directory_of_any_file(tmp_path):
     path = pack(tmp_path / "set.zip", {"a.npz": b"a", "labels.csv": b"name,label\na,wave\n"})
     assert len(files.find(path, "", WHAT)) == 2
     data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Tables of labels, names of classes, and which splits are for what."""
+"""Tables of labels, names of classes, and the choice of splits."""
 
 import time
 
@@ -22,7 +22,7 @@ def test_reads_a_table(tmp_path):
     }
 
 
-def test_spaces_and_old_ends_of_lines_do_not_matter(tmp_path):
+def test_spaces_and_line_ends_are_ignored(tmp_path):
     expected = labels.read_labels(raw(tmp_path, "name,label,subject\na,wave,1\nb,run,2\n"))
     assert expected["b"] == {"label": "run", "split": "", "subject": "2"}
     for table in (
@@ -44,7 +44,7 @@ def test_spaces_and_old_ends_of_lines_do_not_matter(tmp_path):
         ("name,label\n,wave\n", 2, "no name"),
         ("name,label\na,wave\nb,wave\na.npz,run\n", 4, "the name 'a' again"),
         (b"name,label\n\xff,wave\n", None, "not text"),
-        ('name,label\n"a,wave\nb,wave\nc,wave\n', 2, "no CSV"),  # would be one name, to the end
+        ('name,label\n"a,wave\nb,wave\nc,wave\n', 2, "no CSV"),  # a quote without end
         ('name,label\n"a"b,wave\n', 2, "no CSV"),
         ("name,label\n" + 200_000 * "a" + ",wave\n", 2, "no CSV"),
         ("name,label,label\na,wave,run\n", 1, "label, label; expected every column once"),
@@ -56,7 +56,7 @@ def test_refuses_a_table(tmp_path, content, line, message):
     assert caught.value.line == line
 
 
-def test_many_classes_take_no_longer_than_few(tmp_path):
+def test_many_classes_take_linear_time(tmp_path):
     names = tuple(map(str, range(100_000)))
     begin = time.process_time()
     assert labels.read_classes(raw(tmp_path, "\n".join(names))) == names
@@ -84,7 +84,7 @@ def test_names_of_classes(tmp_path):
         (["2", "0"], None, [2, 0], ("0", "1", "2")),
         (["2", "0"], ("a", "b", "c", "d"), [2, 0], ("a", "b", "c", "d")),
         (["wave", "run", "wave"], None, [1, 0, 1], ("run", "wave")),
-        (["\u0661", "\u0660"], None, [1, 0], ("\u0660", "\u0661")),  # names: digits are 0 to 9
+        (["\u0661", "\u0660"], None, [1, 0], ("\u0660", "\u0661")),  # names: only 0 to 9 are digits
         (["wave", "2"], None, [1, 0], ("2", "wave")),
         (["wave", "run"], ("wave", "sit", "run"), [0, 2], ("wave", "sit", "run")),
         (["", ""], None, [0, 0], ("unlabelled",)),
@@ -104,7 +104,7 @@ def test_labels_become_numbers(told, classes, numbers, names):
         (["0", "1", "1000000000"], None, "the label 1000000000; expected numbers of classes"),
     ],
 )
-def test_labels_that_are_no_classes(told, classes, message):
+def test_invalid_labels(told, classes, message):
     with pytest.raises(UserError, match=message):
         labels.numbered(told, ["x", "y", "z"], classes)
 
@@ -121,7 +121,7 @@ def test_labels_that_are_no_classes(told, classes, message):
         (["train"], ("", ""), ("train", "")),
     ],
 )
-def test_which_splits(found, asked, expected):
+def test_choice_of_splits(found, asked, expected):
     assert labels.choose_splits(found, *asked) == expected
 
 
@@ -139,6 +139,6 @@ def test_which_splits(found, asked, expected):
         (["a", "b"], ("a", "a"), "both 'a'"),
     ],
 )
-def test_splits_to_choose_from(found, asked, message):
+def test_ambiguous_splits(found, asked, message):
     with pytest.raises(UserError, match=message):
         labels.choose_splits(found, *asked)

@@ -36,7 +36,7 @@ def write(folder, **changes) -> str:
     return str(path)
 
 
-def test_reads_all_that_stands_there(tmp_path):
+def test_reads_all_keys(tmp_path):
     layout = layout_file.find(write(tmp_path))
     assert layout.joints == tuple(PUPPET["joints"])
     assert layout.bones == ((1, 0), (2, 0), (3, 0), (4, 0))
@@ -45,7 +45,7 @@ def test_reads_all_that_stands_there(tmp_path):
     assert layout.parts == {"belly": (0,), "hands": (1, 2), "feet": (3, 4)}
 
 
-def test_what_may_be_left_away(tmp_path):
+def test_optional_keys(tmp_path):
     layout = layout_file.read(write(tmp_path, left_right=None, parts=None, centre=None))
     assert layout.mirrored == (0, 1, 2, 3, 4)
     assert layout.parts == {"body": (0, 1, 2, 3, 4)}
@@ -53,7 +53,7 @@ def test_what_may_be_left_away(tmp_path):
     assert layout_file.read(write(tmp_path, centre="left hand")).centre == 1
 
 
-def test_there_and_back(tmp_path):
+def test_round_trip(tmp_path):
     layout = layout_file.read(write(tmp_path))
     kept = json.loads(json.dumps(layout_file.to_json(layout)))
     assert layout_file.from_json(kept, "kept") == layout
@@ -111,7 +111,7 @@ def test_refuses(tmp_path, changes, message):
     assert caught.value.path == path
 
 
-def test_refuses_what_is_no_layout(tmp_path):
+def test_refuses_other_files(tmp_path):
     path = tmp_path / "x.json"
     with pytest.raises(UserError, match=r"'coco'; expected one of ntu_25, .*mediapipe_33, or the"):
         layout_file.find("coco")
@@ -142,7 +142,7 @@ def test_a_key_twice(tmp_path, key):
         layout_file.read(path)
 
 
-def test_many_joints_take_no_longer_than_few(tmp_path):
+def test_many_joints_take_linear_time(tmp_path):
     joints = [str(number) for number in range(20_000)]
     bones = [[child, parent] for parent, child in itertools.pairwise(joints)]
     path = tmp_path / "chain.json"

@@ -1,4 +1,4 @@
-"""Names, and the choice of the two actors: worked by hand, and against the rules in plain loops."""
+"""Names, and the choice of the two actors: by hand, and against the rules as plain loops."""
 
 import pickle
 import zipfile
@@ -15,7 +15,7 @@ NAME = "S017C003P008R002A060"
 
 
 def record(num_frames: int, *bodies: tuple[list[int], np.ndarray]) -> Recording:
-    """Bodies (the frames they are seen in, joints), in the order of their first frames."""
+    """A recording of bodies (frames, joints), in the order of their first frames."""
     return Recording(
         "test",
         num_frames,
@@ -30,7 +30,7 @@ def present(actors: np.ndarray, actor: int) -> list[int]:
     return np.flatnonzero(actors[:, actor].any(axis=(1, 2))).tolist()
 
 
-def test_a_name_says_who_and_what():
+def test_the_fields_of_a_name():
     name = ntu.parse_name(f"/data/a.zip!nturgb+d/{NAME}.skeleton")
     assert name == ntu.parse_name(NAME)
     assert (name.name, name.setup, name.camera, name.subject) == (NAME, 17, 3, 8)
@@ -55,8 +55,8 @@ def test_a_name_that_does_not_parse_is_refused(name):
         ntu.parse_name(name)
 
 
-def test_one_body_is_taken_as_it_is_without_the_empty_frames():
-    joints = person(0, 3, width=5)  # too wide and too short for anyone among several
+def test_a_single_body_is_kept_without_empty_frames():
+    joints = person(0, 3, width=5)  # noise, if there were several bodies
     actors = ntu.denoise(record(6, ([1, 4, 5], joints)))
     assert actors.dtype == np.float32
     np.testing.assert_array_equal(actors[:, 0], joints)
@@ -64,7 +64,7 @@ def test_one_body_is_taken_as_it_is_without_the_empty_frames():
     assert not actors[:, 1].any()
 
 
-def test_the_one_that_moves_most_is_the_first_actor():
+def test_the_body_with_most_motion_is_the_first_actor():
     calm, lively = person(0, 20, motion=0.1), person(1, 20, motion=0.5)
     actors = ntu.denoise(record(20, (range(20), calm), (range(20), lively)))
     np.testing.assert_array_equal(actors, np.stack([lively, calm], axis=1))
@@ -75,18 +75,18 @@ def test_a_body_of_eleven_frames_is_noise(length, kept):
     short = person(1, length, motion=2)
     actors = ntu.denoise(record(30, (range(30), person(0, 30)), (range(length), short)))
     assert len(actors) == 30
-    # More motion than the other: the first actor, if it counts.
+    # It has more motion than the other, so it is the first actor if it is kept.
     assert np.array_equal(actors[:length, 0], short) == kept
 
 
-def test_where_all_are_short_the_longest_stays():
+def test_of_short_bodies_the_longest_is_kept():
     bodies = [person(i, n) for i, n in enumerate([5, 8, 8])]
     actors = ntu.denoise(record(20, *((range(i, i + len(b)), b) for i, b in enumerate(bodies))))
     np.testing.assert_array_equal(actors[:, 0], bodies[1])
     assert present(actors, 1) == []
 
 
-def test_frames_left_with_nobody_are_dropped():
+def test_frames_without_an_actor_are_dropped():
     actors = ntu.denoise(record(40, (range(10), person(1, 10)), (range(8, 40), person(0, 32))))
     np.testing.assert_array_equal(actors[:, 0], person(0, 32))
 
@@ -94,12 +94,12 @@ def test_frames_left_with_nobody_are_dropped():
 @pytest.mark.parametrize(("num_wide", "kept"), [(27, True), (28, False)])  # of 40: 0.675, 0.7
 def test_a_body_that_is_mostly_wide_is_noise(num_wide, kept):
     wide = person(1, 40)
-    wide[:num_wide, :, 0] *= 5  # 1.5 m wide, 1.6 m high: more than 0.8 of it
+    wide[:num_wide, :, 0] *= 5  # 1.5 m wide, more than 0.8 of its 1.6 m height
     actors = ntu.denoise(record(40, (range(40), person(0, 40)), (range(40), wide)))
     assert bool(present(actors, 1)) == kept
 
 
-def test_the_last_one_is_kept_however_wide():
+def test_the_last_body_is_kept_even_if_wide():
     wide = [person(i, 20, width=3) for i in range(2)]
     actors = ntu.denoise(record(20, (range(20), wide[0]), (range(20), wide[1])))
     np.testing.assert_array_equal(actors[:, 0], wide[1])
@@ -118,15 +118,15 @@ def test_wide_frames_do_not_count_as_motion():
 def test_a_later_body_continues_the_first_actor_if_they_share_at_most_a_frame(begin, actor):
     first, later = person(0, 20, motion=0.5), person(1, 40 - begin)
     actors = ntu.denoise(record(40, (range(20), first), (range(begin, 40), later)))
-    np.testing.assert_array_equal(actors[begin:, actor], later)  # also where they touch
+    np.testing.assert_array_equal(actors[begin:, actor], later)  # also in a shared frame
     assert present(actors, 0) == list(range(20 if actor else 40))
 
 
-def test_a_span_covers_its_gaps_and_a_third_in_a_frame_is_dropped():
+def test_a_span_includes_its_gaps_and_a_third_body_is_dropped():
     bodies = [
         (range(12), person(0, 12, motion=4)),  # first actor, 0..11
-        (range(30, 45), person(1, 15, motion=3)),  # first actor again, now 0..44
-        (range(14, 28), person(2, 14, motion=2)),  # in the gap, yet the second actor: 0..27
+        (range(30, 45), person(1, 15, motion=3)),  # first actor, now 0..44
+        (range(14, 28), person(2, 14, motion=2)),  # in its gap: second actor, 0..27
         (range(5, 20), person(3, 15, motion=1)),  # neither
         (range(27, 45), person(4, 18, motion=0.5)),  # second actor from 27 on
     ]
@@ -134,13 +134,13 @@ def test_a_span_covers_its_gaps_and_a_third_in_a_frame_is_dropped():
         (float(b.var(axis=(0, 1)).sum()) for _, b in bodies), reverse=True
     )
     actors = ntu.denoise(record(45, *bodies))
-    assert len(actors) == 45 - 2  # frames 12 and 13: only the dropped one
+    assert len(actors) == 45 - 2  # frames 12 and 13 hold only the dropped body
     assert present(actors, 0) == [*range(12), *range(28, 43)]
     assert present(actors, 1) == list(range(12, 43))
     np.testing.assert_array_equal(actors[25:, 1], bodies[4][1])
 
 
-def test_a_body_that_returns_is_written_without_its_gap_unless_true_time_is_asked_for():
+def test_gaps():
     seen = [*range(2, 14), *range(20, 32)]
     recording = record(40, (range(40), person(0, 40, motion=1)), (seen, person(1, 24)))
     actors = ntu.denoise(recording)
@@ -153,14 +153,14 @@ def test_a_body_that_returns_is_written_without_its_gap_unless_true_time_is_aske
         ntu.denoise(recording, gaps="real")
 
 
-def test_an_id_that_stands_twice_in_a_frame_is_cut_at_the_end():
+def test_an_id_twice_in_a_frame_is_cut_at_the_end():
     seen = sorted([*range(20), 5])
     actors = ntu.denoise(record(20, (range(20), person(0, 20, motion=1)), (seen, person(1, 21))))
     np.testing.assert_array_equal(actors[:, 1], person(1, 21)[:20])
 
 
 @pytest.mark.parametrize("bodies", [[], [([0, 1], np.zeros((2, 25, 3), np.float32))]])
-def test_nobody(bodies):
+def test_no_body(bodies):
     with pytest.raises(ntu.NoBody) as error:
         ntu.denoise(record(7, *bodies))
     assert isinstance(error.value, BadFile)
@@ -169,7 +169,7 @@ def test_nobody(bodies):
 
 
 def by_the_rules(recording: Recording) -> np.ndarray:
-    """The document's steps one by one, a frame and a joint at a time, in float64."""
+    """The steps of docs/formats.md as loops over frames and joints, in float64."""
     seen = sorted({int(frame) for body in recording.bodies for frame in body.frames})
     length = {i: len(body.frames) for i, body in enumerate(recording.bodies)}
     first = {i: seen.index(int(body.frames[0])) for i, body in enumerate(recording.bodies)}
@@ -209,7 +209,7 @@ def by_the_rules(recording: Recording) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_the_actors_are_those_of_the_rules(seed):
+def test_denoising_follows_the_rules(seed):
     rng = np.random.default_rng(seed)
     num_frames = int(rng.integers(1, 60))
     bodies = []
@@ -228,7 +228,7 @@ def test_the_actors_are_those_of_the_rules(seed):
         np.testing.assert_array_equal(ntu.denoise(recording), by_the_rules(recording))
 
 
-def test_read_gives_the_sequence_and_its_name_from_a_zip(tmp_path):
+def test_read_from_a_zip(tmp_path):
     a, b = person(0, 20, motion=0.5), person(1, 20)
     text = skeleton_text(film(22, (FIRST_ID, range(1, 21), a), (FIRST_ID + 1, range(1, 21), b)))
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
@@ -240,7 +240,7 @@ def test_read_gives_the_sequence_and_its_name_from_a_zip(tmp_path):
     assert sequence == {"name": NAME, **numbers}
 
 
-def test_read_names_the_file_of_what_it_refuses(tmp_path):
+def test_errors_name_the_file(tmp_path):
     path = tmp_path / f"{NAME}.skeleton"
     path.write_bytes(b"2\n0\n0\n")
     with pytest.raises(ntu.NoBody) as error:

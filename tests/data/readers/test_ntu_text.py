@@ -1,4 +1,4 @@
-"""The text of a `.skeleton` file: what is read, what is refused, and in which line."""
+"""The text of a `.skeleton` file: what is read, what is refused, and the line in the error."""
 
 import time
 
@@ -13,7 +13,7 @@ PATH = "S001C001P001R001A001.skeleton"
 
 
 def small() -> list:
-    """Four frames: one body, nobody, two bodies, one body."""
+    """Four frames: one body, none, two bodies, one body."""
     a, b = person(0, 3), person(1, 1)
     return film(4, (FIRST_ID, [0, 2, 3], a), (FIRST_ID + 1, [2], b))
 
@@ -28,7 +28,7 @@ def same(left: ntu_text.Recording, right: ntu_text.Recording) -> bool:
 
 
 def test_bodies_keep_their_exact_ids_frames_and_coordinates():
-    assert float(FIRST_ID) == float(FIRST_ID + 1)  # why an id is never a double
+    assert float(FIRST_ID) == float(FIRST_ID + 1)  # an id must not become a double
     recording = ntu_text.parse(skeleton_text(small()), PATH)
     first, second = recording.bodies
     assert (recording.num_frames, first.body_id, second.body_id) == (4, FIRST_ID, FIRST_ID + 1)
@@ -59,7 +59,7 @@ def test_harmless_differences_change_nothing(change):
     assert same(ntu_text.parse(change(text), PATH), ntu_text.parse(text, PATH))
 
 
-def test_the_fast_and_the_careful_way_agree_and_usual_files_go_the_fast_way():
+def test_the_fast_and_the_careful_parser_agree():
     text = skeleton_text(small(), newline="\r\n")
     fast = ntu_text._parse_fast(text, PATH)
     assert fast is not None
@@ -67,7 +67,7 @@ def test_the_fast_and_the_careful_way_agree_and_usual_files_go_the_fast_way():
 
 
 @pytest.mark.parametrize("text", [b"3\n0\n0\n0\n", b"0\n"])
-def test_a_file_in_which_nobody_is_seen_is_read(text):
+def test_a_file_without_a_body(text):
     recording = ntu_text.parse(text, PATH)
     assert (recording.num_frames, recording.bodies) == (int(text[:1]), [])
 
@@ -85,7 +85,7 @@ def line(number: int, new: bytes | None):
 
 JOINT = b"0.1 0.2 0.3 277.419 191.8218 1036.23 519.1 -0.2 0 1 0 2"
 
-# Lines of `small`: 1 frames; 2 bodies, 3 body, 4 joints, 5-29; 30 nobody; 31 two bodies, 32-58,
+# Lines of `small`: 1 frames; 2 bodies, 3 body, 4 joints, 5-29; 30 no body; 31 two bodies, 32-58,
 # 59-85; 86 one body, 87-113.
 BAD = {
     "empty": (lambda text: b"", 1, "the file's end", "number of frames"),
@@ -134,7 +134,7 @@ def test_bad_content_is_refused_with_its_line(case):
     assert len(str(error.value)) < 300
 
 
-def test_announced_sizes_cost_nothing():
+def test_announced_sizes_take_no_time():
     begin = time.process_time()
     for text in (b"999999999\n", b"1\n999999999\n", b"999999999\n" + b"0\n" * 1000):
         with pytest.raises(BadFile):
@@ -142,7 +142,7 @@ def test_announced_sizes_cost_nothing():
     assert time.process_time() - begin < 1
 
 
-def test_no_mutation_raises_anything_but_bad_file():
+def test_mutations_raise_only_bad_file():
     rng = np.random.default_rng(0)
     whole = skeleton_text(small())
     pieces = [b"-", b".", b"e", b"9" * 30, b" ", b"\n", b"\r", b"nan", b"\x00", b"\xff", b"1e999"]

@@ -19,7 +19,7 @@ def write(folder, name="a08_s02_e01_v03", num_frames=3, **changes):
     return files.RawFile(str(path))
 
 
-def test_reads_everything_that_file_and_name_say(tmp_path):
+def test_reads_content_and_name(tmp_path):
     example = nw_ucla.read(write(tmp_path))
     joints = example.pop("joints")
     assert joints.shape == (3, 1, 20, 3)
@@ -90,7 +90,7 @@ def test_refuses_what_is_no_json_object(tmp_path, content, line):
         ('{"a": ' + "[]," * 2**23 + "}", "more than 16,777,216 bytes"),
     ],
 )
-def test_what_the_parser_lets_pass(tmp_path, text, found):
+def test_refuses_valid_json(tmp_path, text, found):
     path = tmp_path / "a08_s02_e01_v03.json"
     path.write_text(text)
     with pytest.raises(BadFile) as caught:
@@ -111,7 +111,7 @@ def test_the_real_set(shared_data):
     assert {example["subject"] for example in examples} == set(range(1, 11))
 
 
-def test_joints_alone_do_not_ask_for_the_name(tmp_path):
+def test_read_joints_ignores_the_name(tmp_path):
     raw = write(tmp_path, name="mine", file_name=None, label=None)
     np.testing.assert_array_equal(nw_ucla.read_joints(raw), nw_ucla.read(write(tmp_path))["joints"])
 
@@ -124,7 +124,7 @@ def test_joints_alone_do_not_ask_for_the_name(tmp_path):
         ('{"joints": []}', r"the keys \['joints'\]; expected also skeletons"),
     ],
 )
-def test_numbers_beyond_all_bounds(tmp_path, text, message):
+def test_read_joints_refuses(tmp_path, text, message):
     (tmp_path / "mine.json").write_text(text)
     with pytest.raises(BadFile, match=message):
         nw_ucla.read_joints(files.RawFile(str(tmp_path / "mine.json")))

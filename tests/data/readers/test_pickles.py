@@ -54,9 +54,9 @@ def test_arrays(protocol, name, numpy_1):
 
 
 def as_numpy_1(data: bytes) -> bytes:
-    """What numpy 1 writes: its modules were called numpy.core."""
+    """The pickle as NumPy 1 writes it: its modules are called numpy.core."""
     frames = [place for opcode, _, place in pickletools.genops(data) if opcode.name == "FRAME"]
-    for place in reversed(frames):  # their lengths would not be right any more
+    for place in reversed(frames):  # their lengths change
         data = data[:place] + data[place + 9 :]
     for module in (b"numpy._core.multiarray", b"numpy._core.numeric"):
         old = module.replace(b"_core", b"core")
@@ -69,7 +69,7 @@ def as_numpy_1(data: bytes) -> bytes:
 
 
 @protocols
-def test_plain_data_and_numbers_of_numpy(protocol):
+def test_plain_data_and_numpy_scalars(protocol):
     content = {
         "split": {"train": ["ä", "b"], "val": []},
         "numbers": [0, -1, 255, 65_536, 2**70, 1.5, True, False, None],
@@ -102,7 +102,7 @@ def test_code_is_not_run(tmp_path, protocol, function, argument):
     )
     assert f".{function.__name__}" in refused(data)
     assert not created.exists()
-    pickle.loads(data)  # what the test is about: the standard reader runs it
+    pickle.loads(data)  # the standard reader does run it
     assert created.exists()
 
 
@@ -112,20 +112,25 @@ def test_code_is_not_run(tmp_path, protocol, function, argument):
         b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.",
         b"\x80\x02cnumpy\nndarray\n)\x81.",  # NEWOBJ
         b"\x80\x02K\x01K\x02\x85R.",  # a number is called
-        b"\x80\x02cnumpy\nndarray\n)R.",  # a name that stands for nothing to be called
+        b"\x80\x02cnumpy\nndarray\n)R.",  # an array class is called
         b"\x80\x02]}b.",  # a state for a list
         b"\x80\x02}((K\x01tK\x02u.",  # a tuple as a key
         b"\x80\x02P1\n.",
         b"\x80\x02\x82\x01.",  # an extension
-        b"\x80\x02K\x01K\x02.",  # two values, of which the first would be lost
-        b"\x80\x02(K\x01.",  # a mark whose values nobody takes
+        b"\x80\x02K\x01K\x02.",  # two values: the first would be lost
+        b"\x80\x02(K\x01.",  # a mark whose values are not used
         b"\x80\x02K\x01.K\x02.",  # two pickles
         b"\x80\x02K\x01K\x020.",  # a value that is dropped
+        b"\x80\x02cnumpy\ndtype\n}b.",  # a state for a function
+        b"\x80\x02cbuiltins\nbytes\nJ\xff\xff\xff\x7f\x85R.",  # 2 GB of zeros
+        b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R.",
+        b"\x80\x02cbuiltins\ngetattr\n.",
+        b"\x80\x02(K\x01cos\nsystem\no.",  # OBJ
         b"\x80\x02}(K\x01K\x02K\x01K\x03u.",  # a key twice
         b"\x80\x02}K\x01K\x02sK\x01K\x03s.",
     ],
 )
-def test_what_is_not_data_is_refused(tmp_path, data, monkeypatch):
+def test_refuses_everything_but_data(tmp_path, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert re.match("a (damaged )?pickle ", refused(data))
     assert list(tmp_path.iterdir()) == []
@@ -142,7 +147,7 @@ def test_what_is_not_data_is_refused(tmp_path, data, monkeypatch):
         b"annotations: none\n",
     ],
 )
-def test_older_compressed_and_other_files_are_called_so(tmp_path, data, monkeypatch):
+def test_names_older_compressed_and_other_files(tmp_path, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadFile, match=r"begins with b.*pickle of protocol 2 to 5\. Decompress it"):
         pickles.load(data, "x.pkl")
@@ -157,7 +162,7 @@ def test_older_compressed_and_other_files_are_called_so(tmp_path, data, monkeypa
         (True, "True"),
         (1.5, "1.5"),
         ((3, 4), "(3, 4)"),
-        pytest.param(10**6000, "a int", id="huge"),  # whose text Python refuses to make
+        pytest.param(10**6000, "a int", id="huge"),  # Python refuses to print it
         ((1, (2, 3)), "a tuple"),
         (tuple(range(100)), "a tuple"),
         ({}, "a dict"),
@@ -198,7 +203,7 @@ except BadFile as error:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (  # an array that claims 10⁹ elements and has one
+        (  # an array that claims 10⁹ elements and holds one
             pickle.dumps(np.zeros(1), protocol=2).replace(
                 b"K\x01\x85", b"J\x00\xca\x9a\x3b\x85", 1
             ),
@@ -208,19 +213,19 @@ except BadFile as error:
             pickle.dumps(np.zeros(7), protocol=4).replace(b"K\x07\x85", b"J\x00\xca\x9a\x3b\x85"),
             r"claims \(1,000,000,000\) elements of float64, 8,000,000,000 bytes, and has 56",
         ),
-        (  # bytes that are not there
+        (  # missing bytes
             b"\x80\x04\x8e" + (10**12).to_bytes(8, "little") + b"abc.",
             "a damaged pickle",
         ),
         (b"\x80\x05\x96" + (10**12).to_bytes(8, "little") + b"abc.", "a damaged pickle"),
-        # No numbers, in a shape beyond all numbers.
+        # An empty array with an axis that overflows.
         (
             pickle.dumps(np.zeros((0, 9)), protocol=4).replace(
                 b"K\x09", b"\x8a\x0a" + b"\xff" * 9 + b"\x00"
             ),
             "a damaged pickle",
         ),
-        # A place in the memo that the standard reader would make room for.
+        # An index of the memo for which the standard reader allocates gigabytes.
         (b"\x80\x02K\x01r\xff\xff\xff\x7f.", ""),
     ],
 )
@@ -237,12 +242,12 @@ def test_too_many_instructions(monkeypatch):
     monkeypatch.setattr(pickles, "MAX_INSTRUCTIONS", 100)
     assert pickles.load(pickle.dumps([1] * 10), "x") == [1] * 10
     assert "more than 100 instructions" in refused(pickle.dumps(list(range(100))))
-    # A large file may have more of them, as exchange files have: in proportion to its arrays.
+    # A larger file may have more, in proportion to its size.
     large = [*range(100), bytes(16 * 120)]
     assert pickles.load(pickle.dumps(large), "x") == large
 
 
-def test_nested_without_end():
+def test_deep_nesting():
     depth = 200_000
     nested = b"\x80\x02)" + b"\x85" * depth
     pickles.load(nested + b".", "x")
@@ -274,6 +279,6 @@ def test_damaged_bytes_are_refused_or_harmless():
         pickle.dumps(np.str_("ab"), protocol=4).replace(b"b\x00\x00\x00", b"\x00\xd8\x00\x00"),
     ],
 )
-def test_half_a_character_is_none(data):
+def test_half_a_surrogate_pair(data):
     with pytest.raises(BadFile, match="a damaged pickle"):
         pickles.load(data, "x")

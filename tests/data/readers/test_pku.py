@@ -1,4 +1,4 @@
-"""Readers of PKU-MMD: videos, labels, splits, and the instances that come out."""
+"""The readers of PKU-MMD: videos, labels, splits, and instances."""
 
 import time
 
@@ -60,15 +60,15 @@ def test_bad_video_names_the_line(tmp_path, line, found):
     assert caught.value.found == found
 
 
-def test_video_all_of_whose_lines_are_wrong(tmp_path):
+def test_a_video_without_a_valid_line(tmp_path):
     with pytest.raises(BadFile, match="line 1: found 75 values"):
         pku.read_video(raw_file(tmp_path, ("0 " * 75 + "\n") * 3))
     with pytest.raises(BadFile, match="empty file"):
         pku.read_video(raw_file(tmp_path, "\n"))
 
 
-def test_what_is_no_such_text_at_all_is_refused_at_once(tmp_path):
-    """NumPy would take all of it apart first."""
+def test_refuses_other_texts_early(tmp_path):
+    """NumPy would parse all of it first."""
     for text in ("1\n" * 2_000_000, "00 " * 2_000_000):
         begin = time.process_time()
         with pytest.raises(BadFile, match=r"line 1: found (1 values|a line of 6,000,000)"):
@@ -115,7 +115,7 @@ def test_bad_split(tmp_path, text, message):
         pku.read_split(raw_file(tmp_path, text))
 
 
-def test_sequences_are_start_included_end_excluded(tmp_path):
+def test_sequences_include_start_and_exclude_end(tmp_path):
     first, second = pku.sequences(video(tmp_path, JOINTS, "3,0,4,2\n51,9,10,2\n"))
     np.testing.assert_array_equal(first.pop("joints"), JOINTS[0:4])
     np.testing.assert_array_equal(second.pop("joints"), JOINTS[9:10])
@@ -123,7 +123,7 @@ def test_sequences_are_start_included_end_excluded(tmp_path):
     assert second == {"name": "0002-L_001", "video": "0002-L", "label": 50, "start": 9, "end": 10}
 
 
-def test_instances_that_hold_nothing_are_named(tmp_path):
+def test_instances_without_frames_or_bodies(tmp_path):
     joints = JOINTS.copy()
     joints[3:6] = 0
     nobody, empty, backwards, good = pku.sequences(

@@ -1,4 +1,4 @@
-"""The exchange format: what is read, and what is refused with which words."""
+"""The exchange format: what is read, and what is refused with which message."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A user's own data through the commands: a pickle of an image's key points, to a linear probe."""
+"""A user's own data through all commands: from a pickle of 2-D key points to a linear probe."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from tests.config.test_configs import COMPARISONS, METHODS, PROTOCOLS, get_confi
 
 @pytest.fixture(scope="session")
 def own(tmp_path_factory):
-    """The folder of prepared records: 12 sequences in an image, with confidence."""
+    """Folder of prepared records: 12 sequences in an image, with confidence."""
     folder = tmp_path_factory.mktemp("own")
     exchange = custom_sets.write_pickle(folder / "set.pkl", custom_sets.exchange())
     amr_jax_command(
@@ -121,7 +121,7 @@ def test_pretrained_and_probed(own, tmp_path):
     # r·l frames of a joint are predicted, x and y of each: no confidence.
     assert state.params["decoder"]["pred"]["bias"].shape == (6 * 4 * 2,)
     assert state.params["encoder"]["patch_embed"]["kernel"].shape == (4 * 3, 8)
-    # Later, from elsewhere, with nothing but the workdir and the name of the data set.
+    # A later command needs only the workdir and the data set's folder.
     assert datasets.get(workdir.read_config(tmp_path / "run").dataset) == datasets.get(str(own))
     probe = get_config("linear", f"{own},runlocal")
     probe.pretrained = str(tmp_path / "run")
