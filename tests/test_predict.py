@@ -204,6 +204,7 @@ def as_evaluated(model, data_dir, dataset):
             lambda key, clip, length: view(clip, length),
             jax.random.key(0),
             batch_size=8,
+            bodies="packed",
         )
         rows = model.head.apply(head, np.asarray(pooled))
         logits |= dict(zip(on_devices.host.names, np.asarray(rows), strict=True))

@@ -1,9 +1,8 @@
 """The data sets that a config can name, e.g. `configs/amr.py:ntu60_xsub`.
 
-One row per data set and protocol: where its records stand, what its skeleton looks like, and how
-the field loads it. Configs read this table; nothing else keeps a list of data sets. A user's own
-set is named by the folder of its records, `configs/amr.py:DATA/custom/NAME`, and its row is made
-from what `prepare` wrote there.
+Each data set and protocol has one row: its records, its joints, and how the field loads it. Configs
+read this table, and nothing else lists data sets. Custom data is named by the folder of its
+records, `configs/amr.py:DATA/custom/NAME`; its row is read from a file that `prepare` wrote there.
 """
 
 import dataclasses
@@ -23,14 +22,14 @@ class Dataset:
     """One data set under one protocol.
 
     Attributes:
-      records: name of the TFDS builder and its config, as in `tfds.builder(records)`; of a user's
-        own set the folder, as a whole path.
+      records: name of the TFDS builder and its config, as in `tfds.builder(records)`; for custom
+        data the absolute path of the folder.
       layout: the joints.
-      centre: whether the field puts the origin at `layout.centre` of the first actor.
-      max_frames: sequences are cut at this many frames when loaded.
-      channels: what the numbers of a joint are, one of `layouts.CHANNELS`.
-      scale: of a user's own set, what made metres of its files' coordinates.
-      sequences: of a user's own set, how many each split has.
+      centre: whether the field moves the origin to `layout.centre` of the first actor.
+      max_frames: sequences are cut at this many frames when they are read.
+      channels: the numbers of a joint, one of `layouts.CHANNELS`.
+      scale: custom data: the factor that converted the coordinates in its files to metres.
+      sequences: custom data: the number of sequences in each split.
     """
 
     records: str
@@ -42,18 +41,18 @@ class Dataset:
     sequences: dict[str, int] | None = None
 
     def first(self, split: str, count: int) -> str:
-        """The first `count` sequences of a split, as TFDS writes it; of a small set, all."""
+        """The first `count` sequences of a split, in the syntax of TFDS; all, if it has no more."""
         few = self.sequences is not None and self.sequences.get(split, 0) <= count
         return split if few else f"{split}[:{count}]"
 
     @property
     def has_confidence(self) -> bool:
-        """Whether the last channel is the detector's confidence, and no coordinate."""
+        """Whether the last channel is the detector's confidence, not a coordinate."""
         return self.channels.endswith("c")
 
     @property
     def turns_about(self) -> tuple[bool, bool, bool]:
-        """Which of the axes x, y, z a sequence can be rotated about: in an image, z alone."""
+        """Whether a sequence can be rotated about the axes x, y, z; in an image only about z."""
         in_space = layouts.num_coordinates(self.channels) == 3
         return in_space, in_space, True
 
@@ -77,16 +76,16 @@ DATASETS = {
     "pku2_xsub": _pku("pku_mmd/v2_xsub"),
     "pku2_xview": _pku("pku_mmd/v2_xview"),
     "nwucla": Dataset("nw_ucla/xview", layouts.KINECT_20, centre=True, max_frames=201),
-    # `python -m amr_jax.synthetic` writes files in the format of NTU RGB+D 60, prepared as such.
+    # `python -m amr_jax.synthetic` writes files in the format of NTU RGB+D 60.
     "synthetic": _ntu("ntu_rgbd60/xsub"),
 }
 
 
 def get(name: str) -> Dataset:
-    """The row called `name`, or of the user's own records in the folder `name`.
+    """The row with this name, or the row of the custom data in the folder `name`.
 
     Raises:
-      UserError: no such row, with the choices; a folder without records of that kind.
+      UserError: there is no such row or folder; the message lists the choices.
     """
     if name in DATASETS:
         return DATASETS[name]
@@ -107,10 +106,10 @@ def _own(folder: epath.Path) -> Dataset:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{folder}: no records of your own there ({file.name} of version {records.VERSION}: "
-            f"{type(error).__name__}); expected a folder that `python -m amr_jax.prepare "
-            "--dataset=custom --data_dir=DATA --name=NAME` wrote: DATA/custom/NAME. If it was "
-            "moved since a run began, put it back, or mend 'dataset' in the run's config.json."
+            f"{folder}: found no custom data ({file.name} of version {records.VERSION}: "
+            f"{type(error).__name__}); expected a folder DATA/custom/NAME written by `python -m "
+            "amr_jax.prepare --dataset=custom --data_dir=DATA --name=NAME`. If it was moved after a "
+            "run began, move it back or correct 'dataset' in the run's config.json."
         ) from error
     return Dataset(
         records=str(folder),
@@ -126,7 +125,7 @@ def _own(folder: epath.Path) -> Dataset:
 def argument(text: str) -> tuple[str, Dataset, bool]:
     """A config's argument, `NAME` or `NAME,runlocal` → (name, its row, whether `runlocal`).
 
-    A folder's name comes back as its whole path: a run must find its records from anywhere.
+    A folder is returned as its absolute path, so that the run finds it from any working directory.
     """
     name, _, variant = text.partition(",")
     if variant not in ("", "runlocal"):

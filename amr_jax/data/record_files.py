@@ -1,14 +1,14 @@
-"""The files of prepared records: whether they are all there, and as they were written.
+"""The files of prepared records: whether all are there, and as they were written.
 
-`checksums.json`, written after all other files of the folder, holds the size and the crc32 of each.
-Sizes of all shards, the contents of the small files and the numbers of records are checked whenever
-records are opened; contents of shards when a process begins to read: those with its part of the
-split, or all where it reads from all while it trains. That costs a second for about 2 GB, a small
-part of the reading itself, and needs no note of what was checked before: data folders may be
-read-only, and disks get worse.
+`checksums.json` is written last and holds the size and the crc32 of every other file. Opening
+records checks the sizes of all shards, the contents of the small files and the numbers of records.
+Before a process reads, it checks the contents of the shards with its part of the split; if it
+streams, of all shards. This takes a second per 2 GB, little compared with reading the records, and
+no earlier check is remembered: data folders may be read-only, and disks may fail later.
 
-Records of before there was such a file are opened all the same: their numbers are checked, and in
-reading ArrayRecord's own hashes, which cover what is in a shard, but not that it is the right one.
+Records without `checksums.json`, from before it was introduced, can still be opened. Their numbers
+are checked, and ArrayRecord checks its own hashes when it reads: these detect damage in a shard,
+but not that a shard was replaced by another.
 """
 
 import json
@@ -26,15 +26,15 @@ from amr_jax.errors import BadFile, UserError
 CHECKSUMS_FILE = "checksums.json"
 INFO_FILE = "dataset_info.json"
 
-# `left_out.json` of `tfds build` is for the reader.
+# `tfds build` writes left_out.json for people, outside of the records.
 _NO_RECORDS = (CHECKSUMS_FILE, "left_out.json")
 
-_THREADS = 8  # on disks and object storage, some at a time are faster than one
+_THREADS = 8  # several files at a time read faster, from disks and from object storage
 _BLOCK = 1 << 22
 
 
 def write(folder: os.PathLike | str) -> None:
-    """Writes `checksums.json` for all files that stand in a folder of records."""
+    """Writes `checksums.json` for all files in a folder of records."""
     folder = epath.Path(folder)
     names = sorted(
         path.name for path in folder.iterdir() if not path.is_dir() and path.name not in _NO_RECORDS
@@ -47,10 +47,10 @@ def write(folder: os.PathLike | str) -> None:
 
 
 def read(folder: epath.Path) -> dict[str, dict] | None:
-    """{file: {'bytes', 'crc32'}}; None where the records are older than checksums.
+    """{file: {'bytes', 'crc32'}}; None if the records have no `checksums.json`.
 
     Raises:
-      BadFile: damaged.
+      BadFile: the file is damaged.
     """
     path = folder / CHECKSUMS_FILE
     if not path.exists():
@@ -71,12 +71,12 @@ def read(folder: epath.Path) -> dict[str, dict] | None:
 def faults(
     folder: epath.Path, of: Collection[str] | None = None, contents_of: Collection[str] = ()
 ) -> list[str]:
-    """One line for each file that is not as it was written; [] where there are no checksums.
+    """One line for each file that is not as it was written; [] if there are no checksums.
 
     Args:
-      folder: of one version of records.
-      of: the files to look at, default all.
-      contents_of: those of which not only the size, but the content is checked.
+      folder: one version of the records.
+      of: names of the files to check, default all.
+      contents_of: names of those whose contents are checked, not only their sizes.
     """
     rows = read(folder) or {}
     wanted = [name for name in rows if of is None or name in of]
@@ -98,17 +98,17 @@ def faults(
 
 
 def checksum(folder: epath.Path, of: Collection[str]) -> str:
-    """One crc32 of the contents of some files, which are read for it if there are no checksums."""
+    """One crc32 of the contents of some files; they are read only if there are no checksums."""
     rows = read(folder)
     if rows is None:
         measured = zip(of, _measured(folder, of), strict=True)
         rows = {name: {"bytes": size, "crc32": crc32} for name, (size, crc32) in measured}
-    told = json.dumps([[name, rows.get(name)] for name in sorted(of)])
-    return f"{zlib.crc32(told.encode()):08x}"
+    content = json.dumps([[name, rows.get(name)] for name in sorted(of)])
+    return f"{zlib.crc32(content.encode()):08x}"
 
 
 def wrong_counts(builder: tfds.core.DatasetBuilder, splits: Iterable[str]) -> list[str]:
-    """One line for each shard that does not hold as many records as the data set's info says."""
+    """One line for each shard whose number of records differs from `dataset_info.json`."""
     lines = []
     for split in splits:
         info = builder.info.splits[split]
@@ -126,17 +126,17 @@ def wrong_counts(builder: tfds.core.DatasetBuilder, splits: Iterable[str]) -> li
 
 
 def shards(builder: tfds.core.DatasetBuilder, split: str) -> list[str]:
-    """Names of a split's files."""
+    """Names of the files of a split."""
     return [epath.Path(path).name for path in builder.info.splits[split].filepaths]
 
 
 def damage(lines: list[str], again: str) -> UserError:
-    """The error that names all damaged files and says how to make them anew."""
+    """The error that names the damaged files, and the command `again` that prepares them again."""
     listed = "\n  ".join(lines[:20])
     more = f"\n  … and {len(lines) - 20} more" if len(lines) > 20 else ""
     return UserError(
         f"{len(lines)} damaged file(s) of records:\n  {listed}{more}\nCopy them again from where "
-        f"they came from, or make them anew: {again}"
+        f"they came from, or prepare them again: {again}"
     )
 
 

@@ -1,8 +1,6 @@
-"""Records as written by `python -m amr_jax.prepare`, read back: one by one or all at once.
+"""Reads the records that `python -m amr_jax.prepare` wrote.
 
-Loading applies what the field applies to every sequence before anything random: cutting at
-`max_frames`, and moving the origin to one joint of the first actor (docs/formats.md). Places
-in an image have no metres: they are also divided by the first actor's size.
+Sequences are cut at `max_frames` and normalised (`ops.normalise`) when they are read.
 """
 
 import contextlib
@@ -17,7 +15,7 @@ from amr_jax.errors import UserError
 from amr_jax.ops import normalise
 from amr_jax.run import paths
 
-# Of the TFDS builders in tfds_builders/; raised when the content of the records changes.
+# The version of the TFDS builders in tfds_builders/; increases when the records' content changes.
 VERSION = "1.0.0"
 
 _CHUNK = 256  # records read at a time
@@ -27,15 +25,21 @@ class Records:
     """Random access to one split of prepared records.
 
     Args:
-      data_dir: where `prepare` wrote to, or a copy of that in a bucket (`amr_jax.run.paths`).
-      name: builder and config, e.g. 'ntu_rgbd60/xsub'; or the whole path of a data set of the
-        user's own, as `datasets.Dataset.records` has it.
-      split: 'train' or 'test', or a part of one as TFDS writes it: 'train[:64]'.
-      centre_joint: see `centre`; None leaves the origin where it was.
+      data_dir: the folder that `prepare` wrote to, or its copy in a bucket (`amr_jax.run.paths`).
+      name: builder and config, such as 'ntu_rgbd60/xsub'; or the absolute path of custom data, as
+        in `datasets.Dataset.records`.
+      split: 'train' or 'test', or a part of one in the syntax of TFDS: 'train[:64]'.
+      centre_joint: see `normalise.move_origin`; None: the origin stays.
       max_frames: sequences are cut at this many frames.
 
+    Attributes:
+      class_names: all classes of the data set.
+      channels: one of `layouts.CHANNELS`.
+      num_slots, num_joints, num_channels: M, V and C of the sequences.
+
     Raises:
-      UserError: no records there, of another version, or damaged; also in reading them later.
+      UserError: the records are absent, of another version, or damaged; reading them may raise it
+        too.
     """
 
     def __init__(
@@ -63,11 +67,11 @@ class Records:
             self._source = builder.as_data_source(split)
         except ValueError as error:  # a slice that TFDS cannot read, or beyond the end
             raise UserError(f"{builder.data_path}: split {split!r}: {error}") from error
-        # Which files the sequences are in, one after the other.
+        # The files that hold the sequences, in order.
         self._parts = builder.info.splits[split].file_instructions
         self._centre_joint, self._max_frames = centre_joint, max_frames
         self.class_names = tuple(builder.info.features["label"].names)
-        # Records of a data set that the field knows are metres in space, and do not say so.
+        # Only custom data names its channels; all other data sets are metres in space.
         self.channels = dict(builder.info.metadata or {}).get("channels", "xyz")
         _, self.num_slots, self.num_joints, self.num_channels = builder.info.features[
             "joints"
@@ -77,20 +81,20 @@ class Records:
         return len(self._source)
 
     def joints(self, index: int) -> np.ndarray:
-        """(T, M, V, C) float32 of one sequence, cut, centred and of unit size (in an image)."""
+        """One sequence, cut and normalised: (T, M, V, C) float32."""
         with self._reading():
             joints = self._source[index]["joints"]
         return self._normalised(joints)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """What ArrayRecord or the system say of a record, for the reader of a terminal."""
+        """Turns errors of ArrayRecord or of the file system into one that names the folder."""
         try:
             yield
-        except Exception as error:  # they raise what their parsers raise
+        except Exception as error:  # ArrayRecord and TFDS document no exceptions
             raise UserError(
                 f"{self._folder}: records can no longer be read ({error}). If the disk was away, "
-                "start the same command again; if they are damaged, make them anew: "
+                "start the same command again; if they are damaged, prepare them again: "
                 f"{self._again} --overwrite"
             ) from error
 
@@ -98,7 +102,7 @@ class Records:
         return normalise.normalise(joints[: self._max_frames], self._centre_joint, self.channels)
 
     def summary(self) -> str:
-        """How many sequences, of which files: a line that differs where those do."""
+        """One line that differs where the number of sequences or the files differ."""
         crc32 = record_files.checksum(self._folder, self._shards)
         return f"{len(self):,} sequences of files with the crc32 {crc32}"
 
@@ -133,18 +137,18 @@ class Records:
 
 
 def _open(data_dir: str, name: str) -> tuple[tfds.core.DatasetBuilder, str]:
-    """The read-only builder of the records, and the command that makes them.
+    """The read-only builder of the records, and the command that prepares them.
 
     Raises:
-      UserError: nothing there, or damaged; it says what to run.
+      UserError: the records are absent or damaged; the message has the command.
     """
-    if name.startswith("/") or paths.is_remote(name):  # the whole path of a user's own
+    if name.startswith("/") or paths.is_remote(name):  # custom data
         folder = epath.Path(name)
         dataset, where = f"custom --name={folder.name}", folder.parent.parent
     else:
         folder = epath.Path(data_dir).expanduser() / name
         dataset, where = name.split("/")[0], data_dir
-    if paths.is_remote(where):  # records are not made there
+    if paths.is_remote(where):  # `prepare` writes to a disk
         where = f"DIR, and copy what is in DIR to {where}"
     make = (
         f"python -m amr_jax.prepare --dataset={dataset} --manual_dir=RAW_FILES --data_dir={where}"
@@ -156,7 +160,7 @@ def _open(data_dir: str, name: str) -> tuple[tfds.core.DatasetBuilder, str]:
             f"{folder}: found {found}; expected records of version {VERSION}. Make them with: "
             f"{make}"
         )
-    # First the small files, which say what to make of the others.
+    # The small files come first: TFDS reads from them how to read the others.
     local = paths.on_disk(folder / VERSION)
     if rows := record_files.read(local):
         small = {file for file in rows if ".array_record-" not in file}
@@ -164,7 +168,7 @@ def _open(data_dir: str, name: str) -> tuple[tfds.core.DatasetBuilder, str]:
             raise record_files.damage(wrong, f"{make} --overwrite")
     try:
         return tfds.builder_from_directory(local), make
-    except Exception as error:  # TFDS raises what its parsers raise
+    except Exception as error:  # TFDS documents no exceptions
         raise UserError(
             f"{folder / VERSION}: not a complete folder of records ({error}). Delete it and run: "
             f"{make}"

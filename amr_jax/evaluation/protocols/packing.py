@@ -1,4 +1,4 @@
-"""In which order sequences are trained on and tested, and which bodies a batch of them holds."""
+"""The order of sequences in training and test, and the bodies that each batch of them holds."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ from amr_jax.data.split import ABSENT, Split
 
 
 class Batch(NamedTuple):
-    """Sequences and their bodies, in arrays of static size; with a leading axis, several batches.
+    """Sequences and their bodies, in arrays of static size; a leading axis makes several batches.
 
     Attributes:
-      sequence: (size,) int32; the number of sequences S stands for nobody.
-      body: (capacity,) int32; ABSENT for zeros.
-      row: (capacity,) int32, whose each body is: a place in `sequence`; `size` for nobody's.
+      sequence: (size,) int32 numbers of sequences; their count S for padding.
+      body: (capacity,) int32 numbers of bodies; `ABSENT` for zeros.
+      row: (capacity,) int32: the place in `sequence` that each body belongs to; `size` for padding.
     """
 
     sequence: jax.Array | np.ndarray
@@ -26,11 +26,11 @@ class Batch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Slots:
-    """Which bodies make up each sequence.
+    """The bodies of each sequence.
 
     Attributes:
-      body: (S, M) int32, the body in each slot, ABSENT where there is none.
-      counted: (S, M) bool, which slots are encoded and count.
+      body: (S, M) int32, the body in each slot, or `ABSENT`.
+      counted: (S, M) bool, the slots that are encoded and averaged.
     """
 
     body: np.ndarray
@@ -55,12 +55,12 @@ def slots(split: Split, bodies: str) -> Slots:
 def epoch_order(seed: int, epoch: int, num_sequences: int, batch_size: int) -> np.ndarray:
     """Deals a permutation of all sequences into batches whose sizes differ by one at most.
 
-    Every sequence is trained on once per epoch. Published code drops the tail instead; a short last
-    batch would be the other choice, and BatchNorm would then take its statistics from a handful.
+    Each epoch trains on every sequence once. Published code drops the remainder instead; a short last
+    batch would give BatchNorm the statistics of a few sequences.
 
     Returns:
-      (number of batches, size) int32 indices; where a batch is one short, its last is
-      `num_sequences`, which training masks out of loss and statistics.
+      (number of batches, size) int32 indices; in a batch that is one short, the last is
+      `num_sequences`, which training excludes from loss and statistics.
     """
     num_batches = -(-num_sequences // batch_size)
     size = -(-num_sequences // num_batches)
@@ -71,22 +71,22 @@ def epoch_order(seed: int, epoch: int, num_sequences: int, batch_size: int) -> n
 
 
 def in_turn(num_sequences: int, batch_size: int) -> np.ndarray:
-    """All sequences in their own order, (number of batches, size); as `epoch_order` else."""
+    """All sequences in the order of the split, (number of batches, size), padded likewise."""
     size = min(batch_size, num_sequences)
     padding = np.full(-num_sequences % size, num_sequences, np.int32)
     return np.concatenate([np.arange(num_sequences, dtype=np.int32), padding]).reshape(-1, size)
 
 
 def capacity(orders: Iterable[np.ndarray], slots: Slots, multiple: int) -> int:
-    """Bodies that the fullest batch of any of the `orders` holds, rounded up to `multiple`."""
-    # Nobody has no bodies.
+    """The bodies of the fullest batch of all `orders`, rounded up to a multiple of `multiple`."""
+    # The padding index has no bodies.
     num_bodies = np.append(slots.counted.sum(axis=1), 0)
     most = max(int(num_bodies[order].sum(axis=1).max()) for order in orders)
     return -(-most // multiple) * multiple
 
 
 def pack(order: np.ndarray, slots: Slots, capacity: int) -> Batch:
-    """The batches of `order` (n, size), with their bodies filled up to `capacity`."""
+    """The batches of `order` (n, size), with their bodies padded to `capacity`."""
     num_batches, size = order.shape
     body = np.full((num_batches, capacity), ABSENT, np.int32)
     row = np.full((num_batches, capacity), size, np.int32)

@@ -175,7 +175,7 @@ def test_a_folder_that_is_no_set(tmp_path, content, kind):
     if content is not None:
         (folder / records.VERSION).mkdir(parents=True)
         (folder / records.VERSION / "metadata.json").write_text(content)
-    with pytest.raises(UserError, match=rf"gone: no records of your own.*{kind}.*mend 'dataset'"):
+    with pytest.raises(UserError, match=rf"gone: found no custom data.*{kind}.*correct 'dataset'"):
         get_config("amr", str(folder))
 
 
