@@ -134,7 +134,7 @@ def test_the_command_refuses(evaluation, tmp_path, capsys):
         ({"format": None}, "--format is missing"),
         ({"out": None}, "--out is missing: the file to write"),
         ({"checkpoint": tmp_path / "absent"}, "absent: found No such file"),
-        ({"step": 3}, "--step goes with a pre-training run"),
+        ({"step": 3}, "only a pre-training run has steps"),
         ({"format": "torch"}, "out: expected a file name that ends in .pth, .pt, .npz"),
         ({"out": tmp_path / "no" / "out"}, "no/out: could not be written"),
     ):

@@ -161,7 +161,7 @@ def test_the_command_refuses(checkpoint, clips, tmp_path, capsys):
         ((clip,), "--checkpoint is missing: workdir"),
         ((there,), "give at least one file"),
         ((there, "--json=a", "--embeddings=b", clip), "give only one"),
-        ((there, "--step=3", clip), "--step goes with a pre-training run"),
+        ((there, "--step=3", clip), "only a pre-training run has steps"),
         ((there, f"--json={tmp_path}/no/out", clip), "no/out: cannot be written (No such file"),
         ((there, f"--embeddings={tmp_path}/no/out", clip), "no/out: could not be written"),
         ((f"--checkpoint={tmp_path}/absent", clip), "absent: found No such file"),

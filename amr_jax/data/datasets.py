@@ -107,9 +107,9 @@ def _own(folder: epath.Path) -> Dataset:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder}: found no custom data ({file.name} of version {records.VERSION}: "
-            f"{type(error).__name__}); expected a folder DATA/custom/NAME written by `python -m "
-            "amr_jax.prepare --dataset=custom --data_dir=DATA --name=NAME`. If it was moved after a "
-            "run began, move it back or correct 'dataset' in the run's config.json."
+            f"{type(error).__name__}); expected a folder DATA/custom/NAME that `python -m "
+            "amr_jax.prepare --dataset=custom --data_dir=DATA --name=NAME` wrote. If it was moved "
+            "after a run began, move it back or correct 'dataset' in the run's config.json."
         ) from error
     return Dataset(
         records=str(folder),

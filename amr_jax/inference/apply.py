@@ -1,8 +1,8 @@
-"""A trained model applied to sequences as captured: pure functions, for `predict` and `export`.
+"""Applies a trained model to sequences as captured: pure functions, for `predict` and `export`.
 
-Bodies go through the encoder one after the other (`lax.map`), not side by side. A sequence's result
-is then the same, bit for bit, whatever else is in the batch and wherever it stands in it; a body
-that is not there costs nothing; and a clip of hundreds of tokens keeps a device busy as it is.
+The encoder computes one body at a time (`lax.map`), not a batch of bodies. So a sequence's result
+is the same, bit for bit, in any batch and at any place in it, and absent bodies cost nothing; a
+clip of hundreds of tokens is enough to keep a device busy.
 """
 
 import dataclasses
@@ -20,21 +20,19 @@ from amr_jax.ops import augment, normalise
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What a model was trained on, and how a sequence becomes its encoder's input.
+    """The sequences that a model was trained on, and how one becomes the encoder's input.
 
     Attributes:
       layout: name of the joints' layout.
-      joints: the joints' names, in order.
-      parents: the joint at the other end of each one's bone, as `layouts.Layout.parents`.
-      channels: what the numbers of a joint are, one of `layouts.CHANNELS`.
-      centre: the joint of the first actor that is moved to the origin, or several, whose mean is;
-        None: none is.
-      max_frames: L, sequences are cut there.
-      num_bodies: M, the most bodies of a sequence.
-      test_fraction: of the frames, the centre crop that is resized to the encoder's T.
-      stream: what the encoder sees of the joints: one of `augment.STREAMS`.
-      scale: makes metres of the coordinates in files of a user's own (`arrays.Form`); here they
-        are metres already.
+      joints: names of the V joints, in order.
+      parents: as `layouts.Layout.parents`.
+      channels: the numbers of a joint, one of `layouts.CHANNELS`.
+      centre: see `normalise.move_origin`; None: the origin stays.
+      max_frames: L, sequences are cut at this many frames.
+      num_bodies: M, at most so many bodies in a sequence.
+      test_fraction: the fraction of the frames in the centre crop, which is resized to T frames.
+      stream: one of `augment.STREAMS`.
+      scale: the factor that converts coordinates in files of custom data to metres (`arrays.Form`).
     """
 
     layout: str
@@ -51,17 +49,17 @@ class Input:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:
-    """All that it takes to apply a trained model; `model_file` keeps it in a file.
+    """A trained model, with all that is needed to apply it; `model_file` writes and reads it.
 
     Attributes:
-      encoder: the architecture, with the dtype that it was judged in.
+      encoder: the architecture, with the dtype that it was evaluated in.
       head: the classifier, one of `models.heads.HEADS`; None: an encoder alone.
-      input: what goes in.
-      bodies: how bodies become a sequence: 'packed' or 'all', see `models.heads.POOLINGS`.
+      input: see `Input`.
+      bodies: 'packed' or 'all', see `models.heads.POOLINGS`.
       class_names: in the order of the logits; empty without a head.
-      variables: 'params' and 'batch_stats', in each the trees 'encoder' and 'head' as far as there
-        is one; float32 on the host.
-      provenance: where it comes from (method, data set, step, versions …), for people.
+      variables: {'params': …, 'batch_stats': …}, each with a tree for 'encoder' and 'head' if it
+        has any; float32 on the host.
+      provenance: where the model comes from (method, data set, step, versions …), for people.
     """
 
     encoder: Encoder
@@ -74,7 +72,7 @@ class Model:
 
     @property
     def sequence_shape(self) -> tuple[int, int, int, int]:
-        """(L, M, V, C): a sequence, zero-padded."""
+        """The shape (L, M, V, C) of a zero-padded sequence."""
         size = self.input
         return size.max_frames, size.num_bodies, len(size.joints), self.encoder.channels
 
@@ -82,15 +80,15 @@ class Model:
 def features(
     model: Model, variables: Mapping[str, Any], joints: jax.Array, length: jax.Array
 ) -> jax.Array:
-    """Sequences -> means of the encoder's tokens over time, joints and bodies.
+    """Means of the encoder's tokens over time, joints and bodies.
 
     Args:
       model: the architecture; static under jit.
-      variables: its own, or others of the same shapes.
-      joints: (b, L, M, V, C) as captured, in metres, or in an image in any unit; an
-        absent body is zeros.
-      length: (b,) int32, the frames of each that count; what stands behind them is not looked at. A
-        sequence of length 0 is nobody's and costs nothing.
+      variables: those of the model, or others of their shapes.
+      joints: (b, L, M, V, C) as captured, in metres, or in an image in any unit; absent bodies are
+        zeros.
+      length: (b,) int32, the number of real frames; later frames are ignored. A sequence of length
+        0 is padding, and costs nothing.
 
     Returns:
       (b, D) float32.
@@ -101,7 +99,7 @@ def features(
 def logits(
     model: Model, variables: Mapping[str, Any], joints: jax.Array, length: jax.Array
 ) -> jax.Array:
-    """Sequences -> what the head makes of them, (b, K) float32; arguments as in `features`."""
+    """The head's outputs for sequences, (b, K) float32; arguments as in `features`."""
     pooled = _pooled(model, variables, joints, length, model.head.of_body)
     head = {name: trees["head"] for name, trees in variables.items() if "head" in trees}
     return jax.lax.map(lambda x: model.head.apply(head, x[None])[0], pooled)
@@ -114,7 +112,7 @@ def _pooled(
     length: jax.Array,
     of_body: Callable[[jax.Array], jax.Array],
 ) -> jax.Array:
-    """(b, F): what a head sees of each sequence, the mean over its bodies."""
+    """The head's input for each sequence, (b, F): the mean of `of_body` over its bodies."""
     encoder, size = model.encoder, model.input
     params = {"params": variables["params"]["encoder"]}
 
@@ -122,7 +120,7 @@ def _pooled(
         return of_body(encoder.apply(params, clip[None]))[0]
 
     shape = (encoder.num_frames, encoder.num_joints, encoder.channels)
-    if model.bodies == "all":  # as in evaluation: an absent body is encoded as zeros, and counts
+    if model.bodies == "all":  # an absent body is encoded as zeros, and counts
         absent = encode(jnp.zeros(shape, jnp.float32))
     else:
         absent = jnp.zeros_like(jax.eval_shape(encode, jax.ShapeDtypeStruct(shape, jnp.float32)))

@@ -1,4 +1,4 @@
-"""Trained models: of an evaluation, of a pre-training run, and of what a user points at."""
+"""Loads trained models from model files, and from workdirs of evaluations and pre-training runs."""
 
 import os
 from collections.abc import Mapping
@@ -18,38 +18,38 @@ from amr_jax.models.encoder import Encoder
 from amr_jax.models.settings import compute_dtype, construct
 from amr_jax.run import checkpoint, paths, workdir
 
-# Of an encoder that nobody has evaluated: what evaluations would choose.
+# For an encoder without an evaluation: the defaults of evaluations.
 _NUM_BODIES = 2
 _TEST_FRACTION = 0.95
 
 
 def load_model(path: os.PathLike | str, step: int | None = None) -> Model:
-    """The model at `path`.
+    """Loads the model at `path`.
 
     Args:
-      path: a model file; the workdir of an evaluation that wrote one; or that of a pre-training
-        run, of which it is the encoder alone, with the view that evaluations have by default.
-      step: of which checkpoint of a pre-training run; None: the newest.
+      path: a model file; the workdir of an evaluation that wrote one; or the workdir of a
+        pre-training run, for its encoder alone, with the default view of evaluations.
+      step: selects a checkpoint of a pre-training run; None: the newest.
 
     Raises:
-      UserError: nothing of the kind is there; a step where there are no checkpoints.
+      UserError: `path` is none of these, or has no checkpoint of this step.
     """
     path = epath.Path(path).expanduser()
     file = path / model_file.NAME if path.is_dir() else path
     if path.is_dir() and (is_pretraining(path) or not file.exists()):
         return of_pretraining(path, step)
     if step is not None:
-        raise UserError(f"--step goes with a pre-training run; {file} holds one model alone.")
+        raise UserError(f"--step={step}: only a pre-training run has steps; {file} is one model.")
     return model_file.read(paths.on_disk(file))
 
 
 def is_pretraining(path: os.PathLike | str) -> bool:
-    """Whether `path` is the workdir of a pre-training run, with one checkpoint at least."""
+    """Whether `path` is the workdir of a pre-training run with a checkpoint."""
     return checkpoint.has_one(path)
 
 
 def of_pretraining(path: os.PathLike | str, step: int | None = None) -> Model:
-    """The encoder of a pre-training run; arguments and errors as in `load_model`."""
+    """Loads the encoder of a pre-training run; arguments and errors as in `load_model`."""
     config = workdir.read_config(path)
     if "protocol" in config:
         raise UserError(
@@ -81,15 +81,15 @@ def of_evaluation(
     test: Split,
     provenance: Mapping[str, Any],
 ) -> Model:
-    """What an evaluation trained, with all that applying it to other sequences needs.
+    """The model that an evaluation trained.
 
     Args:
-      classifier: what the protocol handed back.
+      classifier: of the protocol's outcome.
       encoder: the architecture.
       config: of the evaluation, resolved.
-      seen: how its clips were loaded and viewed, see `transfer.settings`.
-      test: the split that it was tested on.
-      provenance: its results; see `Model`.
+      seen: how clips were loaded and viewed, see `adapt.settings`.
+      test: the split that the classifier was tested on.
+      provenance: see `Model`.
     """
     dataset, num_bodies = datasets.get(config.dataset), test.present.shape[1]
     return Model(

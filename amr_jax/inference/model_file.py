@@ -1,12 +1,12 @@
-"""A trained model in one file, `model.safetensors`: the format, written and read.
+"""Writes and reads a trained model as one file, `model.safetensors`.
 
-The tensors are the parameters and running statistics in float32, called by their place in the tree:
-'encoder/block_0/attn/qkv/kernel', 'head/dense/bias', 'batch_stats/head/norm/mean'. Everything else
-(architecture, classes, joints, how a clip becomes the encoder's input, where the model comes from)
-is one JSON text in the header, under 'amr_jax'; it holds a digest of itself and of the tensors.
+The tensors are the parameters and running statistics in float32, named by their path in the tree:
+'encoder/block_0/attn/qkv/kernel', 'head/dense/bias', 'batch_stats/head/norm/mean'. A JSON text in
+the header, under 'amr_jax', holds everything else: architecture, classes, joints, how a clip
+becomes the encoder's input, where the model comes from, and a digest of all this and the tensors.
 
-A file may come from anywhere. Reading it runs nothing of it, sets no memory aside before sizes are
-checked against the file's own, and refuses whatever does not fit.
+A file may come from anywhere. Reading it runs no code of the file, checks sizes against the size of
+the file before it allocates memory, and refuses everything that does not fit.
 """
 
 import dataclasses
@@ -39,23 +39,24 @@ from amr_jax.skeleton import layouts
 NAME = "model.safetensors"
 VERSION = 1
 
-_KEY = "amr_jax"  # of the JSON text in the header
+_KEY = "amr_jax"  # the JSON text in the header
 _STATISTICS = "batch_stats"
-_DTYPE = "F32"  # of every tensor, as safetensors calls it
-_MAX_HEADER = 2**22  # bytes; a model of a hundred blocks has a hundredth of it
-# What memory is set aside for when the model runs, and no array of the file shows.
-_MAX_SIZE = 2**20  # of anything that the encoder's settings count
-_MAX_PATCHES = 2**16  # of a clip
-_MAX_VALUES = 2**26  # of a padded sequence
+_DTYPE = "F32"  # every tensor's, in the words of safetensors
+_MAX_HEADER = 2**22  # bytes; the header of a model of a hundred blocks is a hundredth of it
+# Bounds of what a model allocates when it runs and no tensor of the file shows.
+_MAX_SIZE = 2**20  # any number in the encoder's settings
+_MAX_PATCHES = 2**16  # patches of a clip
+_MAX_VALUES = 2**26  # values of a padded sequence
 
 
 def write(path: os.PathLike | str, model: Model) -> None:
-    """Writes a model, whole or not at all.
+    """Writes a model; a file that is there is replaced only when the new one is complete.
 
     Raises:
       UserError: the file cannot be written.
     """
-    tensors = _flat(model.variables)
+    flat = _flat(model.variables)
+    tensors = {name: np.ascontiguousarray(flat[name], np.float32) for name in sorted(flat)}
     text = _describe(model)
     text["digest"] = _digest(text, tensors)
     content = safetensors.numpy.save(tensors, {_KEY: json.dumps(text)})
@@ -66,24 +67,22 @@ def read(path: os.PathLike | str) -> Model:
     """Reads a model.
 
     Raises:
-      BadFile: absent, no safetensors, truncated, changed, of another version of the format, or with
-        tensors other than its own description asks for.
+      BadFile: the file is absent, not safetensors, truncated, changed, of another version of the
+        format, or its tensors are not those of its description.
     """
     path = Path(path).expanduser()
     _check_header_size(path)
     try:
         with safetensors.safe_open(path, "np") as file:
             text = _text(path, file.metadata() or {})
-            found = _shapes(file)
-            tensors = _tensors(path, file, found)
+            tensors = _tensors(path, file)
     except (safetensors.SafetensorError, OSError) as error:
         raise _damaged(path, str(error)) from error
-    # Before anything is made of it: what was damaged on its way is to be called so.
+    # First of all checks of the content, so that damage in transfer is reported as such.
     if text.pop("digest", None) != _digest(text, tensors):
-        raise _damaged(path, "its content is not that which was written")
+        raise _damaged(path, "its content has changed since it was written")
     model = _model(path, text, number_of_tensors=len(tensors))
-    _check_tensors(path, found, model)
-    _check_finite(path, tensors)
+    _check_tensors(path, tensors, model)
     return dataclasses.replace(model, variables=_tree(tensors))
 
 
@@ -94,7 +93,7 @@ def _damaged(path: Path, reason: str) -> BadFile:
 
 
 def _check_header_size(path: Path) -> None:
-    """Before anything is parsed: the header is a small part of the file."""
+    """Refuses a header that is larger than the file, or unreasonably large, before it is parsed."""
     try:
         with open(path, "rb") as file:
             size = int.from_bytes(file.read(8), "little")
@@ -108,13 +107,13 @@ def _check_header_size(path: Path) -> None:
 
 
 def _text(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The JSON text, of the version that is known."""
+    """The JSON text, if it has the version of this module."""
     if _KEY not in metadata:
         found = f"no {_KEY!r} in the header"
         raise BadFile(path, found, f"a {NAME} of `amr_jax.evaluate` or `amr_jax.export`")
     try:
         text = json.loads(metadata[_KEY])
-        json.dumps(text, ensure_ascii=False).encode()  # JSON may hold half a character
+        json.dumps(text, ensure_ascii=False).encode()  # JSON may hold half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"no JSON under {_KEY!r} in its header") from error
     version = text.get("version") if isinstance(text, dict) else None
@@ -129,7 +128,7 @@ def _text(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _describe(model: Model) -> dict[str, Any]:
-    """The JSON text but for the digest; `_model` is the inverse."""
+    """The JSON text without its digest; `_model` is the inverse."""
     head = None
     if model.head is not None:
         (kind,) = (name for name, cls in heads.HEADS.items() if type(model.head) is cls)
@@ -144,7 +143,7 @@ def _describe(model: Model) -> dict[str, Any]:
         "class_names": model.class_names,
         "provenance": dict(model.provenance),
     }
-    return json.loads(json.dumps(text))  # tuples become lists, as they will be read
+    return json.loads(json.dumps(text))  # tuples become lists, as in the file
 
 
 def _settings(module: nn.Module) -> dict[str, Any]:
@@ -154,7 +153,7 @@ def _settings(module: nn.Module) -> dict[str, Any]:
 
 
 def _model(path: Path, text: Mapping[str, Any], number_of_tensors: int) -> Model:
-    """The model that the text describes, without its numbers."""
+    """The model that the text describes, without variables."""
     try:
         size = {k: tuple(v) if isinstance(v, list) else v for k, v in text["input"].items()}
         size, kind = Input(**size), text["head"]
@@ -178,7 +177,7 @@ def _model(path: Path, text: Mapping[str, Any], number_of_tensors: int) -> Model
 
 
 def _check(model: Model) -> None:
-    """Refuses values that are none, or that more memory would be set aside for than is sane."""
+    """Raises `ValueError` for values out of range, or that need unreasonably much memory."""
     size, num_joints = model.input, model.encoder.num_joints
     centre = size.centre if isinstance(size.centre, tuple) else (size.centre,)
     values = model.sequence_shape
@@ -208,10 +207,10 @@ def _check(model: Model) -> None:
 
 def _encoder(text: Mapping[str, Any], number_of_tensors: int) -> Encoder:
     sizes = text["encoder"]
-    # Every block has tensors of its own: before a million of them are made.
+    # Each block has tensors of its own: this bounds the number of blocks before they are made.
     _require(sizes["depth"] <= number_of_tensors, f"{sizes['depth']} blocks")
-    for name, value in sizes.items():  # before the check of divisors counts up to one
-        _require(value <= _MAX_SIZE, f"{name} = {value}")
+    for name, value in sizes.items():  # the check of divisors counts up to them
+        _require(not isinstance(value, int) or value <= _MAX_SIZE, f"{name} = {value}")
     settings.check({"encoder": sizes}, {"encoder": base.ENCODER})
     return construct(Encoder, "encoder", sizes, dtype=compute_dtype(text["dtype"]))
 
@@ -221,33 +220,20 @@ def _require(holds: bool, found: str) -> None:
         raise ValueError(found)
 
 
-def _shapes(file: safetensors.safe_open) -> dict[str, str]:
-    """Shape and dtype of every tensor, in words."""
-    found = {}
+def _tensors(path: Path, file: safetensors.safe_open) -> dict[str, np.ndarray]:
+    """All tensors; together they are no larger than the file."""
     for name in file.keys():  # noqa: SIM118
         view = file.get_slice(name)
-        found[name] = f"{tuple(view.get_shape())} {view.get_dtype()}"
-    return found
+        if view.get_dtype() != _DTYPE:
+            found = f"{tuple(view.get_shape())} {view.get_dtype()}"
+            raise BadFile(path, f"tensor {name!r}: {found}", f"{_DTYPE} in all tensors")
+    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
-def _tensors(path: Path, file: safetensors.safe_open, found: Mapping[str, str]) -> dict[str, Any]:
-    """All of them; together they are as large as the file, not more."""
-    for name, what in found.items():
-        if not what.endswith(_DTYPE):
-            raise BadFile(path, f"tensor {name!r}: {what}", f"{_DTYPE} alone")
-    return {name: file.get_tensor(name) for name in found}
-
-
-def _check_finite(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            found = f"tensor {name!r} with numbers that are not finite"
-            raise BadFile(path, found, "the weights of a model")
-
-
-def _check_tensors(path: Path, found: Mapping[str, str], model: Model) -> None:
-    """Names, shapes and dtypes."""
-    expected = _expected(path, model)
+def _check_tensors(path: Path, tensors: Mapping[str, np.ndarray], model: Model) -> None:
+    """Compares names and shapes with those of the model, and looks for values not finite."""
+    found = {name: f"{tensor.shape} {_DTYPE}" for name, tensor in tensors.items()}
+    expected = {name: f"{leaf.shape} {_DTYPE}" for name, leaf in _shapes(path, model).items()}
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
             raise BadFile(
@@ -255,10 +241,14 @@ def _check_tensors(path: Path, found: Mapping[str, str], model: Model) -> None:
                 f"tensor {name!r}: {found.get(name, 'absent')}",
                 expected.get(name, "no such tensor"),
             )
+        if not np.isfinite(tensors[name]).all():
+            raise BadFile(
+                path, f"tensor {name!r} with numbers that are not finite", "finite numbers"
+            )
 
 
-def _expected(path: Path, model: Model) -> dict[str, str]:
-    """What `_check_tensors` is to find: nothing is computed, and no array made."""
+def _shapes(path: Path, model: Model) -> dict[str, jax.ShapeDtypeStruct]:
+    """Names and shapes of the model's tensors; computes nothing and allocates no array."""
     encoder, head, key = model.encoder, model.head, jax.random.key(0)
 
     def init(clips):
@@ -266,46 +256,34 @@ def _expected(path: Path, model: Model) -> dict[str, str]:
         if head is not None:
             tokens = encoder.apply(variables["encoder"], clips)
             variables["head"] = head.init(key, head.of_body(tokens))
-        return _by_kind(variables)
+        return {
+            kind: {part: trees[kind] for part, trees in variables.items() if kind in trees}
+            for kind in ("params", _STATISTICS)
+        }
 
     shape = (1, encoder.num_frames, encoder.num_joints, encoder.channels)
     try:
-        tree = jax.eval_shape(init, jax.ShapeDtypeStruct(shape, jnp.float32))
-    except Exception as error:  # whatever jax and flax make of sizes that do not fit together
+        return _flat(jax.eval_shape(init, jax.ShapeDtypeStruct(shape, jnp.float32)))
+    except Exception as error:  # JAX and Flax raise many kinds for sizes that do not fit together
         raise BadFile(
             path, f"settings of no model ({type(error).__name__})", "sizes that fit together"
         ) from error
-    return {name: f"{leaf.shape} {_DTYPE}" for name, leaf in _names(tree).items()}
 
 
-def _by_kind(variables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """{part: {kind: tree}} -> {kind: {part: tree}}, as `Model.variables` has it."""
-    kinds = ("params", _STATISTICS)
-    return {
-        kind: {part: trees[kind] for part, trees in variables.items() if kind in trees}
-        for kind in kinds
-    }
-
-
-def _names(variables: Mapping[str, Any]) -> dict[str, Any]:
-    return flatten_dict(variables["params"], sep="/") | flatten_dict(
-        {_STATISTICS: variables[_STATISTICS]}, sep="/"
-    )
-
-
-def _flat(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    names = _names(variables)
-    return {name: np.ascontiguousarray(names[name], np.float32) for name in sorted(names)}
+def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """`Model.variables` by the names in the file."""
+    return flatten_dict({**variables["params"], _STATISTICS: variables[_STATISTICS]}, sep="/")
 
 
 def _tree(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The inverse of `_flat`."""
     tree = unflatten_dict(dict(tensors), sep="/")
     statistics = tree.pop(_STATISTICS, {})
     return {"params": tree, _STATISTICS: statistics}
 
 
 def _digest(text: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
-    """Of everything that decides what the model says."""
+    """A digest of everything that the model's outputs depend on."""
     digest = hashlib.sha256(json.dumps(text, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(name.encode())

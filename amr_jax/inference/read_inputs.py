@@ -1,4 +1,4 @@
-"""Files of all kinds -> sequences for a trained model, read and denoised as for its training."""
+"""Reads files of all formats into sequences for a trained model, as `prepare` reads them."""
 
 import dataclasses
 import re
@@ -18,12 +18,12 @@ _MEMBER = re.compile(r"(.+\.zip)!(.+)", re.IGNORECASE)
 
 @dataclasses.dataclass(frozen=True)
 class Sequence:
-    """A clip before it is centred and cut.
+    """A sequence as captured, neither centred nor cut.
 
     Attributes:
-      name: the file, or `archive.zip!member`; with the frames where it is a part of a video, and
-        the sequence's own name where it is one of many.
-      joints: (T, M, V, C) float32, as captured; an absent body is zeros.
+      name: the file, or `archive.zip!member`; then `[FIRST-LAST]` frames for a part of a video, or
+        `[NAME]` for one of many sequences in a file.
+      joints: (T, M, V, C) float32; absent bodies are zeros.
     """
 
     name: str
@@ -35,9 +35,10 @@ class Options:
     """How files are read.
 
     Attributes:
-      labels: for PKU-MMD, whose files are long videos: a label file, or a folder with one of the
-        same name for each video. Each labelled instance is a sequence then; '': the video is one.
-      gaps: for NTU RGB+D, see `ntu.denoise`; as the training data was prepared.
+      labels: PKU-MMD, whose files are long videos: a label file, or a folder with a label file of
+        the same name for each video. Each labelled instance is a sequence; without labels, the
+        whole video is one.
+      gaps: NTU RGB+D, see `ntu.denoise`; as the training data was prepared.
     """
 
     labels: str = ""
@@ -45,22 +46,22 @@ class Options:
 
 
 def read(paths: Iterable[str], model: Model, options: Options) -> Iterator[Sequence | BadFile]:
-    """Reads files one by one, and checks that a sequence fits the model.
+    """Reads files one by one, and checks that each sequence fits the model.
 
     Args:
-      paths: files, or `archive.zip!member`; what is in them is told by how their names end.
-      model: what they are for.
-      options: see there.
+      paths: files, or `archive.zip!member`; the end of a name decides the format.
+      model: the model that the sequences are for.
+      options: see `Options`.
 
     Yields:
-      Sequences, in the order of the files; in place of what cannot be used, the reason.
+      Sequences in the order of the files; an error in place of each that cannot be used.
     """
     for path in paths:
         try:
             for sequence in _read(path, model.input, options):
                 if isinstance(sequence, Sequence):
                     _check_fits(sequence, model)
-                    _note_doubts(sequence, model)
+                    _note_implausible(sequence, model)
                 yield sequence
         except BadFile as error:
             yield error
@@ -79,7 +80,7 @@ def _read(path: str, size: Input, options: Options) -> Iterable[Sequence | BadFi
         raise BadFile(
             path,
             f"the layout {of_kind.name} ({of_kind.num_joints} joints)",
-            f"{size.layout}, on which the model was trained",
+            f"{size.layout}, which the model was trained on",
         )
     return reader(raw, size, options)
 
@@ -93,9 +94,9 @@ def _nw_ucla(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequ
 
 
 def _form(size: Input) -> arrays.Form:
-    """What a file must hold that does not say itself what its numbers are."""
-    told_by = f"The data that the model was trained on ({size.layout})"
-    return arrays.Form(len(size.joints), size.channels, size.scale, told_by)
+    """What an array must hold; its file does not say what the numbers are."""
+    source = f"The data that the model was trained on ({size.layout})"
+    return arrays.Form(len(size.joints), size.channels, size.scale, source)
 
 
 def _array(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
@@ -127,7 +128,7 @@ def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence
             yield Sequence(f"{raw}[{frames}]", instance["joints"])
 
 
-# How a name ends -> the joints that such a file has, and who reads it.
+# End of a file name -> the layout of its joints (None: that of the model) and the reader.
 _KINDS: dict[str, tuple[layouts.Layout | None, Callable]] = {
     ".skeleton": (layouts.NTU_25, _ntu),
     ".txt": (layouts.NTU_25, _pku),
@@ -139,17 +140,16 @@ _KINDS: dict[str, tuple[layouts.Layout | None, Callable]] = {
 }
 
 
-def _note_doubts(sequence: Sequence, model: Model) -> None:
-    """Says so, where a body has a size that no metres give it."""
-    doubt = ""
-    if model.input.channels == "xyz":
-        doubt = arrays.doubt_metres(arrays.extent(sequence.joints))
-    if doubt:
+def _note_implausible(sequence: Sequence, model: Model) -> None:
+    """Warns if body sizes are implausible in metres."""
+    if model.input.channels != "xyz":
+        return
+    if doubt := arrays.doubt_metres(arrays.extent(sequence.joints)):
         print(f"note: {sequence.name}: {doubt}", file=sys.stderr)
 
 
 def _check_fits(sequence: Sequence, model: Model) -> None:
-    """Refuses a sequence that the model cannot take."""
+    """Raises `BadFile` for a sequence that the model cannot use."""
     max_frames, max_bodies, *expected = model.sequence_shape
     found = list(sequence.joints.shape[2:])
     if found != expected:
@@ -160,7 +160,7 @@ def _check_fits(sequence: Sequence, model: Model) -> None:
         )
     here = np.flatnonzero(sequence.joints[:max_frames].any(axis=(0, 2, 3)))
     if not here.size:
-        found = f"nobody (zeros alone) in the first {min(len(sequence.joints), max_frames)} frames"
+        found = f"no body (only zeros) in the first {min(len(sequence.joints), max_frames)} frames"
         raise BadFile(sequence.name, found, "at least one body")
     if here[-1] >= max_bodies:
         raise BadFile(sequence.name, f"{here[-1] + 1} bodies", f"{max_bodies} at most")

@@ -72,5 +72,5 @@ def test_refused(run, tmp_path):
     with pytest.raises(UserError, match=r"evaluation by 'knn' without model\.safetensors"):
         load.load_model(tmp_path)
     model_file.write(tmp_path / model_file.NAME, tiny_models.make())
-    with pytest.raises(UserError, match=r"--step goes with a pre-training run"):
+    with pytest.raises(UserError, match=r"--step=3: only a pre-training run has steps"):
         load.load_model(tmp_path, step=3)

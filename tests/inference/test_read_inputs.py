@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_named_at_its_place(kinect_20, tmp_path):
         "2d.npy": "(3, 1, 20, 2); expected (frames, bodies, 20 joints, 3 channels xyz). The data",
         "three.npy": "3 bodies; expected 2 at most",
         "nobody.npy": "no body in any frame",
-        "late.npy": "nobody (zeros alone) in the first 12 frames",
+        "late.npy": "no body (only zeros) in the first 12 frames",
         "fine.npy": None,
         "padded.npy": None,
         "a.skeleton": "the layout ntu_25 (25 joints); expected kinect_20",

@@ -55,8 +55,8 @@ def slots(split: Split, bodies: str) -> Slots:
 def epoch_order(seed: int, epoch: int, num_sequences: int, batch_size: int) -> np.ndarray:
     """Deals a permutation of all sequences into batches whose sizes differ by one at most.
 
-    Each epoch trains on every sequence once. Published code drops the remainder instead; a short last
-    batch would give BatchNorm the statistics of a few sequences.
+    Each epoch trains on every sequence once. Published code drops the remainder instead; a short
+    last batch would give BatchNorm the statistics of a few sequences.
 
     Returns:
       (number of batches, size) int32 indices; in a batch that is one short, the last is
