@@ -1,5 +1,7 @@
 """AMR: adaptive masked reconstruction (Exploring Adaptive Masked Reconstruction, CVPR 2026)."""
 
+import math
+
 import jax
 from flax import linen as nn
 
@@ -57,14 +59,21 @@ class AMR(MaskedReconstruction):
           The loss, and metrics: `loss`, `mse` (the same without weights), `weight` (mean of W).
           Needs the random streams `mask` and, if `encoder.drop_path` is positive, `drop_path`.
         """
+        # Masking and encoding.
         ids_keep = self.draw_mask(clips)
         h_v = self.encoder(clips, ids_keep, train=True)
 
+        # Decoder decoupling: one query for each large patch, r patches long.
         x_t = self.target_patches(clips, self.r)
-        large = {**self.decoder_settings(self.r), "num_times": self.encoder.num_times // self.r}
-        decoder = QueryDecoder(self_attention=self.decoder_self_attention, **large)
+        decoder = self.make_decoder(
+            QueryDecoder,
+            num_times=self.encoder.num_times // self.r,
+            values=math.prod(x_t.shape[3:]),
+            self_attention=self.decoder_self_attention,
+        )
         x_p = decoder(h_v).reshape(x_t.shape)
 
+        # Motion energy, fused over the temporal windows.
         w = motion_energy.motion_weights(
             self.coordinates(clips),
             self.windows,
@@ -74,8 +83,9 @@ class AMR(MaskedReconstruction):
             self.energy_threshold,
         )
         w = patches.patchify(w[..., None], self.r * self.encoder.patch_len)
-        mask = self.hidden_frames(ids_keep, self.r) if self.loss_on == "masked" else None
 
+        # Focal reconstruction.
+        mask = self.hidden_frames(ids_keep, self.r) if self.loss_on == "masked" else None
         loss = mean_squared_error(x_p, x_t, w, mask)
         mse = mean_squared_error(x_p, x_t, mask=mask)
         return loss, {"loss": loss, "mse": mse, "weight": w.mean()}

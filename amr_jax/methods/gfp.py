@@ -79,18 +79,18 @@ class GFP(MaskedMethod):
     def level_targets(self, clips: jax.Array) -> list[jax.Array]:
         """The targets of each level, (B, N/level, feature_width), the whole body last; float32."""
         motion = targets.motion(self.coordinates(clips), axis=-3)
-        scale = jnp.sqrt(jnp.square(motion).mean((1, 2, 3), keepdims=True) + 1e-8)
-        motion = motion / scale
+        motion = motion / jnp.sqrt(jnp.square(motion).mean((1, 2, 3), keepdims=True) + 1e-8)
+        cells = [
+            patches.flatten(patches.patchify(motion, level * self.encoder.patch_len))
+            for level in self.levels
+        ]
+        cells.append(motion.reshape(len(clips), 1, -1))
         features = []
-        for i, level in enumerate(self.levels):
-            cells = patches.flatten(patches.patchify(motion, level * self.encoder.patch_len))
-            network = TargetMlp(self.hidden, self.feature_width, self.dtype, name=f"target_{i}")
-            features.append(network(cells))
-        network = TargetMlp(
-            self.global_hidden, self.feature_width, self.dtype, name=f"target_{len(self.levels)}"
-        )
-        features.append(network(motion.reshape(len(clips), 1, -1)))
-        return [feature.astype(jnp.float32) for feature in features]
+        for i, values in enumerate(cells):
+            hidden = self.hidden if i < len(self.levels) else self.global_hidden
+            network = TargetMlp(hidden, self.feature_width, self.dtype, name=f"target_{i}")
+            features.append(network(values).astype(jnp.float32))
+        return features
 
     @nn.compact
     def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -105,8 +105,13 @@ class GFP(MaskedMethod):
         """
         ids_keep = self.draw_mask(clips)
         tokens = self.encoder(clips, ids_keep, train=True)
-        settings = {**self.decoder_settings(), "values": self.feature_width}
-        predictions = PoolingDecoder(levels=self.levels, **settings)(tokens, ids_keep)
+        decoder = self.make_decoder(
+            PoolingDecoder,
+            num_times=self.encoder.num_times,
+            values=self.feature_width,
+            levels=self.levels,
+        )
+        predictions = decoder(tokens, ids_keep)
         features = self.level_targets(clips)
 
         flat = [feature.reshape(-1, self.feature_width) for feature in features]

@@ -1,4 +1,4 @@
-"""What the methods share: encoder, mask, sizes of the decoder, target, loss."""
+"""Base classes of the methods: encoder, mask, decoder, target, loss."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from amr_jax.models.decoder import Decoder
 from amr_jax.models.encoder import Encoder
 from amr_jax.ops import masking, patches, targets
 
@@ -85,20 +86,19 @@ class MaskedMethod(nn.Module):
         """Patches of a body that are predicted."""
         return self.encoder.num_patches
 
-    def decoder_settings(self, r: int = 1) -> dict[str, Any]:
-        """The fields of a decoder that predicts patches `r` times as long as the encoder's."""
-        return {
-            "num_times": self.encoder.num_times,
-            "num_joints": self.encoder.num_joints,
-            "values": r * self.encoder.patch_len * self.encoder.num_coordinates,
-            "width": self.decoder_width,
-            "depth": self.decoder_depth,
-            "num_heads": self.decoder_heads,
-            "mlp_ratio": self.decoder_mlp_ratio,
-            "dtype": self.dtype,
-            "attention_kernel": self.attention_kernel,
-            "name": "decoder",
-        }
+    def make_decoder(self, kind: type[Decoder], **fields: Any) -> Decoder:
+        """A decoder of this kind with the sizes of the config; `fields` are its other fields."""
+        return kind(
+            num_joints=self.encoder.num_joints,
+            width=self.decoder_width,
+            depth=self.decoder_depth,
+            num_heads=self.decoder_heads,
+            mlp_ratio=self.decoder_mlp_ratio,
+            dtype=self.dtype,
+            attention_kernel=self.attention_kernel,
+            name="decoder",
+            **fields,
+        )
 
     def coordinates(self, clips: jax.Array) -> jax.Array:
         """The clips (..., C) without the channel of confidence, if there is one."""
@@ -119,7 +119,7 @@ class MaskedMethod(nn.Module):
 
     def momentum_tokens(self, clips: jax.Array) -> jax.Array:
         """Tokens of whole clips by the momentum copy of the encoder, (B, N, D); no gradient."""
-        # The copy starts equal to the encoder; in `init` it is not there yet.
+        # The copy starts equal to the encoder, and does not exist yet during `init`.
         params = (
             self.encoder.variables["params"]
             if self.is_initializing()

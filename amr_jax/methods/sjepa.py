@@ -103,8 +103,10 @@ class SJEPA(MaskedMethod):
         ids_keep = self.draw_mask(clips)
         view = self.view(clips)
         tokens = self.encoder(view, ids_keep, train=True)
-        settings = {**self.decoder_settings(), "values": self.encoder.width}
-        prediction = SelfAttentionDecoder(**settings)(tokens, ids_keep)
+        predictor = self.make_decoder(
+            SelfAttentionDecoder, num_times=self.encoder.num_times, values=self.encoder.width
+        )
+        prediction = predictor(tokens, ids_keep)
 
         target = self.momentum_tokens(view if self.shared_view else clips).astype(jnp.float32)
         centre = self.variable("state", "centre", jnp.zeros, (self.encoder.width,))

@@ -1,5 +1,7 @@
 """SkeletonMAE: hidden joints reconstructed with mask tokens and self-attention over all patches."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -55,8 +57,13 @@ class SkeletonMAE(MaskedReconstruction):
           tokens: (B, N_v, D), the encoded visible patches.
           ids_keep: (B, N_v), their ids.
         """
-        decoder = SelfAttentionDecoder(pool=self.pool, **self.decoder_settings(self.pool))
         target = self.target_patches(clips, self.pool)
+        decoder = self.make_decoder(
+            SelfAttentionDecoder,
+            num_times=self.encoder.num_times,
+            values=math.prod(target.shape[3:]),
+            pool=self.pool,
+        )
         if not self.num_decoded:
             prediction = decoder(tokens, ids_keep).reshape(target.shape)
             hidden = self.hidden_frames(ids_keep, self.pool)

@@ -91,7 +91,7 @@ def test_layouts_without_a_joint_in_common_are_refused():
         adapt(made(NTU), made(other, seed=1))
 
 
-def test_nothing_differs_nothing_changes():
+def test_an_encoder_for_the_same_data_is_unchanged():
     source = made(NTU)
     params, adaptation = adapt(source, made(NTU, seed=1))
     jax.tree.map(np.testing.assert_array_equal, params, source[2])
@@ -115,12 +115,12 @@ def test_times_are_interpolated_at_half_pixel_centres(before, after):
 @pytest.mark.parametrize(
     ("name", "sizes"), [("channels", {"channels": 2}), ("patch_len", {"patch_len": 6})]
 )
-def test_what_cannot_be_adapted_is_named(name, sizes):
+def test_fields_that_cannot_be_adapted_are_refused(name, sizes):
     with pytest.raises(UserError, match=rf"RUN: .* trained with {name} = \d: expected \d"):
         adapt(made(NTU), made(KINECT, **sizes))
 
 
-def test_a_parameter_too_few_or_too_many_is_named():
+def test_missing_and_extra_parameters_are_refused():
     source, target = made(NTU), made(KINECT)
     few = {name: part for name, part in source[2].items() if name != "norm"}
     with pytest.raises(UserError, match=r"(?s)RUN: .*norm/bias: absent in the checkpoint"):
@@ -132,7 +132,7 @@ def test_a_parameter_too_few_or_too_many_is_named():
         adapt(source, target, target[2])
 
 
-def test_what_was_matched_is_said_and_is_json():
+def test_the_adaptation_is_described_and_is_json():
     _, adaptation = adapt(made(KINECT), made(NTU, 48))
     lines = adaptation.lines()
     assert lines["adapted"] == "20 of 25 joints matched; 6 times interpolated to 12"

@@ -1,4 +1,4 @@
-"""AMR end to end against the paper's definitions in float64; its scales, costs and corner cases."""
+"""AMR against the definitions of the paper in float64; its scales, sizes and corner cases."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""A confidence is seen by the encoder; nothing is predicted, weighed, masked or moved by it."""
+"""The encoder sees a confidence; masks, targets, weights and views do not depend on it."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def build(method, confidence=True, **model):
 
 
 @pytest.mark.parametrize("method", methods.METHODS)
-def test_every_method_trains_on_it(method):
+def test_every_method_trains_on_clips_with_confidence(method):
     module = build(method)
     shapes = jax.eval_shape(module.init, {"params": jax.random.key(0), **small.keys(module)}, ONE)
     assert shapes["params"]["encoder"]["patch_embed"]["kernel"].shape == (3 * 3, 8)
@@ -35,7 +35,7 @@ def test_every_method_trains_on_it(method):
 
 
 @pytest.mark.parametrize("method", ["amr", "mamp"])
-def test_targets_are_those_without_it(method):
+def test_targets_do_not_depend_on_confidence(method):
     module, without = build(method), build(method, confidence=False)
     target, expected = (
         m.apply({}, x, 1, method="target_patches") for m, x in ((module, ONE), (without, PLACES))
@@ -43,7 +43,7 @@ def test_targets_are_those_without_it(method):
     np.testing.assert_array_equal(target, expected)
 
 
-def test_motion_aware_masks_are_those_without_it():
+def test_motion_aware_masks_do_not_depend_on_confidence():
     module = build("mamp")
     masks = [
         module.apply({}, clips, rngs={"mask": jax.random.key(0)}, method="draw_mask")
@@ -52,7 +52,7 @@ def test_motion_aware_masks_are_those_without_it():
     np.testing.assert_array_equal(*masks)
 
 
-def test_motion_features_of_gfp_are_those_without_it():
+def test_motion_features_of_gfp_do_not_depend_on_confidence():
     module = build("gfp")
     params = noisy(module, ONE)
     apply = jax.jit(lambda x: module.apply({"params": params}, x, rngs=small.keys(module))[1])
@@ -62,7 +62,7 @@ def test_motion_features_of_gfp_are_those_without_it():
     assert one["prediction"] != other["prediction"]
 
 
-def test_the_weights_of_amr_are_those_without_it_and_the_encoder_sees_it():
+def test_the_encoder_of_amr_sees_confidence_and_its_weights_do_not():
     module = build("amr")
     params = noisy(module, ONE)
     apply = jax.jit(lambda x: module.apply({"params": params}, x, rngs=small.keys(module)))
@@ -72,7 +72,7 @@ def test_the_weights_of_amr_are_those_without_it_and_the_encoder_sees_it():
     assert abs(loss - other_loss) > 1e-4
 
 
-def test_the_views_of_sjepa_leave_it():
+def test_the_views_of_sjepa_keep_confidence():
     module = build("sjepa")
     view = module.apply({}, ONE, rngs={"view": jax.random.key(0)}, method="view")
     mirrored = ONE[:, :, jnp.array(module.view_mirror)]

@@ -59,7 +59,7 @@ def get_config(argument):
 """
 
 
-def test_a_seventh_method_needs_no_other_file(tiny_ucla, tmp_path, monkeypatch):
+def test_a_further_method_needs_no_other_file(tiny_ucla, tmp_path, monkeypatch):
     monkeypatch.setitem(methods.METHODS, "toy", Toy)
     monkeypatch.setattr(files, "FOLDERS", [*files.FOLDERS, tmp_path])
     (tmp_path / "toy.py").write_text(CONFIG)

@@ -60,7 +60,7 @@ def test_the_loss_follows_the_definition():
     np.testing.assert_allclose(changed["state"]["centre"], moved, atol=1e-5)
 
 
-def test_the_target_encoder_sees_the_clip_as_it_came_unless_told_otherwise():
+def test_the_target_encoder_sees_the_untransformed_clip_unless_the_view_is_shared():
     def target_std(**model):
         method = methods.build(small.config("sjepa", **model))
         params, average = noisy(method, CLIPS), small.average(method)
@@ -106,7 +106,7 @@ def test_only_joints_are_shifted(stream):
     assert not np.allclose(view, clips)  # rotated and mirrored all the same
 
 
-def test_the_centre_starts_at_zero_and_stays_where_nothing_may_change():
+def test_the_centre_starts_at_zero_and_changes_in_training_alone():
     method = methods.build(small.config("sjepa"))
     keys = small.keys(method)
     variables = jax.jit(method.init)({"params": jax.random.key(0), **keys}, CLIPS)

@@ -1,4 +1,4 @@
-"""Attention against its definition, its precision, and lengths that are filled up."""
+"""Attention against its definition, its precision, and padding."""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ def test_softmax_runs_in_float32_whatever_goes_in():
     assert all("bf16" not in line for line in text.splitlines() if "exponential" in line)
 
 
-def test_filling_lengths_up_changes_nothing():
+def test_padding_changes_nothing():
     # On a GPU cuDNN gets its inputs this way.
     def padded(*inputs):
         return attend_padded(*inputs, multiple=8, kernel="xla")

@@ -336,7 +336,7 @@ def test_views_take_the_stream_last():
         )
 
 
-def test_a_stream_that_is_none_and_parents_of_another_layout_are_refused():
+def test_unknown_streams_and_parents_of_another_layout_are_refused():
     with pytest.raises(UserError, match=r"input\.stream='bones': expected one of joint, bone"):
         augment.to_stream(DANCE, "bones", NTU.parents)
     with pytest.raises(ValueError, match="20 parents for 25 joints"):

@@ -1,4 +1,4 @@
-"""Masks: how many, which, and how often."""
+"""Masks: the number of visible patches, which ones, and their distribution."""
 
 import functools
 
@@ -35,7 +35,7 @@ def mask_of_random_clip(seed, kind, shape, visible):
     # Few shapes: every further one is compiled.
     st.sampled_from([((2, 1), 1), ((30, 25), 75)]),
 )
-def test_a_mask_is_that_many_different_patches(seed, kind, shape_and_visible):
+def test_a_mask_has_the_right_number_of_different_patches(seed, kind, shape_and_visible):
     shape, visible = shape_and_visible
     num_patches = shape[0] * shape[1]
     ids, hidden = mask_of_random_clip(seed, kind, shape, visible)
@@ -70,9 +70,8 @@ def test_motion_aware_probability_follows_its_definition():
 
 
 def test_moving_patches_tend_to_be_hidden():
-    patches = (
-        jnp.zeros((10, 2, 1, 3)).at[:, 1].set(jnp.arange(10.0)[:, None, None])
-    )  # joint 1 moves
+    moving = jnp.arange(10.0)[:, None, None]
+    patches = jnp.zeros((10, 2, 1, 3)).at[:, 1].set(moving)  # joint 1 moves
     keys = jax.random.split(jax.random.key(0), 2000)
     ids = jax.vmap(lambda key: masking.motion_aware_mask(key, patches, 4, 0.2))(keys)
     assert (ids % 2).mean() < 0.05

@@ -1,15 +1,11 @@
 """Cosine nearest neighbours on frozen features: nothing is trained."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
 
 from amr_jax.config.settings import refuse
-from amr_jax.evaluation.protocols import features
+from amr_jax.evaluation.protocols import neighbours
 from amr_jax.evaluation.protocols.task import Column, Log, Outcome, Task
 from amr_jax.run import sharding
 
@@ -20,19 +16,6 @@ FEATURE_STD = Column(
     "feature std: standard deviation of each feature over the test sequences, averaged over the "
     "features; near 0, the encoder has collapsed.",
 )
-
-# Similarities in the memory of a device at once: 256 MiB of float32.
-BLOCK_ELEMENTS = 2**26
-
-
-def unit(x: jax.Array) -> jax.Array:
-    """Rows of unit length; a row of zeros remains, and is equally far from all others."""
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
-
-
-def block_rows(num_queries: int, bank_size: int, mesh: Mesh, block_elements: int) -> int:
-    """Number of queries that a device compares with the whole bank at once."""
-    return max(1, min(block_elements // bank_size, -(-num_queries // mesh.size)))
 
 
 def vote(labels: jax.Array) -> jax.Array:
@@ -45,64 +28,14 @@ def vote(labels: jax.Array) -> jax.Array:
     return jnp.take_along_axis(labels, winner[..., None], axis=-1)[..., 0]
 
 
-def classify(
-    queries: jax.Array,
-    bank: jax.Array,
-    bank_labels: jax.Array,
-    *,
-    k: int,
-    mesh: Mesh,
-    block_elements: int = BLOCK_ELEMENTS,
-) -> np.ndarray:
-    """Labels (Q,) of `queries` (Q, D) by their k nearest of `bank` (B, D), by cosine similarity.
+def nearest(similarity: jax.Array, labels: jax.Array, own: jax.Array, k: int) -> jax.Array:
+    """The vote (n,) of the `k` nearest of a bank; of equally near ones, the first are taken.
 
-    Of equally near neighbours, the first in the bank counts as nearer. Queries are split over the
-    mesh and processed in blocks of `block_elements // B`, which bounds the memory.
+    Args:
+      similarity: (n, B). labels: (B,) of the bank. own: of the queries; not used.
     """
-    rows = block_rows(queries.shape[0], bank.shape[0], mesh, block_elements)
-    shortfall = -queries.shape[0] % (rows * mesh.size)
-    padded = jnp.pad(queries, ((0, shortfall), (0, 0)))
-    return np.asarray(_classify(padded, bank, bank_labels, k, rows, mesh))[: queries.shape[0]]
-
-
-@functools.partial(jax.jit, static_argnames=("k", "rows", "mesh"))
-def _classify(
-    queries: jax.Array, bank: jax.Array, bank_labels: jax.Array, k: int, rows: int, mesh: Mesh
-) -> jax.Array:
-    bank = unit(bank)
-
-    # Under shard_map each device ranks its own queries; top_k of a sharded array would gather it.
-    def local(queries, bank, bank_labels):
-        def block(queries):
-            # With the fewer bits that GPUs and TPUs use by default, near neighbours swap places.
-            similarity = jnp.dot(queries, bank.T, precision=jax.lax.Precision.HIGHEST)
-            return vote(bank_labels[jax.lax.top_k(similarity, k)[1]])
-
-        blocks = unit(queries).reshape(-1, rows, queries.shape[-1])
-        return jax.lax.map(block, blocks).reshape(-1)
-
-    split = P(sharding.BATCH)
-    classify_local = jax.shard_map(
-        local, mesh=mesh, in_specs=(split, P(), P()), out_specs=split, check_vma=False
-    )
-    labels = classify_local(queries, bank, bank_labels)
-    return jax.lax.with_sharding_constraint(labels, sharding.replicated(mesh))
-
-
-def frozen(task: Task, config) -> tuple[jax.Array, jax.Array]:
-    """Features (S, D) of the training and of the test split, of the centre crop."""
-    return tuple(
-        features.extract(
-            task.encoder,
-            task.params,
-            split,
-            task.test_view,
-            jax.random.key(config.seed),  # the view of the test draws nothing
-            batch_size=config.encode_batch_size,
-            bodies=config.bodies,
-        )
-        for split in (task.train, task.test)
-    )
+    del own
+    return vote(labels[jax.lax.top_k(similarity, k)[1]])
 
 
 def run(task: Task, config, log: Log) -> Outcome:
@@ -113,14 +46,15 @@ def run(task: Task, config, log: Log) -> Outcome:
     Raises:
       UserError: k exceeds the number of training sequences.
     """
-    num_train = len(task.train.host.label)
-    if config.k > num_train:
-        refuse("config.k", config.k, f"at most {num_train}, the training sequences")
-    bank, queries = frozen(task, config)
-    labels = sharding.put(task.train.host.label, sharding.replicated(task.train.mesh))
-    predictions = classify(queries, bank, labels, k=config.k, mesh=task.train.mesh)
+    train_labels, test_labels = task.train.host.label, task.test.host.label
+    if config.k > len(train_labels):
+        refuse("config.k", config.k, f"at most {len(train_labels)}, the training sequences")
+    bank, queries = neighbours.frozen(task, config)
+    mesh = task.train.mesh
+    labels, own = sharding.put((train_labels, test_labels), sharding.replicated(mesh))
+    predictions = neighbours.compared(nearest, (queries, own), (bank, labels), config.k, mesh=mesh)
     metrics = {
-        "top1": float((predictions == task.test.host.label).mean()),
+        "top1": float((predictions == test_labels).mean()),
         "feature_std": float(jnp.std(queries, axis=0).mean()),
     }
     log(1, metrics)

@@ -1,14 +1,10 @@
 """Retrieval: training sequences, ranked by the similarity of their features to a test sequence."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
 
-from amr_jax.evaluation.protocols.knn import BLOCK_ELEMENTS, block_rows, frozen, unit
+from amr_jax.evaluation.protocols import neighbours
 from amr_jax.evaluation.protocols.task import Column, Log, Outcome, Task
 from amr_jax.run import sharding
 
@@ -20,73 +16,27 @@ MEAN_AVERAGE_PRECISION = Column(
 )
 
 
-def rank(
-    queries: jax.Array,
-    query_labels: jax.Array,
-    gallery: jax.Array,
-    gallery_labels: jax.Array,
-    *,
-    mesh: Mesh,
-    block_elements: int = BLOCK_ELEMENTS,
-) -> tuple[np.ndarray, np.ndarray]:
+def rank(similarity: jax.Array, labels: jax.Array, own: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The label of the nearest of each query, and the average precision of its ranking.
 
-    The whole gallery is ranked by cosine similarity; equals keep their order. If the R members of
-    the class of the query have the ranks r_1 < … < r_R (from 1), the average precision is
+    The whole gallery is ranked by similarity; equals keep their order. If the R members of the
+    class of the query have the ranks r_1 < … < r_R (from 1), the average precision is
     (1/R) Σ_i i / r_i, the mean of the precisions down to each of them. It is 0 if the gallery lacks
     the class.
 
     Args:
-      queries: (Q, D) features; query_labels: (Q,).
-      gallery: (G, D) features; gallery_labels: (G,).
-      mesh: queries are split over it, and processed in blocks of `block_elements // G`.
+      similarity: (n, G). labels: (G,) of the gallery. own: (n,) of the queries.
 
     Returns:
-      (Q,) int32 labels, and (Q,) float32 average precisions.
+      Labels (n,) int32 and average precisions (n,) float32.
     """
-    num_queries = queries.shape[0]
-    rows = block_rows(num_queries, gallery.shape[0], mesh, block_elements)
-    shortfall = -num_queries % (rows * mesh.size)
-    queries = jnp.pad(queries, ((0, shortfall), (0, 0)))
-    query_labels = jnp.pad(query_labels, (0, shortfall), constant_values=-1)
-    ranked = _rank(queries, query_labels, gallery, gallery_labels, rows, mesh)
-    return tuple(np.asarray(x)[:num_queries] for x in ranked)
-
-
-@functools.partial(jax.jit, static_argnames=("rows", "mesh"))
-def _rank(
-    queries: jax.Array,
-    query_labels: jax.Array,
-    gallery: jax.Array,
-    gallery_labels: jax.Array,
-    rows: int,
-    mesh: Mesh,
-) -> tuple[jax.Array, jax.Array]:
-    gallery = unit(gallery)
-    places = jnp.arange(1, gallery.shape[0] + 1)
-
-    def local(queries, query_labels, gallery, gallery_labels):
-        def block(args):
-            queries, own = args
-            # See `knn`: with fewer bits, near neighbours swap places.
-            similarity = jnp.dot(queries, gallery.T, precision=jax.lax.Precision.HIGHEST)
-            labels = jnp.broadcast_to(gallery_labels, similarity.shape)
-            _, labels = jax.lax.sort((-similarity, labels), num_keys=1, is_stable=True)
-            relevant = labels == own[:, None]
-            found = jnp.cumsum(relevant, axis=1)
-            precisions = jnp.sum(relevant * (found / places), axis=1)
-            return labels[:, 0], precisions / jnp.maximum(found[:, -1], 1)
-
-        blocks = unit(queries).reshape(-1, rows, queries.shape[-1])
-        nearest, precision = jax.lax.map(block, (blocks, query_labels.reshape(-1, rows)))
-        return nearest.reshape(-1), precision.reshape(-1)
-
-    split = P(sharding.BATCH)
-    specs = (split, split, P(), P())
-    ranked = jax.shard_map(
-        local, mesh=mesh, in_specs=specs, out_specs=(split, split), check_vma=False
-    )(queries, query_labels, gallery, gallery_labels)
-    return jax.lax.with_sharding_constraint(ranked, sharding.replicated(mesh))
+    labels = jnp.broadcast_to(labels, similarity.shape)
+    _, labels = jax.lax.sort((-similarity, labels), num_keys=1, is_stable=True)
+    relevant = labels == own[:, None]
+    found = jnp.cumsum(relevant, axis=1)
+    places = jnp.arange(1, labels.shape[1] + 1)
+    precisions = jnp.sum(relevant * (found / places), axis=1)
+    return labels[:, 0], precisions / jnp.maximum(found[:, -1], 1)
 
 
 def run(task: Task, config, log: Log) -> Outcome:
@@ -95,12 +45,13 @@ def run(task: Task, config, log: Log) -> Outcome:
     Features are those of the centre crop. Metrics: `top1`, as 1-NN of `knn`, and
     `mean_average_precision`, the mean over all queries of the average precision of `rank`.
     """
-    gallery, queries = frozen(task, config)
-    where = sharding.replicated(task.train.mesh)
-    labels, query_labels = sharding.put((task.train.host.label, task.test.host.label), where)
-    predictions, precision = rank(queries, query_labels, gallery, labels, mesh=task.train.mesh)
+    gallery, queries = neighbours.frozen(task, config)
+    train_labels, test_labels = task.train.host.label, task.test.host.label
+    mesh = task.train.mesh
+    labels, own = sharding.put((train_labels, test_labels), sharding.replicated(mesh))
+    predictions, precision = neighbours.compared(rank, (queries, own), (gallery, labels), mesh=mesh)
     metrics = {
-        "top1": float((predictions == task.test.host.label).mean()),
+        "top1": float((predictions == test_labels).mean()),
         "mean_average_precision": float(precision.mean()),
     }
     log(1, metrics)

@@ -231,7 +231,7 @@ def test_a_subset_is_all_that_its_training_sees():
     assert epochs == [1, 2, 3, 4, 5] * 2
 
 
-def test_a_training_that_diverges_is_named_with_the_epoch():
+def test_a_diverging_training_is_reported_with_its_epoch():
     task = make_task(separable(0), separable(1))
     with pytest.raises(UserError, match=r"diverged in epoch \d of 3 .*lower config\.optim\.lr"):
         finetune.run(task, config(**{"optim.lr": 1e38}), lambda *_: None)

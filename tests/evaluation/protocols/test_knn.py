@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from amr_jax.errors import UserError
-from amr_jax.evaluation.protocols import knn
+from amr_jax.evaluation.protocols import knn, neighbours
 from tests.evaluation.protocols import tiny
 
 
@@ -28,25 +28,23 @@ def test_agrees_with_brute_force_in_blocks(k, devices):
     generator = np.random.default_rng(k)
     bank, queries = generator.normal(size=(31, 5)), generator.normal(size=(43, 5))
     labels = generator.integers(0, 4, 31)
-    found = knn.classify(
-        jnp.float32(queries),
-        jnp.float32(bank),
-        jnp.asarray(labels),
-        k=k,
+    found = neighbours.compared(
+        knn.nearest,
+        (jnp.float32(queries), jnp.zeros(43, jnp.int32)),
+        (jnp.float32(bank), jnp.asarray(labels)),
+        k,
         mesh=tiny.mesh(devices),
         block_elements=3 * 31,
     )
     np.testing.assert_array_equal(found, brute_force(queries, bank, labels, k))
 
 
-def test_length_does_not_count_and_equals_go_to_the_first():
+def test_norms_do_not_matter_and_ties_go_to_the_first():
     bank = jnp.array([[1.0, 0.0], [10.0, 0.0], [0.0, 3.0]])
-    found = knn.classify(
-        jnp.array([[5.0, 0.1], [0.0, 0.1], [0.0, 0.0]]),
-        bank,
-        jnp.array([2, 1, 0]),
-        k=1,
-        mesh=tiny.mesh(1),
+    queries = jnp.array([[5.0, 0.1], [0.0, 0.1], [0.0, 0.0]])
+    labels = jnp.array([2, 1, 0])
+    found = neighbours.compared(
+        knn.nearest, (queries, labels), (bank, labels), 1, mesh=tiny.mesh(1)
     )
     np.testing.assert_array_equal(found, [2, 0, 2])
 

@@ -185,7 +185,7 @@ def test_cached_features_are_the_augmented_ones_where_nothing_is_random():
     assert results[0] == results[1] == results[2]
 
 
-def test_each_epoch_sees_another_view_and_cached_ones_come_round():
+def test_each_epoch_sees_another_view_and_cached_views_are_cycled():
     task = tiny.make_task(tiny.make_bodies([(True, True)] * 5), separable(1), view=tiny.train_view)
     key = jax.random.key(0)
     fresh = linear._training_features(task, config(), key)
@@ -208,7 +208,7 @@ def test_the_encoder_is_bitwise_the_same_afterwards_and_devices_change_nothing()
     np.testing.assert_array_equal(one.predictions, eight.predictions)
 
 
-def test_a_head_that_diverges_is_named_with_the_epoch():
+def test_a_diverging_training_is_reported_with_its_epoch():
     task = tiny.make_task(separable(0), separable(1))
     with pytest.raises(UserError, match=r"diverged in epoch 1 of 3.*lower config\.learning_rate"):
         linear.run(task, config(learning_rate=1e38), lambda *_: None)

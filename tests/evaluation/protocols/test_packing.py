@@ -1,4 +1,4 @@
-"""Batches of bodies: every counted body of every sequence once, and nobody's counted for nobody."""
+"""Batches of bodies: every counted body of every sequence appears once."""
 
 import hypothesis
 import hypothesis.strategies as st

@@ -5,7 +5,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from amr_jax.evaluation.protocols import knn, retrieval
+from amr_jax.evaluation.protocols import knn, neighbours, retrieval
 from tests.evaluation.protocols import tiny
 
 
@@ -26,11 +26,10 @@ def average_precision(query, label, gallery, gallery_labels):
 
 
 def compared(queries, query_labels, gallery, gallery_labels, devices=1, block_rows=3):
-    found = retrieval.rank(
-        jnp.float32(queries),
-        jnp.asarray(query_labels),
-        jnp.float32(gallery),
-        jnp.asarray(gallery_labels),
+    found = neighbours.compared(
+        retrieval.rank,
+        (jnp.float32(queries), jnp.asarray(query_labels)),
+        (jnp.float32(gallery), jnp.asarray(gallery_labels)),
         mesh=tiny.mesh(devices),
         block_elements=block_rows * len(gallery),
     )

@@ -18,7 +18,9 @@ def named(labels):
 
 
 @hypothesis.given(labels=LABELS, fraction=FRACTIONS, draw=st.integers(0, 9))
-def test_classes_get_equally_many_give_or_take_one_unless_they_have_no_more(labels, fraction, draw):
+def test_counts_of_classes_differ_by_one_at_most_unless_a_class_is_exhausted(
+    labels, fraction, draw
+):
     chosen = subset(named(labels), labels, fraction, 0, draw)
     assert len(chosen) == max(round(fraction * len(labels)), len(np.unique(labels)))
     assert (np.diff(chosen) > 0).all()
@@ -39,12 +41,12 @@ def test_the_order_of_the_records_does_not_matter(labels, fraction, shuffle):
     assert sorted(straight) == sorted(shuffled)
 
 
-def test_all_of_it():
+def test_the_fraction_1_is_the_whole_split():
     labels = np.array([0, 0, 0, 2, 2, 5])
     np.testing.assert_array_equal(subset(named(labels), labels, 1.0, 0, 0), np.arange(6))
 
 
-def test_draws_and_seeds_differ_and_come_again():
+def test_draws_and_seeds_differ_and_are_repeatable():
     labels = np.arange(200) % 10
     names = named(labels)
     found = {
@@ -68,7 +70,7 @@ def test_every_sequence_is_chosen_about_equally_often():
         assert np.abs(counts[members] - draws * chance).max() < bound
 
 
-def test_the_choice_itself_is_pinned():
+def test_the_choice_is_pinned():
     # Another one would make results of different versions incomparable.
     labels = np.arange(12) % 3
     assert subset(named(labels), labels, 0.5, 0, 0).tolist() == [2, 3, 4, 6, 8, 10]

@@ -1,4 +1,4 @@
-"""Files of weights: what is read through, and that no file gets to run code."""
+"""Files of weights: wrappers are removed, and no file can run code."""
 
 import argparse
 import os
@@ -48,7 +48,7 @@ def test_pth_comes_back_and_is_as_published_scripts_load_it(torch, tmp_path, suf
     check({key: value.numpy() for key, value in torch.load(path)["model"].items()})
 
 
-def test_wrappings_are_read_through(torch, tmp_path):
+def test_wrappers_are_removed(torch, tmp_path):
     path = tmp_path / "weights.pth"
     tensors = {key: torch.from_numpy(value) for key, value in STATE.items()}
     parallel = {f"module.{key}": value for key, value in tensors.items()}
@@ -66,7 +66,7 @@ def test_wrappings_are_read_through(torch, tmp_path):
         check(files.read(path))
 
 
-def test_pickles_that_want_to_run_code_do_not(torch, tmp_path):
+def test_pickles_with_code_are_refused_and_run_nothing(torch, tmp_path):
     path, trace = tmp_path / "weights.pth", tmp_path / "trace"
     torch.save({"model": Code(trace)}, path)
     with pytest.raises(BadFile, match=r"weights\.pth: found a pickle that wants to run \w+\.mkdir"):
@@ -77,7 +77,7 @@ def test_pickles_that_want_to_run_code_do_not(torch, tmp_path):
     assert not trace.exists()
 
 
-def test_a_flipped_bit_in_a_pth_is_told(torch, tmp_path):
+def test_a_flipped_bit_in_a_pth_is_refused(torch, tmp_path):
     # PyTorch reads over it.
     path = tmp_path / "weights.pth"
     files.write(path, STATE)
@@ -103,7 +103,7 @@ def test_truncated_files_are_refused(tmp_path, suffix, kept, request):
     assert "\n" not in str(error.value)
 
 
-def test_what_is_no_state_dict_is_named(torch, tmp_path):
+def test_other_contents_are_refused(torch, tmp_path):
     path = tmp_path / "weights.pth"
     for content, message in (
         ([1, 2], "found a list; expected a state dict"),
@@ -119,7 +119,7 @@ def test_what_is_no_state_dict_is_named(torch, tmp_path):
         files.read(path)
 
 
-def test_paths_that_do_not_serve(tmp_path):
+def test_unusable_paths_are_refused(tmp_path):
     with pytest.raises(BadFile, match=r"absent\.npz: found nothing; expected a file"):
         files.read(tmp_path / "absent.npz")
     for use in (files.read, lambda path: files.write(path, STATE)):

@@ -1,4 +1,4 @@
-"""Published weights compute here what they compute there; nothing of them is lost or guessed."""
+"""Published weights give the published results; the conversion loses nothing."""
 
 import jax
 import jax.numpy as jnp
@@ -164,14 +164,14 @@ def gap(state):
         ),
     ],
 )
-def test_weights_that_do_not_fit_are_named(spoil, message):
+def test_weights_that_do_not_fit_are_refused(spoil, message):
     state = published.state_dict()
     spoil(state)
     with pytest.raises(BadFile, match=rf"^weights\.pth: found .*{message}"):
         mamp.from_state_dict(state, "weights.pth")
 
 
-def test_parameters_without_a_published_form_are_named():
+def test_parameters_without_a_published_form_are_refused():
     params = mamp.from_state_dict(published.state_dict())[0]
     queries = noisy(methods.build(small.config("amr")), small.clips())
     for tree, message in (

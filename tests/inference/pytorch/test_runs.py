@@ -88,7 +88,7 @@ def test_the_encoder_of_any_method_is_exported(method, tmp_path):
     assert ("decoder" in back) == (method in ("mamp", "skeleton_mae", "nat"))
 
 
-def test_a_query_decoder_stays_behind_and_is_named(tmp_path, capsys):
+def test_a_query_decoder_is_left_out_with_a_message(tmp_path, capsys):
     config = small.config("amr", {"channels": 3})
     params = saved(tmp_path / "run", config)
     runs.export_run(tmp_path / "run", tmp_path / "out.npz")
@@ -102,7 +102,7 @@ def test_a_query_decoder_stays_behind_and_is_named(tmp_path, capsys):
     jax.tree.map(np.testing.assert_array_equal, back, {"encoder": params["encoder"]})
 
 
-def test_the_command_refuses(weights, tmp_path, capsys):
+def test_the_command_refuses_wrong_flags(weights, tmp_path, capsys):
     path, _ = weights
     given = {"import": path, "workdir": tmp_path / "run", "dataset": "nwucla", "num_heads": 2}
     for changes, message in (
