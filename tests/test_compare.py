@@ -1,4 +1,4 @@
-"""The command: two rows end to end, interrupted and resumed; what it refuses; equal time."""
+"""The command: two rows, interrupted and resumed; wrong settings; equal time."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ def configured(data_dir, **changes):
 
 
 def one_device(monkeypatch):
-    """Everything on the first of the eight simulated devices: half the time."""
+    """Uses the first of the eight simulated devices only, which halves the time."""
     make_mesh = sharding.make_mesh
     monkeypatch.setattr(
         sharding, "make_mesh", lambda devices=None, fsdp=1: make_mesh(jax.devices()[:1], fsdp)
@@ -40,7 +40,7 @@ def one_device(monkeypatch):
 
 
 def watched(monkeypatch):
-    """The folders, from now on, that are trained and judged in."""
+    """A list that gets the folder of every pre-training and evaluation from now on."""
     seen = []
     for module in (pretrain, evaluate):
         run = module.run
@@ -78,12 +78,12 @@ def finished(tiny_ucla, tmp_path_factory):
         one_device(patch)
         seen = watched(patch)
         rows = compare.run(configured(tiny_ucla), folder, command="python -m it")
-    # Of a row that is trained, the run goes on from its last checkpoint: nothing is left of it.
+    # The pre-training of amr is resumed at its last step, so it has nothing left to do.
     assert seen == ["two/amr", "amr/knn"]
     return folder, rows
 
 
-def test_two_rows_leave_what_they_promise(finished):
+def test_two_rows_write_their_results_and_tables(finished):
     folder, rows = finished
     assert list(rows) == ["mamp", "amr"]
     for name, row in rows.items():
@@ -94,7 +94,7 @@ def test_two_rows_leave_what_they_promise(finished):
         results = json.loads((folder / name / "knn" / "results.json").read_text())
         assert row["protocols"] == {"knn": results["encoders"]}
         assert row["protocols"]["knn"]["pretrained"]["feature_std"] > 0
-    # The same for all rows, and so judged with the first alone.
+    # The random encoder is the same for all rows, so it is evaluated with the first one only.
     assert [list(row["protocols"]["knn"]) for row in rows.values()] == [
         ["pretrained", "random"],
         ["pretrained"],
@@ -112,30 +112,28 @@ def test_two_rows_leave_what_they_promise(finished):
     assert "Command: `python -m it`" in text
 
 
-def test_finished_rows_are_neither_trained_nor_judged_nor_counted_again(
-    finished, monkeypatch, tmp_path, capsys
-):
+def test_finished_rows_are_not_run_again(finished, monkeypatch, tmp_path, capsys):
     folder, rows = finished
     seen = watched(monkeypatch)
     monkeypatch.setattr(compare.costs, "of_config", lambda *_: pytest.fail("counted again"))
     (folder / "comparison.md").unlink()
-    # Nor are the records looked at.
+    # The records are not read, either.
     assert compare.run(configured("/nowhere"), folder, command="python -m it") == rows
     assert seen == []
     assert "| AMR |" in (folder / "comparison.md").read_text()
     assert "| AMR |" in capsys.readouterr().out
-    # What was not asked for now stays in the table.
+    # Finished rows that are not selected stay in the table.
     assert list(compare.run(configured("/nowhere", only="mamp"), folder)) == ["mamp", "amr"]
 
 
-def test_a_row_whose_results_are_gone_is_judged_again(finished, monkeypatch, tmp_path, tiny_ucla):
+def test_a_row_without_results_is_evaluated_again(finished, monkeypatch, tmp_path, tiny_ucla):
     folder, rows = finished
     copy = tmp_path / "two"
     shutil.copytree(folder, copy)
     shutil.rmtree(copy / "mamp" / "knn")
     one_device(monkeypatch)
     seen = watched(monkeypatch)
-    # Not while another row is asked for.
+    # Only if the row is selected.
     assert list(compare.run(configured(tiny_ucla, only="amr"), copy)) == ["amr"]
     assert seen == []
     again = compare.run(configured(tiny_ucla), copy)
@@ -188,7 +186,7 @@ def test_a_second_start_is_refused(tiny_ucla, tmp_path):
         compare.run(configured(tiny_ucla), tmp_path)
 
 
-def test_a_row_that_fails_is_told_and_the_others_run(tiny_ucla, tmp_path, monkeypatch, capsys):
+def test_a_row_that_fails_is_reported_and_the_others_run(tiny_ucla, tmp_path, monkeypatch, capsys):
     one_device(monkeypatch)
     config = configured(tiny_ucla)
     config.rows.mamp.overrides = ("optim.lr=1e38", "optim.min_lr=1e38")

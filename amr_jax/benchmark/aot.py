@@ -82,7 +82,7 @@ class Request:
 
 
 def compile_step(request: Request) -> dict[str, Any]:
-    """Compiles a program; returns what is counted in it, per chip, for JSON.
+    """Compiles a program and counts its work, memory and exchange per chip, for JSON.
 
     Runs in a process of its own: compilers of several targets do not work in one process, and some
     end the process where others raise.

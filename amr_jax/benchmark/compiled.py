@@ -3,7 +3,7 @@
 JAX's own analyses give memory, and on some backends the bytes accessed. The rest is read from the
 HLO text, alike for all targets. A launch is one request to the device: a fusion, a library call, a
 copy, a collective. Instructions inside a fusion are no launches; those in the body of a loop count
-once per iteration, where the compiler knows the number of iterations, else once.
+once per iteration if the number of iterations is known, else once.
 """
 
 import dataclasses
@@ -60,7 +60,7 @@ class Instruction:
 
     @property
     def times(self) -> int:
-        """How often it runs what it calls: a loop's trip count, if known; else 1."""
+        """Number of calls of `called`: a loop's trip count, if known; else 1."""
         known = re.search(r'known_trip_count":\{"n":"(\d+)"', self.attributes)
         return int(known[1]) if self.opcode == "while" and known else 1
 
@@ -154,8 +154,8 @@ def launches(text: str) -> list[Launch]:
 def collectives(text: str) -> list[Collective]:
     """All collectives of an optimised program between more than one chip.
 
-    An asynchronous one counts at its start. On a TPU, an all-reduce of which one fusion keeps only
-    a part is a reduce-scatter.
+    An asynchronous one counts at its start. On a TPU, a fusion that keeps a part of an all-reduce is
+    a reduce-scatter.
     """
     computations, entry = parse(text)
     partitions = re.search(r"\bnum_partitions=(\d+)", text)

@@ -31,8 +31,8 @@ class Work:
 
     Attributes:
       flops: per body.
-      fixed_bytes: bytes of main memory moved on every chip whatever its batch: parameters,
-        gradients and the optimiser's moments. body_bytes: bytes moved per body on top.
+      fixed_bytes: bytes of main memory moved on every chip for any batch: parameters, gradients
+        and the optimiser's moments. body_bytes: bytes moved per body on top.
       parameters: bytes of all parameters, float32. split: bytes of those that `fsdp` splits, which
         are gathered in `gathers` operations.
       gradients: bytes of a gradient as it is summed, per byte of its parameter: 1/2 where the
@@ -79,7 +79,7 @@ def work_of(
 
     Args:
       config: resolved.
-      memory: bytes of main memory: whatever the batch, and for each body.
+      memory: bytes of main memory: for any batch, and per body on top.
       platform: JAX's name of the compiler's platform.
     """
     mesh = sharding.make_mesh(jax.devices()[:1])

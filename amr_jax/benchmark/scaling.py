@@ -21,8 +21,8 @@ from amr_jax.run import console
 
 CHIPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
-# Bytes of main memory in a step of AMR with its default config in bfloat16: whatever the batch, and
-# for each body on a chip. From programs of `benchmark aot`, 24 November 2026, jax 0.10.2: with CUDA
+# Bytes of main memory in a step of AMR with its default config in bfloat16: for any batch, and per
+# body on a chip. From programs of `benchmark aot`, 24 November 2026, jax 0.10.2: with CUDA
 # 13 (cuDNN's attention, 1 and 256 bodies) and libtpu 0.0.42.1 (v5e: 1 and 64 bodies; v5p: the same
 # with the least effort, so that nothing stays on the chip).
 COUNTED = {

@@ -195,7 +195,7 @@ def test_a_chip_holds_the_full_size_step(target, model, monkeypatch):
     assert memory["peak"] < asked.target.accelerator.memory_bytes
     if model == "large":
         assert entry["parameters"] > 100e6
-        assert memory["arguments"] < state / 4 * 1.05  # the batch and what is small come on top
+        assert memory["arguments"] < state / 4 * 1.05  # plus the batch and the small arrays
 
 
 def test_a_batch_that_does_not_split_over_the_chips(here):

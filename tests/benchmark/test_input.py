@@ -12,7 +12,7 @@ from tests.benchmark.tiny import SMALL
 
 
 class Measured:
-    """Stands in for `Input`, and for the training step's `Program`."""
+    """A fake `Input`, and a fake `Program` of the training step."""
 
     mode, storage, resident_bytes, step_bytes = "resident", "int16", 2000, 10
 

@@ -24,7 +24,7 @@ def test_more_files_are_compared_with_the_entry_before_with_as_many_workers():
     )
     assert [r["seconds_median"] for r in found] == [6, 8, 6, 6]
     assert [r["files_per_s"] for r in found] == [100 / 6, 300 / 8, 100 / 6, 50]
-    # 200 files more took two seconds; and where they took none, nothing can be said.
+    # 200 more files took two seconds; where they took none, there is no rate.
     assert [r["marginal_files_per_s"] for r in found] == [None, 100, None, None]
     assert found[0]["largest_process_bytes"] == 7
 

@@ -1,4 +1,4 @@
-"""Interleaved rounds, compiled steps, and what is measured of them."""
+"""Interleaved rounds, and measurements of compiled steps."""
 
 import types
 
@@ -92,7 +92,7 @@ class Device:
 
 
 class Step:
-    """Stands in for a compiled step: `size` bytes of state, 10 · `size` at its peak."""
+    """A fake compiled step: `size` bytes of state, 10 · `size` at its peak."""
 
     def __init__(self, name, size, device, log):
         self.name, self.size, self.device, self.log = name, size, device, log

@@ -1,6 +1,6 @@
-"""The PyTorch MAMP that is timed is MAMP: loss and gradients against ours, on the same mask."""
+"""The PyTorch MAMP has the loss and gradients of ours on the same mask, and is timed."""
 
-# ruff: noqa: E402  (what needs PyTorch is imported after it was looked for)
+# ruff: noqa: E402  (PyTorch may be absent)
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +24,7 @@ CLIPS = small.clips()
 
 
 def same_weights(fused):
-    """Our method with noise for parameters, and the PyTorch model with the same."""
+    """Our method with random parameters, and the PyTorch model with the same ones."""
     method = registry.build(small.config("mamp", decoder_heads=2))
     params = noisy(method, CLIPS)
     sections = mamp.sizes(mamp.to_state_dict(params)).settings(num_heads=2)
@@ -57,7 +57,7 @@ def test_loss_and_gradients_are_ours(fused):
     )
 
 
-def test_it_hides_what_moves(monkeypatch):
+def test_moving_patches_are_hidden(monkeypatch):
     _, _, model = same_weights(fused=False)
     clips = torch.from_numpy(np.array(CLIPS))
     drawn = model.draw_order(clips).numpy()
@@ -78,7 +78,7 @@ def step():
     return variant.build(config, 2)
 
 
-def test_it_trains_and_is_timed():
+def test_the_step_trains_and_is_timed():
     timed = step()
     timed.warm_up()
     first = timed.losses
@@ -93,7 +93,7 @@ def test_it_trains_and_is_timed():
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.05, 0)
 
 
-def test_what_does_not_fit_says_so(monkeypatch):
+def test_out_of_memory_is_reported(monkeypatch):
     timed = step()
 
     def too_much(clips):

@@ -1,6 +1,5 @@
 """Launchers as files: shellcheck, and the fields that SLURM, Kubernetes and SkyPilot read."""
 
-import json
 import os
 import shlex
 import shutil
@@ -14,7 +13,6 @@ from jax._src import clusters
 
 from amr_jax.run import distributed
 from configs import amr
-from launch import quickstart_report
 from tests.launch.fakes import REPOSITORY
 
 LAUNCH = REPOSITORY / "launch"
@@ -117,21 +115,3 @@ def test_the_sky_task_recovers_a_pretraining_that_saved(place):
     assert command[1:4] == [str(place.python), "-m", "amr_jax.pretrain"]
     pretraining(flags_of(command[4:]))
     assert task["setup"] == "bash launch/tpu_vm.sh --install_only"
-
-
-def test_the_quickstart_reports_both_protocols_beside_the_random_encoder(tmp_path):
-    for name, learned, random in (("linear", 0.625, 0.418), ("knn", 0.5, 0.44)):
-        (tmp_path / name).mkdir()
-        results = {
-            "encoders": {"pretrained": {"top1": learned}, "random": {"top1": random}},
-            "train_sequences": 898, "test_sequences": 598, "classes_in_test": 25,
-            "pretraining": {"step": 1438},
-            "versions": {"devices": "1 × cpu", "jax": "0.10.2", "python": "3.11.7"},
-        }  # fmt: skip
-        (tmp_path / name / "results.json").write_text(json.dumps(results))
-    (tmp_path / "amr").mkdir()
-    (tmp_path / "amr" / "metrics.jsonl").write_text('{"epoch": 1.0}\n{"epoch": 40.01}\n')
-    lines = quickstart_report.report(tmp_path).splitlines()
-    assert lines[1] == "pre-trained for 40 epochs (1,438 steps)"
-    assert lines[4].split() == ["linear", "62.5", "41.8", "+20.7"]
-    assert lines[5].split() == ["nearest", "neighbour", "50.0", "44.0", "+6.0"]

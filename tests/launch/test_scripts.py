@@ -1,5 +1,6 @@
 """Launchers: commands of a dry run, restarts of preempted runs, and wrong arguments."""
 
+import json
 import shlex
 import signal
 
@@ -206,3 +207,27 @@ def test_the_environment_is_the_users_or_a_new_one(place):
     assert done.returncode == 2
     assert f"no Python >= 3.11 found ({old} is: Python 3.9.2)" in done.stderr
     assert not (place.here / "new").exists()
+
+
+def test_the_quickstart_runs_five_commands_and_reports_their_results(place):
+    out = place.here / "out"
+    for name, learned, random in (("linear", 0.625, 0.418), ("knn", 0.5, 0.44)):
+        (out / name).mkdir(parents=True)
+        results = {
+            "encoders": {"pretrained": {"top1": learned}, "random": {"top1": random}},
+            "train_sequences": 898, "test_sequences": 598, "classes_in_test": 25,
+            "pretraining": {"step": 1438},
+            "versions": {"devices": "1 × cpu", "jax": "0.10.2", "python": "3.11.7"},
+        }  # fmt: skip
+        (out / name / "results.json").write_text(json.dumps(results))
+    (out / "amr").mkdir()
+    (out / "amr" / "metrics.jsonl").write_text('{"epoch": 1.0}\n{"epoch": 40.01}\n')
+    done = place.run("quickstart.sh", "out")
+    assert done.returncode == 0, done.stderr
+    commands = [call.split()[1].removeprefix("amr_jax.") for call in place.calls("python")]
+    assert commands == ["synthetic", "prepare", "pretrain", "evaluate", "evaluate"]
+    lines = (out / "report.txt").read_text().splitlines()
+    assert lines[1] == "pre-trained for 40 epochs (1,438 steps)"
+    assert lines[4].split() == ["linear", "62.5", "41.8", "+20.7"]
+    assert lines[5].split() == ["nearest", "neighbour", "50.0", "44.0", "+6.0"]
+    assert done.stdout.endswith((out / "report.txt").read_text())

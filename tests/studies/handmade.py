@@ -1,4 +1,4 @@
-"""What a row.json holds, made by hand."""
+"""Contents of row.json, made by hand."""
 
 
 def row(name, *, linear, knn=None, title=None, **changes):

@@ -1,4 +1,4 @@
-"""Equal training time: epochs in proportion to the measured rate, decided once."""
+"""Equal training time: epochs in proportion to the measured rate, measured once."""
 
 import json
 
@@ -19,7 +19,7 @@ def test_epochs_are_in_proportion_to_the_rate():
 
 
 def short_run(seen):
-    """Stands in for `pretrain.run`: 5 steps an epoch, 8 a second, the first two not timed."""
+    """A fake `pretrain.run`: 5 steps per epoch, 8 per second, the first two not timed."""
 
     def run(config, folder):
         seen.append(config)
@@ -45,7 +45,7 @@ def short_run(seen):
         (100, 50, [(12, 5), (27, 11)]),
     ],
 )
-def test_a_short_run_decides_and_leaves_a_file(
+def test_a_short_run_measures_the_epochs_and_saves_them(
     tiny_ucla, tmp_path, monkeypatch, seconds, dispatch, trials
 ):
     seen = []
@@ -59,7 +59,7 @@ def test_a_short_run_decides_and_leaves_a_file(
     assert budget.stored(tmp_path) == epochs
     assert [path.name for path in tmp_path.iterdir()] == [budget.FILE]
     assert [(short.epochs, short.steps_per_dispatch) for short in seen] == trials
-    assert seen[0].checkpoint == config.checkpoint  # saving takes time, too
+    assert seen[0].checkpoint == config.checkpoint  # saving is part of the time
     assert config.epochs == 2
 
 

@@ -1,4 +1,4 @@
-"""Published figures: consistent with each other, and of rows that there are."""
+"""Published figures are consistent, and belong to rows of the configs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Rows' configs: overrides by name and type, order, and epochs with their warm-up."""
+"""Configs of rows: overrides, order, and epochs with their warm-up."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from amr_jax.studies import rows
 from configs import ablation, amr, compare
 
 
-def test_a_row_is_its_file_with_overrides_its_own_last():
+def test_a_row_is_its_file_with_overrides():
     config = compare.get_config("nwucla,runlocal")
     config.seed, config.data_dir = 3, "/records"
     config.overrides = ("model.contrast=0.5", "model.temperature=0.3")
@@ -19,7 +19,7 @@ def test_a_row_is_its_file_with_overrides_its_own_last():
         rows.pretraining(config, "mamp")
 
 
-def test_a_protocol_gets_the_overrides_that_bear_its_name():
+def test_a_protocol_gets_the_overrides_with_its_name():
     config = compare.get_config("nwucla,runlocal")
     config.seed = 3
     config.protocol_overrides = ("linear.epochs=7", "knn.k=5")
