@@ -154,8 +154,8 @@ def launches(text: str) -> list[Launch]:
 def collectives(text: str) -> list[Collective]:
     """All collectives of an optimised program between more than one chip.
 
-    An asynchronous one counts at its start. On a TPU, a fusion that keeps a part of an all-reduce is
-    a reduce-scatter.
+    An asynchronous one counts at its start. On a TPU, a fusion that keeps a part of an all-reduce
+    is a reduce-scatter.
     """
     computations, entry = parse(text)
     partitions = re.search(r"\bnum_partitions=(\d+)", text)
