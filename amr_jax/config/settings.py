@@ -79,10 +79,13 @@ def completed(config: ml_collections.ConfigDict, tree: Tree) -> ml_collections.C
     Raises:
       UserError: a key that the tree does not have.
     """
-    config = ml_collections.ConfigDict(config.copy_and_resolve_references())
-    config.unlock()
-    _complete(config, tree, tree, "")
-    return config.lock()
+    copy = ml_collections.ConfigDict(config.copy_and_resolve_references())
+    copy.unlock()
+    _complete(copy, tree, tree, "")
+    for key in tree:
+        if not tree[key] and key in config:
+            copy[key] = config[key]  # copying loses the order of keys
+    return copy.lock()
 
 
 def check(config: Mapping, tree: Tree) -> None:
