@@ -100,7 +100,7 @@ def test_a_slice_is_read_after_its_shards_were_verified(data_dir, folder):
 
 
 def test_records_in_a_bucket_are_not_verified_there():
-    with pytest.raises(UserError, match="verified on a disk; expected a folder there"):
+    with pytest.raises(UserError, match="expected a local folder; records are verified on a disk"):
         verify.verify("gs://bucket/data")
 
 
