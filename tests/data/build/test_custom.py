@@ -157,7 +157,7 @@ def test_another_set_of_other_channels_is_refused(own, tmp_path):
     probe.pretrained = "run"
     run = get_config("amr", str(own))
     probe = encoder_under_test.resolve(probe, run)
-    with pytest.raises(UserError, match=r"has joints of xyz; .* trained on .*mine, with xyc"):
+    with pytest.raises(UserError, match=r"channels xyc, not xyz: .*mine"):
         transfer.settings(probe, run)
 
 
