@@ -153,11 +153,7 @@ class Step:
         keys = stream_keys(self.config.seed, state.step, (AUGMENT, *self.method.streams))
         views = make_views(self.config, self.mesh)(keys.pop(AUGMENT), clips, lengths)
         (loss, (metrics, variables)), gradient = self.gradients(state, views, keys)
-        gradient = jax.lax.with_sharding_constraint(gradient, self.layout.params)
         after = self.update(state, gradient, variables)
-        # In the layout of the state at every step: the compiler would otherwise be free to carry
-        # whole parameters from one step to the next.
-        after = jax.lax.with_sharding_constraint(after, self.layout)
         return after, measurements(loss, metrics, gradient, after.params)
 
     @functools.cached_property
@@ -167,9 +163,9 @@ class Step:
         return jax.tree.map(lambda x: x.sharding, state)
 
     def gradients(self, state: TrainState, views: jax.Array, keys: dict[str, jax.Array]) -> tuple:
-        """(loss, (metrics, variables)) and the gradient of the batch, in `optim.accumulate` parts.
+        """(loss, (metrics, variables)) and gradient of a batch, in the layout of the parameters.
 
-        Where there are several parts, all are computed from the same state, and averaged.
+        With `optim.accumulate`, those of the parts of the batch are computed in turn and averaged.
         """
         gradient = jax.value_and_grad(method_loss(self.method), has_aux=True)
         # All-gather parameters first; otherwise XLA may reshard the much larger activations.
@@ -178,7 +174,16 @@ class Step:
         )
         num_parts = self.config.optim.accumulate
         if num_parts == 1:
-            return gradient(*given, views, keys)
+            found, gradients = gradient(*given, views, keys)
+        else:
+            found, gradients = self._averaged(gradient, given, views, keys, num_parts)
+        return found, jax.lax.with_sharding_constraint(gradients, self.layout.params)
+
+    @staticmethod
+    def _averaged(
+        gradient: Callable, given: tuple, views: jax.Array, keys: dict, num_parts: int
+    ) -> tuple:
+        """The mean over the parts of a batch of `gradient(*given, part, keys of the part)`."""
         # Part i takes every num_parts-th row, so that each device splits up the rows it holds.
         parts = views.reshape(-1, num_parts, *views.shape[1:]).swapaxes(0, 1)
 
@@ -202,7 +207,9 @@ class Step:
             if self.method.momentum_encoder:
                 keep = self.method.momentum((state.step + 1) / self.total_steps)
             average = optax.incremental_update(params["encoder"], average, 1 - keep)
-        return TrainState(state.step + 1, params, opt_state, average, variables)
+        after = TrainState(state.step + 1, params, opt_state, average, variables)
+        # Without this the compiler is free to carry whole parameters from one step to the next.
+        return jax.lax.with_sharding_constraint(after, self.layout)
 
 
 def measurements(
