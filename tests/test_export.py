@@ -1,4 +1,4 @@
-"""What comes out of `export`, used as somebody without this package would use it."""
+"""The command export: its files are used as programs without this package use them."""
 
 import json
 import subprocess

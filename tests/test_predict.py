@@ -1,4 +1,4 @@
-"""The command: raw files get what evaluation gives their records, whatever else is with them."""
+"""The command predict: raw files get the outputs that evaluation gives their records."""
 
 import functools
 import json
@@ -53,7 +53,7 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_table_and_lines(model, checkpoint, clips, tmp_path, capsys):
+def test_table_and_json_lines(model, checkpoint, clips, tmp_path, capsys):
     call(f"--checkpoint={checkpoint}", f"--json={tmp_path}/out.jsonl", *clips)
     rows = lines(tmp_path / "out.jsonl")
     assert [row["file"] for row in rows] == [str(path) for path in clips]
@@ -78,7 +78,7 @@ def test_table_and_lines(model, checkpoint, clips, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("function", [apply.logits, apply.features])
-def test_company_and_order_change_no_bit(model, clips, function):
+def test_a_result_has_the_same_bits_in_any_batch(model, clips, function):
     everything = [Sequence(str(path), np.load(path)) for path in clips]
 
     def by_name(chosen):
@@ -116,7 +116,7 @@ def test_embeddings(model, checkpoint, clips, tmp_path, capsys):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_bad_files_end_it_or_are_skipped(checkpoint, clips, tmp_path, capsys):
+def test_bad_files_end_the_command_or_are_skipped(checkpoint, clips, tmp_path, capsys):
     (tmp_path / "bad.npy").write_bytes(b"bad")
     np.save(tmp_path / "far.npy", np.full((3, 1, 20, 3), 3e38) * [[[[1], [-1]] * 10]])
     files = [clips[0], tmp_path / "bad.npy", clips[1], tmp_path / "far.npy"]
@@ -211,7 +211,7 @@ def as_evaluated(model, data_dir, dataset):
     return logits
 
 
-def check_raw_files_get_what_their_records_get(model, paths, data_dir, dataset):
+def check_raw_files_get_the_outputs_of_their_records(model, paths, data_dir, dataset):
     found = read_inputs.read([str(path) for path in paths], model, read_inputs.Options())
     results = list(outputs(model, apply.logits, found))
     expected = as_evaluated(model, data_dir, dataset)
@@ -223,16 +223,16 @@ def check_raw_files_get_what_their_records_get(model, paths, data_dir, dataset):
     assert np.ptp(list(expected.values()), axis=0).min() > 1e-2  # the sequences do differ
 
 
-def test_built_in_files_get_what_their_records_get(tmp_path):
+def test_synthetic_files_get_the_outputs_of_their_records(tmp_path):
     raw = tmp_path / "raw"
     writer.write(raw, performers=2, takes=1, actions=(10, 50), num_workers=0)
     prepare.prepare("ntu_rgbd60", raw, tmp_path / "data", num_workers=1)
     model = tiny_models.make(layout=datasets.get("synthetic").layout, max_frames=90)
     paths = sorted(raw.glob("*.skeleton"))
-    check_raw_files_get_what_their_records_get(model, paths, tmp_path / "data", "synthetic")
+    check_raw_files_get_the_outputs_of_their_records(model, paths, tmp_path / "data", "synthetic")
 
 
-def test_real_files_get_what_their_records_get(shared_data, tmp_path):
+def test_real_files_get_the_outputs_of_their_records(shared_data, tmp_path):
     archive = tmp_path / "some.zip"
     with (
         zipfile.ZipFile(shared_data / "nw_ucla_all_sqe.zip") as everything,
@@ -244,4 +244,4 @@ def test_real_files_get_what_their_records_get(shared_data, tmp_path):
     prepare.prepare("nw_ucla", tmp_path, tmp_path / "data", num_workers=1)
     model = tiny_models.make(num_bodies=1, max_frames=201)
     paths = [f"{archive}!{name}" for name in names]
-    check_raw_files_get_what_their_records_get(model, paths, tmp_path / "data", "nwucla")
+    check_raw_files_get_the_outputs_of_their_records(model, paths, tmp_path / "data", "nwucla")

@@ -19,8 +19,10 @@ from amr_jax.data.records import Records
 from amr_jax.data.split import ABSENT, DeviceSplit, Split
 from amr_jax.run import sharding
 
+_READ_OPTIONS = grain.ReadOptions(num_threads=16, prefetch_buffer_size=64)
 
-def units(of: Split, bodies: str, second_body: str = "zeros") -> np.ndarray:
+
+def units(of: Split, bodies: str, second_body: str) -> np.ndarray:
     """The bodies of each unit.
 
     Args:
@@ -130,15 +132,12 @@ class Streamed:
         batch_size: int,
         seed: int,
         mesh: Mesh,
-        storage: str = "float32",
-        num_threads: int = 16,
-        prefetch: int = 64,
+        storage: str,
     ):
         self.host, self.num_units, self._units = host, len(units), units
         self._order = Order(len(units), batch_size, seed)
         self._records, self._mesh, self._storage = records, mesh, storage
         self._max_length, self._slot = int(host.length.max()), np.nonzero(host.present)[1]
-        self._options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
 
     def _read(self, example: int) -> dict[str, np.ndarray]:
         """One global example: its clip (L, slots, V, C), zero-padded; the unit of its numbers
@@ -166,7 +165,7 @@ class Streamed:
             grain.MapDataset.range(start * len(rows), stop * len(rows))
             .map(lambda i: i // len(rows) * batch_size + rows[i % len(rows)])
             .map(self._read)
-            .to_iter_dataset(self._options)
+            .to_iter_dataset(_READ_OPTIONS)
             .batch(len(rows))
         )
         local, over_batch = iter(examples), sharding.over_data(self._mesh, axis=1)

@@ -45,12 +45,12 @@ PRESENT = [(True, False), (True, True), (False, True), (False, False)]
 
 def test_packed_units_are_the_bodies():
     split = tiny.make_bodies(PRESENT)
-    np.testing.assert_array_equal(batches.units(split, "packed"), [[0], [1], [2], [3]])
+    np.testing.assert_array_equal(batches.units(split, "packed", "zeros"), [[0], [1], [2], [3]])
 
 
 def test_units_of_all_bodies_are_the_sequences_with_a_body():
     split = tiny.make_bodies(PRESENT)
-    zeros = batches.units(split, "all")
+    zeros = batches.units(split, "all", "zeros")
     np.testing.assert_array_equal(zeros, [[0, -1], [1, 2], [-1, 3]])
     repeat = batches.units(split, "all", "repeat")
     np.testing.assert_array_equal(repeat, [[0, 0], [1, 2], [3, 3]])

@@ -1,4 +1,4 @@
-"""Records carry counts and checksums: what is damaged is named, at every load and by --verify."""
+"""Counts and checksums of records: loading and --verify name damaged files."""
 
 import shutil
 
@@ -36,7 +36,7 @@ def flip(path, place=-1):
     path.write_bytes(content)
 
 
-def test_whole_records_are_told_to_be_whole(data_dir, folder, capsys):
+def test_verify_reports_undamaged_records(data_dir, folder, capsys):
     verify.verify(data_dir)
     said = capsys.readouterr().out
     assert said.startswith("nw_ucla/xview/1.0.0: train 40, test 20 sequences; ")
@@ -62,7 +62,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("message", DAMAGES)
-def test_damage_is_named_at_the_next_load_and_by_verify(data_dir, folder, message, capsys):
+def test_loading_and_verify_name_a_damaged_file(data_dir, folder, message, capsys):
     name, damage = DAMAGES[message]
     damage(folder / name)
     with pytest.raises(UserError, match=message) as loading:
@@ -77,7 +77,7 @@ def test_damage_is_named_at_the_next_load_and_by_verify(data_dir, folder, messag
 
 
 @pytest.mark.parametrize("with_checksums", [True, False])
-def test_hosts_with_other_records_say_so(data_dir, folder, with_checksums):
+def test_the_summary_differs_where_records_differ(data_dir, folder, with_checksums):
     def summary(split="train"):
         return records.Records(str(data_dir), "nw_ucla/xview", split, None, 100).summary()
 
@@ -92,19 +92,19 @@ def test_hosts_with_other_records_say_so(data_dir, folder, with_checksums):
     assert summary() != whole
 
 
-def test_a_slice_is_read_after_its_shards_were_verified(data_dir, folder):
+def test_reading_a_slice_verifies_its_shards(data_dir, folder):
     assert len(load(data_dir, "train[:5]").label) == 5
     flip(folder / SHARD, 40)
     with pytest.raises(UserError, match="other bytes"):
         load(data_dir, "train[:5]")
 
 
-def test_records_in_a_bucket_are_not_verified_there():
+def test_verify_refuses_a_bucket():
     with pytest.raises(UserError, match="expected a local folder; records are verified on a disk"):
         verify.verify("gs://bucket/data")
 
 
-def test_records_from_before_there_were_checksums(data_dir, folder, capsys):
+def test_records_without_checksums_can_be_read(data_dir, folder, capsys):
     (folder / "checksums.json").unlink()
     assert len(load(data_dir).label) == 40
     verify.verify(data_dir)
@@ -121,7 +121,7 @@ def test_records_from_before_there_were_checksums(data_dir, folder, capsys):
         verify.verify(data_dir)
 
 
-def test_shards_that_are_emptied_while_a_run_reads_them(data_dir, folder):
+def test_a_shard_emptied_during_a_run_is_reported(data_dir, folder):
     split = records.Records(str(data_dir), "nw_ucla/xview", "train", None, 100)
     assert len(split.joints(3)) > 0
     (folder / SHARD).write_bytes(b"")
@@ -129,7 +129,7 @@ def test_shards_that_are_emptied_while_a_run_reads_them(data_dir, folder):
         list(map(split.joints, range(len(split))))
 
 
-def test_a_record_that_cannot_be_read_later_on(data_dir, monkeypatch):
+def test_an_error_of_the_file_system_is_reported(data_dir, monkeypatch):
     split = records.Records(str(data_dir), "nw_ucla/xview", "train", None, 100)
 
     class Gone:
@@ -141,7 +141,7 @@ def test_a_record_that_cannot_be_read_later_on(data_dir, monkeypatch):
         split.joints(3)
 
 
-def test_the_command(data_dir, folder, capsys):
+def test_the_verify_command(data_dir, folder, capsys):
     def run(*arguments):
         amr_jax_command(["prepare", *arguments])
 

@@ -1,4 +1,4 @@
-"""One pure function from captured sequences to logits: against loops, and alone or in company."""
+"""Features and logits of sequences agree with a plain loop, and do not depend on the batch."""
 
 import functools
 
@@ -44,7 +44,7 @@ def one_by_one(model, sequences, of_body):
     ("head", "bodies", "centred"),
     [("linear", "packed", True), ("finetune", "all", True), ("finetune", "packed", False)],
 )
-def test_against_one_body_after_the_other(head, bodies, centred):
+def test_outputs_agree_with_a_loop_over_bodies(head, bodies, centred):
     model = tiny_models.make(head, bodies, centred=centred)
     one, two = tiny_models.joints(0, 9), tiny_models.joints(1, 12, bodies=2)
     second_alone = tiny_models.joints(2, 5, bodies=2) * np.float32([0, 1])[:, None, None]
@@ -63,7 +63,7 @@ def test_against_one_body_after_the_other(head, bodies, centred):
 
 
 @pytest.mark.parametrize("bodies", heads.POOLINGS)
-def test_company_order_and_padding_change_no_bit(bodies):
+def test_a_result_has_the_same_bits_in_any_batch(bodies):
     model = tiny_models.make("finetune", bodies)
     sequences = [tiny_models.joints(i, 1 + 2 * i, bodies=1 + i % 2) for i in range(5)]
     run = jax.jit(functools.partial(apply.logits, model))

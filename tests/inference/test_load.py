@@ -1,4 +1,4 @@
-"""From a folder or a file to the model in it."""
+"""Loading models from model files and workdirs."""
 
 import functools
 
@@ -19,7 +19,7 @@ def run(tmp_path_factory):
     return folder, tiny_models.save_run(folder)
 
 
-def test_the_encoder_of_a_run(run):
+def test_loads_the_encoder_of_a_pretraining_run(run):
     folder, params = run
     model = load.load_model(folder)
     assert model.encoder == Encoder(12, 20, patch_len=3, width=8, depth=1, num_heads=2)
@@ -50,19 +50,19 @@ def test_the_encoder_of_a_run(run):
     assert features.shape == (1, 8)
 
 
-def test_a_file_or_the_folder_it_is_in(tmp_path):
+def test_loads_a_file_or_its_folder(tmp_path):
     model_file.write(tmp_path / model_file.NAME, tiny_models.make())
     for path in (tmp_path, tmp_path / model_file.NAME):
         assert load.load_model(path).class_names == tiny_models.CLASSES
 
 
-def test_a_run_is_not_taken_for_what_was_once_exported_into_it(run):
+def test_checkpoints_take_precedence_over_a_model_file_in_the_folder(run):
     folder, _ = run
     model_file.write(folder / model_file.NAME, tiny_models.make())
     assert load.load_model(folder).head is None
 
 
-def test_refused(run, tmp_path):
+def test_refuses_paths_without_a_model(run, tmp_path):
     folder, _ = run
     with pytest.raises(UserError, match="found steps 7; expected 3"):
         load.load_model(folder, step=3)

@@ -1,4 +1,4 @@
-"""The model's file: what goes in comes out, and whatever is wrong with one is refused by name."""
+"""Model files: a written model is read back, and every defect is refused by name."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ def content(model, tmp_path_factory):
 
 
 @pytest.mark.parametrize("head", [*heads.HEADS, None])
-def test_what_goes_in_comes_out(head, tmp_path):
+def test_a_written_model_is_read_back(head, tmp_path):
     model = tiny_models.make(head, bodies="all")
     if head == "linear":
         model = dataclasses.replace(model, encoder=model.encoder.clone(dtype=jnp.bfloat16))
@@ -47,14 +47,14 @@ def test_what_goes_in_comes_out(head, tmp_path):
     assert first == again
 
 
-def test_other_programs_find_the_names(content):
+def test_tensors_have_their_documented_names(content):
     tensors = safetensors.numpy.load(content)
     for name in ("encoder/block_0/attn/qkv/kernel", "head/dense/bias", "batch_stats/head/norm/var"):
         assert tensors[name].dtype == np.float32
     assert tensors["encoder/patch_embed/kernel"].shape == (12, 8)
 
 
-def test_every_byte_counts(content, tmp_path):
+def test_a_change_of_any_byte_is_detected(content, tmp_path):
     path = tmp_path / "model.safetensors"
     header = 8 + int.from_bytes(content[:8], "little")
     rng = np.random.default_rng(0)
@@ -158,7 +158,7 @@ def test_tensors_that_do_not_fit(content, tmp_path, name, value, message):
         model_file.read(path)
 
 
-def test_files_of_others_and_no_file(tmp_path):
+def test_other_files_are_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     with pytest.raises(BadFile, match=r"found No such file or directory"):
         model_file.read(path)
@@ -173,7 +173,7 @@ def test_files_of_others_and_no_file(tmp_path):
             model_file.read(path)
 
 
-def test_what_a_header_claims_is_not_believed(tmp_path):
+def test_sizes_in_a_header_are_checked_against_the_file(tmp_path):
     """Sizes of gigabytes in a small or sparse file cost no memory."""
     path = tmp_path / "model.safetensors"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""Files of every kind become the sequences that `prepare` would have made records of."""
+"""Files of every format are read as `prepare` reads them."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ def only(model, path, **options):
     return found.joints
 
 
-def test_skeleton_files_of_any_name_are_denoised_as_for_the_records(ntu_25, tmp_path):
+def test_skeleton_files_are_denoised_as_by_prepare(ntu_25, tmp_path):
     raw_sets.write_ntu(tmp_path, cameras=(1,), subjects=(1,), actions=(1,))
     (path,) = tmp_path.glob("*.skeleton")
     expected = ntu.read(files.RawFile(str(path)))["joints"]
@@ -45,7 +45,7 @@ def test_skeleton_files_of_any_name_are_denoised_as_for_the_records(ntu_25, tmp_
     np.testing.assert_array_equal(only(ntu_25, path.rename(tmp_path / "me.SKELETON")), expected)
 
 
-def test_gaps_are_kept_where_asked(ntu_25, tmp_path):
+def test_gaps_are_kept_with_true_time(ntu_25, tmp_path):
     path = tmp_path / "a.skeleton"
     away = list(range(12, 26))  # then the first body is gone, and the second alone is there
     here = [frame for frame in range(40) if frame not in away]
@@ -75,7 +75,7 @@ def as_trained(model, **changes):
     return dataclasses.replace(model, input=dataclasses.replace(model.input, **changes))
 
 
-def test_a_users_own_files_get_the_scale_of_the_training_data(kinect_20, tmp_path, capsys):
+def test_custom_files_get_the_scale_of_the_training_data(kinect_20, tmp_path, capsys):
     joints = tiny_models.joints(0, 3)
     np.save(tmp_path / "mm.npy", np.rint(1000 * joints).astype(np.int32))
     found = only(as_trained(kinect_20, scale=0.001), tmp_path / "mm.npy")
@@ -92,7 +92,7 @@ def coco_17():
     return as_trained(model, channels="xyc")
 
 
-def test_confidences_are_joined_as_prepare_does(coco_17, tmp_path):
+def test_confidence_is_joined_as_by_prepare(coco_17, tmp_path):
     file = custom_sets.write_npz(
         tmp_path,
         joints=np.random.default_rng(0).normal(size=(4, 1, 17, 2)),
@@ -123,7 +123,7 @@ def test_a_pickle_holds_many_sequences(coco_17, tmp_path):
         np.testing.assert_array_equal(found[i].joints, expected)
 
 
-def test_an_archive_that_is_not_there_or_damaged_takes_its_own_place_alone(kinect_20, tmp_path):
+def test_a_missing_or_damaged_archive_is_reported_in_its_place(kinect_20, tmp_path):
     np.save(tmp_path / "a.npy", tiny_models.joints(0, 3))
     (tmp_path / "half.zip").write_bytes(b"PK")
     paths = [tmp_path / "a.npy", f"{tmp_path}/no.zip!a.npy", f"{tmp_path}/half.zip!a.npy"]
@@ -134,7 +134,7 @@ def test_an_archive_that_is_not_there_or_damaged_takes_its_own_place_alone(kinec
     assert "half.zip: found no complete zip archive" in str(damaged)
 
 
-def test_a_video_whole_or_by_its_labels(ntu_25, tmp_path):
+def test_a_video_is_read_whole_or_by_its_labels(ntu_25, tmp_path):
     raw_sets.write_pku(tmp_path, videos=("0002-L",), labels="1,0,4,2\n5,4,4,2\n51,4,10,2\n")
     video = tmp_path / "skeleton" / "0002-L.txt"
     whole = only(ntu_25, video)
@@ -149,7 +149,7 @@ def test_a_video_whole_or_by_its_labels(ntu_25, tmp_path):
     assert "nowhere.txt: found No such file" in str(absent)
 
 
-def test_what_does_not_fit_is_named_at_its_place(kinect_20, tmp_path):
+def test_what_does_not_fit_is_reported_in_its_place(kinect_20, tmp_path):
     fine = tiny_models.joints(0, 3)
     arrays = {
         "25": tiny_models.joints(0, 3, num_joints=25),

@@ -1,4 +1,4 @@
-"""Every body encoded exactly once, pooled as the protocols say, on any number of devices."""
+"""Features: every body is encoded once and averaged, on any number of devices."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ def extract(encoder, real, view, key=KEY, devices=1, batch_size=4, bodies="packe
 
 
 @hypothesis.given(num_bodies=st.integers(1, 300), batch_size=st.integers(1, 70))
-def test_batches_hold_each_body_once_and_pad_with_nobody(num_bodies, batch_size):
+def test_batches_hold_each_body_once_and_padding(num_bodies, batch_size):
     sequence = np.sort(np.random.default_rng(0).integers(0, 50, num_bodies))
     dealt = np.concatenate(features.batches(sequence, 50, batch_size), axis=1)
     body, counts_for = dealt
@@ -55,7 +55,7 @@ def test_counts_are_exact_at_any_batch_size(present, batch_size, devices):
 
 
 @pytest.mark.parametrize("pooling", ["packed", "all"])
-def test_against_one_body_after_the_other(pooling):
+def test_features_agree_with_a_loop_over_bodies(pooling):
     bodies = tiny.make_bodies([(True, True), (True, False), (False, True), (False, False)])
     params = tiny.init(tiny.ENCODER)
     absent = np.zeros((tiny.FRAMES, tiny.JOINTS, 3), np.float32)
@@ -79,7 +79,7 @@ def test_against_one_body_after_the_other(pooling):
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-def test_bodies_of_a_sequence_share_the_view_and_sequences_and_epochs_do_not():
+def test_only_bodies_of_one_sequence_share_a_view():
     bodies = tiny.make_bodies([(True, True), (True, True)], seed=3)
     length = np.full(4, 10, np.int32)
     one = np.random.default_rng(0).normal(size=(10, tiny.JOINTS, 3)).astype(np.float32)
