@@ -65,7 +65,7 @@ class RawFile:
         """
         data = self._read_disk(max_bytes) if self.member is None else self._read_zip(max_bytes)
         if len(data) > max_bytes:
-            raise BadFile(self, f"more than {max_bytes:,} bytes", "a raw file of the data set")
+            raise BadFile(self, f"more than {max_bytes:,} bytes", "a smaller file")
         return data
 
     def _read_disk(self, max_bytes: int) -> bytes:

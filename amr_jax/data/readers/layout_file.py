@@ -15,9 +15,8 @@ import collections
 import graphlib
 import os
 from collections.abc import Callable
-from pathlib import Path
 
-from amr_jax.data.readers import bounded
+from amr_jax.data.readers import bounded, files
 from amr_jax.errors import BadFile, UserError
 from amr_jax.skeleton.layouts import LAYOUTS, Layout
 
@@ -48,15 +47,8 @@ def find(layout: str) -> Layout:
 
 def read(path: str | os.PathLike) -> Layout:
     """Reads a layout from a file; `BadFile` names what is wrong with it."""
-    path = Path(path).expanduser()
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise BadFile(path, f"nothing readable ({error.strerror})", "a layout in JSON") from error
-    if len(data) > _MAX_BYTES:
-        raise BadFile(path, f"more than {_MAX_BYTES:,} bytes", "a layout in JSON")
-    return from_json(bounded.load_json(data, path, "a layout in JSON"), path)
+    raw = files.RawFile(os.path.expanduser(path))
+    return from_json(bounded.load_json(raw.read(_MAX_BYTES), raw, "a layout in JSON"), raw)
 
 
 def to_json(layout: Layout) -> str | dict:

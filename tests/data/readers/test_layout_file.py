@@ -115,7 +115,7 @@ def test_refuses_other_files(tmp_path):
     path = tmp_path / "x.json"
     with pytest.raises(UserError, match=r"'coco'; expected one of ntu_25, .*mediapipe_33, or the"):
         layout_file.find("coco")
-    with pytest.raises(BadFile, match="nothing readable"):
+    with pytest.raises(BadFile, match="expected a readable file"):
         layout_file.find(str(path))
     path.write_text('{"name":\n oops')
     with pytest.raises(BadFile, match="line 2: found no JSON"):
