@@ -95,7 +95,7 @@ class Checkpoints:
         )
 
         def read(path: epath.Path) -> dict:
-            saved = checkpoint_step.on_all_processes(lambda: SavedStep(path))
+            saved = distributed.together(lambda: SavedStep(path))
             check_same(saved.arrays, target, path)
             return saved.on_devices(target)
 
@@ -114,14 +114,7 @@ class Checkpoints:
         names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
         aside = next(path.with_name(n) for n in names if not path.with_name(n).exists())
         distributed.meet("checkpoint found damaged")  # all have chosen the same name
-        if jax.process_index() == 0:
-            try:
-                path.rename(aside)
-            except OSError as error:
-                raise UserError(
-                    f"{path}: this checkpoint is damaged, and could not be renamed ({error})."
-                ) from error
-        distributed.meet("checkpoint set aside")
+        distributed.together(lambda: path.rename(aside) if jax.process_index() == 0 else None)
         self._manager.reload()
         return aside.name
 

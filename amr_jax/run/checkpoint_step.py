@@ -5,7 +5,7 @@ dtype and checksum of each array (`amr_jax.run.checksums`). A step from before t
 has only the first; its list of items, which Orbax keeps, shows that.
 
 Reading uses Orbax's handlers, which do not wait for other processes. If one process finds damage,
-`on_all_processes` raises on all of them, so that none waits for another.
+`distributed.together` raises on all of them, so that none waits for another.
 """
 
 import json
@@ -47,6 +47,9 @@ class Damaged(UserError):
     def __init__(self, path: epath.Path, reason: str):
         self.path, self.reason = path, reason
         super().__init__(f"{path}: this checkpoint is damaged ({reason}).")
+
+    def __reduce__(self):  # `distributed.together` sends it to other processes
+        return Damaged, (self.path, self.reason)
 
 
 def save_arguments(tree) -> ocp.args.Composite:
@@ -92,14 +95,14 @@ class SavedStep:
           Damaged: on every process.
         """
         arguments = ocp.args.StandardRestore(target)
-        restored = on_all_processes(
+        restored = distributed.together(
             lambda: _reading(
                 self.path,
                 lambda: ocp.StandardCheckpointHandler().restore(self.path / STATE, args=arguments),
             )
         )
         sums = checksums.of_tree(restored)
-        on_all_processes(lambda: self._verify(sums))
+        distributed.together(lambda: self._verify(sums))
         return restored
 
     def on_host(self, part) -> dict:
@@ -125,35 +128,6 @@ class SavedStep:
         if wrong:
             more = f" and {len(wrong) - 3} more" if wrong[3:] else ""
             raise Damaged(self.path, f"other bits than were saved in {', '.join(wrong[:3])}{more}")
-
-
-def on_all_processes(action: Callable[[], T]) -> T:
-    """The result of `action` on this process, if it succeeds on every process.
-
-    Args:
-      action: may raise `UserError` or `Damaged`, and waits for no other process.
-
-    Raises:
-      UserError: some process could not read; whether there is damage is not known.
-      Damaged: some process found damage.
-    """
-    if not distributed.several():
-        return action()
-    result, failure = None, []
-    try:
-        result = action()
-    except Damaged as error:
-        failure = [str(error.path), error.reason]
-    except UserError as error:
-        failure = [str(error)]
-    failures = [json.loads(text) for text in distributed.texts(json.dumps(failure))]
-    # One text, no path: a process that could not read. It comes first.
-    for process, found in sorted(enumerate(failures), key=lambda item: len(item[1])):
-        if len(found) == 1:
-            raise UserError(f"process {process}: {found[0]}")
-        if found:
-            raise Damaged(epath.Path(found[0]), f"{found[1]}; on process {process}")
-    return result
 
 
 def _reading(path: epath.Path, read: Callable[[], T]) -> T:

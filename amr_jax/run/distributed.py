@@ -9,9 +9,11 @@ import contextlib
 import importlib.util
 import json
 import os
+import pickle
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -28,6 +30,8 @@ MEETING_TIMEOUT_S = 300
 
 # Kubernetes gives the hosts of a slice, or of several slices, in one of these variables.
 _TPU_HOSTS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
+T = TypeVar("T")
+
 # Whether this process has met others.
 _several = False
 
@@ -229,6 +233,30 @@ def agree(facts: Mapping[str, object]) -> None:
             + "\nInstall the same versions, prepare the same data and give the same command on all "
             "hosts."
         )
+
+
+def together(action: Callable[[], T]) -> T:
+    """The result of `action` here, if it succeeds on every process; every process calls this.
+
+    Args:
+      action: may raise `UserError` or `OSError`, and waits for no other process.
+
+    Raises:
+      UserError: on every process, the error of one; a plain `UserError` before its subclasses.
+    """
+    result, errors = None, []
+    try:
+        result = action()
+    except (UserError, OSError) as error:
+        errors = [error if isinstance(error, UserError) else UserError(str(error))]
+        if not several():
+            raise errors[0] from error
+    if several():
+        gathered = rows(np.frombuffer(pickle.dumps(errors) if errors else b"", np.uint8))
+        errors = [error for row in gathered if len(row) for error in pickle.loads(row.tobytes())]
+    if errors:
+        raise min(errors, key=lambda error: type(error) is not UserError)
+    return result
 
 
 def of_first(text: str) -> str:

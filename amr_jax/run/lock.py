@@ -10,12 +10,12 @@ other's checkpoints and metrics. A host that a network file system has given up 
 loses its lock without noticing.
 """
 
-import contextlib
 import datetime
 import fcntl
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import IO
 
 import jax
@@ -30,22 +30,15 @@ LOCK_FILE = ".lock"
 _FORMER_FILE = "lock.json"  # of version 0.1.0
 
 
-@contextlib.contextmanager
+@contextmanager
 def hold(folder: os.PathLike | str) -> Iterator[None]:
     """Owns the workdir while the block runs; makes it if absent. Every process calls this.
 
     Raises:
       UserError: on every process: another run owns the workdir, or it cannot be written.
     """
-    refusal, file = "", None
-    if jax.process_index() == 0:
-        try:
-            file = _take(paths.absolute(folder))
-        except (UserError, OSError) as error:  # the other processes wait for the outcome
-            refusal = str(error)
-    if refusal := distributed.of_first(refusal):
-        raise UserError(refusal)
-    with file or contextlib.nullcontext():
+    is_first, folder = jax.process_index() == 0, paths.absolute(folder)
+    with distributed.together(lambda: _take(folder) if is_first else None) or nullcontext():
         yield
 
 

@@ -90,10 +90,12 @@ def start(
     if path.exists():
         refuse_another(workdir, config, free)
     distributed.meet("workdir checked")
-    if jax.process_index() == 0:
+
+    def write_both() -> None:
         write(path, config.to_json_best_effort(indent=2, sort_keys=True) + "\n")
         write(workdir / VERSIONS_FILE, json.dumps(versions(), indent=2) + "\n")
-    distributed.meet("workdir started")
+
+    distributed.together(write_both if jax.process_index() == 0 else lambda: None)
     if not path.exists():
         raise UserError(
             f"{path}: written by process 0, not found by process {jax.process_index()}; expected "

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -188,6 +189,39 @@ def test_a_run_of_one_process_waits_for_nobody():
     distributed.start("nowhere:1", 1, 0)
     assert not distributed.several()
     assert distributed.texts("alone") == ["alone"]
+
+
+class Special(UserError):
+    """A further kind of error, which the other processes raise as such."""
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "expected"),
+    [
+        (None, [None], None),
+        (None, [Special("disk")], Special),
+        (Special("disk"), [UserError("memory")], UserError),
+        (PermissionError("disk"), [None], UserError),
+    ],
+)
+def test_an_error_of_one_process_is_raised_by_all(own, others, expected, monkeypatch):
+    def rows(array):
+        sent = [pickle.dumps([error]) if error else b"" for error in others]
+        return [array, *(np.frombuffer(text, np.uint8) for text in sent)]
+
+    def action():
+        if own:
+            raise own
+        return 7
+
+    monkeypatch.setattr(distributed, "several", lambda: True)
+    monkeypatch.setattr(distributed, "rows", rows)
+    if expected is None:
+        assert distributed.together(action) == 7
+    else:
+        with pytest.raises(UserError) as raised:
+            distributed.together(action)
+        assert type(raised.value) is expected
 
 
 SLURM = {"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "8"}
