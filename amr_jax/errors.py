@@ -48,7 +48,7 @@ class BadFile(UserError):
 
 
 class Preempted(Exception):
-    """A run was told to end, and has saved; commands exit with status 75 (`amr_jax.run.cli`)."""
+    """A run was stopped and has saved; commands exit with status 75 (`amr_jax.run.cli`)."""
 
 
 def for_the_user(error: BaseException) -> UserError | None:

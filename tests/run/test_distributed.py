@@ -1,4 +1,4 @@
-"""Several processes: the same run as in one; how it starts, is told to end, and dies."""
+"""Several processes: the same run as in one; how it starts, stops and dies."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def until(run: Run, condition) -> None:
         time.sleep(0.02)
 
 
-def test_two_by_two_with_split_parameters_told_to_end_and_begun_anew(tiny_ucla, tmp_path, start):
+def test_two_by_two_with_split_parameters_stopped_and_resumed(tiny_ucla, tmp_path, start):
     """Four devices in two processes, fsdp 2, ended by SIGTERM to one of them, resumed by one."""
     from amr_jax import pretrain
 

@@ -12,18 +12,22 @@ import pytest
 from amr_jax import pretrain
 from amr_jax.data import batches
 from amr_jax.errors import Preempted
-from amr_jax.run import checkpoint, metrics, preemption
+from amr_jax.run import checkpoint, distributed, metrics, preemption
 from tests.test_pretrain import assert_same, tiny_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
-def default_handler():
-    """SIGTERM as at the start of a process: a command in another test may have set a handler."""
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def default_handlers():
+    """As at the start of a process in a terminal, whatever other tests and shells have set."""
+    before = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, signal.SIG_DFL),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+    }
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def signalled_before_batch(number, monkeypatch, what=signal.SIGTERM):
@@ -118,3 +122,13 @@ def test_a_background_job_ignores_ctrl_c():
             assert not request.reached()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_one_of_several_processes_passes_ctrl_c_on_as_sigterm(monkeypatch):
+    monkeypatch.setattr(distributed, "several", lambda: True)
+    received = []
+    signal.signal(signal.SIGTERM, lambda *_: received.append("SIGTERM"))
+    request = preemption.StopRequest().__enter__()
+    os.kill(os.getpid(), signal.SIGINT)
+    request.__exit__(Preempted)
+    assert received == ["SIGTERM"]

@@ -17,6 +17,14 @@ from amr_jax.run import checkpoint, metrics, sharding, workdir
 from amr_jax.run.run import Run
 
 
+@pytest.fixture(autouse=True)
+def default_handler():
+    """Ctrl-C as in a terminal: a background job starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @flax.struct.dataclass
 class Count:
     step: jax.Array
@@ -119,7 +127,8 @@ def test_any_value_that_is_not_finite_stops_the_run(tmp_path):
 
 
 COMMAND = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from amr_jax.run import cli
 from tests.run import test_run
 cli.command(test_run.add_up)(sys.argv[1], 12, stop_at=8)
