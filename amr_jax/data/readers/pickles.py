@@ -7,11 +7,13 @@ pickles it substitutes functions of its own, which check sizes before they build
 It reads protocols 2 to 5, and arrays written by NumPy 1 and 2.
 """
 
+import functools
 import io
 import math
 import pickle
 import pickletools
 import re
+from collections.abc import Callable
 
 import numpy as np
 
@@ -68,7 +70,7 @@ def load(data: bytes, path: object) -> object:
         )
     try:
         _check_instructions(data)
-        return _Unpickler(io.BytesIO(data)).load()
+        return _Unpickler(data).load()
     except _Refused as error:
         raise BadFile(path, f"a pickle with {error}", _EXPECTED, hint=_HINT) from error
     except _DAMAGED as error:
@@ -116,12 +118,24 @@ class _Unpickler(pickle._Unpickler):
     """Python's unpickler with names, states and keys of dicts restricted.
 
     The one written in Python, since the C version neither lets keys be checked nor bounds its memo.
+    Copies of data are counted: a pickle may use the same bytes many times over.
     """
 
+    def __init__(self, data: bytes):
+        super().__init__(io.BytesIO(data))
+        self._bytes_left = 2 * len(data)  # protocol 2 copies its data twice
+
+    def count_copy(self, num_bytes: int) -> None:
+        self._bytes_left -= num_bytes
+        if self._bytes_left < 0:
+            raise _Refused("arrays larger than the file")
+
     def find_class(self, module: str, name: str) -> object:
+        if (module, name) == ("numpy", "ndarray"):
+            return "numpy.ndarray"  # only an argument: nothing to call
         if (module, name) not in _NAMES:
             raise _Refused(f"the name {f'{module}.{name}'[:80]}")
-        return _NAMES[module, name]
+        return functools.partial(_NAMES[module, name], self.count_copy)
 
     def load_build(self) -> None:
         """Sets the state of an array or a dtype."""
@@ -133,6 +147,7 @@ class _Unpickler(pickle._Unpickler):
         elif isinstance(target, np.ndarray) and target.size == 0:
             _, shape, dtype, is_fortran, data = state
             _check_array(data, dtype, shape)
+            self.count_copy(len(data))
             target.__setstate__((1, shape, dtype, bool(is_fortran), bytes(data)))
         else:
             raise _Refused(f"a state for {shown(target)}")
@@ -169,7 +184,7 @@ class _Unpickler(pickle._Unpickler):
     }
 
 
-def _dtype(code: str, *_: object) -> np.dtype:
+def _dtype(count_copy: Callable, code: str, *_: object) -> np.dtype:
     """A dtype of numbers or text, a copy of its own: its byte order follows as its state."""
     if not isinstance(code, str) or not _DTYPE.fullmatch(code):
         objects = isinstance(code, str) and code in ("O", "O8")
@@ -199,7 +214,12 @@ def _new_array(*_: object) -> np.ndarray:
 
 
 def _array_from_bytes(
-    data: bytes, dtype: np.dtype, shape: tuple, order: str, axes: tuple | None = None
+    count_copy: Callable,
+    data: bytes,
+    dtype: np.dtype,
+    shape: tuple,
+    order: str,
+    axes: tuple | None = None,
 ) -> np.ndarray:
     _check_array(data, dtype, shape)
     if order == "K" and axes is not None:  # NumPy 2.3: axes in the order of the memory
@@ -209,22 +229,25 @@ def _array_from_bytes(
     return np.frombuffer(data, dtype).reshape(shape, order=order)
 
 
-def _scalar(dtype: np.dtype, data: bytes) -> object:
+def _scalar(count_copy: Callable, dtype: np.dtype, data: bytes) -> object:
     """A NumPy scalar as a Python number or text."""
     _check_array(data, dtype, ())
+    count_copy(len(data))
     value = np.frombuffer(data, dtype)[0].item()
     if isinstance(value, str):
         value.encode()
     return value
 
 
-def _bytes_from_text(text: str, encoding: str) -> bytes:
+def _bytes_from_text(count_copy: Callable, text: str, encoding: str) -> bytes:
     """What protocol 2 writes for bytes."""
     if encoding != "latin1" or not isinstance(text, str):
         raise _Refused(f"a text in {shown(encoding)}")
+    count_copy(len(text))
     return text.encode("latin1")
 
 
+# Each is called with `count_copy` and the arguments in the pickle.
 _NUMPY = {  # in numpy.core of NumPy 1, numpy._core of NumPy 2
     ("multiarray", "_reconstruct"): _new_array,
     ("multiarray", "scalar"): _scalar,
@@ -234,9 +257,8 @@ _NAMES = {
     **{(f"numpy.core.{module}", name): made for (module, name), made in _NUMPY.items()},
     **{(f"numpy._core.{module}", name): made for (module, name), made in _NUMPY.items()},
     ("numpy", "dtype"): _dtype,
-    ("numpy", "ndarray"): "numpy.ndarray",  # only an argument: nothing to call
     ("_codecs", "encode"): _bytes_from_text,
-    ("__builtin__", "bytes"): lambda: b"",
-    ("builtins", "bytes"): lambda: b"",
-    ("collections", "OrderedDict"): lambda: {},
+    ("__builtin__", "bytes"): lambda _: b"",
+    ("builtins", "bytes"): lambda _: b"",
+    ("collections", "OrderedDict"): lambda _: {},
 }

@@ -247,6 +247,14 @@ def test_too_many_instructions(monkeypatch):
     assert pickles.load(pickle.dumps(large), "x") == large
 
 
+def test_many_copies_of_one_text():
+    """Without a limit, fifty calls would take fifty times the memory of the file."""
+    text = b"\x80\x02X\x10'\x00\x00" + b"x" * 10_000 + b"q\x01"
+    call = b"c_codecs\nencode\nh\x01X\x06\x00\x00\x00latin1\x86R"
+    assert pickles.load(text + call + b"\x86.", "x")[1] == b"x" * 10_000
+    assert "arrays larger than the file" in refused(text + 50 * call + b".")
+
+
 def test_deep_nesting():
     depth = 200_000
     nested = b"\x80\x02)" + b"\x85" * depth
