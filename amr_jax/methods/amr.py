@@ -9,8 +9,6 @@ from amr_jax.methods.masked import MaskedReconstruction, mean_squared_error
 from amr_jax.models.decoder import QueryDecoder
 from amr_jax.ops import motion_energy, patches
 
-LOSS_ON = ("all", "masked")
-
 
 class AMR(MaskedReconstruction):
     """Hides most patches, encodes the others, predicts fewer and larger patches, weighs motion.

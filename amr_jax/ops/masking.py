@@ -3,8 +3,6 @@
 import jax
 import jax.numpy as jnp
 
-MASKINGS = ("random", "motion_aware")
-
 
 def num_visible(num_patches: int, mask_ratio: float, explicit: int | None) -> int:
     """Number of patches of a body that stay visible.

@@ -11,9 +11,6 @@ import jax.numpy as jnp
 
 from amr_jax.ops.patches import patchify
 
-WEIGHTINGS = ("ratio", "power", "exponential", "none")
-ENERGY_THRESHOLDS = ("body", "joint")
-
 
 def window_energy(clips: jax.Array, window: int) -> jax.Array:
     """e_s = (1/n) Σ_i ‖S_i − mean(S)‖²: mean squared distance of a joint to its mean position.
@@ -59,7 +56,7 @@ def weight(e_s: jax.Array, e_t: jax.Array, kind: str, k: float, epsilon: float) 
     elif kind == "exponential":
         w = -jnp.expm1(-k * e_s / threshold)
     else:
-        raise ValueError(f"unknown weighting {kind!r}; expected one of: {', '.join(WEIGHTINGS)}.")
+        raise ValueError(f"kind = {kind!r}: expected 'ratio', 'power' or 'exponential'.")
     return jnp.where(moves, w, 0.0)
 
 

@@ -5,8 +5,6 @@ import jax.numpy as jnp
 
 from amr_jax.ops.patches import patchify
 
-TARGETS = ("joint", "motion")
-NORMALISATIONS = ("none", "patch", "timestamps", "patch_timestamps")
 _VARIANCE_FLOOR = 1e-6  # square metres; the value of the published code
 
 

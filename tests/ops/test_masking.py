@@ -31,7 +31,7 @@ def mask_of_random_clip(seed, kind, shape, visible):
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**31 - 1),
-    st.sampled_from(masking.MASKINGS),
+    st.sampled_from(["random", "motion_aware"]),
     # Few shapes: every further one is compiled.
     st.sampled_from([((2, 1), 1), ((30, 25), 75)]),
 )
@@ -79,7 +79,7 @@ def test_moving_patches_tend_to_be_hidden():
     assert 0.45 < (still % 2).mean() < 0.55  # nothing moves: as random as can be
 
 
-@pytest.mark.parametrize("kind", masking.MASKINGS)
+@pytest.mark.parametrize("kind", ["random", "motion_aware"])
 def test_masks_of_a_batch_do_not_depend_on_devices(kind):
     patches = jax.random.normal(jax.random.key(1), (16, 6, 5, 1, 3))
 

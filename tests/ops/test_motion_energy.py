@@ -18,7 +18,7 @@ DEFAULT = {
     "epsilon": 1e-8,
     "energy_threshold": "body",
 }
-KINDS = [kind for kind in motion_energy.WEIGHTINGS if kind != "none"]
+KINDS = ["ratio", "power", "exponential"]
 _rng = np.random.default_rng(0)
 # Three joints: strongly moving, trembling, still; three metres from the camera.
 CLIP = _rng.normal(size=(24, 3, 3)).cumsum(0) * np.array([0.1, 0.003, 0.0])[:, None]
@@ -71,12 +71,12 @@ def test_weights_by_hand():
         1 - np.exp(-1),
         rtol=1e-6,
     )
-    with pytest.raises(ValueError, match=r"'linear'.*ratio, power, exponential"):
+    with pytest.raises(ValueError, match="kind = 'linear': expected"):
         motion_energy.weight(one, two, "linear", k=0.5, epsilon=1e-8)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("energy_threshold", motion_energy.ENERGY_THRESHOLDS)
+@pytest.mark.parametrize("energy_threshold", ["body", "joint"])
 def test_weights_follow_the_definitions(kind, energy_threshold):
     def weights(clips):
         return motion_energy.motion_weights(clips, (4, 8, 12), kind, 0.1, 1e-6, energy_threshold)
@@ -145,7 +145,7 @@ def test_a_body_that_does_not_move_weighs_nothing(kind):
     assert weights[2].any()
 
 
-@pytest.mark.parametrize("kind", motion_energy.WEIGHTINGS)
+@pytest.mark.parametrize("kind", [*KINDS, "none"])
 def test_no_gradient_flows_through_the_weights(kind):
     for clip in (CLIP, jnp.zeros((24, 3, 3))):
         gradient = jax.grad(

@@ -7,6 +7,7 @@ import pytest
 
 from amr_jax.ops import targets
 
+NORMALISATIONS = ("none", "patch", "timestamps", "patch_timestamps")
 CLIP = np.random.default_rng(0).normal(size=(24, 3, 2)).cumsum(0).astype(np.float32)
 
 
@@ -40,8 +41,8 @@ def reference(clip, patch_len, kind, normalisation):
     return out
 
 
-@pytest.mark.parametrize("kind", targets.TARGETS)
-@pytest.mark.parametrize("normalisation", targets.NORMALISATIONS)
+@pytest.mark.parametrize("kind", ["joint", "motion"])
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_targets_follow_their_definitions(kind, normalisation):
     def target(clip):
         return targets.reconstruction_target(clip, 6, kind, normalisation)
@@ -52,7 +53,7 @@ def test_targets_follow_their_definitions(kind, normalisation):
         np.testing.assert_allclose(out, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("normalisation", targets.NORMALISATIONS)
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_an_absent_body_has_a_target_of_zeros(normalisation):
     absent = jnp.zeros((24, 3, 2))
     assert not targets.reconstruction_target(absent, 6, "joint", normalisation).any()
