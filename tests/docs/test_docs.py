@@ -19,6 +19,7 @@ from tests.docs import pages
 from tests.docs.pages import PAGES, ROOT
 
 README = ROOT / "README.md"
+CHANGELOG = ROOT / "CHANGELOG.md"
 SOURCES = [
     path
     for folder in ("amr_jax", "configs", "launch", "tests", "tfds_builders")
@@ -125,6 +126,15 @@ def test_code_in_ten_minutes_is_short():
     assert 5 <= len(found) <= 10
     lines = {file: (ROOT / file).read_bytes().count(b"\n") for file in found}
     assert sum(lines.values()) <= 1300, lines
+
+
+def test_changelog_names_modules_that_exist():
+    rows = re.findall(r"^\| [^|]*`[^|]* \|([^|]*)\|$", CHANGELOG.read_text("utf-8"), re.MULTILINE)
+    found = [name for row in rows for name in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)`", row)]
+    assert len(found) > 20
+    for name in found:
+        path = ROOT.joinpath("amr_jax", *name.split("."))
+        assert path.is_dir() or path.with_suffix(".py").is_file(), name
 
 
 @pytest.mark.slow
