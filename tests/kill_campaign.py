@@ -1,11 +1,11 @@
-"""SIGKILLs at random moments of a run of two processes: it must end in the bits of one left alone.
+"""Kills a run of two processes at random moments: it must end in the bits of an undisturbed run.
 
   python tests/kill_campaign.py [--kills=50] [--seed=0]
 
-A small pre-training run and its evaluation, each by two processes of two devices, on data made up
-for it. A kill hits one process or both, while they start, compile, step, save or evaluate; what is
-left must end by itself within a bound; then the same commands are started again. About a quarter of
-a minute a kill on two cores. tests/test_kill.py runs a short one.
+A small pre-training run and its evaluation, each in two processes of two devices, on generated data.
+A kill hits one process or both while they start, compile, step, save or evaluate. The other process
+must end by itself within a bound; then the same commands start again. A kill takes about 15 seconds
+on two cores. tests/run/test_kill.py runs a short campaign.
 """
 
 import argparse
@@ -29,10 +29,10 @@ from tests import raw_sets
 from tests.several_processes import BOUND_S, Run, evaluation, pretraining
 
 STEPS = 300
-# Files of an evaluation that hold times, or the workdir's name.
+# Files of an evaluation that contain times or the name of the workdir.
 SAY_WHEN = (RESULTS_FILE, metrics.METRICS_FILE, "config.json", "model.safetensors", ".lock")
-# How long after the beginning of a phase a kill may come: start-up and evaluation are hit anywhere,
-# steps so late that some are saved.
+# Longest time from the beginning of a phase to the kill: anywhere in start-up and evaluation, and
+# in the steps so late that some are saved.
 LONGEST_WAIT_S = {"start-up": 6, "compile": 3, "step": 8, "save": 0.5, "evaluation": 15}
 PHASES = tuple(LONGEST_WAIT_S)
 # A checkpoint every third dispatch: five steps are an epoch, 40 sequences in batches of 8.
@@ -40,7 +40,7 @@ SETTINGS = {"checkpoint.epochs": 1, "optim.ema_decay": 0.9, "fsdp": 2}
 
 
 class Campaign:
-    """The commands, and the folders that they work in; pre-training takes `steps` steps."""
+    """The commands and their folders; pre-training takes `steps` steps."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Campaign:
         moment = self._moment(phase, run, folder)
         while not (moment() or run.is_over()):
             time.sleep(0.001)
-        # A run too quick for its killer: it has to be right all the same, but is no kill.
+        # The run ended before the kill: its result still counts, the kill does not.
         if run.is_over():
             return
         # One of them, or both, the second of them a moment later.
@@ -104,7 +104,7 @@ class Campaign:
         )
 
     def _moment(self, phase: str, run: Run, folder: Path) -> Callable[[], bool]:
-        """What says that the moment has come: the phase has begun, and a random while is over."""
+        """A function that is true when the phase has begun and a random time has passed."""
         saves = folder / "run" / checkpoint.FOLDER
         left = _unfinished(saves)
         began = {
@@ -140,7 +140,7 @@ class Campaign:
 
 
 def _unfinished(saves: Path) -> set[Path]:
-    """The files of saves that are under way, or were left."""
+    """The files of saves that are in progress, or were left by a kill."""
     while True:
         with contextlib.suppress(FileNotFoundError):  # completed while it was looked at
             return set(saves.glob("*.orbax-checkpoint-tmp*/**/*"))
@@ -151,7 +151,7 @@ def _succeed(run: Run) -> None:
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """What is not the same, bit by bit, in two folders of a campaign."""
+    """What differs, bit by bit, between two folders of a campaign."""
     found = []
     states = [_state(folder / "run") for folder in (one, other)]
     for (name, a), (_, b) in zip(*map(_flat, states), strict=True):
@@ -175,7 +175,7 @@ def differences(one: Path, other: Path) -> list[str]:
 
 
 def _state(folder: Path) -> dict:
-    """All that the newest checkpoint holds: the optimiser's state and the average, too."""
+    """The whole state of the newest checkpoint, with optimiser and average."""
     step = checkpoint_step.steps(folder / checkpoint.FOLDER)[0]
     saved = checkpoint_step.SavedStep(folder / checkpoint.FOLDER / str(step))
     return {"last": np.array(step), **saved.on_host(saved.arrays)}

@@ -1,4 +1,4 @@
-"""The command as a whole: files, honesty, and what it refuses."""
+"""The command `evaluate`: its files, its numbers, and what it refuses."""
 
 import json
 
@@ -38,7 +38,7 @@ def configured(module, folder, **changes):
     return config
 
 
-def test_linear_leaves_its_files_and_the_encoder_as_it_was(pretrained, tiny_ucla, tmp_path):
+def test_linear_writes_its_files_and_leaves_the_encoder_unchanged(pretrained, tiny_ucla, tmp_path):
     before, _, _ = checkpoint.load_encoder(pretrained)
     results = evaluate.run(configured(linear, pretrained, epochs=3), tmp_path)
     after, _, _ = checkpoint.load_encoder(pretrained)
@@ -66,12 +66,12 @@ def test_linear_leaves_its_files_and_the_encoder_as_it_was(pretrained, tiny_ucla
     assert "pretrained_accuracy" in (tmp_path / "per_class.csv").read_text()
     assert workdir.read_config(tmp_path).dtype == "float32"
 
-    model = check_its_model_says_the_same(tmp_path, tiny_ucla, "pretrained")
+    model = check_model_agrees(tmp_path, tiny_ucla, "pretrained")
     assert model.provenance["encoders"] == results["encoders"]
 
 
-def check_its_model_says_the_same(folder, data_dir, encoder):
-    """What predict makes of the test's sequences, as captured, is what the evaluation made."""
+def check_model_agrees(folder, data_dir, encoder):
+    """`predict` on the raw test sequences gives the logits of the evaluation."""
     model, said = load.load_model(folder), score_file.read(folder)
     assert model.class_names == tuple(said.class_names)
     test = records.Records(data_dir, "nw_ucla/xview", "test", None, model.input.max_frames)
@@ -81,7 +81,7 @@ def check_its_model_says_the_same(folder, data_dir, encoder):
     return model
 
 
-def test_knn_again_in_the_same_folder_gives_the_same(pretrained, tmp_path, capsys):
+def test_knn_twice_in_the_same_folder_gives_the_same_numbers(pretrained, tmp_path, capsys):
     config = configured(knn, pretrained)
     first = evaluate.run(config, tmp_path)["encoders"]
     again = evaluate.run(config, tmp_path)["encoders"]
@@ -140,7 +140,7 @@ def test_without_a_run_fine_tuning_is_training_from_scratch(tiny_ucla, tmp_path,
     assert "random (trained from scratch)" in output
     assert "untrained, as config.scratch says" in output
     assert list(score_file.read(tmp_path / "results").logits) == ["random"]
-    check_its_model_says_the_same(tmp_path / "results", tiny_ucla, "random")
+    check_model_agrees(tmp_path / "results", tiny_ucla, "random")
     assert workdir.read_config(tmp_path / "results").pretrained is None
 
 

@@ -1,4 +1,4 @@
-"""The loop: resuming, devices, streaming, and what stops it."""
+"""Pre-training: resuming, devices, streaming, refused settings."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
 
 
-def run_that_dies_at_step_8(config, folder, monkeypatch):
+def run_killed_at_step_8(config, folder, monkeypatch):
     """Kills a run on one device, of two steps a dispatch, when it asks for the fifth batch."""
     all_batches = batches.Resident.batches
 
@@ -53,7 +53,7 @@ def run_that_dies_at_step_8(config, folder, monkeypatch):
 
 
 def assert_same_course(folder, other):
-    """Equal losses and gradients to rounding, all the way.
+    """Asserts equal losses and gradients to rounding, at every step.
 
     Not the parameters: where a gradient is zero but for rounding (the bias of attention's keys),
     Adam makes full steps of that rounding.
@@ -72,7 +72,7 @@ def undisturbed(tiny_ucla, tmp_path_factory):
     return folder, pretrain.run(config, folder, jax.devices()[:1])
 
 
-def test_the_run_leaves_what_it_promises(undisturbed):
+def test_the_files_of_a_run(undisturbed):
     folder, state = undisturbed
     assert int(state.step) == 10
     lines = metrics.read_metrics(folder)
@@ -88,11 +88,11 @@ def test_the_run_leaves_what_it_promises(undisturbed):
     assert_same(average, state.average)
 
 
-def test_a_run_that_died_goes_on_to_the_same_bits(
+def test_a_killed_run_resumes_to_the_same_bits(
     tiny_ucla, undisturbed, tmp_path, monkeypatch, capsys
 ):
     config = tiny_config(tiny_ucla, **{"optim.ema_decay": 0.9})
-    run_that_dies_at_step_8(config, tmp_path, monkeypatch)
+    run_killed_at_step_8(config, tmp_path, monkeypatch)
     assert metrics.read_metrics(tmp_path)[-1]["step"] == 6  # one dispatch was under way
     state = pretrain.run(config, tmp_path, jax.devices()[:1])
     assert_same(state, undisturbed[1])
@@ -125,7 +125,7 @@ def test_joints_in_16_bits_give_the_losses_of_joints_in_32(tiny_ucla, undisturbe
     assert any(a["loss"] != b["loss"] for a, b in zip(exact, stored, strict=True))
 
 
-def test_compilation_and_the_first_steps_are_told(tiny_ucla, tmp_path, capsys):
+def test_the_times_of_compilation_and_first_steps_are_reported(tiny_ucla, tmp_path, capsys):
     pretrain.run(tiny_config(tiny_ucla), tmp_path, jax.devices()[:1])
     assert re.search(
         r"compiled in [\d.]+ s; the first 2 step\(s\) were done [\d.]+ s after the start",
@@ -140,7 +140,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_ucla, tmp_path):
     assert not list((tmp_path / checkpoint.FOLDER).iterdir())
 
 
-def test_a_batch_larger_than_the_data_is_one_sentence(tiny_ucla, tmp_path):
+def test_a_batch_larger_than_the_data_is_refused(tiny_ucla, tmp_path):
     config = tiny_config(tiny_ucla, batch_size=48)
     with pytest.raises(UserError, match=r"config\.batch_size = 48: .* only 40 bodies; expected"):
         pretrain.run(config, tmp_path, jax.devices()[:1])

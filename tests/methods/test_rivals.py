@@ -10,7 +10,7 @@ import pytest
 from amr_jax import pretrain
 from amr_jax.errors import UserError
 from amr_jax.run import metrics
-from tests.test_pretrain import assert_same, assert_same_course, run_that_dies_at_step_8
+from tests.test_pretrain import assert_same, assert_same_course, run_killed_at_step_8
 
 # The variants beside AMR whose programs differ; SkeletonMAE and NAT compile what MAMP does.
 VARIANTS = {
@@ -66,7 +66,7 @@ def test_target_encoder_and_centre_of_sjepa_resume_to_the_same_bits(
     tiny_ucla, undisturbed, tmp_path, monkeypatch
 ):
     config = tiny_config(tiny_ucla, "sjepa")
-    run_that_dies_at_step_8(config, tmp_path, monkeypatch)
+    run_killed_at_step_8(config, tmp_path, monkeypatch)
     state = pretrain.run(config, tmp_path, jax.devices()[:1])
     assert_same(state, undisturbed("sjepa")[0])
     assert np.abs(state.variables["state"]["centre"]).max() > 0

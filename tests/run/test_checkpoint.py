@@ -1,4 +1,4 @@
-"""What a folder of checkpoints refuses, and what it keeps when a save fails."""
+"""Saving, restoring, damage, and saves that fail."""
 
 import resource
 import shutil
@@ -39,7 +39,7 @@ def saved(folder, *states):
     checkpoints.close()
 
 
-def test_the_newest_are_kept_and_the_newest_comes_back(tmp_path):
+def test_the_newest_checkpoints_are_kept_and_the_newest_is_restored(tmp_path):
     saved(tmp_path, *(make_state(value=step) for step in (1.0, 2.0, 3.0)))
     checkpoints = checkpoint.Checkpoints(tmp_path, keep=2)
     assert sorted(p.name for p in (tmp_path / checkpoint.FOLDER).iterdir()) == ["2", "3"]
@@ -93,7 +93,7 @@ def without_checksums(step):
 
 
 def of_other_bits(step):
-    """Whole files that Orbax reads without a word: those of another state."""
+    """Intact files of another state, which Orbax reads without an error."""
     saved(step.parent.parent / "other", make_state(value=-2.0))
     shutil.rmtree(step / "state")
     shutil.copytree(
@@ -105,7 +105,7 @@ DAMAGES = (without_metadata, truncated, without_data, without_checksums, of_othe
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_newest_is_set_aside_and_the_one_before_used(tmp_path, damage, capsys):
+def test_a_damaged_newest_checkpoint_is_set_aside(tmp_path, damage, capsys):
     saved(tmp_path, make_state(value=1.0), make_state(value=2.0))
     folder = tmp_path / checkpoint.FOLDER
     damage(folder / "2")
@@ -149,7 +149,7 @@ def test_any_flipped_byte_of_the_numbers_is_found(tmp_path):
     assert True in found  # some that Orbax would have restored wrong
 
 
-def test_the_only_one_stays_where_it_is(tmp_path):
+def test_the_only_checkpoint_is_not_set_aside(tmp_path):
     saved(tmp_path, make_state())
     without_data(tmp_path / checkpoint.FOLDER / "1")
     checkpoints = checkpoint.Checkpoints(tmp_path, keep=2)
@@ -159,7 +159,7 @@ def test_the_only_one_stays_where_it_is(tmp_path):
     assert (tmp_path / checkpoint.FOLDER / "1").exists()
 
 
-def test_what_cannot_be_read_now_is_not_taken_for_damage(tmp_path, monkeypatch):
+def test_a_temporary_read_error_is_not_damage(tmp_path, monkeypatch):
     saved(tmp_path, make_state(), make_state())
     checkpoints = checkpoint.Checkpoints(tmp_path, keep=2)
 
@@ -175,7 +175,7 @@ def test_what_cannot_be_read_now_is_not_taken_for_damage(tmp_path, monkeypatch):
     checkpoints.close()
 
 
-def test_checkpoints_from_before_there_were_checksums(tmp_path, monkeypatch, capsys):
+def test_checkpoints_without_checksums_load_with_a_note(tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(
             "amr_jax.run.checkpoint_step.save_arguments",
@@ -192,7 +192,7 @@ def test_checkpoints_from_before_there_were_checksums(tmp_path, monkeypatch, cap
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_who_only_reads_a_run_changes_nothing_in_it(tmp_path, damage, capsys):
+def test_loading_changes_nothing_in_a_run(tmp_path, damage, capsys):
     with_config(tmp_path)
     saved(tmp_path, make_state(value=1.0), make_state(value=2.0))
     damage(tmp_path / checkpoint.FOLDER / "2")
@@ -259,7 +259,7 @@ def test_a_save_that_fails_leaves_the_one_before(tmp_path):
     np.testing.assert_array_equal(kernel, np.full((3, 4), 1.0))
 
 
-def test_an_evaluation_is_not_taken_for_a_run(tmp_path):
+def test_the_workdir_of_an_evaluation_is_refused(tmp_path):
     config = ml_collections.ConfigDict({"protocol": "linear", "pretrained": "/runs/amr"})
     workdir.start(tmp_path, config, set())
     for load in (checkpoint.load_encoder, checkpoint.load_params):
@@ -276,5 +276,5 @@ def test_an_evaluation_is_not_taken_for_a_run(tmp_path):
         ("", "OSError('')"),
     ],
 )
-def test_of_tensorstores_pages_the_first_words_are_told(said, told):
+def test_only_the_first_line_of_tensorstores_page_is_reported(said, told):
     assert checkpoint_step.first_line(OSError(said)) == told

@@ -19,7 +19,7 @@ def one(array) -> str:
 
 
 def by_hand(array: np.ndarray) -> str:
-    """The definition, element by element in Python's own integers."""
+    """The definition, element by element, in Python integers."""
 
     def mixed(word):
         word = (word ^ word >> 16) * 0x85EBCA6B % 2**32
@@ -54,7 +54,7 @@ def test_any_flipped_bit_changes_it(element, bit):
     assert one(flipped) != one(array)
 
 
-def test_places_and_pairs_count():
+def test_positions_and_pairs_count():
     array = RNG.normal(size=(4, 9)).astype(np.float32)
     swapped, negated, zeroed = array.copy(), array.copy(), array.copy()
     swapped[[0, 1]] = array[[1, 0]]

@@ -23,7 +23,7 @@ def compile_beside(workdir, **environment):
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_programs_are_kept_beside_the_workdir_or_where_the_user_says(named, tmp_path):
+def test_programs_are_kept_beside_the_workdir_or_in_the_named_folder(named, tmp_path):
     runs, other = tmp_path / "runs", tmp_path / "other"
     compile_beside(runs / "run", **({"JAX_COMPILATION_CACHE_DIR": str(other)} if named else {}))
     found = {path.parent for path in tmp_path.rglob("*-cache")}

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts a pre-training run of two processes; all are gone when the test is over."""
+    """Starts a run of two processes; all are killed at the end of the test."""
     runs = []
 
     def begin(module, arguments, **how) -> Run:
@@ -47,7 +47,7 @@ def until(run: Run, condition) -> None:
 
 
 def test_two_by_two_with_split_parameters_stopped_and_resumed(tiny_ucla, tmp_path, start):
-    """Four devices in two processes, fsdp 2, ended by SIGTERM to one of them, resumed by one."""
+    """Four devices in two processes, fsdp 2; SIGTERM to one stops both; one process resumes."""
     from amr_jax import pretrain
 
     whole, parted = tmp_path / "whole", tmp_path / "parted"
@@ -91,7 +91,7 @@ def test_an_evaluation_in_two_processes_gives_the_same_numbers(tiny_ucla, tmp_pa
             np.testing.assert_allclose(two["encoders"][encoder][name], numbers[name], rtol=1e-4)
 
 
-def test_processes_that_differ_are_told_before_a_step(tiny_ucla, tmp_path, start):
+def test_processes_that_differ_end_before_a_step(tiny_ucla, tmp_path, start):
     folder, other = tmp_path / "run", shutil.copytree(tiny_ucla, tmp_path / "data")
     records = other / "nw_ucla" / "xview" / "1.0.0"
     shard = records / "nw_ucla-train.array_record-00000-of-00001"
@@ -109,20 +109,20 @@ def test_processes_that_differ_are_told_before_a_step(tiny_ucla, tmp_path, start
     assert not folder.exists()
 
 
-def test_unequally_many_devices_are_told_before_a_step(tiny_ucla, tmp_path, start):
+def test_unequally_many_devices_end_the_run_before_a_step(tiny_ucla, tmp_path, start):
     run = start("amr_jax.pretrain", pretraining(tiny_ucla, tmp_path / "run"), devices=(3, 1))
     assert run.wait(BOUND_S) == [2, 2], run.output()
     assert "unequally many devices: 3 in process 0, 1 in process 1" in run.output()
 
 
 @pytest.mark.parametrize("given", [("host:1", None, None), (None, 2, 0), ("host:1", 2, None)])
-def test_a_part_of_the_flags_is_refused(given):
+def test_some_of_the_flags_are_not_enough(given):
     with pytest.raises(UserError, match=r"missing.*together, or none of them"):
         distributed.start(*given)
 
 
 @pytest.mark.parametrize("given", [("host", 2, 0), ("host:1", 2, 2), ("host:1", 2, -1)])
-def test_flags_that_make_no_sense_are_refused(given):
+def test_wrong_flags_are_refused(given):
     with pytest.raises(UserError, match="expected HOST:PORT of process 0, the number of"):
         distributed.start(*given)
 
@@ -173,7 +173,7 @@ with distributed.ends_at_once():
         ('UserError("too few")', "/dev/full", 2, ""),
     ],
 )
-def test_what_goes_wrong_ends_one_of_several_at_once(error, stderr, status, told):
+def test_an_error_ends_one_of_several_processes_at_once(error, stderr, status, told):
     with open(stderr or os.devnull, "w") as full:
         ended = subprocess.run(
             [sys.executable, "-c", ENDS.format(error)],
@@ -248,5 +248,5 @@ SLURM = {"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "8"}
         ({"TPU_WORKER_HOSTNAMES": "t0", "MEGASCALE_NUM_SLICES": "2"}, {}),
     ],
 )  # fmt: skip
-def test_surroundings_say_whether_there_are_several(environ, arguments):
+def test_the_environment_announces_several_processes(environ, arguments):
     assert distributed.announced({"JAX_PLATFORMS": "cpu", **environ}) == arguments

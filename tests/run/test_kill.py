@@ -1,4 +1,4 @@
-"""SIGKILL at awkward moments, the same command again: the same bits as a run never killed.
+"""A run killed by SIGKILL and started again ends in the same bits as a run never killed.
 
 The campaign of fifty kills is a script: tests/kill_campaign.py.
 """

@@ -45,7 +45,7 @@ def test_a_second_start_is_refused_by_name_until_the_first_is_killed(tmp_path, o
         pass
 
 
-def test_this_very_process_is_refused_too_and_an_error_gives_the_folder_back(tmp_path):
+def test_the_same_process_is_refused_too_and_an_error_releases_the_folder(tmp_path):
     folder = tmp_path / "new"
 
     def twice():

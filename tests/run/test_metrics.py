@@ -1,4 +1,4 @@
-"""Metric files survive kills: each step stands in them once."""
+"""Metric files survive kills: each step has one line."""
 
 import json
 import resource
@@ -9,7 +9,7 @@ from amr_jax.errors import BadFile, UserError
 from amr_jax.run import console, metrics
 
 
-def test_lines_beyond_the_checkpoint_are_taken_out_on_resume(tmp_path):
+def test_resuming_removes_lines_beyond_the_checkpoint(tmp_path):
     writer = metrics.MetricWriter(tmp_path, resume_step=0)
     for step in (10, 20, 30):
         writer.write(step, {"loss": step / 10})
@@ -41,7 +41,7 @@ def test_a_damaged_line_is_named(tmp_path):
     assert metrics.read_metrics(tmp_path) == [{"step": 1}]
 
 
-def test_a_full_disk_ends_the_run_and_does_not_stop_it_for_ever(tmp_path):
+def test_a_full_disk_ends_the_run_without_blocking_it(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     writer = metrics.MetricWriter(tmp_path, resume_step=0)
 
@@ -66,7 +66,7 @@ def test_a_full_disk_ends_the_run_and_does_not_stop_it_for_ever(tmp_path):
     assert [line["step"] for line in metrics.read_metrics(tmp_path)] == [1, 2, 3, 4]
 
 
-def test_tensorboard_reads_a_resumed_run_in_order_though_the_clock_was_set_back(
+def test_tensorboard_reads_a_resumed_run_in_order_after_the_clock_was_set_back(
     tmp_path, monkeypatch
 ):
     for resume_step, now in ((0, 2e9), (20, 1e9)):

@@ -1,4 +1,4 @@
-"""Data and workdirs in a bucket; a fake one, as no cloud is at hand."""
+"""Data and workdirs in a bucket, which is simulated."""
 
 import ast
 import time
@@ -59,7 +59,7 @@ def test_records_are_copied_once_and_again_when_they_change(data_dir, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
-def test_of_those_that_start_together_one_copies(bucket, monkeypatch):
+def test_one_of_several_threads_copies(bucket, monkeypatch):
     file, copies, copy = epath.Path("s3://bucket/model.safetensors"), [], paths._copy
     file.write_bytes(b"A" * 100)
 
@@ -75,14 +75,14 @@ def test_of_those_that_start_together_one_copies(bucket, monkeypatch):
     assert len(copies) == 1
 
 
-def test_a_file_that_is_written_anew_is_copied_anew(bucket):
+def test_a_rewritten_file_is_copied_again(bucket):
     file = epath.Path("s3://bucket/model.safetensors")
     for content in (b"A" * 100, b"B" * 100):
         file.write_bytes(content)
         assert paths.on_disk(file).read_bytes() == content
 
 
-def test_records_that_are_not_there_or_have_no_room(data_dir, monkeypatch, tmp_path):
+def test_absent_records_and_an_unwritable_cache_are_errors(data_dir, monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"s3://bucket/none/nw_ucla/xview: found nothing"):
         read("s3://bucket/none")
     (tmp_path / "file").touch()
@@ -91,7 +91,7 @@ def test_records_that_are_not_there_or_have_no_room(data_dir, monkeypatch, tmp_p
         read(data_dir)
 
 
-def test_records_of_ones_own_are_found_by_their_whole_path(bucket, tmp_path):
+def test_own_records_are_found_by_their_absolute_path(bucket, tmp_path):
     raw = custom_sets.write_pickle(tmp_path / "set.pkl", custom_sets.exchange())
     data, options = tmp_path / "data", {"name": "mine", "layout": "coco_17", "channels": "xyc"}
     prepare.prepare("custom", raw, data, num_workers=1, **options)
@@ -104,7 +104,7 @@ def test_records_of_ones_own_are_found_by_their_whole_path(bucket, tmp_path):
         records.Records("", "s3://bucket/custom/x", "train", None, 10)
 
 
-def test_whole_paths(tmp_path, monkeypatch):
+def test_absolute_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
     assert str(paths.absolute("run")) == f"{tmp_path}/run"
@@ -134,12 +134,12 @@ def test_nothing_goes_around_epath():
                     assert ast.unparse(value) == "paths", f"{where}: use paths.absolute"
 
 
-def test_what_is_on_the_disk_is_not_copied(tmp_path):
+def test_a_file_on_the_disk_is_not_copied(tmp_path):
     assert paths.on_disk(tmp_path) == epath.Path(tmp_path)
     assert not paths.is_remote(tmp_path)
 
 
-def test_metrics_are_whole_when_a_checkpoint_is_saved(bucket):
+def test_flushed_metrics_in_a_bucket_are_complete(bucket):
     writer = metrics.MetricWriter(RUN, resume_step=0)
     writer.write(10, {"loss": 1.0})
     writer.write(20, {"loss": 2.0})
@@ -155,7 +155,7 @@ def test_metrics_are_whole_when_a_checkpoint_is_saved(bucket):
     assert [line["loss"] for line in metrics.read_metrics(RUN)] == [1.0, 2.0, 4.0]
 
 
-def test_metrics_are_written_from_time_to_time(bucket, monkeypatch):
+def test_metrics_in_a_bucket_are_rewritten_every_30_seconds(bucket, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(metrics.time, "monotonic", lambda: now[0])
     writer = metrics.MetricWriter(RUN, resume_step=0)
@@ -165,12 +165,12 @@ def test_metrics_are_written_from_time_to_time(bucket, monkeypatch):
         assert len(metrics.read_metrics(RUN)) == {10: 0, 20: 2, 30: 2, 40: 4}[step]
 
 
-def test_a_run_of_which_all_but_the_checkpoints_is_in_a_bucket(
+def test_a_run_in_a_bucket_with_its_checkpoints_on_the_disk(
     data_dir, bucket, tmp_path, monkeypatch
 ):
-    """Checkpoints are Orbax's, which writes to stores by itself: they stay on the disk here.
+    """Orbax writes to object stores by itself, so the checkpoints stay on the disk here.
 
-    Nothing is learned, either: compiling takes long, and knows no files.
+    Nothing is trained: compiling takes long and has nothing to do with files.
     """
     measured = {"loss": jax.device_put(np.ones(2, np.float32))}
     monkeypatch.setattr(
@@ -194,7 +194,7 @@ def test_a_run_of_which_all_but_the_checkpoints_is_in_a_bucket(
         pretrain.run(config, RUN, jax.devices()[:1])
 
 
-def test_what_an_evaluation_leaves_is_found_again(bucket):
+def test_files_of_an_evaluation_in_a_bucket_are_read_back(bucket):
     scores = score_file.Scores(
         np.array(["a", "b"]), np.array([0, 1], np.int32), ("x", "y"),
         {"pretrained": np.eye(2, dtype=np.float32)},
@@ -207,7 +207,7 @@ def test_what_an_evaluation_leaves_is_found_again(bucket):
 
 
 @pytest.mark.parametrize("name", ["manual_dir", "data_dir"])
-def test_preparing_wants_a_disk(name, tmp_path):
+def test_prepare_refuses_a_bucket(name, tmp_path):
     folders = {"manual_dir": tmp_path, "data_dir": tmp_path, name: "gs://bucket/x"}
     with pytest.raises(UserError, match=rf"--{name} is 'gs://bucket/x'.*prepare_on_gcs\.sh"):
         prepare.prepare("nw_ucla", **folders)

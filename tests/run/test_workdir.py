@@ -1,4 +1,4 @@
-"""A run's folder: whole files only, and one run per folder."""
+"""The folder of a run: files are whole, and one run uses it."""
 
 import ml_collections
 import pytest
@@ -11,7 +11,7 @@ def config(**changes) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict({"a": 1, "sizes": (4, 8), "input": {"mode": "x"}} | changes)
 
 
-def test_the_same_config_may_come_back(tmp_path):
+def test_the_same_config_is_accepted_again(tmp_path):
     folder = tmp_path / "new" / "run"
     workdir.start(folder, config(), set())
     workdir.start(folder, config(), set())  # a tuple reads back as a list: still the same
@@ -62,7 +62,7 @@ def test_write_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
     assert path.read_text() == "old"
 
 
-def test_runs_from_before_there_were_streams_and_confidences_go_on(tmp_path):
+def test_a_config_without_stream_and_confidence_is_completed(tmp_path):
     old = config(method="amr", input={"mode": "x"}, encoder={"channels": 3})
     workdir.start(tmp_path, old, set())
     assert workdir.read_config(tmp_path).input.stream == "joint"
