@@ -2,7 +2,7 @@
 
   python tests/kill_campaign.py [--kills=50] [--seed=0]
 
-A small pre-training run and its evaluation, each in two processes of two devices, on generated data.
+A small pre-training run and its evaluation, each in two processes of two devices, on made-up data.
 A kill hits one process or both while they start, compile, step, save or evaluate. The other process
 must end by itself within a bound; then the same commands start again. A kill takes about 15 seconds
 on two cores. tests/run/test_kill.py runs a short campaign.
