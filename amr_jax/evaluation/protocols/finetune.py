@@ -225,17 +225,17 @@ class Trainer:
             ),
             label_smoothing=config.label_smoothing,
         )
-        self._train_slots = packing.slots(task.train.host, config.bodies)
+        self._train_bodies = packing.bodies_of(task.train.host, config.bodies)
         # The capacity of all trainings: one shape, compiled once.
         self._capacity = packing.capacity(
             (self._order(subset, epoch) for subset in subsets for epoch in range(self._epochs)),
-            self._train_slots,
+            self._train_bodies,
             mesh.size,
         )
-        test_slots = packing.slots(task.test.host, config.bodies)
+        test_bodies = packing.bodies_of(task.test.host, config.bodies)
         order = packing.in_turn(len(task.test.host.label), config.batch_size)
-        size = packing.capacity([order], test_slots, mesh.size)
-        self._test_batches = self._put(packing.pack(order, test_slots, size))
+        size = packing.capacity([order], test_bodies, mesh.size)
+        self._test_batches = self._put(packing.pack(order, test_bodies, size))
 
     def fit(self, subset: np.ndarray, key: jax.Array, log: Log) -> Outcome:
         """Trains on the sequences `subset` (n,) of the training split, tests on the test split.
@@ -255,7 +255,7 @@ class Trainer:
                 state,
                 task.train,
                 labels,
-                self._put(packing.pack(order, self._train_slots, self._capacity)),
+                self._put(packing.pack(order, self._train_bodies, self._capacity)),
                 jax.random.fold_in(view_key, epoch),
                 drop_key,
                 model=self._model,

@@ -1,7 +1,6 @@
 """The order of sequences in training and test, and the bodies that each batch of them holds."""
 
-import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -24,32 +23,18 @@ class Batch(NamedTuple):
     row: jax.Array | np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class Slots:
-    """The bodies of each sequence.
-
-    Attributes:
-      body: (S, M) int32, the body in each slot, or `ABSENT`.
-      counted: (S, M) bool, the slots that are encoded and averaged.
-    """
-
-    body: np.ndarray
-    counted: np.ndarray
-
-
-def slots(split: Split, bodies: str) -> Slots:
-    """The bodies of each sequence of a split.
+def bodies_of(split: Split, bodies: str) -> list[np.ndarray]:
+    """The bodies of each sequence: S arrays of body numbers, or `ABSENT` for zeros.
 
     Args:
       split: the split.
       bodies: 'packed' or 'all', see `models.heads.POOLINGS`. A sequence without a body (its bodies
-        appear after `max_frames`) counts as one body of zeros.
+        appear after `max_frames`) gets one body of zeros.
     """
     if bodies == "all":
-        return Slots(split.body, np.ones_like(split.present))
-    counted = split.present.copy()
-    counted[~split.present.any(axis=1), 0] = True
-    return Slots(split.body, counted)
+        return list(split.body)
+    present = (slots[slots != ABSENT] for slots in split.body)
+    return [own if own.size else np.array([ABSENT]) for own in present]
 
 
 def epoch_order(seed: int, epoch: int, num_sequences: int, batch_size: int) -> np.ndarray:
@@ -77,22 +62,23 @@ def in_turn(num_sequences: int, batch_size: int) -> np.ndarray:
     return np.concatenate([np.arange(num_sequences, dtype=np.int32), padding]).reshape(-1, size)
 
 
-def capacity(orders: Iterable[np.ndarray], slots: Slots, multiple: int) -> int:
+def capacity(orders: Iterable[np.ndarray], bodies: Sequence[np.ndarray], multiple: int) -> int:
     """The bodies of the fullest batch of all `orders`, rounded up to a multiple of `multiple`."""
     # The padding index has no bodies.
-    num_bodies = np.append(slots.counted.sum(axis=1), 0)
+    num_bodies = np.array([*map(len, bodies), 0])
     most = max(int(num_bodies[order].sum(axis=1).max()) for order in orders)
     return -(-most // multiple) * multiple
 
 
-def pack(order: np.ndarray, slots: Slots, capacity: int) -> Batch:
-    """The batches of `order` (n, size), with their bodies padded to `capacity`."""
+def pack(order: np.ndarray, bodies: Sequence[np.ndarray], capacity: int) -> Batch:
+    """The batches of `order` (n, size), with the `bodies` of sequences padded to `capacity`."""
     num_batches, size = order.shape
     body = np.full((num_batches, capacity), ABSENT, np.int32)
     row = np.full((num_batches, capacity), size, np.int32)
     for i, batch in enumerate(order):
-        places = np.flatnonzero(batch < len(slots.body))
-        whose, slot = np.nonzero(slots.counted[batch[places]])
-        body[i, : len(whose)] = slots.body[batch[places[whose]], slot]
-        row[i, : len(whose)] = places[whose]
+        places = np.flatnonzero(batch < len(bodies))
+        own = [bodies[sequence] for sequence in batch[places]]
+        place_of_body = np.repeat(places, [len(numbers) for numbers in own])
+        body[i, : len(place_of_body)] = np.concatenate(own)
+        row[i, : len(place_of_body)] = place_of_body
     return Batch(order.astype(np.int32), body, row)

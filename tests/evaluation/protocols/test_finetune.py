@@ -81,8 +81,8 @@ def one_step():
     params = tiny.init(made.encoder)
     before = finetune.init(params, jax.random.key(1), model=made, mesh=mesh)
     kept = jax.device_get(before)
-    slots = packing.slots(bodies, "packed")
-    batches = packing.pack(np.array([[0, 1, 2, 3]]), slots, 6)
+    of_sequences = packing.bodies_of(bodies, "packed")
+    batches = packing.pack(np.array([[0, 1, 2, 3]]), of_sequences, 6)
     after, loss = finetune.train_epoch(
         before,
         task.train,

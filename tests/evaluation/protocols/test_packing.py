@@ -18,18 +18,18 @@ PRESENT = st.lists(
     present=PRESENT, bodies=st.sampled_from(["packed", "all"]), batch_size=st.integers(1, 25)
 )
 def test_packed_batches_hold_what_counts_once(present, bodies, batch_size):
-    slots, num_sequences = packing.slots(tiny.make_bodies(present), bodies), len(present)
+    of_sequences, num_sequences = packing.bodies_of(tiny.make_bodies(present), bodies), len(present)
     orders = [packing.epoch_order(0, 0, num_sequences, batch_size)]
     orders.append(packing.in_turn(num_sequences, batch_size))
     for order in orders:
-        capacity = packing.capacity([order], slots, 4)
-        batches = packing.pack(order, slots, capacity)
+        capacity = packing.capacity([order], of_sequences, 4)
+        batches = packing.pack(order, of_sequences, capacity)
         assert capacity % 4 == 0
         assert batches.body.shape == batches.row.shape == (len(order), capacity)
-        nobody = batches.row == order.shape[1]
-        assert (batches.body[nobody] == packing.ABSENT).all()
-        whose = np.take_along_axis(order, np.where(nobody, 0, batches.row), axis=1)
-        held = sorted(zip(whose[~nobody], batches.body[~nobody], strict=True))
+        padding = batches.row == order.shape[1]
+        assert (batches.body[padding] == packing.ABSENT).all()
+        sequence = np.take_along_axis(order, np.where(padding, 0, batches.row), axis=1)
+        held = sorted(zip(sequence[~padding], batches.body[~padding], strict=True))
         # From the definitions: one sequence after the other.
         expected, body = [], 0
         for s, row in enumerate(present):
@@ -43,11 +43,11 @@ def test_packed_batches_hold_what_counts_once(present, bodies, batch_size):
 
 
 def test_capacity_is_that_of_the_fullest_batch_of_all_orders():
-    slots = packing.slots(tiny.make_bodies([[1, 1], [1, 0], [1, 1], [1, 0]]), "packed")
+    of_sequences = packing.bodies_of(tiny.make_bodies([[1, 1], [1, 0], [1, 1], [1, 0]]), "packed")
     apart, together = np.array([[0, 1], [2, 3]]), np.array([[0, 2], [1, 3]])
-    assert packing.capacity([apart], slots, 1) == 3
-    assert packing.capacity([apart, together], slots, 1) == 4
-    assert packing.capacity([apart], slots, 8) == 8
+    assert packing.capacity([apart], of_sequences, 1) == 3
+    assert packing.capacity([apart, together], of_sequences, 1) == 4
+    assert packing.capacity([apart], of_sequences, 8) == 8
 
 
 def test_in_turn_is_the_order_of_the_split():
