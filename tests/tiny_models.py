@@ -10,10 +10,10 @@ from ml_collections import ConfigDict
 from amr_jax import methods
 from amr_jax.inference.apply import Input, Model
 from amr_jax.models import heads
-from amr_jax.models.encoder import Encoder
 from amr_jax.run import checkpoint, workdir
 from amr_jax.skeleton import layouts
 from tests.methods import small
+from tests.models.params import encoder as build
 from tests.models.params import noisy
 
 FRAMES, MAX_FRAMES, WIDTH = 8, 12, 8
@@ -29,12 +29,12 @@ def make(
     centred: bool = True,
 ) -> Model:
     """A model whose every parameter and statistic is noise: a wrong one shows in the output."""
-    encoder = Encoder(
+    encoder = build(
         num_frames=FRAMES, num_joints=layout.num_joints, width=WIDTH, depth=1, num_heads=2
     )
     settings = {"num_classes": len(CLASSES)}
     if head == "finetune":
-        settings |= {"num_joints": layout.num_joints, "hidden": 6}
+        settings |= {"num_joints": layout.num_joints, "hidden": 6, "dropout": 0.3}
     module = heads.build(head, settings) if head else None
 
     def init(clips):

@@ -11,8 +11,7 @@ from amr_jax.config import base, settings
 from amr_jax.data import datasets, records
 from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt as transfer
-from amr_jax.models.encoder import Encoder
-from amr_jax.models.settings import compute_dtype, construct
+from amr_jax.models.encoder import Encoder, build_encoder
 from amr_jax.ops import augment
 from amr_jax.run import checkpoint, paths
 
@@ -69,8 +68,7 @@ def make_encoder(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> Encoder:
     """The encoder of a pre-training run, with the compute dtype of the evaluation."""
-    dtype = compute_dtype(config.dtype)
-    return construct(Encoder, "config.encoder", pretraining.encoder, dtype=dtype)
+    return build_encoder(pretraining.encoder, config.dtype, attention_kernel="xla")
 
 
 def to_judge(

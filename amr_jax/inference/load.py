@@ -14,8 +14,7 @@ from amr_jax.evaluation.protocols.task import Classifier
 from amr_jax.inference import model_file
 from amr_jax.inference.apply import Input, Model
 from amr_jax.models import heads
-from amr_jax.models.encoder import Encoder
-from amr_jax.models.settings import compute_dtype, construct
+from amr_jax.models.encoder import Encoder, build_encoder
 from amr_jax.run import checkpoint, paths, workdir
 
 # For an encoder without an evaluation: the defaults of evaluations.
@@ -58,9 +57,8 @@ def of_pretraining(path: os.PathLike | str, step: int | None = None) -> Model:
             "configs/finetune.py, or give the pre-training run's workdir, for features."
         )
     params, config, step = checkpoint.load_encoder(path, step)
-    dtype = compute_dtype(config.dtype)
     return Model(
-        encoder=construct(Encoder, "config.encoder", config.encoder, dtype=dtype),
+        encoder=build_encoder(config.encoder, config.dtype, attention_kernel="xla"),
         head=None,
         input=_input(config, datasets.get(config.dataset), _NUM_BODIES, _TEST_FRACTION),
         bodies="packed",

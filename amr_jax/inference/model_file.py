@@ -30,8 +30,8 @@ from amr_jax.config import base, settings
 from amr_jax.errors import BadFile
 from amr_jax.inference.apply import Input, Model
 from amr_jax.models import heads
-from amr_jax.models.encoder import Encoder
-from amr_jax.models.settings import compute_dtype, construct
+from amr_jax.models.encoder import Encoder, build_encoder
+from amr_jax.models.settings import construct
 from amr_jax.ops.augment import STREAMS
 from amr_jax.run import workdir
 from amr_jax.skeleton import layouts
@@ -212,7 +212,7 @@ def _encoder(text: Mapping[str, Any], number_of_tensors: int) -> Encoder:
     for name, value in sizes.items():  # the check of divisors counts up to them
         _require(not isinstance(value, int) or value <= _MAX_SIZE, f"{name} = {value}")
     settings.check({"encoder": sizes}, {"encoder": base.ENCODER})
-    return construct(Encoder, "encoder", sizes, dtype=compute_dtype(text["dtype"]))
+    return build_encoder(sizes, text["dtype"], attention_kernel="xla")
 
 
 def _require(holds: bool, found: str) -> None:

@@ -31,7 +31,7 @@ from amr_jax.methods.masked import MaskedMethod
 from amr_jax.methods.nat import NAT
 from amr_jax.methods.sjepa import SJEPA
 from amr_jax.methods.skeleton_mae import SkeletonMAE
-from amr_jax.models.encoder import Encoder
+from amr_jax.models.encoder import build_encoder
 from amr_jax.models.settings import compute_dtype, construct
 
 METHODS: dict[str, type[MaskedMethod]] = {
@@ -55,16 +55,13 @@ def build(config: Mapping) -> MaskedMethod:
       UserError: an unknown method; a key that is unknown or missing.
     """
     require_choice("config.method", config["method"], METHODS)
-    how = {
-        "dtype": compute_dtype(config["dtype"]),
-        "attention_kernel": config["attention_kernel"],
-    }
-    encoder = construct(Encoder, "config.encoder", config["encoder"], **how)
+    kernel = config["attention_kernel"]
     return construct(
         METHODS[config["method"]],
         "config.model",
         config["model"],
-        encoder=encoder,
+        encoder=build_encoder(config["encoder"], config["dtype"], kernel),
         input_stream=config["input"]["stream"],
-        **how,
+        dtype=compute_dtype(config["dtype"]),
+        attention_kernel=kernel,
     )

@@ -30,16 +30,14 @@ class AMR(MaskedReconstruction):
       loss_on: `all` predicted frames, or only the `masked` (hidden) ones.
     """
 
-    target: str = "motion"
-    normalisation: str = "patch"
-    r: int = 6
-    decoder_self_attention: bool = False
-    windows: tuple[int, ...] = (4, 8, 12)
-    weighting: str = "ratio"
-    k: float = 0.01
-    epsilon: float = 1e-8
-    energy_threshold: str = "body"
-    loss_on: str = "all"
+    r: int
+    decoder_self_attention: bool
+    windows: tuple[int, ...]
+    weighting: str
+    k: float
+    epsilon: float
+    energy_threshold: str
+    loss_on: str
 
     @property
     def num_predicted(self) -> int:

@@ -32,7 +32,7 @@ class TargetMlp(nn.Module):
 
     hidden: int
     width: int
-    dtype: Any = jnp.float32
+    dtype: Any
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -59,15 +59,13 @@ class GFP(MaskedMethod):
       prediction_weight, covariance_weight, variance_weight: of the three terms.
     """
 
-    masking: str = "motion_aware"
-    decoder_depth: int = 2
-    levels: tuple[int, ...] = (5, 10, 30)
-    feature_width: int = 256
-    hidden: int = 512
-    global_hidden: int = 2048
-    prediction_weight: float = 5.0
-    covariance_weight: float = 5.0
-    variance_weight: float = 1.0
+    levels: tuple[int, ...]
+    feature_width: int
+    hidden: int
+    global_hidden: int
+    prediction_weight: float
+    covariance_weight: float
+    variance_weight: float
 
     across_bodies = True  # variance and covariance are those of the batch
 

@@ -8,6 +8,3 @@ class MAMP(SkeletonMAE):
 
     Attributes: those of `MaskedReconstruction`.
     """
-
-    masking: str = "motion_aware"
-    target: str = "motion"

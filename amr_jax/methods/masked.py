@@ -59,17 +59,17 @@ class MaskedMethod(nn.Module):
     """
 
     encoder: Encoder
-    mask_ratio: float = 0.9
-    num_visible: int | None = None
-    masking: str = "random"
-    tau: float = 0.8
-    decoder_depth: int = 5
-    decoder_width: int = 256
-    decoder_heads: int = 8
-    decoder_mlp_ratio: float = 4.0
-    input_stream: str = "joint"
-    dtype: Any = jnp.float32
-    attention_kernel: str = "xla"
+    mask_ratio: float
+    num_visible: int | None
+    masking: str
+    tau: float
+    decoder_depth: int
+    decoder_width: int
+    decoder_heads: int
+    decoder_mlp_ratio: float
+    input_stream: str
+    dtype: Any
+    attention_kernel: str
 
     # Parts of the contract (methods/__init__.py) that few methods change; they are no settings.
     streams = ("mask", "drop_path")
@@ -136,8 +136,8 @@ class MaskedReconstruction(MaskedMethod):
       target, normalisation: see `targets.reconstruction_target`.
     """
 
-    target: str = "joint"
-    normalisation: str = "none"
+    target: str
+    normalisation: str
 
     def target_patches(self, clips: jax.Array, r: int) -> jax.Array:
         """X_t, the values to predict: (B, T_e/r, V, r·l, C) float32, no gradient."""

@@ -45,11 +45,10 @@ class NAT(SkeletonMAE):
       momentum_start, momentum_end: see `cosine_momentum`.
     """
 
-    normalisation: str = "timestamps"
-    contrast: float = 0.0
-    temperature: float = 0.2
-    momentum_start: float = 0.996
-    momentum_end: float = 1.0
+    contrast: float
+    temperature: float
+    momentum_start: float
+    momentum_end: float
 
     @property
     def across_bodies(self) -> bool:

@@ -54,16 +54,15 @@ class SJEPA(MaskedMethod):
       momentum_start, momentum_end: of the target encoder, see `cosine_momentum`.
     """
 
-    masking: str = "motion_aware"
-    view_angles: tuple[float, float, float] = (0.3, 0.3, 0.3)
-    view_shift: float = 0.1
-    view_mirror: tuple[int, ...] = ()
-    shared_view: bool = False
-    target_temperature: float = 0.06
-    prediction_temperature: float = 0.1
-    centre_momentum: float = 0.9
-    momentum_start: float = 0.9999
-    momentum_end: float = 1.0
+    view_angles: tuple[float, float, float]
+    view_shift: float
+    view_mirror: tuple[int, ...]
+    shared_view: bool
+    target_temperature: float
+    prediction_temperature: float
+    centre_momentum: float
+    momentum_start: float
+    momentum_end: float
 
     momentum_encoder = True
     streams = ("mask", "drop_path", "view")
@@ -104,7 +103,10 @@ class SJEPA(MaskedMethod):
         view = self.view(clips)
         tokens = self.encoder(view, ids_keep, train=True)
         predictor = self.make_decoder(
-            SelfAttentionDecoder, num_times=self.encoder.num_times, values=self.encoder.width
+            SelfAttentionDecoder,
+            num_times=self.encoder.num_times,
+            values=self.encoder.width,
+            pool=1,
         )
         prediction = predictor(tokens, ids_keep)
 

@@ -23,9 +23,8 @@ class SkeletonMAE(MaskedReconstruction):
         predicts patches `pool` times as long; 1: none.
     """
 
-    normalisation: str = "patch"
-    num_decoded: int | None = None
-    pool: int = 1
+    num_decoded: int | None
+    pool: int
 
     @property
     def num_predicted(self) -> int:

@@ -26,12 +26,12 @@ class Decoder(nn.Module):
     num_times: int
     num_joints: int
     values: int
-    width: int = 256
-    depth: int = 5
-    num_heads: int = 8
-    mlp_ratio: float = 4.0
-    dtype: Any = jnp.float32
-    attention_kernel: str = "xla"
+    width: int
+    depth: int
+    num_heads: int
+    mlp_ratio: float
+    dtype: Any
+    attention_kernel: str
 
     def embedded(self, tokens: jax.Array) -> jax.Array:
         """Encoded tokens, (B, K, D) -> (B, K, width)."""
@@ -67,6 +67,7 @@ class Decoder(nn.Module):
             self.num_heads,
             self.mlp_ratio,
             attention=attention,
+            drop_path=0.0,
             dtype=self.dtype,
             attention_kernel=self.attention_kernel,
             name=f"block_{i}",
@@ -88,7 +89,7 @@ class QueryDecoder(Decoder):
       self_attention: adds self-attention among queries after the cross-attention (MCA+MSA).
     """
 
-    self_attention: bool = False
+    self_attention: bool
 
     @nn.compact
     def __call__(self, tokens: jax.Array) -> jax.Array:
@@ -111,7 +112,7 @@ class SelfAttentionDecoder(Decoder):
         ("downsampling", Baseline 2 of the paper). Predicts N / pool patches.
     """
 
-    pool: int = 1
+    pool: int
 
     @nn.compact
     def __call__(
@@ -150,7 +151,7 @@ class PoolingDecoder(Decoder):
         whole body as one token, follows.
     """
 
-    levels: tuple[int, ...] = (5, 10, 30)
+    levels: tuple[int, ...]
 
     @nn.compact
     def __call__(self, tokens: jax.Array, ids_keep: jax.Array) -> list[jax.Array]:

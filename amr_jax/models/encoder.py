@@ -1,12 +1,15 @@
 """The encoder that every method shares; downstream tasks load nothing else."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from amr_jax.config import base
 from amr_jax.models import layers
+from amr_jax.models.settings import compute_dtype, construct
 from amr_jax.ops import patches
 
 
@@ -25,16 +28,16 @@ class Encoder(nn.Module):
 
     num_frames: int
     num_joints: int
-    channels: int = 3
-    confidence: bool = False
-    patch_len: int = 4
-    width: int = 256
-    depth: int = 8
-    num_heads: int = 8
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.0
-    dtype: Any = jnp.float32
-    attention_kernel: str = "xla"
+    channels: int
+    confidence: bool
+    patch_len: int
+    width: int
+    depth: int
+    num_heads: int
+    mlp_ratio: float
+    drop_path: float
+    dtype: Any
+    attention_kernel: str
 
     @property
     def num_coordinates(self) -> int:
@@ -95,6 +98,7 @@ class Encoder(nn.Module):
             block = layers.Block(
                 self.num_heads,
                 self.mlp_ratio,
+                attention="self",
                 drop_path=self.drop_path * i / max(self.depth - 1, 1),
                 dtype=self.dtype,
                 attention_kernel=self.attention_kernel,
@@ -102,3 +106,24 @@ class Encoder(nn.Module):
             )
             x = block(x, train=train)
         return layers.layer_norm(self.dtype, "norm")(x)
+
+
+def build_encoder(section: Mapping[str, Any], dtype: str, attention_kernel: str) -> Encoder:
+    """The encoder of the section `encoder` of a config.
+
+    Args:
+      section: fields of `Encoder`. Those that it lacks, as an earlier version may have written it,
+        take their defaults.
+      dtype, attention_kernel: as in the config.
+
+    Raises:
+      UserError: an unknown key or dtype.
+    """
+    sizes = {key: setting.default for key, setting in base.ENCODER.items()} | dict(section)
+    return construct(
+        Encoder,
+        "config.encoder",
+        sizes,
+        dtype=compute_dtype(dtype),
+        attention_kernel=attention_kernel,
+    )

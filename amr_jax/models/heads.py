@@ -123,8 +123,8 @@ class FinetuneHead(nn.Module):
 
     num_classes: int
     num_joints: int
-    hidden: int = 2048
-    dropout: float = 0.3
+    hidden: int
+    dropout: float
 
     def of_body(self, tokens: jax.Array) -> jax.Array:
         """Tokens (B, T_e · V, D) -> their means over time (B, V · D), float32."""

@@ -57,8 +57,8 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention with biases, (B, N, D) -> (B, N, D)."""
 
     num_heads: int
-    dtype: Any = jnp.float32
-    attention_kernel: str = "xla"
+    dtype: Any
+    attention_kernel: str
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -75,8 +75,8 @@ class CrossAttention(nn.Module):
     """Multi-head attention of queries (B, Q, D) to `context` (B, K, D) as keys and values."""
 
     num_heads: int
-    dtype: Any = jnp.float32
-    attention_kernel: str = "xla"
+    dtype: Any
+    attention_kernel: str
 
     @nn.compact
     def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
@@ -93,7 +93,7 @@ class Mlp(nn.Module):
     """Two linear layers with an exact (erf) GELU between, (…, D) -> (…, D)."""
 
     hidden: int
-    dtype: Any = jnp.float32
+    dtype: Any
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -115,11 +115,11 @@ class Block(nn.Module):
     """
 
     num_heads: int
-    mlp_ratio: float = 4.0
-    attention: str = "self"
-    drop_path: float = 0.0
-    dtype: Any = jnp.float32
-    attention_kernel: str = "xla"
+    mlp_ratio: float
+    attention: str
+    drop_path: float
+    dtype: Any
+    attention_kernel: str
 
     @nn.compact
     def __call__(

@@ -10,9 +10,9 @@ import pytest
 
 from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt as transfer
-from amr_jax.models.encoder import Encoder
 from amr_jax.skeleton import layouts
 from configs import amr, knn
+from tests.models.params import encoder as build
 from tests.models.params import noisy
 
 NTU, KINECT = layouts.NTU_25, layouts.KINECT_20
@@ -20,7 +20,8 @@ NTU, KINECT = layouts.NTU_25, layouts.KINECT_20
 
 def made(layout, frames=24, seed=0, **sizes):
     """An encoder, its layout, and parameters of which no two are equal."""
-    encoder = Encoder(frames, layout.num_joints, **{"width": 8, "depth": 1, "num_heads": 2} | sizes)
+    sizes = {"width": 8, "depth": 1, "num_heads": 2} | sizes
+    encoder = build(num_frames=frames, num_joints=layout.num_joints, **sizes)
     clips = jnp.zeros((1, frames, layout.num_joints, encoder.channels))
     scale = 1 + seed
     return encoder, layout, jax.tree.map(lambda x: np.asarray(x) * scale, noisy(encoder, clips))

@@ -8,9 +8,9 @@ import pytest
 
 from amr_jax.errors import UserError
 from amr_jax.inference import apply, load, model_file
-from amr_jax.models.encoder import Encoder
 from amr_jax.skeleton import layouts
 from tests import tiny_models
+from tests.models.params import encoder as build
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,9 @@ def run(tmp_path_factory):
 def test_loads_the_encoder_of_a_pretraining_run(run):
     folder, params = run
     model = load.load_model(folder)
-    assert model.encoder == Encoder(12, 20, patch_len=3, width=8, depth=1, num_heads=2)
+    assert model.encoder == build(
+        num_frames=12, num_joints=20, patch_len=3, width=8, depth=1, num_heads=2
+    )
     assert (model.head, model.class_names, model.bodies) == (None, (), "packed")
     jax.tree.map(
         np.testing.assert_array_equal,

@@ -105,7 +105,7 @@ def rewritten(content, change=None, tensors=None):
         ("encoder", "num_frames", 2**20, r"5242880 patches"),
         ("encoder", "num_frames", 4 * 10**9, r"num_frames = 4000000000"),
         ("encoder", "width", 10**5, r"found tensor .* expected \(100000,\) F32"),
-        ("encoder", "colour", "red", r"unknown key encoder\.colour"),
+        ("encoder", "colour", "red", r"config\.encoder\.colour: unknown key"),
         ("encoder", "num_joints", "many", r"num_joints = 'many': expected a number"),
         ("encoder", "patch_len", 3, r"patch_len = 3: expected a divisor"),
         ("input", "max_frames", 10**9, r"sequences of \(1000000000, 2, 20, 3\)"),

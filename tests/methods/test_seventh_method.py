@@ -22,7 +22,7 @@ from configs import knn
 class Toy(MaskedMethod):
     """Predicts the mean position of each body, with noise, from its visible tokens."""
 
-    noise: float = 0.1
+    noise: float
 
     momentum_encoder = True
     streams = ("mask", "drop_path", "noise")

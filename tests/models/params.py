@@ -3,6 +3,13 @@
 import jax
 import numpy as np
 
+from amr_jax.models.encoder import Encoder, build_encoder
+
+
+def encoder(dtype: str = "float32", **sizes) -> Encoder:
+    """An encoder of the default config, but for `sizes`."""
+    return build_encoder(sizes, dtype, attention_kernel="xla")
+
 
 def noisy(module, *inputs):
     """Parameters of the module's shapes: biases not zero, scales not one. Nothing is compiled."""

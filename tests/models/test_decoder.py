@@ -9,7 +9,17 @@ from amr_jax.models.decoder import PoolingDecoder, QueryDecoder, SelfAttentionDe
 from tests.models import reference
 from tests.models.params import noisy
 
-SIZES = {"num_times": 2, "num_joints": 5, "values": 18, "width": 16, "depth": 1, "num_heads": 4}
+SIZES = {
+    "num_times": 2,
+    "num_joints": 5,
+    "values": 18,
+    "width": 16,
+    "depth": 1,
+    "num_heads": 4,
+    "mlp_ratio": 4.0,
+    "dtype": jnp.float32,
+    "attention_kernel": "xla",
+}
 TOKENS = jax.random.normal(jax.random.key(0), (3, 4, 8))
 IDS = jnp.array([[0, 7, 9, 1], [5, 3, 4, 2], [1, 0, 2, 9]])
 
@@ -40,7 +50,7 @@ def test_mask_tokens_follow_the_definition(pool):
 
 
 def test_decoder_masking_decodes_the_drawn_patches_alone():
-    decoder = SelfAttentionDecoder(**SIZES)
+    decoder = SelfAttentionDecoder(**SIZES, pool=1)
     drawn = jnp.array([[2, 3, 8], [0, 1, 9], [4, 8, 6]])
     params = noisy(decoder, TOKENS, IDS, drawn)
     out = jax.jit(decoder.apply)({"params": params}, TOKENS, IDS, drawn)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from amr_jax.models.encoder import Encoder
 from tests.models import reference
+from tests.models.params import encoder as build
 from tests.models.params import noisy
 
 SIZES = {"num_frames": 12, "num_joints": 5, "patch_len": 3, "width": 16, "depth": 2, "num_heads": 4}
@@ -17,11 +17,11 @@ IDS = jnp.array([[0, 7, 19], [19, 3, 4], [11, 10, 12]])
 
 @pytest.fixture(scope="module")
 def params():
-    return noisy(Encoder(**SIZES), CLIPS)
+    return noisy(build(**SIZES), CLIPS)
 
 
 def test_tokens_of_visible_patches_follow_the_definition(params):
-    apply = Encoder(**SIZES).apply
+    apply = build(**SIZES).apply
     eager = apply({"params": params}, CLIPS, IDS)
     compiled = jax.jit(apply)({"params": params}, CLIPS, IDS)
     for body in range(3):
@@ -31,14 +31,14 @@ def test_tokens_of_visible_patches_follow_the_definition(params):
 
 
 def test_tokens_of_all_patches_follow_the_definition(params):
-    tokens = jax.jit(Encoder(**SIZES).apply)({"params": params}, CLIPS)
+    tokens = jax.jit(build(**SIZES).apply)({"params": params}, CLIPS)
     for body in range(3):
         expected = reference.encoder(CLIPS[body], None, params, patch_len=3, num_heads=4)
         np.testing.assert_allclose(tokens[body], expected, atol=2e-5)
 
 
 def test_parameters_of_the_default_encoder():
-    encoder = Encoder(num_frames=120, num_joints=25)
+    encoder = build(num_frames=120, num_joints=25)
     shapes = jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros((1, 120, 25, 3)))["params"]
     leaves = jax.tree.leaves(shapes)
     assert sum(leaf.size for leaf in leaves) == 6_336_000
@@ -49,7 +49,7 @@ def test_parameters_of_the_default_encoder():
 
 
 def test_initial_values():
-    encoder = Encoder(num_frames=120, num_joints=25, depth=1)
+    encoder = build(num_frames=120, num_joints=25, depth=1)
     params = jax.jit(encoder.init)(jax.random.key(0), jnp.zeros((1, 120, 25, 3)))["params"]
     qkv = params["block_0"]["attn"]["qkv"]
     limit = np.sqrt(6 / (256 + 768))  # Xavier on the fused projection, as published
@@ -61,7 +61,7 @@ def test_initial_values():
 
 
 def test_half_precision_computes_in_bfloat16_and_stays_close(params):
-    encoder = Encoder(**SIZES, dtype=jnp.bfloat16)
+    encoder = build(**SIZES, dtype="bfloat16")
     half = jax.jit(encoder.apply)({"params": params}, CLIPS, IDS)
     assert half.dtype == jnp.bfloat16
     exact = reference.encoder(CLIPS[0], IDS[0], params, patch_len=3, num_heads=4)
@@ -77,7 +77,7 @@ def test_half_precision_keeps_what_moves_far_from_the_camera(params):
     wave = 0.02 * jnp.sin(jnp.arange(12.0))[:, None, None]  # 2 cm
     kernel = params["patch_embed"]["kernel"]
     layer = {"kernel": kernel, "bias": -3 * kernel.sum(0)}
-    encoder = Encoder(**SIZES, dtype=jnp.bfloat16)
+    encoder = build(**SIZES, dtype="bfloat16")
 
     def embed(clips):
         given = []
@@ -99,7 +99,7 @@ def test_half_precision_keeps_what_moves_far_from_the_camera(params):
 
 def test_gradient_reaches_the_embeddings_of_visible_patches_only(params):
     def loss(position):
-        tokens = Encoder(**SIZES).apply({"params": params | {"position": position}}, CLIPS, IDS)
+        tokens = build(**SIZES).apply({"params": params | {"position": position}}, CLIPS, IDS)
         return (tokens * jnp.arange(16)).sum()
 
     gradient = jax.jit(jax.grad(loss))(params["position"])
@@ -109,7 +109,7 @@ def test_gradient_reaches_the_embeddings_of_visible_patches_only(params):
 
 
 def test_stochastic_depth_grows_from_none_and_drops_whole_bodies(params):
-    encoder = Encoder(**SIZES, drop_path=0.5)
+    encoder = build(**SIZES, drop_path=0.5)
     many = jnp.repeat(CLIPS[:1], 64, axis=0)
 
     def blocks(train):
@@ -130,4 +130,4 @@ def test_stochastic_depth_grows_from_none_and_drops_whole_bodies(params):
 
 def test_clips_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"\(3, 12, 4, 3\).*12, 5, 3"):
-        Encoder(**SIZES).init(jax.random.key(0), CLIPS[:, :, :4])
+        build(**SIZES).init(jax.random.key(0), CLIPS[:, :, :4])

@@ -22,7 +22,10 @@ def test_mean_over_bodies(sequence):
 
 @pytest.mark.parametrize(
     ("head", "axes"),
-    [(heads.LinearHead(3), (1, 2)), (heads.FinetuneHead(3, num_joints=4), (1,))],
+    [
+        (heads.LinearHead(3), (1, 2)),
+        (heads.FinetuneHead(3, num_joints=4, hidden=5, dropout=0.3), (1,)),
+    ],
 )
 def test_a_body_is_the_mean_over_time_and_for_the_linear_head_over_joints(head, axes):
     tokens = np.random.default_rng(0).normal(size=(2, 5, 4, 3))  # bodies, times, joints, width
@@ -90,4 +93,3 @@ def test_finetune_head_is_its_layers_in_order():
 
 def test_build():
     assert heads.build("linear", {"num_classes": 4}) == heads.LinearHead(4)
-    assert heads.build("finetune", {"num_classes": 4, "num_joints": 2}).hidden == 2048

@@ -25,8 +25,11 @@ def test_a_section_becomes_a_module():
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"size": 3, "colour": 1}, r"unknown key config\.thing\.colour.*: size, sizes\."),
-        ({"size": 3, "dtype": "float32"}, r"unknown key config\.thing\.dtype"),
+        (
+            {"size": 3, "colour": 1},
+            r"config\.thing\.colour: unknown key; expected 'size' or",
+        ),
+        ({"size": 3, "dtype": "float32"}, r"config\.thing\.dtype: unknown key"),
         ({"sizes": (1,)}, r"config\.thing\.size is missing"),
     ],
 )
@@ -38,5 +41,5 @@ def test_keys_that_do_not_fit_are_named(section, message):
 def test_dtypes():
     assert settings.compute_dtype("bfloat16") == jnp.bfloat16
     for name in ("auto", "float64"):
-        with pytest.raises(UserError, match=rf"config\.dtype = '{name}'.*float32, bfloat16"):
+        with pytest.raises(UserError, match=rf"config\.dtype = '{name}': expected 'float32'"):
             settings.compute_dtype(name)

@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from amr_jax.models.encoder import Encoder
 from amr_jax.train import optim
+from tests.models.params import encoder as build
 
 
 def test_schedule_warms_up_linearly_and_ends_at_its_floor():
@@ -53,7 +53,7 @@ def test_kernels_decay_and_nothing_else_does():
 
 
 def test_layer_scale_of_every_parameter_of_the_encoder():
-    encoder = Encoder(num_frames=8, num_joints=2, width=4, depth=2, num_heads=1)
+    encoder = build(num_frames=8, num_joints=2, width=4, depth=2, num_heads=1)
     shapes = jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros((1, 8, 2, 3)))["params"]
     head = {"fc1": {"kernel": 0, "bias": 0}, "norm": {"scale": 0}}
     scales = optim.layer_scales({"encoder": shapes, "head": head}, depth=2, decay=0.5)

@@ -135,7 +135,7 @@ def test_first_step_moves_each_parameter_by_its_own_learning_rate(one_step):
 def test_bodies_of_a_sequence_share_the_view_and_sequences_and_epochs_do_not():
     bodies = tiny.make_bodies([(True, True), (True, True)])
     task = make_task(bodies, bodies)
-    made = model(heads.FinetuneHead(4, tiny.JOINTS))
+    made = model(heads.FinetuneHead(4, tiny.JOINTS, hidden=2048, dropout=0.3))
     params = {"encoder": tiny.init(made.encoder)}
 
     def by_key_alone(key, clip, length):

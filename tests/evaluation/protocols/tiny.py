@@ -9,13 +9,13 @@ import numpy as np
 
 from amr_jax.data.split import Split, place
 from amr_jax.evaluation.protocols import Task
-from amr_jax.models.encoder import Encoder
 from amr_jax.ops import augment
 from amr_jax.run import sharding
+from tests.models.params import encoder as build
 
 FRAMES, JOINTS = 8, 4
 
-ENCODER = Encoder(num_frames=FRAMES, num_joints=JOINTS, width=8, depth=1, num_heads=2)
+ENCODER = build(num_frames=FRAMES, num_joints=JOINTS, width=8, depth=1, num_heads=2)
 
 
 class Plain(nn.Module):
