@@ -59,44 +59,33 @@ def read(folder: os.PathLike | str) -> Scores:
             f"{path}: not found; expected the workdir of a finished `python -m amr_jax.evaluate` "
             "with a protocol that has logits (linear, finetune)."
         )
-    expected = f"arrays {_NAMES}, {_LABELS} and {_CLASSES}, and logits of each encoder"
     try:
         content = io.BytesIO(path.read_bytes())
     except OSError as error:
         raise BadFile(path, error.strerror or str(error), "a file that can be read") from error
     arrays = bounded.load_npz(content, path, max_bytes=_MAX_BYTES)
     if not {_NAMES, _LABELS, _CLASSES} < arrays.keys():
+        expected = f"arrays {_NAMES}, {_LABELS} and {_CLASSES}, and logits of each encoder"
         raise BadFile(path, f"the arrays {', '.join(arrays)}", expected)
     names, labels, classes = (arrays.pop(name) for name in (_NAMES, _LABELS, _CLASSES))
-    _check_rows(names, labels, classes, path)
-    for encoder, logits in arrays.items():
-        _check_logits(encoder, logits, (len(names), len(classes)), path)
-    return Scores(names, labels, tuple(classes.tolist()), arrays)
-
-
-def _check_rows(names: np.ndarray, labels: np.ndarray, classes: np.ndarray, path) -> None:
-    """Refuses missing or repeated names, and labels out of range."""
     for what, texts in ((_NAMES, names), (_CLASSES, classes)):
         if texts.dtype.kind != "U" or texts.ndim != 1 or not len(texts):
-            found = f"{what} of shape {texts.shape}, dtype {texts.dtype}"
-            raise BadFile(path, found, "one axis of strings")
+            raise BadFile(path, _shape(what, texts), "one axis of strings")
         if len(set(texts.tolist())) < len(texts):
             raise BadFile(path, f"{what} that occur twice", f"different {what}")
     if labels.dtype != np.int32 or labels.shape != names.shape:
-        found = f"{_LABELS} of shape {labels.shape}, dtype {labels.dtype}"
-        raise BadFile(path, found, f"{len(names)} of dtype int32, one for each name")
+        raise BadFile(path, _shape(_LABELS, labels), f"{len(names)} of dtype int32, one a name")
     if not 0 <= labels.min() <= labels.max() < len(classes):
         found = f"{_LABELS} from {labels.min()} to {labels.max()}"
         raise BadFile(path, found, f"0 to {len(classes) - 1}, the indices of the classes")
+    for encoder, logits in arrays.items():
+        if logits.shape != (len(names), len(classes)) or logits.dtype != np.float32:
+            found = f"{_shape(encoder, logits)} for {len(names)} names and {len(classes)} classes"
+            raise BadFile(path, found, "float32, one row a sequence, one column a class")
+        if not np.isfinite(logits).all():
+            raise BadFile(path, f"{encoder} with numbers that are not finite", "finite logits")
+    return Scores(names, labels, tuple(classes.tolist()), arrays)
 
 
-def _check_logits(encoder: str, logits: np.ndarray, shape: tuple[int, int], path) -> None:
-    if logits.shape != shape or logits.dtype != np.float32:
-        raise BadFile(
-            path,
-            f"{encoder} of shape {logits.shape}, dtype {logits.dtype} for {shape[0]} names and "
-            f"{shape[1]} classes",
-            "float32, one row a sequence, one column a class",
-        )
-    if not np.isfinite(logits).all():
-        raise BadFile(path, f"{encoder} with numbers that are not finite", "finite logits")
+def _shape(name: str, array: np.ndarray) -> str:
+    return f"{name} of shape {array.shape}, dtype {array.dtype}"

@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import optax
 from jax.sharding import Mesh
@@ -42,47 +43,32 @@ def run(task: Task, config, log: Log) -> Outcome:
 
 
 @dataclasses.dataclass(frozen=True)
-class Optim:
-    """AdamW with layer-wise learning rates: see `amr_jax.train.optim`."""
-
-    lr: float
-    min_lr: float
-    warmup_steps: int
-    total_steps: int
-    weight_decay: float
-    b1: float
-    b2: float
-    clip_norm: float | None
-    layer_decay: float
-
-    def make(self, depth: int) -> optax.GradientTransformation:
-        """The optimiser of an encoder of `depth` blocks and its head."""
-        schedule = optim.schedule(self.lr, self.min_lr, self.warmup_steps, self.total_steps)
-        return optax.chain(
-            optim.adamw(schedule, self.weight_decay, self.b1, self.b2, self.clip_norm),
-            optim.scale_by_layer(depth, self.layer_decay),
-        )
-
-
-@dataclasses.dataclass(frozen=True)
 class Model:
     """What is compiled into a step; models that are equal share compiled programs.
 
     Attributes:
       encoder: with its stochastic depth.
       head: of `models.heads`.
-      optim: the optimiser.
+      optim: the section `optim` of the config.
+      warmup_steps, total_steps: of the schedule of the learning rate.
       label_smoothing: share of a label that is spread over all classes.
     """
 
     encoder: nn.Module
     head: nn.Module
-    optim: Optim
+    optim: ml_collections.FrozenConfigDict
+    warmup_steps: int
+    total_steps: int
     label_smoothing: float
 
     def optimizer(self) -> optax.GradientTransformation:
-        """The optimiser of encoder and head."""
-        return self.optim.make(self.encoder.depth)
+        """AdamW with layer-wise learning rates: see `amr_jax.train.optim`."""
+        o = self.optim
+        schedule = optim.schedule(o.lr, o.min_lr, self.warmup_steps, self.total_steps)
+        return optax.chain(
+            optim.adamw(schedule, o.weight_decay, o.b1, o.b2, o.clip_norm),
+            optim.scale_by_layer(self.encoder.depth, o.layer_decay),
+        )
 
 
 @functools.partial(jax.jit, static_argnames=("model", "mesh"))
@@ -202,7 +188,7 @@ class Trainer:
         bodies: see `models.heads.POOLINGS`. seed: of the order of the sequences.
         drop_path: stochastic depth of the encoder. label_smoothing: see `Model`.
         head.hidden, head.dropout: of `FinetuneHead`.
-        optim: see `Optim`; `warmup_epochs` of `epochs`.
+        optim: see `Model.optimizer`; `warmup_epochs` of `epochs`.
       subsets: the sequences of each training that `fit` will be called for; equally many in each.
     """
 
@@ -214,15 +200,12 @@ class Trainer:
         stretch = self._epochs / config.epochs
         self._test_every = max(1, round(config.test_epochs * stretch))
 
-        settings = {key: value for key, value in config.optim.items() if key != "warmup_epochs"}
         self._model = Model(
             encoder=task.encoder.clone(drop_path=config.drop_path),
             head=heads.build("finetune", self._head_settings()),
-            optim=Optim(
-                warmup_steps=round(config.optim.warmup_epochs * stretch * per_epoch),
-                total_steps=self._epochs * per_epoch,
-                **settings,
-            ),
+            optim=ml_collections.FrozenConfigDict(config.optim),
+            warmup_steps=round(config.optim.warmup_epochs * stretch * per_epoch),
+            total_steps=self._epochs * per_epoch,
             label_smoothing=config.label_smoothing,
         )
         self._train_bodies = packing.bodies_of(task.train.host, config.bodies)

@@ -64,11 +64,17 @@ def make_task(train, test, **options):
     return tiny.make_task(train, test, encoder=tiny.ENCODER, **options)
 
 
-def model(head, dropped=0.0, label_smoothing=0.2, **settings):
-    how = {"weight_decay": 0.0, "b1": 0.9, "b2": 0.999, "clip_norm": 0.0, "min_lr": 0.0}
-    how |= {"lr": 0.01, "warmup_steps": 0, "total_steps": 10, "layer_decay": 0.5} | settings
-    encoder = tiny.ENCODER.clone(depth=2, drop_path=dropped)
-    return finetune.Model(encoder, head, finetune.Optim(**how), label_smoothing)
+def model(head, dropped=0.0, label_smoothing=0.2):
+    how = {"weight_decay": 0.0, "b1": 0.9, "b2": 0.999, "clip_norm": None, "min_lr": 0.0}
+    how |= {"lr": 0.01, "layer_decay": 0.5}
+    return finetune.Model(
+        encoder=tiny.ENCODER.clone(depth=2, drop_path=dropped),
+        head=head,
+        optim=ml_collections.FrozenConfigDict(how),
+        warmup_steps=0,
+        total_steps=10,
+        label_smoothing=label_smoothing,
+    )
 
 
 @pytest.fixture(scope="module")
