@@ -152,7 +152,7 @@ class Target:
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        """The attention kernels (`attention.KERNELS`) that it has in bfloat16."""
+        """The attention kernels (`config.base.KERNELS`) that it has in bfloat16."""
         return ("xla", "cudnn") if self.accelerator.platform == "cuda" else ("xla",)
 
     def options(self, effort: float) -> dict:

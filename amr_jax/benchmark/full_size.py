@@ -10,8 +10,8 @@ import ml_collections
 from amr_jax import methods as registry
 from amr_jax import pretrain
 from amr_jax.config import files
+from amr_jax.config.base import KERNELS
 from amr_jax.errors import UserError
-from amr_jax.models.attention import KERNELS
 
 DATASET = "ntu60_xsub"
 

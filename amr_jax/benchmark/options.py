@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from amr_jax.models.attention import KERNELS
+from amr_jax.config.base import KERNELS
 
 
 def positive(text: str) -> int:

@@ -17,9 +17,9 @@ import ml_collections
 
 from amr_jax import methods as registry
 from amr_jax.benchmark import full_size, options, output, timing
+from amr_jax.config.base import KERNELS
 from amr_jax.config.settings import require_choice
 from amr_jax.errors import UserError
-from amr_jax.models.attention import KERNELS
 from amr_jax.run import console
 from amr_jax.studies import costs
 

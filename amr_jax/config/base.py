@@ -13,6 +13,8 @@ from amr_jax.config import checks, files, settings
 from amr_jax.config.settings import Own, Setting, Tree
 from amr_jax.data import datasets
 
+# packed: the mean over the bodies present; all, as in published code: the mean over all slots, of
+# which an absent one is encoded as zeros.
 BODIES = ("packed", "all")
 STREAMS = ("joint", "bone", "motion")
 KERNELS = ("xla", "cudnn")

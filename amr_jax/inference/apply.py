@@ -31,7 +31,7 @@ class Input:
       max_frames: L, sequences are cut at this many frames.
       num_bodies: M, at most so many bodies in a sequence.
       test_fraction: the fraction of the frames in the centre crop, which is resized to T frames.
-      stream: one of `augment.STREAMS`.
+      stream: see `augment.to_stream`.
       scale: the factor that converts coordinates in files of custom data to metres (`arrays.Form`).
     """
 
@@ -55,7 +55,7 @@ class Model:
       encoder: the architecture, with the dtype that it was evaluated in.
       head: the classifier, one of `models.heads.HEADS`; None: an encoder alone.
       input: see `Input`.
-      bodies: 'packed' or 'all', see `models.heads.POOLINGS`.
+      bodies: 'packed' or 'all', see `config.base.BODIES`.
       class_names: in the order of the logits; empty without a head.
       variables: {'params': …, 'batch_stats': …}, each with a tree for 'encoder' and 'head' if it
         has any; float32 on the host.

@@ -32,7 +32,6 @@ from amr_jax.inference.apply import Input, Model
 from amr_jax.models import heads
 from amr_jax.models.encoder import Encoder, build_encoder
 from amr_jax.models.settings import construct
-from amr_jax.ops.augment import STREAMS
 from amr_jax.run import workdir
 from amr_jax.skeleton import layouts
 
@@ -195,9 +194,9 @@ def _check(model: Model) -> None:
         f"centre {size.centre!r}": size.centre is None
         or (size.centre != () and all(type(n) is int and 0 <= n < num_joints for n in centre)),
         f"test_fraction {size.test_fraction!r}": 0 < size.test_fraction <= 1,
-        f"stream {size.stream!r}": size.stream in STREAMS,
+        f"stream {size.stream!r}": size.stream in base.STREAMS,
         f"scale {size.scale!r}": 0 < size.scale < math.inf,
-        f"bodies {model.bodies!r}": model.bodies in heads.POOLINGS,
+        f"bodies {model.bodies!r}": model.bodies in base.BODIES,
         f"class names {model.class_names}": len(model.class_names)
         == (model.head.num_classes if model.head else 0)
         and all(isinstance(name, str) for name in model.class_names),

@@ -52,7 +52,7 @@ class MaskedMethod(nn.Module):
       num_visible: exact number of visible patches instead; None: by the ratio.
       masking: `random`, or `motion_aware` with temperature `tau`.
       decoder_depth, decoder_width, decoder_heads, decoder_mlp_ratio: of the decoder's blocks.
-      input_stream: the stream of the clips (`augment.STREAMS`), for methods that transform them.
+      input_stream: the stream of the clips (`augment.to_stream`), for methods that transform them.
         Masks, targets and motion energy are computed from that stream.
       dtype: compute dtype of the decoder.
       attention_kernel: see `models.attention`.

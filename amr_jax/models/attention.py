@@ -7,7 +7,6 @@
 import jax
 import jax.numpy as jnp
 
-KERNELS = ("xla", "cudnn")
 # cuDNN trains only on lengths that are multiples of this.
 _CUDNN_MULTIPLE = 8
 
@@ -18,7 +17,7 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, kernel: str = "xl
     Args:
       query: (B, Q, heads, width of a head).
       key, value: (B, K, heads, width of a head).
-      kernel: one of `KERNELS`.
+      kernel: `xla` or `cudnn`.
 
     Returns:
       (B, Q, heads, width of a head).

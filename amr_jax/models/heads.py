@@ -13,10 +13,6 @@ from flax import linen as nn
 
 from amr_jax.models import layers
 
-# Pooling of bodies. 'packed': mean over the bodies present. 'all', as in published code: mean over
-# all slots, where an absent body is encoded as zeros.
-POOLINGS = ("packed", "all")
-
 # The default of torch, in which both heads are published.
 _STATISTICS_MOMENTUM = 0.1
 

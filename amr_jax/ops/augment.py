@@ -12,8 +12,6 @@ import numpy as np
 from amr_jax.errors import UserError
 from amr_jax.ops.targets import motion
 
-STREAMS = ("joint", "bone", "motion")
-
 
 def crop_resize(clip: jax.Array, start, length, num_frames: int) -> jax.Array:
     """Frames `start` … `start + length − 1`, resampled linearly to `num_frames`.
@@ -124,15 +122,8 @@ def random_rotate(
 ) -> jax.Array:
     """One rotation of the whole clip, the angles about x, y, z uniform in ± `max_angles`.
 
-    Raises:
-      UserError: a rotation about x or y of clips with two coordinates.
+    Clips with two coordinates turn about z alone; the config's check refuses other angles.
     """
-    if clip.shape[-1] - confidence == 2 and any(max_angles[:2]):
-        raise UserError(
-            f"rotation by up to {tuple(max_angles)} radians about x, y, z: places in an image turn "
-            "about z alone. Set config.augment.max_angles (S-JEPA: config.model.view_angles, too) "
-            "to (0.0, 0.0, 0.3)."
-        )
     bound = jnp.array(max_angles, jnp.float32)
     angles = jax.random.uniform(key, (3,), minval=-bound, maxval=bound)
     return rotate(clip, angles, confidence)
@@ -177,16 +168,13 @@ def bone(clip: jax.Array, parents: tuple[int, ...]) -> jax.Array:
 def to_stream(
     clip: jax.Array, stream: str, parents: tuple[int, ...], confidence: bool = False
 ) -> jax.Array:
-    """The clip as one of `STREAMS`: coordinates, bones or motion. Absent bodies remain 0.
+    """The clip as a stream: its coordinates (`joint`), `bone`s or `motion`. Absent bodies remain 0.
 
     With `confidence` the last channel is a confidence, and returned unchanged.
 
     Raises:
-      UserError: unknown stream.
       ValueError: `bone`, and not one parent for every joint.
     """
-    if stream not in STREAMS:
-        raise UserError(f"input.stream={stream!r}: expected one of {', '.join(STREAMS)}.")
     if stream == "joint":
         return clip
     if stream == "bone" and len(parents) != clip.shape[-2]:

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from amr_jax.config import base
 from amr_jax.inference import apply
 from amr_jax.models import heads
 from amr_jax.ops import augment, normalise
@@ -62,7 +63,7 @@ def test_outputs_agree_with_a_loop_over_bodies(head, bodies, centred):
     assert np.ptp(logits, axis=0).min() > 1e-3  # the sequences do differ
 
 
-@pytest.mark.parametrize("bodies", heads.POOLINGS)
+@pytest.mark.parametrize("bodies", base.BODIES)
 def test_a_result_has_the_same_bits_in_any_batch(bodies):
     model = tiny_models.make("finetune", bodies)
     sequences = [tiny_models.joints(i, 1 + 2 * i, bodies=1 + i % 2) for i in range(5)]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from amr_jax.config import base
 from amr_jax.errors import UserError
 from amr_jax.ops import augment
 from amr_jax.skeleton import layouts
@@ -177,8 +178,6 @@ def test_places_in_an_image_turn_about_z_alone():
     )
     turned = augment.random_rotate(jax.random.key(1), places, (0.0, 0.0, 3.0))
     assert np.abs(turned - places).max() > 0.1
-    with pytest.raises(UserError, match=r"\(0\.3, 0\.3, 0\.3\).*turn about z alone.*max_angles"):
-        augment.random_rotate(jax.random.key(0), places, ANGLES)
     with pytest.raises(UserError, match=r"\(7, 5, 1\); expected joints of 2 or 3 coordinates"):
         augment.rotate(clip[..., :1], angles)
 
@@ -287,7 +286,7 @@ def streams_by_hand(clip, stream):
     return clip if stream == "joint" else out
 
 
-@pytest.mark.parametrize("stream", augment.STREAMS)
+@pytest.mark.parametrize("stream", base.STREAMS)
 def test_streams_equal_a_hand_computation_eagerly_compiled_and_mapped(stream):
     def one(clip):
         return augment.to_stream(clip, stream, NTU.parents)
@@ -301,7 +300,7 @@ def test_streams_equal_a_hand_computation_eagerly_compiled_and_mapped(stream):
     np.testing.assert_allclose(mapped[1], streams_by_hand(2 * DANCE, stream), atol=1e-6)
 
 
-@pytest.mark.parametrize("stream", augment.STREAMS)
+@pytest.mark.parametrize("stream", base.STREAMS)
 def test_rotating_and_mirroring_a_stream_is_the_stream_of_the_rotated_and_mirrored(stream):
     def moved(clip):
         turned = augment.rotate(clip, jnp.array([0.3, -1.2, 0.5]))
@@ -323,7 +322,7 @@ def test_bones_and_motion_do_not_change_where_a_body_is_moved():
 
 def test_views_take_the_stream_last():
     key = jax.random.key(5)
-    for stream in augment.STREAMS:
+    for stream in base.STREAMS:
         how = {"num_frames": 30, "stream": stream, "parents": NTU.parents}
         joints = augment.train_view(key, DANCE, 11, num_frames=30, **TRAIN_VIEW)
         view = augment.train_view(key, DANCE, 11, **TRAIN_VIEW | how)
@@ -336,8 +335,6 @@ def test_views_take_the_stream_last():
         )
 
 
-def test_unknown_streams_and_parents_of_another_layout_are_refused():
-    with pytest.raises(UserError, match=r"input\.stream='bones': expected one of joint, bone"):
-        augment.to_stream(DANCE, "bones", NTU.parents)
+def test_parents_of_another_layout_are_refused():
     with pytest.raises(ValueError, match="20 parents for 25 joints"):
         augment.to_stream(DANCE, "bone", layouts.KINECT_20.parents)

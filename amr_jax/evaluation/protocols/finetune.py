@@ -185,7 +185,7 @@ class Trainer:
         epochs, min_steps: passes over the subset; more, if those are fewer than `min_steps` steps.
         test_epochs: the test runs every `test_epochs` of `epochs`, and after the last one.
         batch_size: sequences at most; the batches of an epoch differ by one at most.
-        bodies: see `models.heads.POOLINGS`. seed: of the order of the sequences.
+        bodies: see `config.base.BODIES`. seed: of the order of the sequences.
         drop_path: stochastic depth of the encoder. label_smoothing: see `Model`.
         head.hidden, head.dropout: of `FinetuneHead`.
         optim: see `Model.optimizer`; `warmup_epochs` of `epochs`.

@@ -28,7 +28,7 @@ def bodies_of(split: Split, bodies: str) -> list[np.ndarray]:
 
     Args:
       split: the split.
-      bodies: 'packed' or 'all', see `models.heads.POOLINGS`. A sequence without a body (its bodies
+      bodies: 'packed' or 'all', see `config.base.BODIES`. A sequence without a body (its bodies
         appear after `max_frames`) gets one body of zeros.
     """
     if bodies == "all":
