@@ -1,11 +1,11 @@
 r"""The paper's ablations of AMR, of the weighting and of the target: a table for each.
 
-  python -m amr_jax.compare --config=configs/ablation.py:ntu60_xsub --config.data_dir=DATA \
+  amr-jax compare --config=ablation:ntu60_xsub --config.data_dir=DATA \
       --workdir=DIR
 
-The argument is a data set (`data/datasets.py`) or `NAME,runlocal` for small models and
+The argument is a data set (`amr_jax/data/datasets.py`) or `NAME,runlocal` for small models and
 batches: a minute a row on two cores. A row that several tables show is trained once. Options as in
-configs/compare.py. Results: the README's tables.
+configs/compare.py. Results: docs/results.md.
 """
 
 import ml_collections

@@ -1,9 +1,11 @@
 """AMR pre-training: random masking, query decoder on large patches, focal reconstruction.
 
-  python -m amr_jax.pretrain --config=configs/amr.py:ntu60_xsub --workdir=DIR
+  amr-jax pretrain --config=amr:ntu60_xsub --workdir=DIR
 
 The argument is a data set (`amr_jax/data/datasets.py`), or `NAME,runlocal` for a small model and
 batch: seconds on two cores. Shared settings: `amr_jax/config/base.py`.
+
+NW-UCLA, 40 epochs, one CPU core: 2:10 minutes; linear 68.5 %, 1-NN 68.1 % (docs/results.md).
 """
 
 import ml_collections

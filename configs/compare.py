@@ -1,13 +1,13 @@
 r"""AMR beside its rivals: cost, training time and accuracy of each, in one table.
 
-  python -m amr_jax.compare --config=configs/compare.py:ntu60_xsub --config.data_dir=DATA \
+  amr-jax compare --config=compare:ntu60_xsub --config.data_dir=DATA \
       --workdir=DIR
 
-The argument is a data set (`data/datasets.py`) or `NAME,runlocal` for small models and
+The argument is a data set (`amr_jax/data/datasets.py`) or `NAME,runlocal` for small models and
 batches: a minute a row on two cores. All rows see the same data for the same number of epochs, or,
 with `--config.budget=seconds --config.seconds=36000`, train equally long. `--config.only=amr,mamp`
 runs these rows now; what an earlier start in the same workdir finished stays in the table. Results:
-the README's tables.
+docs/results.md.
 """
 
 import ml_collections

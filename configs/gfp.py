@@ -1,9 +1,11 @@
 """GFP pre-training: predicts features of motion, made by a small network, at several scales.
 
-  python -m amr_jax.pretrain --config=configs/gfp.py:ntu60_xsub --workdir=DIR
+  amr-jax pretrain --config=gfp:ntu60_xsub --workdir=DIR
 
 The argument is a data set (`amr_jax/data/datasets.py`), or `NAME,runlocal` for a small model and
 batch: seconds on two cores. Shared settings: `amr_jax/config/base.py`.
+
+NW-UCLA, 40 epochs, one CPU core: 8:28 minutes; linear 67.5 %, 1-NN 57.3 % (docs/results.md).
 """
 
 import ml_collections

@@ -1,10 +1,12 @@
 r"""Cosine 1-NN on the frozen encoder's features: each test sequence takes its neighbour's class.
 
-  python -m amr_jax.evaluate --config=configs/knn.py:ntu60_xsub \
+  amr-jax evaluate --config=knn:ntu60_xsub \
       --config.pretrained=DIR --workdir=DIR2
 
 The argument is a data set (`amr_jax/data/datasets.py`) or `NAME,runlocal`.
 The time is that of encoding both splits once.
+
+NW-UCLA, AMR pre-trained for 200 epochs: 71.3 %; random encoder 45.3 % (docs/results.md).
 """
 
 import ml_collections

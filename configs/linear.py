@@ -1,11 +1,13 @@
 r"""Linear evaluation: BatchNorm and one Dense layer on the frozen encoder's features.
 
-  python -m amr_jax.evaluate --config=configs/linear.py:ntu60_xsub \
+  amr-jax evaluate --config=linear:ntu60_xsub \
       --config.pretrained=DIR --workdir=DIR2
 
 The argument is a data set (`amr_jax/data/datasets.py`) or `NAME,runlocal`.
 `runlocal` caches features and takes seconds on two cores. The time is that of encoding the training
 split `epochs` times; `--config.features=cached` encodes it once.
+
+NW-UCLA, AMR pre-trained for 200 epochs: 72.2 %; random encoder 49.1 % (docs/results.md).
 """
 
 import ml_collections

@@ -1,9 +1,11 @@
 """MAMP pre-training: SkeletonMAE with motion-aware masking and motion targets.
 
-  python -m amr_jax.pretrain --config=configs/mamp.py:ntu60_xsub --workdir=DIR
+  amr-jax pretrain --config=mamp:ntu60_xsub --workdir=DIR
 
 The argument is a data set (`amr_jax/data/datasets.py`), or `NAME,runlocal` for a small model and
 batch: seconds on two cores. Shared settings: `amr_jax/config/base.py`.
+
+NW-UCLA, 40 epochs, one CPU core: 11:35 minutes; linear 68.5 %, 1-NN 65.7 % (docs/results.md).
 """
 
 import ml_collections

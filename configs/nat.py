@@ -1,11 +1,14 @@
-"""NAT pre-training: SkeletonMAE with joints normalised over time; or NAT w/ Con.
+r"""NAT pre-training: SkeletonMAE with joints normalised over time; or NAT w/ Con.
 
-  python -m amr_jax.pretrain --config=configs/nat.py:ntu60_xsub --workdir=DIR
-  python -m amr_jax.pretrain --config=configs/nat.py:ntu60_xsub --config.model.contrast=0.1 \\
+  amr-jax pretrain --config=nat:ntu60_xsub --workdir=DIR
+  amr-jax pretrain --config=nat:ntu60_xsub --config.model.contrast=0.1 \
       --workdir=DIR2
 
 The argument is a data set (`amr_jax/data/datasets.py`), or `NAME,runlocal` for a small model and
 batch: seconds on two cores. Shared settings: `amr_jax/config/base.py`.
+
+NW-UCLA, 40 epochs, one CPU core: 11:16 minutes (w/ Con 17:25); linear 59.9 % (61.9 %), 1-NN 58.4 %
+(65.9 %): docs/results.md.
 """
 
 import ml_collections

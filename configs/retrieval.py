@@ -1,10 +1,13 @@
 r"""Retrieval with the frozen encoder's features: 1-NN accuracy, and mean average precision.
 
-  python -m amr_jax.evaluate --config=configs/retrieval.py:ntu60_xsub \
+  amr-jax evaluate --config=retrieval:ntu60_xsub \
       --config.pretrained=DIR --workdir=DIR2
 
 Test sequences are the queries, training sequences the gallery. The argument is a data set
 (`amr_jax/data/datasets.py`) or `NAME,runlocal`. The time is that of encoding both splits once.
+
+NW-UCLA, AMR pre-trained for 200 epochs: mean average precision 32.1 %; random encoder 17.2 %
+(docs/results.md).
 """
 
 import ml_collections

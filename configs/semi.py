@@ -1,10 +1,13 @@
 r"""Semi-supervised: fine-tuning on a class-balanced part of the labels; mean and std over draws.
 
-  python -m amr_jax.evaluate --config=configs/semi.py:ntu60_xsub --config.fraction=0.01 \
+  amr-jax evaluate --config=semi:ntu60_xsub --config.fraction=0.01 \
       --config.pretrained=DIR --workdir=DIR2
 
 Without `pretrained`, from scratch alone. The argument is a data set (`amr_jax/data/datasets.py`) or
 `NAME,runlocal`: few epochs, seconds on two cores.
+
+NW-UCLA, AMR pre-trained for 200 epochs: 1 % of the labels 36.9 %, 10 % of the labels 60.1 %; from
+scratch 18.7 % and 43.2 % (docs/results.md).
 """
 
 import ml_collections

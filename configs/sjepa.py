@@ -1,10 +1,12 @@
 """S-JEPA pre-training: predicts the tokens of a momentum encoder that sees the whole clip.
 
-  python -m amr_jax.pretrain --config=configs/sjepa.py:ntu60_xsub --workdir=DIR
+  amr-jax pretrain --config=sjepa:ntu60_xsub --workdir=DIR
 
 The argument is a data set (`amr_jax/data/datasets.py`), or `NAME,runlocal` for a small model and
 batch: seconds on two cores. Shared settings: `amr_jax/config/base.py`.
 `--config.average=True` of a protocol evaluates the momentum encoder.
+
+NW-UCLA, 40 epochs, one CPU core: 18:19 minutes; linear 62.7 %, 1-NN 62.9 % (docs/results.md).
 """
 
 import ml_collections

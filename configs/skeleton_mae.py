@@ -1,9 +1,11 @@
 """SkeletonMAE pre-training: random masking, mask tokens, self-attention decoder, joint targets.
 
-  python -m amr_jax.pretrain --config=configs/skeleton_mae.py:ntu60_xsub --workdir=DIR
+  amr-jax pretrain --config=skeleton_mae:ntu60_xsub --workdir=DIR
 
 The argument is a data set (`amr_jax/data/datasets.py`), or `NAME,runlocal` for a small model and
 batch: seconds on two cores. Shared settings: `amr_jax/config/base.py`.
+
+NW-UCLA, 40 epochs, one CPU core: 10:55 minutes; linear 59.5 %, 1-NN 52.4 % (docs/results.md).
 """
 
 import ml_collections

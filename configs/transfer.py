@@ -1,6 +1,6 @@
 r"""Transfer: pre-trained on one data set, fine-tuned on another.
 
-  python -m amr_jax.evaluate --config=configs/transfer.py:pku2_xsub --config.data_dir=DATA \
+  amr-jax evaluate --config=transfer:pku2_xsub --config.data_dir=DATA \
       --config.pretrained=DIR --workdir=DIR2
 
 The argument is the set to fine-tune on, or `NAME,runlocal`. The protocol is that of
