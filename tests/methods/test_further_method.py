@@ -87,6 +87,6 @@ def test_a_further_method_needs_no_other_file(tiny_ucla, tmp_path, monkeypatch):
     results = evaluate.run(judged, tmp_path / "knn")
     assert results["pretraining"]["method"] == "toy"
 
-    price = costs.of_config(pretrain.resolve(config), bodies=1)
-    assert price.num_predicted == 1
-    assert price.linear_gflops > 0
+    method = methods.build(pretrain.resolve(config))
+    assert method.num_predicted == 1
+    assert costs.linear_flops(method, bodies=1) > 0
