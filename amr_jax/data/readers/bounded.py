@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from amr_jax.data.readers import files
+from amr_jax.data.readers import archives
 from amr_jax.errors import BadFile
 
 _NPY = ".npy"  # suffix of an array in a `.npz`
@@ -88,7 +88,7 @@ def load_npz(
         return [arrays[array] for array in wanted(list(arrays))]
 
     expected = "named arrays as written by np.savez"
-    contents = files.read_members(file, path, expected, members, max_bytes)
+    contents = archives.read_members(file, path, expected, members, max_bytes)
     return {
         name.removesuffix(_NPY): load_npy(data, f"{path}!{name}") for name, data in contents.items()
     }

@@ -13,8 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from amr_jax.data.readers import bounded
-from amr_jax.data.readers import files as raw_files
+from amr_jax.data.readers import archives, bounded
 from amr_jax.errors import BadFile, UserError
 from amr_jax.run import workdir as workdirs
 
@@ -125,7 +124,7 @@ def _verified(path: Path) -> BinaryIO:
         return io.BytesIO(data)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        for name, content in raw_files.read_members(io.BytesIO(data), path, _EXPECTED).items():
+        for name, content in archives.read_members(io.BytesIO(data), path, _EXPECTED).items():
             archive.writestr(name, content)
     packed.seek(0)
     return packed

@@ -1,0 +1,177 @@
+"""Reads members of zip archives: verified, and in memory bounded by what was asked for."""
+
+import collections
+import functools
+import lzma
+import math
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import BinaryIO
+
+from amr_jax.errors import BadFile
+
+# Limit for one raw file. The longest PKU-MMD video has about 10 MB.
+MAX_BYTES = 64 * 2**20
+
+# Limit for decompression of larger members. Skeletons compress to a half or a third, files that
+# are mostly zeros to a tenth, a zip bomb to a thousandth.
+MAX_RATIO = 100
+
+_ENTRY = b"PK\x01\x02"  # signature of an entry in the directory of a zip archive
+_ENCRYPTED = 1  # bit of `ZipInfo.flag_bits`
+
+# Everything that `zipfile` raises on damaged, encrypted or exotic archives.
+_ERRORS = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
+    NotImplementedError, ValueError,
+)  # fmt: skip
+
+
+def read_members(
+    file: BinaryIO | os.PathLike,
+    path: object,
+    expected: str,
+    wanted: Callable[[list[str]], list[str]] = list,
+    max_bytes: float = math.inf,
+) -> dict[str, bytes]:
+    """Reads members of a zip archive such as `.npz` and `.pth`, and verifies their checksums.
+
+    The archive's directory is compared with the headers of all members, those that are not read
+    included: otherwise a damaged name in it would hide a member.
+
+    Args:
+      file: the archive.
+      path: how errors call it.
+      expected: what it should be, for errors.
+      wanted: selects the members to read from the names of all.
+      max_bytes: limit for the members to read, together, decompressed.
+
+    Returns:
+      name -> content, in the order of `wanted`.
+
+    Raises:
+      BadFile: no zip archive, damaged, a name twice, or too large.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            _check_directory(archive, path)
+            members = {info.filename: info for info in archive.infolist()}
+            for info in members.values():
+                archive.open(info).close()
+            contents = {}
+            for name in wanted(list(members)):
+                contents[name] = _read_member(
+                    archive, members[name], path, max_bytes, name + " of "
+                )
+                max_bytes -= members[name].file_size
+            return contents
+    except BadFile:
+        raise
+    except _ERRORS as error:
+        reason = str(error)[:100] or type(error).__name__
+        raise BadFile(path, f"a damaged file ({reason})", expected) from error
+
+
+def _read_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: object, max_bytes: float, label: str = ""
+) -> bytes:
+    """Decompresses a member after a look at its size; `zipfile` verifies its checksum."""
+    if info.flag_bits & _ENCRYPTED:
+        raise BadFile(path, "an encrypted member", "one that needs no password")
+    if info.file_size > max_bytes:
+        raise BadFile(path, f"{label}{info.file_size:,} bytes", f"at most {max_bytes:,}")
+    if info.file_size > max(MAX_BYTES, MAX_RATIO * info.compress_size):
+        raise BadFile(
+            path,
+            f"{label}{info.file_size:,} bytes packed into {info.compress_size:,}",
+            f"at most {MAX_RATIO} to 1",
+        )
+    with archive.open(info) as file:
+        return file.read(info.file_size + 1)
+
+
+def names(path: str, read_later: Callable[[str], bool]) -> list[str]:
+    """The names of an archive's members, without folders.
+
+    Reading a member compares its name with the archive's directory. Members that are not going to
+    be read are compared here, so that a damaged letter does not hide a member.
+
+    Raises:
+      BadFile: damaged.
+    """
+    archive = _open(path)
+    for info in archive.infolist():
+        if not read_later(info.filename):
+            try:
+                archive.open(info).close()
+            except zipfile.BadZipFile as error:
+                raise _damaged(f"{path}!{info.filename}", error) from error
+            except _ERRORS:  # encrypted, or an unknown compression: it is not going to be read
+                continue
+    return [name for name in archive.namelist() if name and not name.endswith("/")]
+
+
+def read(path: str, member: str, max_bytes: int) -> bytes:
+    """Reads one member of an archive, which stays open.
+
+    Raises:
+      BadFile: no such member, encrypted, damaged, or larger than `max_bytes`.
+    """
+    where, archive = f"{path}!{member}", _open(path)
+    try:
+        return _read_member(archive, archive.getinfo(member), where, max_bytes)
+    except BadFile:
+        raise
+    except KeyError as error:
+        raise BadFile(where, "no such member", "a member of the archive") from error
+    except _ERRORS as error:
+        raise _damaged(where, error) from error
+
+
+def _open(path: str) -> zipfile.ZipFile:
+    """The archive, from a cache unless it was written since."""
+    try:
+        return _opened(path, os.getpid(), os.stat(path).st_mtime_ns)
+    except OSError as error:
+        raise BadFile(path, error.strerror or str(error), "a zip archive") from error
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(path: str, pid: int, modified: int) -> zipfile.ZipFile:
+    """An open archive, cached per process: a forked child must not share its parent's position."""
+    del pid, modified  # keys of the cache
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise BadFile(
+            path,
+            f"no complete zip archive ({os.path.getsize(path):,} bytes on disk; {error})",
+            "a complete one",
+            hint="The download probably stopped half-way. Compare its size with the data set's "
+            "page and download it again, or remove it if it is not part of the data.",
+        ) from error
+    _check_directory(archive, path)
+    return archive
+
+
+def _damaged(path: str, error: Exception) -> BadFile:
+    reason = str(error)[:100] or type(error).__name__
+    return BadFile(
+        path,
+        f"a damaged member ({reason})",
+        "an intact one",
+        hint="Download the archive again.",
+    )
+
+
+def _check_directory(archive: zipfile.ZipFile, path: object) -> None:
+    """Refuses a directory that hides a member: by a name twice, or inside a comment."""
+    counts = collections.Counter(name for name in archive.namelist() if not name.endswith("/"))
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise BadFile(path, f"several members called {twice[0]!r}", "every member once")
+    if any(_ENTRY in info.comment or _ENTRY in info.extra for info in archive.infolist()):
+        found = "members within the comment of another one"
+        raise BadFile(path, found, "an intact archive", hint="Download the archive again.")
