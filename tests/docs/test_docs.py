@@ -42,16 +42,18 @@ def test_readme_python_runs():
     assert scope["loss"] > 0
 
 
-def test_the_example_of_a_new_method_runs():
+def test_the_example_of_a_new_method_runs(monkeypatch, tmp_path):
     page = ROOT / "docs" / "where_to_change.md"
-    (code,) = (block for block in pages.blocks(page, "python") if "MaskedMethod" in block)
+    module, config_file = [b for b in pages.blocks(page, "python") if b.startswith('"""Pre')]
     scope = {"__name__": "mean_position"}
-    exec(compile(code, page.name, "exec"), scope)
-    config = files.get_config("skeleton_mae:nwucla,runlocal")
+    exec(compile(module, page.name, "exec"), scope)
+    (tmp_path / "mean_position.py").write_text(config_file, encoding="utf-8")
+    monkeypatch.setattr(files, "FOLDERS", [*files.FOLDERS, tmp_path])
+    monkeypatch.setitem(methods.METHODS, "mean_position", scope["MeanPosition"])
+
+    config = files.get_config("mean_position:nwucla,runlocal")
     config.dtype = "float32"
-    known = methods.build(config)
-    shared = {field: getattr(known, field) for field in methods.MaskedMethod.__annotations__}
-    method = scope["MeanPosition"](**shared, margin=0.01)
+    method = methods.build(config)
     rngs = {name: jax.random.key(0) for name in ("params", *method.streams)}
     (loss, _), _ = method.init_with_output(rngs, jnp.ones((1, 48, 20, 3)))
     assert loss > 0
