@@ -49,21 +49,25 @@ def test_bodies_keep_their_exact_ids_frames_and_coordinates():
         lambda text: text.replace(b" ", b"\t"),
         lambda text: text.replace(b"\n", b" \n"),
         lambda text: text.replace(b"277.419", b"nan").replace(b"1036.23", b"-Infinity"),
+        lambda text: text.replace(b"519.1", b"519,1"),
         lambda text: text.replace(b"191.8218", b"1.918218e2"),
     ],
-    ids=["CRLF", "no last line end", "blank end", "wide", "tabs", "trailing", "no pixel", "powers"],
+    ids=[
+        "CRLF",
+        "no last line end",
+        "blank end",
+        "wide",
+        "tabs",
+        "trailing",
+        "no pixel",
+        "not read",
+        "powers",
+    ],
 )
 def test_harmless_differences_change_nothing(change):
     text = skeleton_text(small())
     assert change(text) != text
     assert same(ntu_text.parse(change(text), PATH), ntu_text.parse(text, PATH))
-
-
-def test_the_fast_and_the_careful_parser_agree():
-    text = skeleton_text(small(), newline="\r\n")
-    fast = ntu_text._parse_fast(text, PATH)
-    assert fast is not None
-    assert same(fast, ntu_text._parse_carefully(text, PATH))
 
 
 @pytest.mark.parametrize("text", [b"3\n0\n0\n0\n", b"0\n"])
@@ -90,35 +94,45 @@ JOINT = b"0.1 0.2 0.3 277.419 191.8218 1036.23 519.1 -0.2 0 1 0 2"
 BAD = {
     "empty": (lambda text: b"", 1, "the file's end", "number of frames"),
     "blank": (lambda text: b" \n\n", 1, "the file's end", "number of frames"),
-    "binary": (lambda text: bytes(range(256)) * 9, 1, r"\x00\x01", "number of frames"),
+    "binary": (lambda text: bytes(range(256)) * 9, 1, "'????", "number of frames"),
     "another text": (lambda text: b"<html>\n", 1, "'<html>'", "number of frames"),
     "more frames": (line(1, b"5"), 114, "the file's end", "bodies in frame 5 of 5"),
-    "a billion frames": (line(1, b"1000000000"), 1, "1000000000 frames", "at most 1,048,576"),
-    "huge count": (line(1, b"9" * 5000), 1, "a line of 5,001 bytes", "number of frames"),
+    "a billion frames": (
+        line(1, b"1000000000"),
+        114,
+        "the file's end",
+        "bodies in frame 5 of 1000000000",
+    ),
+    "huge count": (line(1, b"9" * 5000), 1, "a line of 5,000 bytes", "at most 4,096"),
     "large count": (line(1, b"9" * 500), 1, "'9999", "number of frames"),
     "fewer frames": (line(1, b"3"), 86, "'1'", "end of the file after its 3 frames"),
     "trailing": (lambda text: text + b"0.5\n", 114, "'0.5'", "end of the file after its 4 frames"),
     "negative count": (line(2, b"-1"), 2, "'-1'", "number of bodies in frame 1 of 4"),
     "fraction": (line(2, b"1.0"), 2, "'1.0'", "number of bodies in frame 1 of 4"),
-    "more bodies": (line(2, b"2"), 30, "1 value(s) in '0'", "10 values of body 2 of 2 in frame 1"),
+    "more bodies": (line(2, b"2"), 30, "'0'", "10 values of body 2 of 2 in frame 1"),
     "a billion bodies": (line(2, b"999999999"), 30, "'0'", "body 2 of 999999999"),
     "fewer bodies": (line(31, b"1"), 59, f"'{FIRST_ID + 1}", "number of bodies in frame 4 of 4"),
-    "24 joints": (line(4, b"24"), 4, "24 joints", "25 joints of body 1 of 1 in frame 1"),
-    "26 joints": (line(88, b"26"), 88, "26 joints", "25 joints of body 1 of 1 in frame 4"),
-    "body id": (line(3, b"7.2e16 0 1 1 1 1 0 0 0 2"), 3, "'7.2e16'", "bodyID"),
-    "lost line": (line(20, None), 29, "1 value(s) in '0'", "12 values of joint 25 of body 1"),
-    "lost value": (line(40, JOINT[4:]), 40, "11 value(s)", "12 values of joint 7 of body 1 of 2"),
-    "extra value": (line(40, JOINT + b" 1"), 40, "13 value(s)", "12 values of joint 7"),
-    "word": (line(41, JOINT.replace(b"0.2 ", b"x.2 ")), 41, "'x.2'", "a number for joint 8"),
-    "word aside": (line(41, JOINT.replace(b"519.1", b"519,1")), 41, "'519,1'", "a number"),
-    "two points": (line(41, JOINT.replace(b"0.3", b"0.3.1")), 41, "'0.3.1'", "a number"),
-    "glued": (line(41, JOINT.replace(b"519.1 -", b"5 519.1-")), 41, "'519.1-0.2'", "a number"),
-    "NaN": (line(5, JOINT.replace(b"0.1", b"NaN")), 5, "'NaN'", "finite coordinate"),
-    "infinite": (line(5, JOINT.replace(b"0.2", b"-inf", 1)), 5, "'-inf'", "finite coordinate"),
-    "too large": (line(5, JOINT.replace(b"0.3", b"1e39")), 5, "'1e39'", "finite coordinate"),
-    "underscore": (line(5, JOINT.replace(b"0.3", b"1_0")), 5, "'1_0'", "a number"),
+    "24 joints": (line(4, b"24"), 4, "'24'", "25, the number of joints of body 1 of 1 in frame 1"),
+    "26 joints": (
+        line(88, b"26"),
+        88,
+        "'26'",
+        "25, the number of joints of body 1 of 1 in frame 4",
+    ),
+    "body id": (line(3, b"7.2e16 0 1 1 1 1 0 0 0 2"), 3, "'7.2e16 ", "bodyID"),
+    "lost line": (line(20, None), 29, "'0'", "12 values of joint 25 of body 1"),
+    "lost value": (line(40, JOINT[4:]), 40, "11 values", "12 values of joint 7 of body 1 of 2"),
+    "extra value": (line(40, JOINT + b" 1"), 40, "13 values", "12 values of joint 7"),
+    "word": (line(41, JOINT.replace(b"0.2 ", b"x.2 ")), 41, "'x.2'", "y of joint 8"),
+    "two points": (line(41, JOINT.replace(b"0.3", b"0.3.1")), 41, "'0.3.1'", "finite number"),
+    "glued": (line(41, JOINT.replace(b"0.2 ", b"0.2-", 1)), 41, "11 values", "12 values"),
+    "control": (line(41, JOINT.replace(b"0.3", b"0.3\x1c")), 41, "'0.3?'", "z of joint 8"),
+    "NaN": (line(5, JOINT.replace(b"0.1", b"NaN")), 5, "'NaN'", "finite number"),
+    "infinite": (line(5, JOINT.replace(b"0.2", b"-inf", 1)), 5, "'-inf'", "finite number"),
+    "too large": (line(5, JOINT.replace(b"0.3", b"1e39")), 5, "'1e39'", "finite number"),
+    "underscore": (line(5, JOINT.replace(b"0.3", b"1_0")), 5, "'1_0'", "z of joint 1"),
     "cut in a frame": (lambda text: b"\n".join(text.split(b"\n")[:50]), 51, "end", "joint 18"),
-    "cut in a line": (lambda text: text[:-30], 113, "value(s)", "joint 25 of body 1 of 1"),
+    "cut in a line": (lambda text: text[:-30], 113, "values", "joint 25 of body 1 of 1"),
 }
 
 
