@@ -7,13 +7,11 @@ pickles it substitutes functions of its own, which check sizes before they build
 It reads protocols 2 to 5, and arrays written by NumPy 1 and 2.
 """
 
-import functools
 import io
 import math
 import pickle
 import pickletools
 import re
-from collections.abc import Callable
 
 import numpy as np
 
@@ -81,18 +79,14 @@ def load(data: bytes, path: object) -> object:
 def shown(value: object) -> str:
     """Formats a value from a pickle for an error, in a few characters.
 
-    Nested values are named by their type: a list may contain itself many times over, and a number
-    may have more digits than Python prints.
+    Values that may be long or nested are named by their type: a list may contain itself, and a
+    number may have more digits than Python prints.
     """
     if isinstance(value, str):
         return repr(value[:40])
-    if isinstance(value, (bool, float)):
-        return str(value)
-    if isinstance(value, int) and abs(value) < 10**18:
-        return f"{value:,}"
-    if type(value) is tuple and len(value) < 8 and all(type(x) is int for x in value):
-        return f"({', '.join(map(shown, value))})"
-    return f"a {type(value).__name__}"
+    items = value if type(value) is tuple and len(value) < 8 else (value,)
+    short = all(type(x) in (bool, float) or (type(x) is int and abs(x) < 10**18) for x in items)
+    return str(value) if short else f"a {type(value).__name__}"
 
 
 def _check_instructions(data: bytes) -> None:
@@ -117,25 +111,54 @@ def _check_instructions(data: bytes) -> None:
 class _Unpickler(pickle._Unpickler):
     """Python's unpickler with names, states and keys of dicts restricted.
 
-    The one written in Python, since the C version neither lets keys be checked nor bounds its memo.
-    Copies of data are counted: a pickle may use the same bytes many times over.
+    The one written in Python: the C version lets no one check the keys of dicts, where a key given
+    twice loses a value and hashing a deeply nested one crashes; and a large memo index makes it
+    allocate gigabytes. Copies of data are counted: a pickle may copy the same bytes many times.
     """
 
     def __init__(self, data: bytes):
         super().__init__(io.BytesIO(data))
         self._bytes_left = 2 * len(data)  # protocol 2 copies its data twice
+        # In the place of the names that NumPy and protocol 2 write.
+        self._names = {
+            "numpy.ndarray": "numpy.ndarray",  # only an argument: nothing to call
+            "numpy.dtype": _dtype,
+            "numpy._core.multiarray._reconstruct": lambda *_: np.ndarray((0,), np.int8),
+            "numpy._core.multiarray.scalar": self._scalar,
+            "numpy._core.numeric._frombuffer": _array_from_bytes,
+            "_codecs.encode": self._bytes_from_text,
+            "builtins.bytes": lambda: b"",
+            "collections.OrderedDict": lambda: {},
+        }
 
-    def count_copy(self, num_bytes: int) -> None:
+    def find_class(self, module: str, name: str) -> object:
+        # NumPy 1 has the package numpy.core, and Python 2 the module __builtin__.
+        full = f"{module}.{name}".replace("numpy.core.", "numpy._core.")
+        try:
+            return self._names[full.replace("__builtin__.", "builtins.")]
+        except KeyError as error:
+            raise _Refused(f"the name {full[:80]}") from error
+
+    def _count_copy(self, num_bytes: int) -> None:
         self._bytes_left -= num_bytes
         if self._bytes_left < 0:
             raise _Refused("arrays larger than the file")
 
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) == ("numpy", "ndarray"):
-            return "numpy.ndarray"  # only an argument: nothing to call
-        if (module, name) not in _NAMES:
-            raise _Refused(f"the name {f'{module}.{name}'[:80]}")
-        return functools.partial(_NAMES[module, name], self.count_copy)
+    def _scalar(self, dtype: np.dtype, data: bytes) -> object:
+        """A NumPy scalar as a Python number or text."""
+        _check_array(data, dtype, ())
+        self._count_copy(len(data))
+        value = np.frombuffer(data, dtype)[0].item()
+        if isinstance(value, str):
+            value.encode()  # refuses half a surrogate pair
+        return value
+
+    def _bytes_from_text(self, text: str, encoding: str) -> bytes:
+        """What protocol 2 writes for bytes."""
+        if encoding != "latin1" or not isinstance(text, str):
+            raise _Refused(f"a text in {shown(encoding)}")
+        self._count_copy(len(text))
+        return text.encode("latin1")
 
     def load_build(self) -> None:
         """Sets the state of an array or a dtype."""
@@ -147,7 +170,7 @@ class _Unpickler(pickle._Unpickler):
         elif isinstance(target, np.ndarray) and target.size == 0:
             _, shape, dtype, is_fortran, data = state
             _check_array(data, dtype, shape)
-            self.count_copy(len(data))
+            self._count_copy(len(data))
             target.__setstate__((1, shape, dtype, bool(is_fortran), bytes(data)))
         else:
             raise _Refused(f"a state for {shown(target)}")
@@ -161,12 +184,10 @@ class _Unpickler(pickle._Unpickler):
 
     def _set_items(self, items: list) -> None:
         target = self.stack[-1]
-        if type(target) is not dict:
-            raise _Refused("an item for a value that is no dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if not isinstance(key, (str, int, float)):  # hashing a deeply nested key would crash
-                raise _Refused("a key that is neither a text nor a number")
-            if key in target:  # one of the two values would be lost
+            if type(target) is not dict or not isinstance(key, (str, int, float)):
+                raise _Refused(f"{shown(key)} as a key of {shown(target)}")
+            if key in target:
                 raise _Refused(f"the key {shown(key)} twice")
             target[key] = value
 
@@ -184,42 +205,15 @@ class _Unpickler(pickle._Unpickler):
     }
 
 
-def _dtype(count_copy: Callable, code: str, *_: object) -> np.dtype:
+def _dtype(code: str, *_: object) -> np.dtype:
     """A dtype of numbers or text, a copy of its own: its byte order follows as its state."""
     if not isinstance(code, str) or not _DTYPE.fullmatch(code):
-        objects = isinstance(code, str) and code in ("O", "O8")
-        raise _Refused(f"an array of {'objects' if objects else f'dtype {shown(code)}'}")
+        raise _Refused(f"an array of dtype {shown(code)}")
     return np.dtype(code, copy=True)
 
 
-def _check_array(data: bytes | bytearray, dtype: np.dtype, shape: tuple) -> None:
-    """Compares the size that an array claims with its data."""
-    if not isinstance(data, (bytes, bytearray)):
-        raise _Refused("an array that is not made of bytes (an array of objects)")
-    if not isinstance(dtype, np.dtype) or type(shape) is not tuple:
-        raise _Refused(f"an array of dtype {shown(dtype)}, shape {shown(shape)}")
-    if not all(type(size) is int and size >= 0 for size in shape):
-        raise _Refused(f"an array of shape {shown(shape)}")
-    claimed = math.prod(shape) * dtype.itemsize
-    if claimed != len(data):
-        raise _Refused(
-            f"an array that claims {shown(shape)} elements of {dtype}, {shown(claimed)} bytes, "
-            f"and has {len(data):,}"
-        )
-
-
-def _new_array(*_: object) -> np.ndarray:
-    """An empty array; its content follows as its state."""
-    return np.ndarray((0,), np.int8)
-
-
 def _array_from_bytes(
-    count_copy: Callable,
-    data: bytes,
-    dtype: np.dtype,
-    shape: tuple,
-    order: str,
-    axes: tuple | None = None,
+    data: bytes, dtype: np.dtype, shape: tuple, order: str, axes: tuple | None = None
 ) -> np.ndarray:
     _check_array(data, dtype, shape)
     if order == "K" and axes is not None:  # NumPy 2.3: axes in the order of the memory
@@ -229,36 +223,15 @@ def _array_from_bytes(
     return np.frombuffer(data, dtype).reshape(shape, order=order)
 
 
-def _scalar(count_copy: Callable, dtype: np.dtype, data: bytes) -> object:
-    """A NumPy scalar as a Python number or text."""
-    _check_array(data, dtype, ())
-    count_copy(len(data))
-    value = np.frombuffer(data, dtype)[0].item()
-    if isinstance(value, str):
-        value.encode()
-    return value
-
-
-def _bytes_from_text(count_copy: Callable, text: str, encoding: str) -> bytes:
-    """What protocol 2 writes for bytes."""
-    if encoding != "latin1" or not isinstance(text, str):
-        raise _Refused(f"a text in {shown(encoding)}")
-    count_copy(len(text))
-    return text.encode("latin1")
-
-
-# Each is called with `count_copy` and the arguments in the pickle.
-_NUMPY = {  # in numpy.core of NumPy 1, numpy._core of NumPy 2
-    ("multiarray", "_reconstruct"): _new_array,
-    ("multiarray", "scalar"): _scalar,
-    ("numeric", "_frombuffer"): _array_from_bytes,
-}
-_NAMES = {
-    **{(f"numpy.core.{module}", name): made for (module, name), made in _NUMPY.items()},
-    **{(f"numpy._core.{module}", name): made for (module, name), made in _NUMPY.items()},
-    ("numpy", "dtype"): _dtype,
-    ("_codecs", "encode"): _bytes_from_text,
-    ("__builtin__", "bytes"): lambda _: b"",
-    ("builtins", "bytes"): lambda _: b"",
-    ("collections", "OrderedDict"): lambda _: {},
-}
+def _check_array(data: bytes | bytearray, dtype: np.dtype, shape: tuple) -> None:
+    """Compares the size that an array claims with its data."""
+    if not isinstance(data, (bytes, bytearray)) or not isinstance(dtype, np.dtype):
+        raise _Refused(f"an array of {shown(data)}, dtype {shown(dtype)}")
+    if type(shape) is not tuple or not all(type(size) is int and size >= 0 for size in shape):
+        raise _Refused(f"an array of shape {shown(shape)}")
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed != len(data):
+        raise _Refused(
+            f"an array that claims {shown(shape)} elements of {dtype}, {shown(claimed)} bytes, "
+            f"and has {len(data)}"
+        )
