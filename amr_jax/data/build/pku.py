@@ -24,21 +24,6 @@ _VIDEO_NAME = re.compile(r"((\d+)|A\d+N\d+)-[LMR]\.txt")
 _PHASE_2 = re.compile(r"v2|phase[ _-]?(2|ii)\b", re.IGNORECASE)
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One video of one phase."""
-
-    phase: int
-    video: pku.Video
-
-    @property
-    def name(self) -> str:
-        return self.video.name
-
-    def __str__(self) -> str:
-        return str(self.video)
-
-
 @dataclasses.dataclass
 class _Phase:
     """The files of one phase, by video and by protocol ('xsub', 'xview')."""
@@ -59,40 +44,36 @@ def find(manual_dir: Path, protocols: Sequence[str]) -> RawSet:
       UserError: no phase, or an incomplete one.
     """
     manual_dir = Path(manual_dir).expanduser().resolve()
-    tasks, left_out, notes, train = [], [], [], {}
+    videos, left_out, notes, train = [], [], [], {}
     for phase, raw in _sort_by_phase(manual_dir).items():
         if not (raw.skeletons or raw.labels or raw.splits):
             notes.append(f"no file of phase {'I' * phase} is there; its protocols are skipped.")
             continue
         _check_complete(phase, raw, manual_dir)
-        videos, incomplete = _pair(raw)
-        tasks += [Task(phase, video) for video in videos]
-        left_out += incomplete
+        for name in sorted(raw.skeletons.keys() | raw.labels.keys()):
+            skeleton, label = raw.skeletons.get(name), raw.labels.get(name)
+            if skeleton and label:
+                videos.append(pku.Video(name, skeleton, label, phase))
+            else:
+                why = f"the video has no {'label' if skeleton else 'skeleton'} file"
+                left_out.append(LeftOut(name, str(skeleton or label), why))
         for protocol, file in sorted(raw.splits.items()):
             train[f"v{phase}_{protocol}"] = pku.read_split(file)
         for protocol in {"xsub", "xview"} - set(raw.splits):
             notes.append(f"no split file for v{phase}_{protocol}; it is skipped.")
-    if not tasks:
+    if not videos:
         raise UserError(
             f"{manual_dir}: found no file of PKU-MMD; expected {ARCHIVES[1]}, unpacked, "
             f"and {SPLIT_FILES[1]} (phase I), or {ARCHIVES[2]} and {SPLIT_FILES[2]} (phase II)."
         )
     return RawSet(
-        tasks=tasks,
-        read=read,
+        tasks=videos,
+        read=pku.sequences,
         split=functools.partial(split, train),
         protocols=tuple(name for name in protocols if name in train),
         left_out=tuple(left_out),
         notes=tuple(notes),
     )
-
-
-def read(task: Task) -> list[dict | LeftOut]:
-    """The examples of one video, for `parsing.parse`."""
-    return [
-        sequence if isinstance(sequence, LeftOut) else {**sequence, "phase": task.phase}
-        for sequence in pku.sequences(task.video)
-    ]
 
 
 def split(train: Mapping[str, frozenset[str]], protocol: str, fields: dict) -> str | None:
@@ -140,25 +121,9 @@ def _check_complete(phase: int, raw: _Phase, manual_dir: Path) -> None:
     missing = [kind for kind in ("skeletons", "labels", "splits") if not getattr(raw, kind)]
     if not missing:
         return
-    packed = sorted(path for path in manual_dir.rglob("*") if path.suffix.lower() == ".7z")
-    unpack = "".join(
-        f" Unpack `7z x {path} -o{path.with_suffix('')}` (7z archives are not read in place)."
-        for path in packed
-    )
+    packed = sorted(str(path) for path in manual_dir.rglob("*") if path.suffix.lower() == ".7z")
+    unpack = f" {files.how_to_unpack(*packed)}" if packed else ""
     raise UserError(
         f"{manual_dir}: found no {' and no '.join(missing)} of PKU-MMD phase {'I' * phase}; "
         f"expected {ARCHIVES[phase]}, unpacked, and {SPLIT_FILES[phase]}.{unpack}"
     )
-
-
-def _pair(raw: _Phase) -> tuple[list[pku.Video], list[LeftOut]]:
-    """The videos that have both files, in the order of their names, and those that lack one."""
-    videos, left_out = [], []
-    for name in sorted(raw.skeletons.keys() | raw.labels.keys()):
-        skeleton, label = raw.skeletons.get(name), raw.labels.get(name)
-        if skeleton and label:
-            videos.append(pku.Video(name, skeleton, label))
-        else:
-            missing = "label file" if skeleton else "skeleton file"
-            left_out.append(LeftOut(name, str(skeleton or label), f"the video has no {missing}"))
-    return videos, left_out

@@ -127,7 +127,7 @@ def _existing(manual_dir: str | os.PathLike, what: str) -> str:
     if path.is_file():
         raise UserError(
             f"{path} is a file; expected a folder or a zip archive with the {what}. "
-            + (_how_to_unpack(str(path)) if path.suffix.lower() in _PACKED else "")
+            + (how_to_unpack(str(path)) if path.suffix.lower() in _PACKED else "")
         )
     there = next(parent for parent in path.absolute().parents if parent.exists())
     names = sorted(os.listdir(there))[:8] if there.is_dir() else []
@@ -173,13 +173,13 @@ def _nothing_found(
     message += f": there is none among {len(everything)} file(s) ({seen}). "
     packed = [str(raw) for raw in everything if raw.name.lower().endswith(_PACKED)]
     if packed:
-        return message + _how_to_unpack(*packed[:3])
+        return message + how_to_unpack(*packed[:3])
     return message + "Point --manual_dir at the folder with the files or any folder above it."
 
 
-def _how_to_unpack(*paths: str) -> str:
+def how_to_unpack(*paths: str) -> str:
+    """The hint for archives that are not read in place."""
     if paths[0].lower().endswith(".7z"):
-        where = os.path.dirname(paths[0]) or "."
-        commands = " && ".join(f"7z x {path} -o{where}" for path in paths)
+        commands = " && ".join(f"7z x {path} -o{os.path.splitext(path)[0]}" for path in paths)
         return f"7z archives are not read in place: unpack with `{commands}` (package p7zip)."
     return f"Unpack it first (only zip archives are read in place): {', '.join(paths)}."

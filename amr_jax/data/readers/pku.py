@@ -6,13 +6,13 @@ from 0. The data set's document does not define where counting starts; published
 """
 
 import dataclasses
-import io
 import re
 
 import numpy as np
 
 from amr_jax.data.readers import files
 from amr_jax.data.readers.files import LeftOut
+from amr_jax.data.readers.number_text import NumberText
 from amr_jax.errors import BadFile
 
 NUM_ACTIONS = 51
@@ -27,11 +27,12 @@ _VIDEO = re.compile(r"[A-Za-z0-9]+-[LMR]")  # 0002-L in phase I, A01N01-L in pha
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """The two files of one video."""
+    """The two files of one video of phase 1 or 2."""
 
     name: str
     skeleton: files.RawFile
     label: files.RawFile
+    phase: int = 1
 
     def __str__(self) -> str:
         return str(self.skeleton)
@@ -56,49 +57,12 @@ def read_video(raw: files.RawFile) -> np.ndarray:
     Raises:
       BadFile: no line, or a line without 150 finite numbers.
     """
-    data = raw.read()
-    if not data.strip():
-        raise BadFile(raw, "an empty file", f"{_NUMBERS_PER_LINE} numbers per line")
-    _check_lines(raw, data)
-    try:
-        numbers = np.loadtxt(io.BytesIO(data), comments=None, ndmin=2)
-    except ValueError as error:
-        raise _bad_line(raw, data) from error
-    with np.errstate(over="ignore"):
-        numbers = numbers.astype(np.float32)
-    if numbers.shape[1] != _NUMBERS_PER_LINE or not np.isfinite(numbers).all():
-        raise _bad_line(raw, data)
+    text = NumberText(raw.read(), raw, _MAX_LINE)
+    rows = [at for at, count in enumerate(text.num_values) if count]  # lines may be empty
+    for at in rows or (0,):
+        text.value(at, _NUMBERS_PER_LINE, f"{_NUMBERS_PER_LINE} numbers per line")
+    numbers = text.metres(rows, _NUMBERS_PER_LINE)
     return numbers.reshape(-1, NUM_BODIES, NUM_JOINTS, 3)
-
-
-def _check_lines(raw: files.RawFile, data: bytes) -> None:
-    """Refuses other texts early: NumPy would need much memory to parse them."""
-    first = next(line for line in io.BytesIO(data) if line.strip())
-    if len(first) <= _MAX_LINE and len(first.split()) != _NUMBERS_PER_LINE:
-        raise _bad_line(raw, data)
-    for number, line in enumerate(io.BytesIO(data), start=1):
-        if len(line) > _MAX_LINE:
-            found = f"a line of {len(line):,} bytes"
-            raise BadFile(raw, found, f"{_NUMBERS_PER_LINE} numbers", number)
-
-
-def _bad_line(raw: files.RawFile, data: bytes) -> BadFile:
-    """The error for the first line that is wrong."""
-    for number, line in enumerate(io.BytesIO(data), start=1):
-        values = line.decode("latin-1").split()
-        if values and len(values) != _NUMBERS_PER_LINE:
-            return BadFile(raw, f"{len(values)} values", f"{_NUMBERS_PER_LINE} numbers", number)
-        for value in values:
-            if not _is_finite(value):
-                return BadFile(raw, repr(value[:40]), "a finite number, in metres", number)
-    return BadFile(raw, "text that cannot be read", f"{_NUMBERS_PER_LINE} numbers per line")
-
-
-def _is_finite(value: str) -> bool:
-    try:
-        return abs(float(value)) <= float(np.finfo(np.float32).max)
-    except ValueError:
-        return False
 
 
 def read_labels(raw: files.RawFile) -> list[Instance]:
@@ -162,8 +126,8 @@ def sequences(video: Video) -> list[dict | LeftOut]:
 
     Returns:
       For each instance joints (T, 2, 25, 3) float32, name ('<video>_<number of the instance>'),
-      video, label 0..50, start and end (frames [start, end)); or `LeftOut` if it has no frame or no
-      body, or if it reaches out of the video (then with the error).
+      video, phase, label 0..50, start and end (frames [start, end)); or `LeftOut` if it has no
+      frame or no body, or if it reaches out of the video (then with the error).
 
     Raises:
       BadFile: as `read_video` and `read_labels`.
@@ -193,6 +157,7 @@ def _sequence(video: Video, joints: np.ndarray, number: int, instance: Instance)
         "joints": joints[start:end],
         "name": name,
         "video": video.name,
+        "phase": video.phase,
         "label": instance.action - 1,
         "start": start,
         "end": end,

@@ -43,13 +43,13 @@ def test_a_frame_is_body_one_then_body_two(tmp_path):
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("1 " * 149, "149 values"),
-        ("1 " * 151, "151 values"),
+        ("1 " * 149, "149 values in '1 1"),
+        ("1 " * 151, "151 values in '1 1"),
         ("1 " * 149 + "nan", "'nan'"),
         ("1 " * 149 + "1e39", "'1e39'"),  # not finite in float32
         ("1 " * 149 + "x", "'x'"),
-        ("1," * 149 + "1", "1 values"),
-        ("1" * 20_000, "a line of 20,001 bytes"),
+        ("1," * 149 + "1", "'1,1,1,"),
+        ("1" * 20_000, "a line of 20,000 bytes"),
     ],
 )
 def test_bad_video_names_the_line(tmp_path, line, found):
@@ -57,21 +57,21 @@ def test_bad_video_names_the_line(tmp_path, line, found):
     with pytest.raises(BadFile) as caught:
         pku.read_video(raw_file(tmp_path, f"{good}\n\n{line}\n{good}"))
     assert caught.value.line == 3
-    assert caught.value.found == found
+    assert caught.value.found.startswith(found)
 
 
 def test_a_video_without_a_valid_line(tmp_path):
     with pytest.raises(BadFile, match="line 1: found 75 values"):
         pku.read_video(raw_file(tmp_path, ("0 " * 75 + "\n") * 3))
-    with pytest.raises(BadFile, match="empty file"):
+    with pytest.raises(BadFile, match="the file's end; expected 150"):
         pku.read_video(raw_file(tmp_path, "\n"))
 
 
 def test_refuses_other_texts_early(tmp_path):
-    """NumPy would parse all of it first."""
+    """NumPy would parse all of it first; both texts are larger than any video's."""
     for text in ("1\n" * 2_000_000, "00 " * 2_000_000):
         begin = time.process_time()
-        with pytest.raises(BadFile, match=r"line 1: found (1 values|a line of 6,000,000)"):
+        with pytest.raises(BadFile, match=r"2,000,000 lines|a line of 5,999,999"):
             pku.read_video(raw_file(tmp_path, text))
         assert time.process_time() - begin < 1
 
@@ -119,8 +119,22 @@ def test_sequences_include_start_and_exclude_end(tmp_path):
     first, second = pku.sequences(video(tmp_path, JOINTS, "3,0,4,2\n51,9,10,2\n"))
     np.testing.assert_array_equal(first.pop("joints"), JOINTS[0:4])
     np.testing.assert_array_equal(second.pop("joints"), JOINTS[9:10])
-    assert first == {"name": "0002-L_000", "video": "0002-L", "label": 2, "start": 0, "end": 4}
-    assert second == {"name": "0002-L_001", "video": "0002-L", "label": 50, "start": 9, "end": 10}
+    assert first == {
+        "name": "0002-L_000",
+        "video": "0002-L",
+        "phase": 1,
+        "label": 2,
+        "start": 0,
+        "end": 4,
+    }
+    assert second == {
+        "name": "0002-L_001",
+        "video": "0002-L",
+        "phase": 1,
+        "label": 50,
+        "start": 9,
+        "end": 10,
+    }
 
 
 def test_instances_without_frames_or_bodies(tmp_path):
