@@ -1,4 +1,4 @@
-"""amr_jax: Adaptive Masked Reconstruction and its rivals, in JAX."""
+"""amr_jax: Adaptive Masked Reconstruction and related methods, in JAX."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-r"""AMR beside its rivals: cost, training time and accuracy of each, in one table.
+r"""All methods in one table: cost, training time and accuracy of each.
 
   amr-jax compare --config=compare:ntu60_xsub --config.data_dir=DATA \
       --workdir=DIR

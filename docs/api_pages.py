@@ -1,4 +1,4 @@
-"""MkDocs hook: one API page per room of the package, made from its docstrings."""
+"""MkDocs hook: one API page per sub-package, made from its docstrings."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "amr_jax"
 
 
 def pages(package: Path = PACKAGE) -> dict[str, str]:
-    """Markdown of each page by its path in docs/: a page per room, and one for the commands."""
-    rooms = [path.parent for path in sorted(package.glob("*/__init__.py"))]
-    made = {f"api/{room.name}.md": _page(f"amr_jax.{room.name}", room) for room in rooms}
+    """Markdown of each page by its path in docs/: one per sub-package, and one for the commands."""
+    folders = [path.parent for path in sorted(package.glob("*/__init__.py"))]
+    made = {f"api/{path.name}.md": _page(f"amr_jax.{path.name}", path) for path in folders}
     made["api/top_level.md"] = _page("The commands and errors", package, recursive=False)
     return made
 
