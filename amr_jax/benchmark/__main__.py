@@ -8,11 +8,14 @@ WHAT is one of SUBCOMMANDS; `WHAT --help` lists its flags.
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
-from amr_jax.errors import UserError, did_you_mean
+from amr_jax.benchmark import interface
+from amr_jax.config import settings
+from amr_jax.errors import UserError
 from amr_jax.run import cli
 
-# Modules with `add_flags(parser)` and `run(flags)`, imported when they run.
+# Modules with `add_flags(parser)` and `run(flags)`, which returns the content of the JSON file.
 SUBCOMMANDS = {
     "methods": "Time and memory of a training step of every method, beside MAMP's in the same run.",
     "step": "AMR's training step at full size, beside the limits of the device.",
@@ -34,24 +37,31 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m amr_jax.bench
     argv = sys.argv[1:] if argv is None else list(argv)
     if not argv:
         raise UserError(f"WHAT is missing: one of {', '.join(SUBCOMMANDS)} ({prog} --help).")
-    if argv[0] in ("-h", "--help"):
+    name, *rest = argv
+    if name in ("-h", "--help"):
         print(f"usage: {prog} WHAT [--flag=value …]; {prog} WHAT --help lists the flags\n")
         for name, summary in SUBCOMMANDS.items():
             print(f"  {name:10}{summary}")
         return
-    name, *rest = argv
-    if name not in SUBCOMMANDS:
-        hint = did_you_mean(name, SUBCOMMANDS)
-        raise UserError(f"WHAT = {name!r}: expected one of: {', '.join(SUBCOMMANDS)}.{hint}")
-    module = importlib.import_module(f"amr_jax.benchmark.{name}")
-    parser = cli.Parser(f"{prog} {name}", SUBCOMMANDS[name])
-    module.add_flags(parser)
+    module, parser = subcommand(name, prog)
     if any(x in ("-h", "--help") for x in rest):
         parser.print_help()
         return
     flags = parser.parse(rest)
     cli.quieten_libraries(flags.verbosity)
-    module.run(flags)
+    content = module.run(flags)
+    if flags.json:
+        interface.write_json(flags.json, name, content)
+
+
+def subcommand(name: str, prog: str) -> tuple[ModuleType, cli.Parser]:
+    """The module of a sub-command, and the parser of its flags."""
+    settings.require_choice("WHAT", name, SUBCOMMANDS)
+    module = importlib.import_module(f"amr_jax.benchmark.{name}")
+    parser = cli.Parser(f"{prog} {name}", SUBCOMMANDS[name])
+    module.add_flags(parser)
+    parser.add("json", interface.json_file, None, "file for all measurements")
+    return module, parser
 
 
 if __name__ == "__main__":

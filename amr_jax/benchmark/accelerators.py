@@ -7,7 +7,6 @@ import dataclasses
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
 
 import jax
 from jax.experimental import topologies
@@ -16,7 +15,7 @@ from amr_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Interconnect:
+class Links:
     """The links between chips of one kind.
 
     Attributes:
@@ -33,10 +32,12 @@ class Interconnect:
     axes: int
     wraps: int
     domain: int
-    network: float
-    start_s: float
-    hop_s: float
-    network_hop_s: float
+    # Times of a torus: "How to Scale Your Model" (Google DeepMind), chapter "Sharded matrices": a
+    # hop takes about 1 us; a gathering of 3 hops was measured at 8 us, of which 5 are its start.
+    network: float = 0.0
+    start_s: float = 5e-6
+    hop_s: float = 1e-6
+    network_hop_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,57 +47,42 @@ class Accelerator:
     Attributes:
       title: full name.
       platform: JAX's name: `cuda` or `tpu`.
-      flops: published FLOP/s of dense matrix products, by compute dtype.
+      flops: published FLOP/s of dense matrix products in bfloat16.
       bandwidth: bytes/s of its memory. memory_bytes: memory of one chip.
       chips: default arrangement, in the compiler's notation.
-      interconnect: the links between chips.
     """
 
     title: str
     platform: str
-    flops: Mapping[str, float]
+    flops: float
     bandwidth: float
     memory_bytes: float
     chips: str
-    interconnect: Interconnect
-
-
-def _tpu(
-    title: str, flops: float, bandwidth: float, memory_bytes: float, chips: str, links: Interconnect
-) -> Accelerator:
-    # In float32, JAX multiplies matrices on a TPU in one pass of bfloat16 by default.
-    rates = {"bfloat16": flops, "float32": flops}
-    return Accelerator(title, "tpu", rates, bandwidth, memory_bytes, chips, links)
-
-
-def _torus(bandwidth: float, axes: int, wraps: int, domain: int) -> Interconnect:
-    # Times: "How to Scale Your Model" (Google DeepMind), chapter "Sharded matrices": a hop takes
-    # about 1 us; a gathering of 3 hops was measured at 8 us, of which 5 are its start.
-    return Interconnect(bandwidth, axes, wraps, domain, 0.0, 5e-6, 1e-6, 0.0)
+    links: Links
 
 
 ACCELERATORS = {
-    # NVIDIA H200 Tensor Core GPU datasheet, SXM: 1,979 TFLOPS in BFLOAT16 and 989 in TF32 (JAX's
-    # default for float32) "with sparsity", half of it dense; 141 GB at 4.8 TB/s.
+    # NVIDIA H200 Tensor Core GPU datasheet, SXM: 1,979 TFLOPS in BFLOAT16 "with sparsity", half of
+    # it dense; 141 GB at 4.8 TB/s; NVLink 900 GB/s, both ways together. NVIDIA DGX H200 datasheet:
+    # 8 GPUs and as many ConnectX-7 adapters of 400 Gb/s. Times: NCCL's source, src/graph/tuning.cc,
+    # for a tree with the protocol LL128.
     "h200": Accelerator(
-        "NVIDIA H200",
-        "cuda",
-        {"bfloat16": 989e12, "float32": 494e12},
-        4.8e12,
-        141e9,
-        "1",
-        # The same datasheet: NVLink 900 GB/s, both ways together. NVIDIA DGX H200 datasheet: 8 GPUs
-        # and as many ConnectX-7 adapters of 400 Gb/s. Times: NCCL's source, src/graph/tuning.cc,
-        # for a tree with the protocol LL128.
-        Interconnect(450e9, 0, 0, 8, 50e9, 14e-6, 1.2e-6, 8.5e-6),
+        *("NVIDIA H200", "cuda", 989e12, 4.8e12, 141e9, "1"),
+        Links(450e9, 0, 0, 8, network=50e9, start_s=14e-6, hop_s=1.2e-6, network_hop_s=8.5e-6),
     ),
     # Cloud TPU documentation, "System architecture", the page of each generation: peak compute of a
     # chip in bf16, HBM capacity and bandwidth; bidirectional ICI bandwidth of a chip (400, 1,200
     # and 800 GB/s), half of it one way; torus and chips of the largest slice. The side from which
     # an axis is a ring: "How to Scale Your Model", chapter "TPUs".
-    "v5e": _tpu("TPU v5e", 197e12, 0.819e12, 16e9, "2x2", _torus(200e9, 2, 16, 256)),
-    "v5p": _tpu("TPU v5p", 459e12, 2.765e12, 95e9, "2x2x1", _torus(600e9, 3, 4, 6144)),
-    "v6e": _tpu("TPU v6e", 918e12, 1.640e12, 32e9, "2x2", _torus(400e9, 2, 16, 256)),
+    "v5e": Accelerator(
+        *("TPU v5e", "tpu", 197e12, 0.819e12, 16e9, "2x2"), Links(200e9, 2, 16, 256)
+    ),
+    "v5p": Accelerator(
+        *("TPU v5p", "tpu", 459e12, 2.765e12, 95e9, "2x2x1"), Links(600e9, 3, 4, 6144)
+    ),
+    "v6e": Accelerator(
+        *("TPU v6e", "tpu", 918e12, 1.640e12, 32e9, "2x2"), Links(400e9, 2, 16, 256)
+    ),
 }
 
 # Modules of the wheels with a platform's compiler; one of them is enough.
@@ -121,10 +107,6 @@ runtime_version { major: 12 minor: 8 }
 device_description_str: "NVIDIA H200"
 """
 
-# Without the device nothing can be timed: no autotuning, and no Triton kernels for matrix products,
-# which XLA chooses by timing alone.
-_CUDA_OPTIONS = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}
-
 # libtpu reads from its environment what it runs on, and that other processes may load it, too.
 _TPU_ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
@@ -135,57 +117,30 @@ _TPU_ENVIRONMENT = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """Chips to compile for: `kind` of `ACCELERATORS`, and their arrangement `chips`."""
-
-    kind: str
-    chips: str
-
-    @property
-    def accelerator(self) -> Accelerator:
-        """The kind of chip."""
-        return ACCELERATORS[self.kind]
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.chips}"
-
-    @property
-    def kernels(self) -> tuple[str, ...]:
-        """The attention kernels (`config.base.KERNELS`) that it has in bfloat16."""
-        return ("xla", "cudnn") if self.accelerator.platform == "cuda" else ("xla",)
-
-    def options(self, effort: float) -> dict:
-        """Options of `compile`; `effort` of a TPU's compiler from -1 (least) to 1, default 0."""
-        if self.accelerator.platform == "cuda":
-            return _CUDA_OPTIONS
-        return {"exec_time_optimization_effort": effort}
-
-
-def parse(text: str) -> Target:
-    """The target that `h200`, `v5e` or `v5e:4x4` names; `UserError` if there is none."""
-    kind, _, chips = text.partition(":")
-    if kind not in ACCELERATORS or (":" in text and not re.fullmatch(r"\d+(x\d+)*", chips)):
+def parse(text: str) -> tuple[str, str]:
+    """The kind and the arrangement of chips that `h200`, `v5e` or `v5e:4x4` names."""
+    kind, colon, chips = text.strip().partition(":")
+    if kind not in ACCELERATORS or (colon and not re.fullmatch(r"\d+(x\d+)*", chips)):
         raise UserError(
             f"--targets: found {text!r}; expected one of {', '.join(ACCELERATORS)}, optionally "
             "with an arrangement of chips: v5e:4x4, h200:8."
         )
-    return Target(kind, chips or ACCELERATORS[kind].chips)
+    return kind, chips or ACCELERATORS[kind].chips
 
 
-def require_compiler(target: Target) -> None:
-    """Raises `UserError` with what to install, unless the target's compiler is there."""
-    platform = target.accelerator.platform
-    if not any(map(importlib.util.find_spec, COMPILERS[platform])):
-        extra = {"tpu": "tpu", "cuda": "cuda13"}[platform]
+def require_compiler(kind: str) -> None:
+    """Raises `UserError` with what to install, unless the compiler for this kind is there."""
+    chip = ACCELERATORS[kind]
+    if not any(map(importlib.util.find_spec, COMPILERS[chip.platform])):
+        extra = {"tpu": "tpu", "cuda": "cuda13"}[chip.platform]
         raise UserError(
-            f"--targets={target}: the compiler for {target.accelerator.title} is not installed "
-            f"(no module {' or '.join(COMPILERS[platform])}). It needs no device: "
+            f"--targets={kind}: the compiler for {chip.title} is not installed (no module "
+            f"{' or '.join(COMPILERS[chip.platform])}). It needs no device: "
             f"pip install -e '.[{extra}]', or '.[aot]' for all targets."
         )
 
 
-def devices(target: Target) -> list[jax.Device]:
+def devices(kind: str, chips: str) -> list[jax.Device]:
     """Devices to compile for, which hold no arrays and run no programs.
 
     Call it once, in a process that does nothing else: libtpu reads its environment once.
@@ -193,17 +148,15 @@ def devices(target: Target) -> list[jax.Device]:
     Raises:
       UserError: the compiler does not know this arrangement of chips.
     """
-    try:
-        if target.accelerator.platform == "cuda":
-            layout = f"1x1x{target.chips}"
-            return topologies.get_topology_desc(
-                platform="cuda", topology=layout, target_config=_H200
-            ).devices
+    platform = ACCELERATORS[kind].platform
+    if platform == "cuda":
+        layout = {"topology": f"1x1x{chips}", "target_config": _H200}
+    else:
         os.environ.update(_TPU_ENVIRONMENT)
-        # Hosts hold four chips each, except for a slice of one.
-        alone = {"chips_per_host_bounds": (1, 1, 1)} if set(target.chips) <= set("1x") else {}
-        return topologies.get_topology_desc(
-            platform="tpu", topology_name=str(target), **alone
-        ).devices
+        layout = {"topology_name": f"{kind}:{chips}"}
+        if set(chips) <= set("1x"):  # hosts hold four chips each, except for a slice of one
+            layout["chips_per_host_bounds"] = (1, 1, 1)
+    try:
+        return topologies.get_topology_desc(platform=platform, **layout).devices
     except jax.errors.JaxRuntimeError as error:
-        raise UserError(f"--targets={target}: the compiler refuses it: {error}.") from error
+        raise UserError(f"--targets={kind}:{chips}: the compiler refuses it: {error}.") from error

@@ -1,16 +1,18 @@
 """Memory, launches, bytes and collectives of a compiled program.
 
-JAX's own analyses give memory, and on some backends the bytes accessed. The rest is read from the
-HLO text, alike for all targets. A launch is one request to the device: a fusion, a library call, a
-copy, a collective. Instructions inside a fusion are no launches; those in the body of a loop count
-once per iteration if the number of iterations is known, else once.
+JAX's own analysis gives the memory. The rest is read from the HLO text, alike for all targets: no
+compiler for GPUs counts bytes, and a TPU's includes on-chip memory. A launch is one request to the
+device: a fusion, a library call, a copy, a collective. Instructions inside a fusion are no
+launches; those in the body of a loop count once per iteration if the number of iterations is known,
+else once.
 """
 
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from jax.stages import Compiled
 
@@ -54,9 +56,7 @@ class Instruction:
     @property
     def called(self) -> list[str]:
         """The computations that it runs; for a loop, the body."""
-        names = re.findall(r"(?:calls|to_apply|body|_computation)=%?([\w.\-]+)", self.attributes)
-        branches = re.search(r"branch_computations=\{([^}]*)\}", self.attributes)
-        return names + (re.findall(r"[\w.\-]+", branches[1]) if branches else [])
+        return re.findall(r"(?:calls|to_apply|body|_computation)=%?([\w.\-]+)", self.attributes)
 
     @property
     def times(self) -> int:
@@ -85,20 +85,39 @@ class Instruction:
         return chips
 
 
-Computations = Mapping[str, Mapping[str, Instruction]]
+class Use(NamedTuple):
+    """An instruction of a program, with where and how often it runs.
 
-
-@dataclasses.dataclass(frozen=True)
-class Launch:
-    """`times` launches, each of which reads and writes `traffic` bytes of main memory.
-
-    Operands and result count once each. An instruction that only takes a part of an operand counts
-    that part; one that also computes on it counts the whole operand, which is too much.
+    Attributes:
+      operands: the instructions whose results it reads.
+      parts: the instructions of the computations that it calls.
+      times: number of times per run of the program.
+      fusion: name of the computation, if the instruction is a part of another one; else ''.
     """
 
-    name: str
+    instruction: Instruction
+    operands: list[Instruction]
+    parts: list[Instruction]
     times: int
-    traffic: int
+    fusion: str
+
+
+def uses(text: str) -> Iterator[Use]:
+    """All instructions that a program runs, parts of fusions and both branches included."""
+    computations, entry = parse(text)
+
+    def walk(name: str, times: int, is_part: bool) -> Iterator[Use]:
+        here = computations[name]
+        for instruction in here.values():
+            operands = [here[operand] for operand in instruction.operands if operand in here]
+            called = [name for name in instruction.called if name in computations]
+            parts = [part for other in called for part in computations[other].values()]
+            yield Use(instruction, operands, parts, times, name if is_part else "")
+            for other in called:
+                again = times * instruction.times
+                yield from walk(other, again, is_part or instruction.opcode not in _CALLS)
+
+    return walk(entry, 1, False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,29 +145,30 @@ class Collective:
         return self.times * PASSES[self.kind] * (self.group - 1) / self.group * self.size
 
 
-def launches(text: str) -> list[Launch]:
-    """All launches of an optimised program (`compiled.as_text()`); both branches of a condition."""
-    computations, entry = parse(text)
+def launches(text: str) -> list[tuple[str, int, int]]:
+    """Name, times and bytes of main memory read and written, of each launch of a program.
 
-    def walk(name: str, times: int) -> Iterator[Launch]:
-        instructions = computations[name]
-        for instruction in instructions.values():
-            opcode = instruction.opcode
-            if opcode in _CALLS and instruction.called:
-                for called in instruction.called:
-                    yield from walk(called, times * instruction.times)
-            elif opcode.endswith("-done") and opcode != "async-done":
-                # A transfer between main and on-chip memory counts at its end: at its start, the
-                # whole source is among the results.
-                yield Launch(instruction.name, times, instruction.size_anywhere)
-            elif not instruction.is_free and not opcode.endswith(("-start", "-done")):
-                read = {name for name in instruction.operands if name in instructions}
-                taken = sum(instructions[name].size for name in read)
-                if _only_takes_part(instruction, computations):
-                    taken = min(taken, instruction.size)
-                yield Launch(instruction.name, times, instruction.size + taken)
+    Operands and result count once each. An instruction that only takes a part of an operand counts
+    that part; one that also computes on it counts the whole operand, which is too much.
 
-    return list(walk(entry, 1))
+    Args:
+      text: of the optimised program, `compiled.as_text()`.
+    """
+    found = []
+    for use in uses(text):
+        instruction, opcode = use.instruction, use.instruction.opcode
+        if use.fusion or (opcode in _CALLS and use.parts):
+            continue
+        if opcode.endswith("-done") and opcode != "async-done":
+            # A transfer between main and on-chip memory counts at its end: at its start, the whole
+            # source is among the results.
+            found.append((instruction.name, use.times, instruction.size_anywhere))
+        elif not instruction.is_free and not opcode.endswith(("-start", "-done")):
+            taken = sum(operand.size for operand in set(use.operands))
+            if _only_takes_part(use):
+                taken = min(taken, instruction.size)
+            found.append((instruction.name, use.times, instruction.size + taken))
+    return found
 
 
 def collectives(text: str) -> list[Collective]:
@@ -157,71 +177,42 @@ def collectives(text: str) -> list[Collective]:
     An asynchronous one counts at its start. On a TPU, a fusion that keeps a part of an all-reduce
     is a reduce-scatter.
     """
-    computations, entry = parse(text)
     partitions = re.search(r"\bnum_partitions=(\d+)", text)
-    chips = int(partitions[1]) if partitions else 1
-
-    def walk(name: str, times: int) -> Iterator[Collective]:
-        instructions = computations[name]
-        for instruction in instructions.values():
-            kind = instruction.opcode.removesuffix("-start")
-            if kind not in PASSES and kind != _HAND_OVER:
-                for called in instruction.called:
-                    if called in computations:
-                        yield from walk(called, times * instruction.times)
-            elif (group := instruction.group(chips)) > 1:
-                operands = (instructions[n] for n in instruction.operands if n in instructions)
-                size = sum(operand.size_anywhere for operand in operands)
-                if kind == "all-gather":
-                    size *= group
-                elif kind == "all-reduce" and "all-reduce-scatter" in name:
-                    kind = "reduce-scatter"
-                yield Collective(kind, group, size, times)
-
-    return list(walk(entry, 1))
+    chips, found = int(partitions[1]) if partitions else 1, []
+    for use in uses(text):
+        kind, group = use.instruction.opcode.removesuffix("-start"), use.instruction.group(chips)
+        if group > 1 and (kind in PASSES or kind == _HAND_OVER):
+            size = sum(operand.size_anywhere for operand in use.operands)
+            if kind == "all-gather":
+                size *= group
+            elif kind == "all-reduce" and "all-reduce-scatter" in use.fusion:
+                kind = "reduce-scatter"
+            found.append(Collective(kind, group, size, use.times))
+    return found
 
 
-def sent(found: Sequence[Collective]) -> float:
+def sent(found: Iterable[Collective]) -> float:
     """Bytes that each chip sends per run."""
     return math.fsum(c.sent for c in found)
 
 
-def by_kind(found: Sequence[Collective]) -> dict[str, dict[str, float]]:
-    """{kind: {"times", "size", "sent"}}, each summed."""
-    sums = {}
-    for c in found:
-        entry = sums.setdefault(c.kind, {"times": 0, "size": 0.0, "sent": 0.0})
-        entry["times"] += c.times
-        entry["size"] += c.times * c.size
-        entry["sent"] += c.sent
-    return sums
-
-
 def summary(program: Compiled) -> dict[str, Any]:
-    """All that a compiled program reports, for JSON; figures are per chip.
-
-    `bytes` are counted here; `compiler_bytes` are the compiler's own, None where it has none. On a
-    TPU the compiler includes on-chip memory.
-    """
-    memory, counted, text = program.memory_analysis(), program.cost_analysis(), program.as_text()
+    """What a compiled program moves, holds and exchanges, for JSON; figures are per chip."""
+    text = program.as_text()
     launched, exchanged = launches(text), collectives(text)
+    numbers = Counter()
+    for collective in exchanged:
+        numbers[collective.kind] += collective.times
     return {
-        "bytes": sum(launch.times * launch.traffic for launch in launched),
-        "compiler_bytes": counted and counted["bytes accessed"],
-        "memory": {
-            "arguments": memory.argument_size_in_bytes,
-            "outputs": memory.output_size_in_bytes,
-            "aliased": memory.alias_size_in_bytes,
-            "temporaries": memory.temp_size_in_bytes,
-            "peak": costs.peak_bytes(memory),
-        },
+        "bytes": sum(times * traffic for _, times, traffic in launched),
+        "memory_bytes": costs.peak_bytes(program.memory_analysis()),
         "sent": sent(exchanged),
-        "collectives": by_kind(exchanged),
-        "launches": sum(launch.times for launch in launched),
+        "collectives": numbers,
+        "launches": sum(times for _, times, _ in launched),
     }
 
 
-def parse(text: str) -> tuple[Computations, str]:
+def parse(text: str) -> tuple[dict[str, dict[str, Instruction]], str]:
     """Computations by name, each with its instructions by name; and the entry's name."""
     computations, entry, current = {}, None, None
     for line in text.splitlines():
@@ -237,12 +228,11 @@ def parse(text: str) -> tuple[Computations, str]:
     return computations, entry
 
 
-def _only_takes_part(instruction: Instruction, computations: Computations) -> bool:
+def _only_takes_part(use: Use) -> bool:
     """Whether it is a slice, or a fusion of slices alone."""
-    if instruction.opcode != "fusion":
-        return instruction.opcode in _TAKE_PART
-    inside = [i.opcode for name in instruction.called for i in computations.get(name, {}).values()]
-    return _TAKE_PART.issuperset(opcode for opcode in inside if opcode not in _FREE)
+    is_fusion = use.instruction.opcode == "fusion"
+    inside = use.parts if is_fusion else [use.instruction]
+    return _TAKE_PART.issuperset(i.opcode for i in inside if i.opcode not in _FREE)
 
 
 def _split(text: str) -> tuple[str, str]:

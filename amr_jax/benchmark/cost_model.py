@@ -14,7 +14,7 @@ import math
 import jax
 import ml_collections
 
-from amr_jax.benchmark.accelerators import Accelerator, Interconnect
+from amr_jax.benchmark.accelerators import Accelerator, Links
 from amr_jax.benchmark.compiled import PASSES, Collective
 from amr_jax.errors import UserError
 from amr_jax.run import sharding
@@ -57,19 +57,14 @@ class Times:
     exchange_s: float
 
     @property
-    def alone_s(self) -> float:
-        """Without the exchange."""
-        return max(self.compute_s, self.memory_s)
-
-    @property
     def step_s(self) -> float:
         """With no part of the exchange hidden."""
-        return self.alone_s + self.exchange_s
+        return max(self.compute_s, self.memory_s) + self.exchange_s
 
     @property
     def hidden_s(self) -> float:
         """With all of the exchange hidden behind the computation."""
-        return max(self.alone_s, self.exchange_s)
+        return max(self.compute_s, self.memory_s, self.exchange_s)
 
 
 def work_of(
@@ -101,23 +96,19 @@ def work_of(
     )
 
 
-def exchanged(work: Work, data: int, fsdp: int, scatters: bool = True) -> list[Collective]:
+def exchanged(work: Work, data: int, fsdp: int) -> list[Collective]:
     """The collectives of a step on `data` · `fsdp` chips, as `train.step` and `run.sharding` do it.
 
     Split parameters are gathered once, in float32, before they are used. Their gradients are summed
     over `fsdp`, every chip keeping its part, then over `data`; all others over all chips. (Assumes
     that `fsdp` divides an axis of every large parameter.)
-
-    Args:
-      scatters: whether the compiler has reduce-scatter. XLA's for CPUs has not: every chip sums the
-        whole array, and keeps its part.
     """
     split, summed = (work.split if fsdp > 1 else 0.0), work.gradients
     found = []
     if split:
         found += [
             Collective("all-gather", fsdp, split / work.gathers, work.gathers),
-            Collective("reduce-scatter" if scatters else "all-reduce", fsdp, summed * split),
+            Collective("reduce-scatter", fsdp, summed * split),
         ]
     if data > 1 and split:
         found.append(Collective("all-reduce", data, summed * split / fsdp))
@@ -138,7 +129,7 @@ def sides(chips: int, axes: int) -> list[int]:
     return [2 ** ((doublings + axes - 1 - axis) // axes) for axis in range(axes)]
 
 
-def exchange_s(collective: Collective, links: Interconnect) -> float:
+def exchange_s(collective: Collective, links: Links) -> float:
     """Seconds of a collective among `group` neighbouring chips.
 
     Beyond the domain of the links, every chip of a domain exchanges its share of the array, summed
@@ -171,14 +162,11 @@ def exchange_s(collective: Collective, links: Interconnect) -> float:
     return collective.times * (seconds + latency)
 
 
-def times(
-    work: Work, bodies: float, data: int, fsdp: int, accelerator: Accelerator, dtype: str
-) -> Times:
+def times(work: Work, bodies: float, data: int, fsdp: int, accelerator: Accelerator) -> Times:
     """Seconds of a step of `bodies` bodies in all, on `data` · `fsdp` chips."""
     here = bodies / (data * fsdp)
-    links = accelerator.interconnect
     return Times(
-        here * work.flops / accelerator.flops[dtype],
+        here * work.flops / accelerator.flops,
         (work.fixed_bytes + here * work.body_bytes) / accelerator.bandwidth,
-        math.fsum(exchange_s(c, links) for c in exchanged(work, data, fsdp)),
+        math.fsum(exchange_s(c, accelerator.links) for c in exchanged(work, data, fsdp)),
     )

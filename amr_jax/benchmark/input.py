@@ -20,26 +20,27 @@ import jax
 import ml_collections
 
 from amr_jax import prepare, pretrain
-from amr_jax.benchmark import options, output, timing
+from amr_jax.benchmark import interface, timing
 from amr_jax.config import files
 from amr_jax.data import datasets
 from amr_jax.errors import UserError
-from amr_jax.run import console, sharding
+from amr_jax.run import cli, console, sharding
 from amr_jax.studies import costs
 from amr_jax.synthetic import writer
 
 BUILT_IN = "ntu60_xsub"  # the data set whose records the built-in ones replace
 INPUTS = tuple(itertools.product(("resident", "stream"), ("int16", "float32")))
+STEPS, DISPATCHES = 10, 5  # steps per dispatch, and dispatches that are timed together
 
 COLUMNS = {
-    "input": output.number("input"),
-    "ms per step": output.number("step_s_median", ",.2f", 1e-3),
-    "quartiles": output.quartiles("step_s_quartiles", ",.2f", 1e-3),
-    "bodies/s": output.number("bodies_per_s", ",.0f"),
-    "to the first": output.number("ratio", ".2f"),
-    "of the step": output.number("of_training_step", ".2%"),
-    "MB resident": output.number("resident_bytes", ",.1f", 1e6),
-    "MB per step": output.number("step_bytes", ",.3f", 1e6),
+    "input": interface.number("input"),
+    "ms per step": interface.number("step_s_median", ",.2f", 1e-3),
+    "quartiles": interface.quartiles("step_s_quartiles", ",.2f", 1e-3),
+    "bodies/s": interface.number("bodies_per_s", ",.0f"),
+    "to the first": interface.number("ratio", ".2f"),
+    "of the step": interface.number("of_training_step", ".2%"),
+    "MB resident": interface.number("resident_bytes", ",.1f", 1e6),
+    "MB per step": interface.number("step_bytes", ",.3f", 1e6),
 }
 
 
@@ -57,62 +58,56 @@ class Input:
     """One way to make the clips of a step.
 
     Attributes:
-      mode, storage: one of `INPUTS`.
+      name: one of `INPUTS`.
       resident_bytes: bytes that stay on the device.
       step_bytes: bytes that go to the device for one step.
       step_s: seconds per step, one entry per round.
     """
 
-    def __init__(self, config: ml_collections.ConfigDict, steps: int, dispatches: int):
-        self.mode, self.storage = config.input.mode, config.input.storage
+    def __init__(self, config: ml_collections.ConfigDict):
+        self.name = f"{config.input.mode} {config.input.storage}"
         self.step_s: list[float] = []
         self.step_bytes = 0
         mesh = sharding.make_mesh(jax.devices()[:1])
         self._data = pretrain.load_input(config, pretrain.open_records(config), mesh)
         self.resident_bytes = sum(x.nbytes for x in jax.tree.leaves(self._data.resident))
-        self._steps, self._dispatches = steps, dispatches
         self._clips = costs.augmenting(config, self._data.clips, mesh)
 
     def time_step(self) -> None:
         """Times the dispatches after a first one, which starts readers and compiles."""
-        steps, dispatches = self._steps, self._dispatches
-        batches = self._data.batches(0, (dispatches + 1) * steps, steps)
+        batches = self._data.batches(0, (DISPATCHES + 1) * STEPS, STEPS)
         number = jax.numpy.int32(0)
-        for i in range(dispatches + 1):
+        for i in range(DISPATCHES + 1):
             if i == 1:
                 start = time.perf_counter()
             batch = next(batches)
             number, clips = jax.block_until_ready(self._clips(number, self._data.resident, batch))
-        self.step_s.append((time.perf_counter() - start) / (dispatches * steps))
-        self.step_bytes = sum(x.nbytes for x in jax.tree.leaves(batch)) // steps
+        self.step_s.append((time.perf_counter() - start) / (DISPATCHES * STEPS))
+        self.step_bytes = sum(x.nbytes for x in jax.tree.leaves(batch)) // STEPS
         del clips
 
 
-def measure(
-    dataset: str, data_dir: str, bodies: int, steps: int, dispatches: int, num_rounds: int
-) -> list[dict[str, Any]]:
+def measure(dataset: str, data_dir: str, bodies: int, num_rounds: int) -> list[dict[str, Any]]:
     """Times all inputs and the training step in rounds; one entry each, the step's last."""
     configs = [config_of(dataset, data_dir, bodies, *which) for which in INPUTS]
-    inputs = [Input(config, steps, dispatches) for config in configs]
-    training = timing.Program(configs[0])
+    inputs = [Input(config) for config in configs]
+    training = timing.Variant("training step", configs[0], sequences=bodies)
+    training.compile(1)
     training.warm_up()
     console.say(training.problem or "the training step is compiled")
     timing.rounds([*inputs, training], num_rounds)
     return summary(inputs, training, bodies)
 
 
-def summary(
-    inputs: Sequence[Input], training: timing.TimedStep, bodies: int
-) -> list[dict[str, Any]]:
+def summary(inputs: Sequence[Input], training: timing.Variant, bodies: int) -> list[dict[str, Any]]:
     """Medians, ratios to the first input, and shares of the training step."""
     found = []
     for one in (*inputs, training) if training.step_s else inputs:
         times = timing.statistics(one.step_s)
-        entry = {"input": "training step", **times, "step_s": one.step_s}
+        entry = {"input": one.name, **times, "step_s": one.step_s}
         entry["bodies_per_s"] = bodies / times["step_s_median"]
         if one is not training:
             entry |= {
-                "input": f"{one.mode} {one.storage}",
                 "ratio": timing.ratio(one.step_s, inputs[0].step_s),
                 "of_training_step": timing.ratio(one.step_s, training.step_s),
                 "resident_bytes": one.resident_bytes,
@@ -123,48 +118,34 @@ def summary(
 
 
 @contextlib.contextmanager
-def built_in_records(takes: int) -> Iterator[str]:
+def built_in_records() -> Iterator[str]:
     """A data_dir with records of the built-in data as `BUILT_IN`; deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="amr_jax_benchmark_") as folder:
         raw = Path(folder) / "raw"
-        writer.write(raw, performers=2, takes=takes)
+        writer.write(raw, performers=2, takes=2)
         prepare.prepare("ntu_rgbd60", raw, Path(folder) / "data")
         yield str(Path(folder) / "data")
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: cli.Parser) -> None:
     """The flags of the sub-command."""
-    parser.add_argument("--dataset", default="", help="data set; needs --data_dir")
-    parser.add_argument("--data_dir", default="", help="where its records are")
-    parser.add_argument(
-        "--bodies", type=options.positive, help="per step (default: 16 on CPU, 256 elsewhere)"
-    )
-    for name, default, text in (
-        ("steps", 10, "steps per dispatch"),
-        ("dispatches", 5, "dispatches timed one after the other"),
-        ("rounds", 5, "measurements of each input"),
-    ):
-        parser.add_argument(
-            f"--{name}", type=options.positive, default=default, help=f"{text} (default {default})"
-        )
-    options.add_json(parser)
+    parser.add("dataset", str, "", "data set; needs --data_dir")
+    parser.add("data_dir", str, "", "where its records are")
+    parser.add("bodies", cli.at_least(1), None, "per step (default: 16 on a CPU, else 256)")
+    parser.add("rounds", cli.at_least(1), 5, "times that each input is timed")
 
 
-def run(flags: argparse.Namespace) -> None:
-    """Measures, prints the table, writes the JSON file."""
+def run(flags: argparse.Namespace) -> dict[str, Any]:
+    """Measures and prints the table; returns the content of the JSON file."""
     if bool(flags.dataset) != bool(flags.data_dir):
         raise UserError("--dataset and --data_dir go together: give both, or neither.")
-    bodies = flags.bodies or (16 if options.on_cpu() else 256)
-    source = output.provenance("input")
-    settings = {"bodies": bodies}
-    settings |= {name: getattr(flags, name) for name in ("steps", "dispatches", "rounds")}
+    bodies = flags.bodies or (16 if jax.default_backend() == "cpu" else 256)
     with contextlib.ExitStack() as stack:
         dataset, data_dir = flags.dataset, flags.data_dir
         if dataset:
             datasets.get(dataset)  # an unknown name ends here
         else:
-            dataset, data_dir = BUILT_IN, stack.enter_context(built_in_records(takes=2))
-        found = measure(dataset, data_dir, bodies, flags.steps, flags.dispatches, flags.rounds)
-    console.say(output.table(found, COLUMNS))
-    settings = {"dataset": dataset, **settings}
-    output.write_json(flags.json, {**source, "settings": settings, "rows": found})
+            dataset, data_dir = BUILT_IN, stack.enter_context(built_in_records())
+        found = measure(dataset, data_dir, bodies, flags.rounds)
+    interface.print_table(found, COLUMNS)
+    return {"bodies": bodies, "rows": found}

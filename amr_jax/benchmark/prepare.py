@@ -8,7 +8,6 @@ largest process (on Linux).
 """
 
 import argparse
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from amr_jax.benchmark import options, output, timing
+from amr_jax.benchmark import interface, timing
 from amr_jax.errors import UserError
-from amr_jax.run import console
+from amr_jax.run import cli, console
 from amr_jax.synthetic import writer
 from amr_jax.synthetic.actions import ACTIONS
 
@@ -28,14 +27,14 @@ _PERFORMERS = 2
 _FILES_OF_A_TAKE = _PERFORMERS * len(ACTIONS) * len(writer.CAMERAS)
 
 COLUMNS = {
-    "files": output.number("files", ","),
-    "raw MB": output.number("raw_bytes", ",.0f", 1e6),
-    "workers": output.number("workers"),
-    "seconds": output.number("seconds_median", ".1f"),
-    "quartiles": output.quartiles("seconds_quartiles", ".1f"),
-    "files/s": output.number("files_per_s", ",.0f"),
-    "files/s more": output.number("marginal_files_per_s", ",.0f"),
-    "largest process MB": output.number("largest_process_bytes", ",.0f", 1e6),
+    "files": interface.number("files", ","),
+    "raw MB": interface.number("raw_bytes", ",.0f", 1e6),
+    "workers": interface.number("workers"),
+    "seconds": interface.number("step_s_median", ".1f"),
+    "quartiles": interface.quartiles("step_s_quartiles", ".1f"),
+    "files/s": interface.number("files_per_s", ",.0f"),
+    "files/s more": interface.number("marginal_files_per_s", ",.0f"),
+    "largest process MB": interface.number("largest_process_bytes", ",.0f", 1e6),
 }
 
 
@@ -43,31 +42,35 @@ class Preparation:
     """Preparation of the `files` raw files in one folder with a number of processes.
 
     Attributes:
-      runs: per round, `seconds` and `largest_process_bytes`.
+      seconds: of the command, one entry per round.
+      largest_process_bytes: peak of the largest process of all rounds; 0: not known.
     """
 
     def __init__(self, raw: Path, files: int, workers: int):
         self.raw, self.files, self.workers = raw, files, workers
-        self.runs: list[dict[str, float]] = []
+        self.seconds: list[float] = []
+        self.largest_process_bytes = 0
 
     def time_step(self) -> None:
         """Runs the command once; `UserError` if it fails."""
-        with tempfile.TemporaryDirectory(dir=self.raw.parent) as data_dir:
+        with (
+            tempfile.TemporaryDirectory(dir=self.raw.parent) as data_dir,
+            tempfile.TemporaryFile() as printed,
+        ):
             command = [sys.executable, "-m", "amr_jax.prepare", "--dataset=ntu_rgbd60"]
             command += [f"--manual_dir={self.raw}", f"--data_dir={data_dir}"]
             command += [f"--num_workers={self.workers}"]
-            with tempfile.TemporaryFile() as printed:
-                largest, start = 0, time.perf_counter()
-                process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT)
-                while process.poll() is None:
-                    largest = max(largest, largest_process(process.pid))
-                    time.sleep(0.02)
-                seconds = time.perf_counter() - start
-                if process.returncode:
-                    printed.seek(0)
-                    end = printed.read().decode()[-1000:]
-                    raise UserError(f"{' '.join(command)} failed: {end}")
-        self.runs.append({"seconds": seconds, "largest_process_bytes": largest})
+            start = time.perf_counter()
+            process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT)
+            while process.poll() is None:
+                now = largest_process(process.pid)
+                self.largest_process_bytes = max(self.largest_process_bytes, now)
+                time.sleep(0.02)
+            self.seconds.append(time.perf_counter() - start)
+            if process.returncode:
+                printed.seek(0)
+                end = printed.read().decode()[-1000:]
+                raise UserError(f"{' '.join(command)} failed: {end}")
 
 
 def largest_process(pid: int) -> int:
@@ -94,45 +97,28 @@ def summary(found: Sequence[Preparation]) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = []
     for one in found:
-        times = timing.statistics([run["seconds"] for run in one.runs])
-        files, middle = one.files, times["step_s_median"]
+        times = timing.statistics(one.seconds)
+        seconds = times["step_s_median"]
+        row = {
+            "files": one.files,
+            "raw_bytes": sum(file.stat().st_size for file in one.raw.iterdir()),
+            "workers": one.workers,
+            "seconds": one.seconds,
+            **times,
+            "files_per_s": one.files / seconds,
+            "largest_process_bytes": one.largest_process_bytes or None,
+        }
         before = next((r for r in reversed(rows) if r["workers"] == one.workers), None)
-        marginal = None
-        if before and middle > before["seconds_median"]:
-            marginal = (files - before["files"]) / (middle - before["seconds_median"])
-        rows.append(
-            {
-                "files": files,
-                "raw_bytes": sum(file.stat().st_size for file in one.raw.iterdir()),
-                "workers": one.workers,
-                "runs": one.runs,
-                "seconds_median": middle,
-                "seconds_quartiles": times["step_s_quartiles"],
-                "files_per_s": files / middle,
-                "marginal_files_per_s": marginal,
-                # 0: not known
-                "largest_process_bytes": max(r["largest_process_bytes"] for r in one.runs) or None,
-            }
-        )
+        if before and seconds > before["step_s_median"]:
+            more = one.files - before["files"]
+            row["marginal_files_per_s"] = more / (seconds - before["step_s_median"])
+        rows.append(row)
     return rows
 
 
-def measure(
-    folder: Path, files: Sequence[int], workers: Sequence[int], num_rounds: int
-) -> list[dict[str, Any]]:
-    """Writes the raw files into `folder`; prepares each set with each number of workers."""
-    for count in files:
-        takes = count // _FILES_OF_A_TAKE
-        writer.write(folder / f"raw_{count}", performers=_PERFORMERS, takes=takes)
-        console.say(f"wrote {count:,} files")
-    found = [Preparation(folder / f"raw_{count}", count, n) for n in workers for count in files]
-    timing.rounds(found, num_rounds)
-    return summary(found)
-
-
-def _files(text: str) -> tuple[int, ...]:
-    most = _FILES_OF_A_TAKE * writer.MAX_TAKES
-    counts = options.positives(text)
+def files(text: str) -> tuple[int, ...]:
+    """The type of --files."""
+    most, counts = _FILES_OF_A_TAKE * writer.MAX_TAKES, interface.counts(text)
     if any(count % _FILES_OF_A_TAKE or count > most for count in counts):
         raise argparse.ArgumentTypeError(
             f"found {text!r}; expected multiples of {_FILES_OF_A_TAKE} up to {most:,}"
@@ -140,34 +126,28 @@ def _files(text: str) -> tuple[int, ...]:
     return counts
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: cli.Parser) -> None:
     """The flags of the sub-command."""
-    parser.add_argument(
-        "--files",
-        type=_files,
-        default=[_FILES_OF_A_TAKE * n for n in (1, 2, 4)],
-        help=f"sizes of the sets, multiples of {_FILES_OF_A_TAKE} (default: 1, 2 and 4 times that)",
-    )
-    parser.add_argument(
-        "--workers",
-        type=options.positives,
-        default=sorted({1, options.usable_cores()}),
-        help="processes that parse (default: 1, and one per processor)",
-    )
-    parser.add_argument(
-        "--rounds", type=options.positive, default=3, help="runs of each (default 3)"
-    )
-    options.add_json(parser)
+    sizes = ",".join(str(_FILES_OF_A_TAKE * takes) for takes in (1, 2, 4))
+    parser.add("files", files, sizes, f"sizes of the sets, multiples of {_FILES_OF_A_TAKE}")
+    workers = ",".join(map(str, sorted({1, interface.usable_cores()})))
+    parser.add("workers", interface.counts, workers, "processes that parse")
+    parser.add("rounds", cli.at_least(1), 3, "times that each is prepared")
 
 
-def run(flags: argparse.Namespace) -> None:
-    """Measures, prints the table, writes the JSON file."""
-    source = output.provenance("prepare")
-    folder = Path(tempfile.mkdtemp(prefix="amr_jax_benchmark_"))
-    try:
-        found = measure(folder, flags.files, flags.workers, flags.rounds)
-    finally:
-        shutil.rmtree(folder)
-    console.say(output.table(found, COLUMNS))
-    settings = {name: getattr(flags, name) for name in ("files", "workers", "rounds")}
-    output.write_json(flags.json, {**source, "settings": settings, "rows": found})
+def run(flags: argparse.Namespace) -> dict[str, Any]:
+    """Measures and prints the table; returns the content of the JSON file."""
+    with tempfile.TemporaryDirectory(prefix="amr_jax_benchmark_") as folder:
+        raw = {count: Path(folder) / f"raw_{count}" for count in flags.files}
+        for count, where in raw.items():
+            writer.write(where, performers=_PERFORMERS, takes=count // _FILES_OF_A_TAKE)
+            console.say(f"wrote {count:,} files")
+        found = [
+            Preparation(where, count, workers)
+            for workers in flags.workers
+            for count, where in raw.items()
+        ]
+        timing.rounds(found, flags.rounds)
+        rows = summary(found)
+    interface.print_table(rows, COLUMNS)
+    return {"rows": rows}

@@ -9,15 +9,13 @@ default, else --bytes, from two programs of `benchmark aot`.
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 
-from amr_jax.benchmark import accelerators, cost_model, full_size, options, output
-from amr_jax.benchmark.cost_model import Work, work_of
+from amr_jax.benchmark import accelerators, cost_model, full_size, interface
 from amr_jax.errors import UserError
-from amr_jax.run import console
+from amr_jax.run import cli, console
 
 CHIPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -31,59 +29,55 @@ COUNTED = {
     "v5p": (0.398e9, 119.3e6),
 }
 
-
-def _of(layout: str, key: str, form: str, unit: float = 1.0) -> output.Text:
-    return lambda entry: format(entry[layout][key] / unit, form)
-
-
 COLUMNS = {
-    "chips": output.number("chips"),
-    "bodies a chip": output.number("bodies_a_chip", "g"),
-    "compute ms": _of("data", "compute_s", ".3f", 1e-3),
-    "bandwidth ms": _of("data", "memory_s", ".3f", 1e-3),
-    "exchange ms": _of("data", "exchange_s", ".3f", 1e-3),
-    "step ms": _of("data", "step_s", ".2f", 1e-3),
-    "efficiency": _of("data", "efficiency", ".0%"),
-    "all hidden": _of("data", "efficiency_hidden", ".0%"),
-    "weak": _of("data", "weak_efficiency", ".0%"),
-    "fsdp: exchange ms": _of("fsdp", "exchange_s", ".3f", 1e-3),
-    "fsdp: step ms": _of("fsdp", "step_s", ".2f", 1e-3),
-    "fsdp: efficiency": _of("fsdp", "efficiency", ".0%"),
-    "fsdp: weak": _of("fsdp", "weak_efficiency", ".0%"),
+    "chips": interface.number("chips"),
+    "bodies a chip": interface.number("bodies_a_chip", "g"),
+    "compute ms": interface.number("compute_s", ".3f", 1e-3),
+    "bandwidth ms": interface.number("memory_s", ".3f", 1e-3),
+    "exchange ms": interface.number("exchange_s", ".3f", 1e-3),
+    "step ms": interface.number("step_s", ".2f", 1e-3),
+    "efficiency": interface.number("efficiency", ".0%"),
+    "all hidden": interface.number("hidden_efficiency", ".0%"),
+    "weak": interface.number("weak_efficiency", ".0%"),
+    "fsdp: exchange ms": interface.number("fsdp_exchange_s", ".3f", 1e-3),
+    "fsdp: step ms": interface.number("fsdp_step_s", ".2f", 1e-3),
+    "fsdp: efficiency": interface.number("fsdp_efficiency", ".0%"),
 }
 
 
-def scaled(
-    work: Work, kind: str, chips: Sequence[int], bodies: int, dtype: str
-) -> list[dict[str, Any]]:
-    """One entry per number of chips: `data`-parallel, and `fsdp` over all chips.
+def scaled(work: cost_model.Work, kind: str, bodies: int) -> list[dict[str, Any]]:
+    """One entry per number of chips: data-parallel, and with `fsdp` over all chips.
 
-    Strong scaling has `bodies` in all, weak scaling (`weak_…`) `bodies` on each chip.
+    Efficiencies are relative to one chip. Strong scaling has `bodies` in all, weak scaling `bodies`
+    on each chip.
     """
     chip = accelerators.ACCELERATORS[kind]
-
-    def step(n, fsdp, all_bodies):
-        return cost_model.times(work, all_bodies, n // fsdp, fsdp, chip, dtype)
-
-    alone = step(1, 1, bodies).step_s
+    alone_s = cost_model.times(work, bodies, 1, 1, chip).step_s
     found = []
-    for n in chips:
-        entry = {"target": kind, "chips": n, "bodies_a_chip": bodies / n}
-        for name, fsdp in (("data", 1), ("fsdp", n)):
-            strong, weak = step(n, fsdp, bodies), step(n, fsdp, bodies * n)
-            entry[name] = {
+    for n in CHIPS:
+        strong = cost_model.times(work, bodies, n, 1, chip)
+        weak = cost_model.times(work, bodies * n, n, 1, chip)
+        fsdp = cost_model.times(work, bodies, 1, n, chip)
+        found.append(
+            {
+                "target": kind,
+                "chips": n,
+                "bodies_a_chip": bodies / n,
                 **dataclasses.asdict(strong),
                 "step_s": strong.step_s,
-                "efficiency": alone / (n * strong.step_s),
-                "efficiency_hidden": alone / (n * strong.hidden_s),
-                "weak_step_s": weak.step_s,
-                "weak_efficiency": alone / weak.step_s,
+                "efficiency": alone_s / (n * strong.step_s),
+                "hidden_efficiency": alone_s / (n * strong.hidden_s),
+                "weak_efficiency": alone_s / weak.step_s,
+                "fsdp_exchange_s": fsdp.exchange_s,
+                "fsdp_step_s": fsdp.step_s,
+                "fsdp_efficiency": alone_s / (n * fsdp.step_s),
             }
-        found.append(entry)
+        )
     return found
 
 
-def _bytes(text: str) -> tuple[float, float]:
+def line(text: str) -> tuple[float, float]:
+    """The type of --bytes."""
     try:
         fixed, body = map(float, text.split(","))
     except ValueError:
@@ -93,64 +87,41 @@ def _bytes(text: str) -> tuple[float, float]:
     return fixed, body
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: cli.Parser) -> None:
     """The flags of the sub-command."""
     kinds = ", ".join(accelerators.ACCELERATORS)
-    parser.add_argument(
-        "--targets", default="h200,v5e,v5p", help=f"some of {kinds} (default h200,v5e,v5p)"
-    )
-    parser.add_argument(
-        "--chips", type=options.positives, default=CHIPS, help="numbers of chips (default 1 to 256)"
-    )
-    parser.add_argument("--method", default="amr", help="one of `benchmark methods` (default amr)")
-    parser.add_argument(
-        "--bodies",
-        type=options.positive,
-        default=256,
-        help="per step: in all (strong scaling), or on each chip (weak scaling; default 256)",
-    )
-    options.add_dtype(parser, "bfloat16", "float32")
-    parser.add_argument(
-        "--bytes", type=_bytes, metavar="FIXED,PER_BODY", help="bytes of main memory in a step"
-    )
-    options.add_override(parser)
-    options.add_json(parser)
+    parser.add("targets", str, "h200,v5e,v5p", f"some of {kinds}")
+    parser.add("method", str, "amr", "one of `benchmark methods`")
+    parser.add("bodies", cli.at_least(1), 256, "per step: in all, and on each chip for `weak`")
+    parser.add("bytes", line, None, "main memory moved in a step", metavar="FIXED,PER_BODY")
+    interface.add_override(parser)
 
 
-def run(flags: argparse.Namespace) -> None:
-    """Computes, prints the tables, writes the JSON file."""
+def run(flags: argparse.Namespace) -> dict[str, Any]:
+    """Computes and prints the tables; returns the content of the JSON file."""
     # No device is needed: an accelerator that is there stays untouched.
     jax.config.update("jax_platforms", "cpu")
-    (row,) = full_size.select(flags.method)
-    targets = [accelerators.parse(text.strip()) for text in flags.targets.split(",")]
-    config = full_size.config_of(row, flags.bodies, flags.dtype, "xla", flags.override)
-    is_default = (row.name, flags.dtype, flags.override) == ("amr", "bfloat16", [])
-    works, found = {}, []
-    console.say(
-        f"{row.name}, {flags.dtype}, {flags.bodies} bodies per step; modelled, not measured"
-    )
-    for target in targets:
-        memory = flags.bytes or (COUNTED.get(target.kind) if is_default else None)
+    (row,) = full_size.select(full_size.all_rows(), flags.method, "--method")
+    kinds = [accelerators.parse(text)[0] for text in flags.targets.split(",")]
+    config = full_size.config_of(row, flags.bodies, "bfloat16", "xla", flags.override)
+    counted = COUNTED if (row.name, flags.override) == ("amr", []) else {}
+    found = []
+    console.say(f"{row.name}, bfloat16, {flags.bodies} bodies per step; modelled, not measured")
+    for kind in kinds:
+        chip, memory = accelerators.ACCELERATORS[kind], flags.bytes or counted.get(kind)
         if memory is None:
             raise UserError(
-                f"--targets={target.kind}: the bytes that {row.name} moves on this chip are not "
-                "known. Compile it with `benchmark aot` for two numbers of bodies per chip, and "
-                "give the line through `GB moved`: --bytes=FIXED,PER_BODY."
+                f"--targets={kind}: the bytes that {row.name} moves on this chip are not known. "
+                "Compile it with `benchmark aot` for two numbers of bodies per chip, and give the "
+                "line through `GB moved`: --bytes=FIXED,PER_BODY."
             )
-        work = works[target.kind] = work_of(config, memory, target.accelerator.platform)
-        entries = scaled(work, target.kind, flags.chips, flags.bodies, flags.dtype)
+        work = cost_model.work_of(config, memory, chip.platform)
+        entries = scaled(work, kind, flags.bodies)
         found += entries
         console.say(
-            f"\n{target.accelerator.title}: {work.parameters / 4e6:.1f} M parameters; "
-            f"{work.flops / 1e9:.2f} GFLOPs per body; {work.fixed_bytes / 1e9:.2f} GB moved per "
-            f"step, and {work.body_bytes / 1e6:.1f} MB per body on a chip"
+            f"\n{chip.title}: {work.parameters / 4e6:.1f} M parameters; {work.flops / 1e9:.2f} "
+            f"GFLOPs per body; {work.fixed_bytes / 1e9:.2f} GB moved per step, and "
+            f"{work.body_bytes / 1e6:.1f} MB per body on a chip"
         )
-        console.say(output.table(entries, COLUMNS))
-    content = {
-        **output.provenance("scaling"),
-        "measured": False,
-        "peaks": {t.kind: dataclasses.asdict(t.accelerator) for t in targets},
-        "work": {kind: dataclasses.asdict(work) for kind, work in works.items()},
-        "points": found,
-    }
-    output.write_json(flags.json, content)
+        interface.print_table(entries, COLUMNS)
+    return {"measured": False, "rows": found}

@@ -8,83 +8,64 @@ in the same rounds. A time is that of `--steps` steps, divided by their number.
 """
 
 import argparse
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+import time
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import ml_collections
 
 from amr_jax import methods as registry
-from amr_jax.benchmark import full_size, options, output, timing
-from amr_jax.config.base import KERNELS
-from amr_jax.config.settings import require_choice
+from amr_jax.benchmark import full_size, interface, timing
+from amr_jax.benchmark.full_size import BODIES_PER_SEQUENCE, EPOCHS, SEQUENCES
+from amr_jax.benchmark.timing import Ready, Variant
 from amr_jax.errors import UserError
-from amr_jax.run import console
+from amr_jax.models.settings import compute_dtype
+from amr_jax.run import cli, console
 from amr_jax.studies import costs
 
 BASE = "default"
-# Training sequences of NTU-60 x-sub, real bodies per sequence on average, and epochs of the paper.
-SEQUENCES, BODIES_PER_SEQUENCE, EPOCHS = 40_091, 1.17, 400
 # The backward pass has two products for each one of the forward pass (PaLM's "model FLOPs", without
 # recomputation and attention).
 FORWARD_AND_BACKWARD = 3
+# Rows of the square matrices whose product gives the rate that MFU is relative to.
+MATMUL_SIZES = {"cpu": (512, 1024, 2048), "accelerator": (4096, 8192, 16384)}
 
 COLUMNS = {
-    "step": output.number("name"),
-    "bodies": output.number("bodies"),
-    "ms": output.or_problem(output.number("step_s_median", ",.1f", 1e-3)),
-    "quartiles": output.quartiles("step_s_quartiles", ",.1f", 1e-3),
-    "to default": output.number("ratio", ".3f"),
-    "sequences/s": output.number("sequences_per_s", ",.1f"),
-    "MFU": output.number("mfu", ".1%"),
+    "step": interface.number("name"),
+    "bodies": interface.number("bodies"),
+    **timing.TIME,
+    "to default": interface.number("ratio", ".3f"),
+    "sequences/s": interface.number("sequences_per_s", ",.1f"),
+    "MFU": interface.number("mfu", ".1%"),
     f"{EPOCHS} epochs": lambda e: console.duration(e["epochs_s"]) if "epochs_s" in e else "",
-    "memory GB": output.number("memory_bytes", ".2f", 1e9),
-    "device GB": output.number("device_bytes", ".2f", 1e9),
-    "compile s": output.number("compile_s", ".0f"),
+    **timing.MEMORY,
+    "compile s": interface.number("compile_s", ".0f"),
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Variant:
-    """A row of the table; `build(config, steps)` makes the step that is timed."""
-
-    name: str
-    build: Callable[[ml_collections.ConfigDict, int], timing.TimedStep]
-    method: str = "amr"
-    bodies: str = "packed"
-    attention: str = "xla"
-
-
-def in_one_dispatch(config: ml_collections.ConfigDict, steps: int) -> timing.Program:
-    """All steps in one dispatch, as in the training loop."""
-    return timing.Program(config, steps)
-
-
-def a_dispatch_each(config: ml_collections.ConfigDict, steps: int) -> timing.Program:
+def a_dispatch_each(config: ml_collections.ConfigDict, steps: int) -> Ready:
     """One dispatch per step, without waiting in between."""
-    return timing.Program(config, 1, steps)
+    return timing.compiled(config, steps, dispatches=steps)
 
 
-def augmentation_alone(config: ml_collections.ConfigDict, steps: int) -> timing.Program:
+def augmentation_alone(config: ml_collections.ConfigDict, steps: int) -> Ready:
     """The steps' augmentation alone.
 
     Its time is an upper limit: within a step it is fused with other work, here its result goes
     through memory. (The difference of two whole steps would be smaller than their noise.)
     """
-    return timing.Program(config, steps, make=costs.augmentation)
+    return timing.compiled(config, steps, make=costs.augmentation)
 
 
-def in_torch(fused: bool) -> Callable:
+def in_torch(config: ml_collections.ConfigDict, steps: int, fused: bool) -> Ready:
     """The published step in PyTorch, on the same clips as the other variants."""
-
-    def build(config, steps):
-        clips, _ = costs.random_batch(config, steps)  # (steps, bodies, T, 1, V, C)
-        num_kept = registry.build(config).num_kept
-        threads = options.usable_cores()
-        return torch_mamp().TorchStep(config, clips[:, :, :, 0], num_kept, fused, threads)
-
-    return build
+    clips, _ = costs.random_batch(config, steps)  # (steps, bodies, T, 1, V, C)
+    num_kept = registry.build(config).num_kept
+    return torch_mamp().ready(config, clips[:, :, :, 0], num_kept, fused, interface.usable_cores())
 
 
 def torch_mamp() -> ModuleType:
@@ -100,187 +81,108 @@ def torch_mamp() -> ModuleType:
     return torch_mamp
 
 
-def all_variants(attentions: Sequence[str], with_torch: bool) -> list[Variant]:
-    """All rows; the default uses the first of the kernels `attentions`."""
-    first, *others = attentions
+def all_variants(
+    sequences: int,
+    dtype: str,
+    overrides: Sequence[str] = (),
+    kernels: Sequence[str] = ("xla",),
+    with_torch: bool = False,
+) -> list[Variant]:
+    """All rows, the default first, each for about `sequences` sequences per step.
+
+    Args:
+      dtype: compute dtype.
+      overrides: of every config, `encoder.depth=4`.
+      kernels: attention kernels; the default uses the first one.
+      with_torch: with MAMP in PyTorch.
+    """
+    first, *others = kernels
+
+    def of(method: str, kernel: str = first, bodies: str = "packed") -> dict[str, Any]:
+        """The config, and its sequences per step."""
+        packed = bodies == "packed"
+        size = round(BODIES_PER_SEQUENCE * sequences) if packed else sequences
+        row = full_size.Row(method, method, (f"input.bodies={bodies}",))
+        config = full_size.config_of(row, size, dtype, kernel, overrides)
+        batch = config.batch_size
+        return {"config": config, "sequences": batch / BODIES_PER_SEQUENCE if packed else batch}
+
+    base = Variant(BASE, **of("amr"))
+    variant = functools.partial(Variant, base=base)
     rows = [
-        Variant(BASE, in_one_dispatch, attention=first),
-        Variant("one step a dispatch", a_dispatch_each, attention=first),
-        Variant("all body slots", in_one_dispatch, bodies="all", attention=first),
-        *(Variant(f"amr w/ {kernel}", in_one_dispatch, attention=kernel) for kernel in others),
-        Variant("augmentation", augmentation_alone, attention=first),
-        Variant("mamp", in_one_dispatch, "mamp", attention=first),
-        *(Variant(f"mamp w/ {k}", in_one_dispatch, "mamp", attention=k) for k in others),
+        base,
+        variant("one step a dispatch", **of("amr"), build=a_dispatch_each),
+        variant("all body slots", **of("amr", bodies="all")),
+        *(variant(f"amr w/ {kernel}", **of("amr", kernel)) for kernel in others),
+        variant("augmentation", **of("amr"), build=augmentation_alone),
+        variant("mamp", **of("mamp")),
+        *(variant(f"mamp w/ {kernel}", **of("mamp", kernel)) for kernel in others),
     ]
     if with_torch:
-        rows.append(Variant("torch mamp", in_torch(False), "mamp"))
-        rows.append(Variant("torch mamp w/ fused attention", in_torch(True), "mamp"))
+        for name, fused in (("torch mamp", False), ("torch mamp w/ fused attention", True)):
+            build = functools.partial(in_torch, fused=fused)
+            rows.append(variant(name, **of("mamp", "xla"), build=build))
     return rows
 
 
-def select(rows: Sequence[Variant], names: str) -> list[Variant]:
-    """The rows that --variants names, and the default; 'all': every row."""
-    if names == "all":
-        return list(rows)
-    wanted = [name.strip() for name in names.split(",")]
-    for name in wanted:
-        require_choice("--variants", name, tuple(row.name for row in rows))
-    return [row for row in rows if row.name in (*wanted, BASE)]
+def matmul_rate(dtype: str, sizes: Sequence[int], repeats: int = 5) -> float:
+    """FLOP/s of the default device: the best of several products of square matrices."""
+    multiply, found = jax.jit(jnp.matmul), []
+    for size in sizes:
+        keys = jax.random.split(jax.random.key(0))
+        a, b = (jax.random.normal(key, (size, size), compute_dtype(dtype)) for key in keys)
+        jax.block_until_ready(multiply(a, b))  # compiles
+        for _ in range(repeats):
+            start = time.perf_counter()
+            jax.block_until_ready(multiply(a, b))
+            found.append(2 * size**3 / (time.perf_counter() - start))
+    return max(found)
 
 
-def config_of(
-    variant: Variant, sequences: int, dtype: str, overrides: Sequence[str] = ()
-) -> ml_collections.ConfigDict:
-    """The resolved config of a variant, for `sequences` sequences per step."""
-    packed = variant.bodies == "packed"
-    size = round(BODIES_PER_SEQUENCE * sequences) if packed else sequences
-    row = full_size.Row(variant.name, variant.method)
-    overrides = (f"input.bodies={variant.bodies}", *overrides)
-    return full_size.config_of(row, size, dtype, variant.attention, overrides)
-
-
-def sequences_of(config: ml_collections.ConfigDict) -> float:
-    """Sequences per step; on average, where the batch is of packed bodies."""
-    packed = config.input.bodies == "packed"
-    return config.batch_size / BODIES_PER_SEQUENCE if packed else config.batch_size
-
-
-def bodies_of(config: ml_collections.ConfigDict) -> int:
-    """Bodies per step, absent ones included where they are computed."""
-    return config.batch_size * costs.SLOTS[config.input.bodies]
-
-
-@dataclasses.dataclass
-class Measured:
-    """One variant and its step."""
-
-    variant: Variant
-    config: ml_collections.ConfigDict
-    program: timing.TimedStep
-
-
-def measure(
-    rows: Sequence[Variant], sequences: int, dtype: str, steps: int, overrides: Sequence[str]
-) -> list[Measured]:
-    """Compiles every variant; nothing is timed yet."""
-    measured = []
-    for row in rows:
-        config = config_of(row, sequences, dtype, overrides)
-        program = row.build(config, steps)
-        measured.append(Measured(row, config, program))
-        seconds = program.compile_s
-        took = program.problem or (f"compiled in {seconds:.0f} s" if seconds else "ready")
-        console.say(f"{row.name}: {took}")
-    return measured
-
-
-def summary(measured: Sequence[Measured], peak: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One entry per variant; ratios are of the time per sequence."""
-    base = next(m for m in measured if m.variant.name == BASE)
-    base_sequences = sequences_of(base.config)
-    found = []
-    for m in measured:
-        sequences = sequences_of(m.config)
-        ratio = timing.ratio(m.program.step_s, base.program.step_s)
-        entry = {
-            "name": m.variant.name,
-            "method": m.variant.method,
-            "slots": m.variant.bodies,
-            "attention": m.variant.attention,
-            "bodies": bodies_of(m.config),
-            "sequences": sequences,
-            **m.program.report(),
-            "ratio": ratio and ratio * base_sequences / sequences,
-        }
-        step_s = entry["step_s_median"]
-        if step_s is not None and m.variant.build is not augmentation_alone:
-            entry["sequences_per_s"] = sequences / step_s
-            entry["epochs_s"] = EPOCHS * SEQUENCES * step_s / sequences
-        if step_s is not None and m.variant.build in (in_one_dispatch, a_dispatch_each):
-            entry["forward_linear_flops"] = linear_flops(m.config)
-            work = FORWARD_AND_BACKWARD * entry["forward_linear_flops"]
-            entry["mfu"] = work / step_s / peak["flops_per_s"]
-        found.append(entry)
+def rates(variant: Variant, rate: float) -> dict[str, float]:
+    """Sequences per second, the time of the paper's training, and the MFU at `rate` FLOP/s."""
+    step_s = timing.statistics(variant.step_s)["step_s_median"]
+    if step_s is None or variant.build is augmentation_alone:
+        return {}
+    found = {"sequences_per_s": variant.sequences / step_s}
+    found["epochs_s"] = EPOCHS * SEQUENCES / found["sequences_per_s"]
+    if not variant.name.startswith("torch"):
+        linear = costs.linear_flops(registry.build(variant.config), variant.bodies)
+        found["mfu"] = FORWARD_AND_BACKWARD * linear / step_s / rate
     return found
 
 
-def linear_flops(config: ml_collections.ConfigDict) -> int:
-    """FLOPs of the linear layers in a forward pass of the batch."""
-    return costs.linear_flops(registry.build(config), bodies_of(config))
+NOTES = f"""\
+to default: time per sequence, median over rounds; for the augmentation, an upper limit of its share
+MFU: the share of the rate of large matrix products that linear layers use, forward and backward
+{EPOCHS} epochs: EXTRAPOLATED from the median step to NTU-60 x-sub, {SEQUENCES:,} sequences, about \
+{SEQUENCES * BODIES_PER_SEQUENCE:,.0f} bodies"""
 
 
-def notes(peak: Mapping[str, Any], with_torch: bool) -> str:
-    """Explains the columns of the table."""
-    lines = [
-        f"peak: {peak['flops_per_s'] / 1e9:,.0f} GFLOP/s in {peak['dtype']}, measured on a product "
-        f"of matrices of {peak['matmul_size']} rows",
-        "to default: time per sequence, median over rounds; for the augmentation, an upper limit "
-        "of its share of the step",
-        "MFU: the share of the peak that linear layers use, forward and backward",
-        f"{EPOCHS} epochs: EXTRAPOLATED from the median step to NTU-60 x-sub, {SEQUENCES:,} "
-        f"sequences, about {SEQUENCES * BODIES_PER_SEQUENCE:,.0f} bodies",
-    ]
-    if with_torch:
-        lines.append(
-            f"{torch_mamp().about()}: float32, ready-made clips, {options.usable_cores()} CPU "
-            "threads, as many as XLA uses"
-        )
-    return "\n".join(lines)
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: cli.Parser) -> None:
     """The flags of the sub-command."""
-    for name, text in (
-        ("sequences", f"per step, {BODIES_PER_SEQUENCE} bodies each (default: 8 on CPU, else 128)"),
-        ("steps", "timed at once, in one dispatch or one each (default: 2 on CPU, else 10)"),
-        ("rounds", "measurements of each variant (default: 4 on CPU, else 10)"),
-    ):
-        parser.add_argument(f"--{name}", type=options.positive, help=text)
-    options.add_dtype(parser, "auto", "float32", "bfloat16")
-    options.add_attention(parser)
-    parser.add_argument("--torch", action="store_true", help="also time MAMP in PyTorch")
-    names = ", ".join(row.name for row in all_variants(KERNELS, with_torch=True))
-    parser.add_argument(
-        "--variants", default="all", help=f"some of: {names}; {BASE} is always measured"
-    )
-    options.add_override(parser)
-    options.add_json(parser)
+    timing.add_flags(parser)
+    parser.add("steps", cli.at_least(1), None, "timed at once (default 2 on a CPU, else 10)")
+    parser.add_switch("torch", "also time MAMP in PyTorch")
+    parser.add("variants", str, "all", f"some of the rows; {BASE} is always measured")
 
 
-def run(flags: argparse.Namespace) -> None:
-    """Measures, prints the table, writes the JSON file."""
-    if flags.torch:
-        torch_mamp()  # fails now, if at all
-    on_cpu = options.on_cpu()
-    sequences = flags.sequences or (8 if on_cpu else 128)
+def run(flags: argparse.Namespace) -> dict[str, Any]:
+    """Measures and prints the table; returns the content of the JSON file."""
+    about = torch_mamp().about() if flags.torch else None  # fails now, if at all
+    sequences = timing.sequences(flags)
+    on_cpu = jax.default_backend() == "cpu"
     steps = flags.steps or (2 if on_cpu else 10)
-    num_rounds = flags.rounds or (4 if on_cpu else 10)
-    default = config_of(Variant(BASE, in_one_dispatch), sequences, flags.dtype, flags.override)
-    rows = all_variants(full_size.kernels(flags.attention, default.dtype), flags.torch)
-    rows = select(rows, flags.variants)
-    source = output.provenance("step")
-    encoder = default.encoder
-    console.say(
-        f"{source['device']['kind']}, {default.dtype}: {sequences} sequences, {default.batch_size} "
-        f"bodies per step, {steps} steps per dispatch; T {encoder.num_frames}, "
-        f"V {encoder.num_joints}, width {encoder.width}, {encoder.depth} blocks; "
-        f"{options.usable_cores()} CPU threads"
-    )
-    measured = measure(rows, sequences, default.dtype, steps, flags.override)
-    peak = timing.matmul_peak(default.dtype)
-    timing.warm_up_and_time([m.program for m in measured], num_rounds)
-    found = summary(measured, peak)
-    console.say(output.table(found, COLUMNS))
-    console.say(notes(peak, flags.torch))
-    settings = {
-        "sequences": sequences,
-        "steps": steps,
-        "rounds": num_rounds,
-        "dtype": default.dtype,
-        "cpu_threads": options.usable_cores(),
-        "torch": torch_mamp().about() if flags.torch else None,
-        "override": flags.override,
-        "encoder": encoder.to_dict(),
-    }
-    content = {**source, "settings": settings, "peaks": peak, "rows": found}
-    output.write_json(flags.json, content)
+    config = all_variants(sequences, flags.dtype, flags.override)[0].config
+    kernels = full_size.kernels(config.dtype)
+    variants = all_variants(sequences, config.dtype, flags.override, kernels, flags.torch)
+    variants = full_size.select(variants, flags.variants, "--variants", BASE)
+    timing.measure(variants, steps, flags.rounds)
+    rate = matmul_rate(config.dtype, MATMUL_SIZES["cpu" if on_cpu else "accelerator"])
+    found = [variant.entry() | rates(variant, rate) for variant in variants]
+    interface.print_table(found, COLUMNS)
+    console.say(f"{NOTES}\nlarge matrix products: {rate / 1e9:,.0f} GFLOP/s in {config.dtype}")
+    if about:
+        console.say(f"{about}: float32, ready-made clips, as many CPU threads as XLA uses")
+    encoder = config.encoder.to_dict()
+    return {"steps": steps, "matmul_flops_per_s": rate, "encoder": encoder, "rows": found}

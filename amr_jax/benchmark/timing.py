@@ -4,22 +4,31 @@ Each thing is timed once per round, and the order rotates from round to round. T
 compared round by round, not by figures that were taken minutes apart.
 """
 
-import contextlib
+import argparse
+import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Optional, Protocol
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from amr_jax.benchmark import options
-from amr_jax.models.settings import compute_dtype
-from amr_jax.run import console
+from amr_jax.benchmark import interface
+from amr_jax.run import cli, console
 from amr_jax.studies import costs
 
 OUT_OF_MEMORY = "out of memory"
+
+# Columns of a table of steps.
+TIME = {
+    "ms": lambda e: e["problem"] or interface.number("step_s_median", ",.1f", 1e-3)(e),
+    "quartiles": interface.quartiles("step_s_quartiles", ",.1f", 1e-3),
+}
+MEMORY = {
+    "memory GB": interface.number("memory_bytes", ".2f", 1e9),
+    "device GB": interface.number("device_bytes", ".2f", 1e9),
+}
 
 
 class Timeable(Protocol):
@@ -28,26 +37,13 @@ class Timeable(Protocol):
     def time_step(self) -> None: ...
 
 
-def rotated(items: Sequence, round_number: int) -> list:
-    """The order in one round: each round starts one item later."""
-    start = round_number % len(items) if items else 0
-    return [*items[start:], *items[:start]]
-
-
 def rounds(things: Sequence[Timeable], num_rounds: int) -> None:
-    """Times everything once per round, in rotated order."""
+    """Times everything once per round; each round starts one thing later."""
     for i in range(num_rounds):
-        for thing in rotated(things, i):
+        start = i % len(things)
+        for thing in (*things[start:], *things[:start]):
             thing.time_step()
         console.say(f"round {i + 1}/{num_rounds}")
-
-
-def warm_up_and_time(steps: Sequence["TimedStep"], num_rounds: int) -> None:
-    """Runs the first steps, which are not timed, then times all in rounds."""
-    # An allocator's peak never falls: in order of size, each step sets a new one.
-    for step in sorted(steps, key=lambda step: step.memory_bytes or 0):
-        step.warm_up()
-    rounds(steps, num_rounds)
 
 
 def statistics(seconds: Sequence[float]) -> dict[str, Any]:
@@ -63,149 +59,181 @@ def ratio(values: Sequence[float], base: Sequence[float]) -> float | None:
     return float(np.median([a / b for a, b in zip(values, base, strict=True)]))
 
 
-def matmul_peak(dtype: str, sizes: Sequence[int] = (), repeats: int = 5) -> dict[str, Any]:
-    """The default device's rate of matrix products: the best of several sizes and repeats.
-
-    Args:
-      dtype: compute dtype, `float32` or `bfloat16`.
-      sizes: rows of the square matrices; default: 512 to 2048 on CPU, 4096 to 16384 elsewhere.
-    """
-    sizes = sizes or ((512, 1024, 2048) if options.on_cpu() else (4096, 8192, 16384))
-    multiply, rates = jax.jit(jnp.matmul), {}
-    for size in sizes:
-        keys = jax.random.split(jax.random.key(0))
-        a, b = (jax.random.normal(key, (size, size), compute_dtype(dtype)) for key in keys)
-        seconds = []
-        for _ in range(1 + repeats):  # the first one compiles
-            start = time.perf_counter()
-            jax.block_until_ready(multiply(a, b))
-            seconds.append(time.perf_counter() - start)
-        rates[size] = 2 * size**3 / min(seconds[1:])
-    best = max(rates, key=rates.get)
-    return {"dtype": dtype, "flops_per_s": rates[best], "matmul_size": best}
-
-
-class TimedStep:
-    """A training step that is timed; subclasses run it (`_run`) and say when it ran out of memory.
+class Ready(NamedTuple):
+    """Training steps that are ready to run.
 
     Attributes:
-      steps: number of steps that are timed at once.
-      problem: OUT_OF_MEMORY, after which nothing more runs; else None.
-      compile_s: seconds of compilation; None if nothing was compiled.
+      run: runs the steps and waits for the device.
+      warm_up: runs them for the first time; returns the peak memory by the device's allocator, None
+        where it keeps no statistics, or where something else in this process needed more.
       memory_bytes: peak memory of the compiled program (`costs.peak_bytes`); None if unknown.
-      device_bytes: peak memory by the device's allocator; None where it keeps no statistics, or
-        where something else in this process needed more.
-      losses: losses of the steps of `warm_up`.
-      step_s: seconds per step, one entry per round.
+      compile_s: seconds of compilation; None if nothing was compiled.
     """
 
-    def __init__(self, steps: int):
-        self.steps = steps
-        self.problem: str | None = None
-        self.compile_s: float | None = None
-        self.memory_bytes: int | None = None
-        self.device_bytes: int | None = None
-        self.losses: list[float] = []
-        self.step_s: list[float] = []
+    run: Callable[[], Any]
+    warm_up: Callable[[], int | None]
+    memory_bytes: int | None = None
+    compile_s: float | None = None
+
+
+def compiled(
+    config: ml_collections.ConfigDict,
+    steps: int = 1,
+    dispatches: int = 1,
+    make: Callable = costs.training_step,
+) -> Ready:
+    """The training loop's own dispatch, compiled, on a batch in device memory.
+
+    Args:
+      config: resolved, see `pretrain.resolve`.
+      steps: steps that are timed together.
+      dispatches: the dispatches that they are split into, without waiting in between.
+      make: (config, steps per dispatch) → dispatch, state, batch.
+    """
+    dispatch, state, batch = make(config, steps // dispatches)
+    start = time.perf_counter()
+    program = dispatch.lower(state, {}, batch).compile()
+    compile_s = time.perf_counter() - start
+    memory = program.memory_analysis()
+
+    def run() -> None:
+        nonlocal state
+        for _ in range(dispatches):
+            # The dispatch donates its state: the new state replaces it.
+            state, metrics = program(state, {}, batch)
+        jax.block_until_ready((state, metrics))
+
+    def warm_up() -> int | None:
+        device = jax.devices()[0]
+        before = device.memory_stats()
+        run()
+        after = device.memory_stats()
+        if not before or after["peak_bytes_in_use"] <= before["peak_bytes_in_use"]:
+            return None
+        others = before["bytes_in_use"] - memory.argument_size_in_bytes
+        return after["peak_bytes_in_use"] - others
+
+    return Ready(run, warm_up, costs.peak_bytes(memory), compile_s)
+
+
+@dataclasses.dataclass(eq=False)
+class Variant:
+    """A training step to time: a row of the table.
+
+    Attributes:
+      name: of the row.
+      config: resolved.
+      sequences: per step, on average where the batch is of packed bodies.
+      build: (config, steps) → the steps to time.
+      base: the variant that this one is compared with; None: with itself.
+      problem: OUT_OF_MEMORY, after which nothing more runs; else None.
+      step_s: seconds per step, one entry per round.
+      memory_bytes, device_bytes, compile_s: see `Ready`; None if unknown.
+    """
+
+    name: str
+    config: ml_collections.ConfigDict
+    sequences: float
+    build: Callable[[ml_collections.ConfigDict, int], Ready] = compiled
+    base: Optional["Variant"] = None
+    problem: str | None = None
+    step_s: list[float] = dataclasses.field(default_factory=list)
+    memory_bytes: int | None = None
+    device_bytes: int | None = None
+    compile_s: float | None = None
+
+    @property
+    def bodies(self) -> int:
+        """Bodies per step, absent ones included where they are computed."""
+        return self.config.batch_size * costs.SLOTS[self.config.input.bodies]
+
+    def compile(self, steps: int) -> None:
+        """Makes `steps` steps ready to run."""
+
+        def build() -> None:
+            self._steps, self._ready = steps, self.build(self.config, steps)
+            self.memory_bytes, self.compile_s = self._ready.memory_bytes, self._ready.compile_s
+
+        self._attempt(build)
 
     def warm_up(self) -> None:
-        """Runs the first steps, which are not timed."""
-        raise NotImplementedError
+        """Runs the steps for the first time, which is not timed."""
+        self.device_bytes = self._attempt(lambda: self._ready.warm_up())
 
     def time_step(self) -> None:
         """Runs and times all steps."""
         start = time.perf_counter()
-        self._run()
+        self._attempt(lambda: self._ready.run())
         if not self.problem:
-            self.step_s.append((time.perf_counter() - start) / self.steps)
+            self.step_s.append((time.perf_counter() - start) / self._steps)
 
-    def report(self) -> dict[str, Any]:
-        """What was measured, for a JSON file."""
+    def _attempt(self, action: Callable[[], Any]) -> Any:
+        """The result of `action`; None if the memory is too small, now or before."""
+        if self.problem:
+            return None
+        try:
+            return action()
+        except RuntimeError as error:  # the base of JAX's and of PyTorch's errors
+            if "RESOURCE_EXHAUSTED" not in str(error) and "out of memory" not in str(error):
+                raise
+        # Partial times would not compare with those of other steps.
+        self.problem, self.step_s, self._ready = OUT_OF_MEMORY, [], None
+        return None
+
+    def entry(self) -> dict[str, Any]:
+        """What was measured, for tables and JSON; ratios are of the time per sequence, and memory.
+
+        They are None where one of the two was not measured.
+        """
+        base = self.base or self
+        slower = ratio(self.step_s, base.step_s)
+        has_memory = self.memory_bytes and base.memory_bytes
         return {
+            "name": self.name,
+            "method": self.config.method,
+            "attention": self.config.attention_kernel,
+            "bodies": self.bodies,
+            "sequences": self.sequences,
             "problem": self.problem,
             **statistics(self.step_s),
+            "step_s": self.step_s,
+            "ratio": slower and slower * base.sequences / self.sequences,
             "memory_bytes": self.memory_bytes,
+            "memory_ratio": self.memory_bytes / base.memory_bytes if has_memory else None,
             "device_bytes": self.device_bytes,
             "compile_s": self.compile_s,
-            "losses": self.losses,
-            "step_s": self.step_s,
         }
 
-    def _run(self) -> list:
-        """Runs all steps, waits for the device, and returns their results."""
-        raise NotImplementedError
 
-    def _out_of_memory(self) -> None:
-        """Records the problem; partial times would not compare with those of other steps."""
-        self.problem, self.step_s = OUT_OF_MEMORY, []
-
-
-class Program(TimedStep):
-    """The training loop's own dispatch, compiled, on batches in device memory.
-
-    Args:
-      config: resolved, see `pretrain.resolve`.
-      steps: steps per dispatch.
-      dispatches: dispatches that are timed together, without waiting in between.
-      make: (config, steps) → dispatch, state, batch.
-    """
-
-    def __init__(
-        self,
-        config: ml_collections.ConfigDict,
-        steps: int = 1,
-        dispatches: int = 1,
-        make: Callable | None = None,
-    ):
-        super().__init__(steps * dispatches)
-        with self._out_of_memory_noted():
-            dispatch, self._state, batch = (make or costs.training_step)(config, self.steps)
-            self._batches = _split(batch, steps, dispatches)
-            start = time.perf_counter()
-            self._compiled = dispatch.lower(self._state, {}, self._batches[0]).compile()
-            self.compile_s = time.perf_counter() - start
-            memory = self._compiled.memory_analysis()
-            self.memory_bytes = costs.peak_bytes(memory)
-            self._own_bytes = memory.argument_size_in_bytes
-
-    def warm_up(self) -> None:
-        """Runs the first steps; reads losses and the allocator's peak."""
-        device = jax.devices()[0]
-        before = device.memory_stats()
-        measured = self._run()
-        self.losses = [float(loss) for part in measured for loss in np.ravel(part.get("loss", []))]
-        after = device.memory_stats()
-        if before and not self.problem and after["peak_bytes_in_use"] > before["peak_bytes_in_use"]:
-            others = before["bytes_in_use"] - self._own_bytes
-            self.device_bytes = after["peak_bytes_in_use"] - others
-
-    def _run(self) -> list[dict]:
-        if self.problem:
-            return []
-        measured = []
-        with self._out_of_memory_noted():
-            for batch in self._batches:
-                # The dispatch donates its state: the new state replaces it.
-                self._state, metrics = self._compiled(self._state, {}, batch)
-                measured.append(metrics)
-            jax.block_until_ready((self._state, measured))
-        return [] if self.problem else measured
-
-    @contextlib.contextmanager
-    def _out_of_memory_noted(self) -> Iterator[None]:
-        """Turns an out-of-memory error into `problem`, and releases the arrays."""
-        try:
-            yield
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            self._out_of_memory()
-            self._state = self._batches = self._compiled = None
+def measure(variants: Sequence[Variant], steps: int, num_rounds: int) -> None:
+    """Compiles all variants, then times them in rounds, `steps` steps at once."""
+    config = variants[0].config
+    encoder = config.encoder
+    console.say(
+        f"{jax.devices()[0].device_kind}, {config.dtype}: {variants[0].sequences:.3g} sequences, "
+        f"{variants[0].bodies} bodies per step, {steps} steps at once; T {encoder.num_frames}, "
+        f"V {encoder.num_joints}, width {encoder.width}, {encoder.depth} blocks; "
+        f"{interface.usable_cores()} CPU threads"
+    )
+    for variant in variants:
+        variant.compile(steps)
+        seconds = variant.compile_s
+        took = variant.problem or (f"compiled in {seconds:.0f} s" if seconds else "ready")
+        console.say(f"{variant.name}, {variant.config.attention_kernel}: {took}")
+    # An allocator's peak never falls: in order of size, each step sets a new one.
+    for variant in sorted(variants, key=lambda variant: variant.memory_bytes or 0):
+        variant.warm_up()
+    rounds(variants, num_rounds)
 
 
-def _split(batch: Any, steps: int, count: int) -> list:
-    """A batch for `steps` · `count` steps as `count` batches for `steps` each."""
-    if count == 1:
-        return [batch]
-    starts = range(0, steps * count, steps)
-    return [jax.tree.map(lambda x, i=i: x[i : i + steps], batch) for i in starts]
+def add_flags(parser: cli.Parser) -> None:
+    """The flags of all sub-commands that time training steps."""
+    parser.add("sequences", cli.at_least(1), None, "per step (default 8 on a CPU, else 128)")
+    parser.add("rounds", cli.at_least(1), 10, "times that each is timed")
+    parser.add("dtype", str, "auto", "compute dtype", choices=("auto", "float32", "bfloat16"))
+    interface.add_override(parser)
+
+
+def sequences(flags: argparse.Namespace) -> int:
+    """Sequences per step."""
+    return flags.sequences or (8 if jax.default_backend() == "cpu" else 128)

@@ -7,6 +7,7 @@ that `inference.pytorch.mamp` converts weights in both directions. Attention is 
 published, or PyTorch's fused kernel.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,17 +40,6 @@ class Attention(nn.Module):
         return self.proj(mixed.transpose(1, 2).reshape(x.shape))
 
 
-class Mlp(nn.Module):
-    """Two linear layers with an exact GELU between."""
-
-    def __init__(self, width: int, hidden: int):
-        super().__init__()
-        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
-
-
 class Block(nn.Module):
     """A pre-norm transformer block."""
 
@@ -57,22 +47,13 @@ class Block(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attn = Attention(width, num_heads, fused)
-        self.mlp = Mlp(width, int(width * mlp_ratio))
+        hidden = int(width * mlp_ratio)
+        fc1, fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.mlp = nn.Sequential(OrderedDict(fc1=fc1, gelu=nn.GELU(), fc2=fc2))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))
-
-
-class JointsEmbed(nn.Module):
-    """Patch embedding by a convolution over (time, joint): (B, T, V, C) -> (B, T_e, V, D)."""
-
-    def __init__(self, channels: int, width: int, patch_len: int):
-        super().__init__()
-        self.proj = nn.Conv2d(channels, width, (patch_len, 1), (patch_len, 1))
-
-    def forward(self, clips: Tensor) -> Tensor:
-        return self.proj(clips.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 class Mamp(nn.Module):
@@ -99,12 +80,16 @@ class Mamp(nn.Module):
         channels, width, inner = encoder["channels"], encoder["width"], model["decoder_width"]
 
         def embeddings(width):
-            return (nn.Parameter(torch.zeros(shape)) for shape in _grid(times, joints, width))
+            shapes = (1, times, 1, width), (1, 1, joints, width)
+            return (nn.Parameter(torch.zeros(shape)) for shape in shapes)
 
         def blocks(width, depth, num_heads, mlp_ratio):
             return nn.ModuleList(Block(width, num_heads, mlp_ratio, fused) for _ in range(depth))
 
-        self.joints_embed = JointsEmbed(channels, width, self.patch_len)
+        patch = (self.patch_len, 1)
+        self.joints_embed = nn.Sequential(
+            OrderedDict(proj=nn.Conv2d(channels, width, patch, patch))
+        )
         self.temp_embed, self.pos_embed = embeddings(width)
         self.blocks = blocks(width, *(encoder[key] for key in ("depth", "num_heads", "mlp_ratio")))
         self.norm = nn.LayerNorm(width)
@@ -157,8 +142,8 @@ class Mamp(nn.Module):
 
     def encode(self, clips: Tensor, ids_keep: Tensor) -> Tensor:
         """Clips and ids of visible patches (B, K) -> (B, K, D)."""
-        x = (self.joints_embed(clips) + self.pos_embed + self.temp_embed).flatten(1, 2)
-        x = _gather(x, ids_keep)
+        x = self.joints_embed(clips.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, T/l, V, D)
+        x = _gather((x + self.pos_embed + self.temp_embed).flatten(1, 2), ids_keep)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
@@ -184,8 +169,14 @@ def about() -> str:
     return f"PyTorch {torch.__version__} on {device().type}"
 
 
-class TorchStep(timing.TimedStep):
-    """The step on given clips, on `device()`; it draws its mask, as published.
+def ready(
+    config: ml_collections.ConfigDict,
+    clips: np.ndarray,
+    num_kept: int,
+    fused: bool,
+    num_threads: int,
+) -> timing.Ready:
+    """Training steps on given clips, on `device()`; each draws its mask, as published.
 
     Args:
       config: resolved, of the method `mamp`.
@@ -193,62 +184,41 @@ class TorchStep(timing.TimedStep):
       num_kept: visible patches per body.
       fused: see `Mamp`.
       num_threads: PyTorch's, on the CPU.
+
+    Returns:
+      Steps whose `run` returns their losses.
     """
+    torch.set_num_threads(num_threads)
+    on_gpu, settings = device().type == "cuda", config.optim
+    batches = torch.from_numpy(clips).to(device())
+    model = Mamp(config.encoder, config.model, num_kept, config.model.tau, fused).to(device())
+    parameters = list(model.parameters())
+    decayed = [p for p in parameters if p.ndim > 1]
+    others = [p for p in parameters if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others}],
+        lr=settings.lr,
+        betas=(settings.b1, settings.b2),
+        weight_decay=0.0,
+    )
 
-    def __init__(
-        self,
-        config: ml_collections.ConfigDict,
-        clips: np.ndarray,
-        num_kept: int,
-        fused: bool,
-        num_threads: int,
-    ):
-        super().__init__(len(clips))
-        torch.set_num_threads(num_threads)
-        self.device = device()
-        self._clips = torch.from_numpy(clips).to(self.device)
-        model = Mamp(config.encoder, config.model, num_kept, config.model.tau, fused)
-        self._model = model.to(self.device)
-        decayed, others = [], []
-        for parameter in model.parameters():
-            (decayed if parameter.ndim > 1 else others).append(parameter)
-        settings = config.optim
-        self._optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others}],
-            lr=settings.lr,
-            betas=(settings.b1, settings.b2),
-            weight_decay=0.0,
-        )
-
-    def warm_up(self) -> None:
-        """Runs the first steps; reads losses and the allocator's peak."""
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        self.losses = self._run()
-        if self.device.type == "cuda" and not self.problem:
-            self.device_bytes = torch.cuda.max_memory_allocated()
-
-    def _run(self) -> list[float]:
-        if self.problem:
-            return []
-        try:
-            losses = [self._step(clips) for clips in self._clips]
-            return torch.stack(losses).tolist()  # waits for the device
-        except torch.OutOfMemoryError:
-            self._out_of_memory()
-            self._model = self._optimizer = self._clips = None
-            return []
-
-    def _step(self, clips: Tensor) -> Tensor:
-        loss = self._model(clips, self._model.draw_order(clips))
-        self._optimizer.zero_grad()
+    def step(clips: Tensor) -> Tensor:
+        loss = model(clips, model.draw_order(clips))
+        optimizer.zero_grad()
         loss.backward()
-        self._optimizer.step()
+        optimizer.step()
         return loss.detach()
 
+    def run() -> list[float]:
+        return torch.stack([step(clips) for clips in batches]).tolist()  # waits for the device
 
-def _grid(times: int, joints: int, width: int) -> tuple[tuple[int, ...], ...]:
-    return (1, times, 1, width), (1, 1, joints, width)
+    def warm_up() -> int | None:
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        run()
+        return torch.cuda.max_memory_allocated() if on_gpu else None
+
+    return timing.Ready(run, warm_up)
 
 
 def _gather(x: Tensor, ids: Tensor) -> Tensor:

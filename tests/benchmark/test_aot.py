@@ -1,6 +1,5 @@
 """`benchmark aot`: arithmetic, shapes, programs for other devices, and errors."""
 
-import argparse
 import importlib.util
 import json
 import os
@@ -13,7 +12,7 @@ from amr_jax.benchmark import accelerators, aot, full_size
 from amr_jax.errors import UserError
 from amr_jax.run import sharding
 from amr_jax.studies import costs
-from tests.benchmark.tiny import tiny
+from tests.benchmark.tiny import SMALL
 
 AMR = full_size.Row("amr", "amr")
 
@@ -23,43 +22,21 @@ LARGE = ("encoder.width=768", "encoder.depth=12", "encoder.num_heads=12")
 LARGE += ("model.decoder_width=768", "model.decoder_heads=12")
 
 
-def request(target="v5e", attention="xla", bodies=4, dtype="bfloat16", **settings):
-    return aot.Request(accelerators.parse(target), AMR, attention, bodies, dtype, **settings)
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """The model at a size that compiles in a second or two."""
-    monkeypatch.setattr(full_size, "config_of", tiny(full_size.config_of))
+def request(kind="v5e", bodies=4, overrides=SMALL, effort=0.0):
+    chips = accelerators.ACCELERATORS[kind].chips
+    return aot.Request(kind, chips, AMR, "xla", bodies, overrides, effort)
 
 
 def test_predictions_take_the_peaks_of_the_target():
-    entry = {"target": "h200:1", "dtype": "bfloat16", "bodies": 256, "problem": None}
-    found = aot.predicted({**entry, "flops": 989e9, "bytes": 9.6e9})
+    found = aot.predicted(request("h200", bodies=256), {"flops": 989e9, "bytes": 9.6e9})
     assert found["compute_s"] == pytest.approx(1e-3)
-    assert found["step_s"] == found["memory_s"] == pytest.approx(2e-3)
+    assert found["memory_s"] == pytest.approx(2e-3)
     assert found["hours"] == pytest.approx(400 * 47_000 / 256 * 2e-3 / 3600)
-    assert aot.predicted({**entry, "problem": "does not fit"}) is None
 
 
-def test_targets_and_their_kernels():
-    assert str(accelerators.parse("v5e")) == "v5e:2x2"
-    assert accelerators.parse("v5e:4x4").chips == "4x4"
-    targets = [accelerators.parse("h200"), accelerators.parse("v5e")]
-
-    def chosen(attention, dtype):
-        flags = argparse.Namespace(
-            attention=attention, bodies=256, dtype=dtype, fsdp=1, override=[], effort=0.0
-        )
-        requests = aot.requests_of(targets, [AMR], flags)
-        return [(str(r.target), r.attention) for r in requests]
-
-    all_of_them = [("h200:1", "xla"), ("h200:1", "cudnn"), ("v5e:2x2", "xla")]
-    assert chosen("all", "bfloat16") == all_of_them
-    # cuDNN's attention takes 16 bits alone.
-    assert chosen("all", "float32") == chosen("xla", "bfloat16") == all_of_them[::2]
-    with pytest.raises(UserError, match="--attention=cudnn: v5e:2x2 in bfloat16 has only xla"):
-        chosen("cudnn", "bfloat16")
+def test_targets():
+    assert accelerators.parse("v5e") == ("v5e", "2x2")
+    assert accelerators.parse(" v5e:4x4") == ("v5e", "4x4")
 
 
 @pytest.mark.parametrize("text", ["h100", "v5e:", "v5e:2y2", ""])
@@ -79,8 +56,8 @@ def test_missing_wheels_are_named(target, extra, monkeypatch, capsys):
     assert f"pip install -e '.[{extra}]', or '.[aot]'" in error
 
 
-def test_the_abstract_step_has_the_shapes_of_the_real_one(small):
-    config = full_size.config_of(AMR, 8, "float32", "xla")
+def test_the_abstract_step_has_the_shapes_of_the_real_one():
+    config = full_size.config_of(AMR, 8, "float32", "xla", SMALL)
     mesh = sharding.make_mesh(jax.devices()[:4])
     _, state, batch = costs.abstract_training_step(config, mesh)
     _, real_state, real_batch = costs.training_step(config)
@@ -95,17 +72,9 @@ def test_the_abstract_step_has_the_shapes_of_the_real_one(small):
         assert leaf.sharding.shard_shape(leaf.shape) == (1, 2, *leaf.shape[2:])
 
 
-def test_flops_of_a_step_grow_with_its_bodies_and_do_not_depend_on_the_kernel(small):
-    def flops(bodies, kernel):
-        return costs.step_flops(full_size.config_of(AMR, bodies, "bfloat16", kernel))
-
-    few, many = flops(4, "xla"), flops(8, "cudnn")
-    assert many == pytest.approx(2 * few, rel=0.02)  # but for the optimiser
-
-
 def lowered(kernel, platforms, width=8, devices=2, fsdp=1):
     """The small step for several devices, exported for other platforms."""
-    wide = (f"encoder.width={width}", f"model.decoder_width={width}")
+    wide = (*SMALL, f"encoder.width={width}", f"model.decoder_width={width}")
     config = full_size.config_of(AMR, 4, "bfloat16", kernel, wide)
     mesh = sharding.make_mesh(jax.devices()[:devices], fsdp)
     dispatch, state, batch = costs.abstract_training_step(config, mesh)
@@ -116,7 +85,7 @@ def lowered(kernel, platforms, width=8, devices=2, fsdp=1):
     return export(state, {}, batch)
 
 
-def test_the_step_lowers_for_accelerators(small):
+def test_the_step_lowers_for_accelerators():
     exported = lowered("xla", ("tpu", "cuda"), width=64, devices=4, fsdp=2)
     assert exported.platforms == ("tpu", "cuda")
     assert exported.nr_devices == 4
@@ -132,47 +101,29 @@ def test_the_step_lowers_for_accelerators(small):
     not any(map(importlib.util.find_spec, accelerators.COMPILERS["cuda"])),
     reason="JAX traces cuDNN's attention with the CUDA plugin only",
 )
-def test_the_step_lowers_with_cudnn(small):
+def test_the_step_lowers_with_cudnn():
     assert "__cudnn$fmhaSoftmaxBackward" in lowered("cudnn", ("cuda",)).mlir_module()
 
 
 @pytest.fixture
-def here(monkeypatch, small):
-    """Devices and compiler of this machine instead of the target's."""
-    monkeypatch.setattr(accelerators, "devices", lambda target: jax.devices()[:2])
+def here(monkeypatch):
+    """Two devices and the compiler of this machine instead of the target's."""
+    monkeypatch.setattr(accelerators, "devices", lambda kind, chips: jax.devices()[:2])
 
 
 def test_an_entry_of_a_program(here):
-    found = aot.compile_step(request(dtype="float32"))
+    # XLA for CPUs sums in 32 bits.
+    found = aot.compile_step(request(overrides=(*SMALL, "dtype=float32")))
     assert found["chips"] == 2
-    config = full_size.config_of(AMR, 4, "float32", "xla")
+    config = full_size.config_of(AMR, 4, "float32", "xla", SMALL)
     assert found["flops"] == costs.step_flops(config) / 2
-    memory = found["memory"]
-    assert memory["peak"] == (
-        memory["arguments"] + memory["outputs"] - memory["aliased"] + memory["temporaries"]
-    )
     assert found["launches"] > 0
-    assert found["bytes"] > 0
+    assert found["bytes"] > found["memory_bytes"] > 12 * found["parameters"]
     assert found["collectives"].keys() == {"all-reduce"}
     # Half of the gradients twice, between two devices; a few parameters share a gradient.
     assert found["sent"] == pytest.approx(4 * found["parameters"], rel=0.1)
     assert found["modelled_sent"] == pytest.approx(found["sent"], rel=0.1)
     json.dumps(found, allow_nan=False)
-
-
-def test_a_request_makes_its_config():
-    config = request(bodies=64, fsdp=4, overrides=LARGE).config()
-    assert (config.batch_size, config.fsdp) == (64, 4)
-    assert (config.encoder.width, config.encoder.depth, config.encoder.num_heads) == (768, 12, 12)
-    assert (config.model.decoder_width, config.model.decoder_heads) == (768, 12)
-    with pytest.raises(UserError, match=r"--override=model\.widht: unknown key"):
-        request(overrides=("model.widht=8",)).config()
-
-
-def test_a_tpu_is_compiled_for_with_the_effort_that_is_asked_for():
-    asked = {"exec_time_optimization_effort": 0.5}
-    assert accelerators.parse("v5e").options(0.5) == asked
-    assert accelerators.parse("h200").options(0.5).keys().isdisjoint(asked)
 
 
 @pytest.mark.slow
@@ -184,18 +135,17 @@ def test_a_tpu_is_compiled_for_with_the_effort_that_is_asked_for():
 @pytest.mark.parametrize("model", ["default", "large"])
 def test_a_chip_holds_the_full_size_step(target, model, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS")  # of the tests, for CPUs
-    settings = {"fsdp": 4, "overrides": LARGE} if model == "large" else {}
+    overrides = ("fsdp=4", *LARGE) if model == "large" else ()
     # With the least effort, which takes a third of the time and rather more memory.
-    asked = request(target, bodies=256, effort=-1.0, **settings)
-    entry = aot.compiled_apart(asked)
+    kind, chips = accelerators.parse(target)
+    entry = aot.compiled_apart(aot.Request(kind, chips, AMR, "xla", 256, overrides, -1.0))
     assert entry["problem"] is None
     assert entry["chips"] == 4
-    memory, state = entry["memory"], 3 * 4 * entry["parameters"]  # with two moments, float32
-    assert state < memory["peak"] * (4 if model == "large" else 1)
-    assert memory["peak"] < asked.target.accelerator.memory_bytes
+    state = 3 * 4 * entry["parameters"]  # with two moments, float32
+    assert state < entry["memory_bytes"] * (4 if model == "large" else 1)
+    assert entry["memory_bytes"] < accelerators.ACCELERATORS[kind].memory_bytes
     if model == "large":
         assert entry["parameters"] > 100e6
-        assert memory["arguments"] < state / 4 * 1.05  # plus the batch and the small arrays
 
 
 def test_a_batch_that_does_not_split_over_the_chips(here):
@@ -219,8 +169,7 @@ def test_a_run(tmp_path, monkeypatch, capsys):
         "compile_s": 1.0,
         "flops": 2e12,
         "bytes": 9.6e9,
-        "compiler_bytes": None,
-        "memory": {"temporaries": 3e9, "peak": 4e9},
+        "memory_bytes": 4e9,
         "sent": 31.3e6,
         "launches": 1234,
         "modelled_sent": 31.2e6,
@@ -231,32 +180,30 @@ def test_a_run(tmp_path, monkeypatch, capsys):
         return broken if request.attention == "cudnn" else entry
 
     monkeypatch.setattr(aot, "compiled_apart", compiled_apart)
-    monkeypatch.setattr(accelerators, "require_compiler", lambda target: None)
+    monkeypatch.setattr(accelerators, "require_compiler", lambda kind: None)
     file = tmp_path / "out.json"
     command.main(["aot", "--targets=h200", "--methods=amr", "--bodies=4", f"--json={file}"])
     text = capsys.readouterr().out
     assert "predicted, not measured" in text
     assert "compiled amr, cudnn, h200:1: INTERNAL: no such kernel" in text
-    assert "compiler's GB" not in text  # there is none for CUDA
     xla, cudnn = (line.split() for line in text.splitlines() if line.startswith("amr "))
     hours = 400 * 47_000 / 4 * (2e12 / 989e12) / 3600
     assert xla[:4] == ["amr", "xla", "h200:1", "1"]
-    assert xla[4:8] == ["2.00", "9.6", "4.00", "3.00"]
-    assert xla[8:] == ["31.3", "31.2", "1,234", "2.02", "2.00", f"{hours:.2f}"]
+    assert xla[4:7] == ["2.00", "9.6", "4.00"]
+    assert xla[7:] == ["31.3", "31.2", "1,234", "2.02", "2.00", f"{hours:.2f}"]
     assert cudnn == ["amr", "cudnn", "h200:1"]
     content = json.loads(file.read_text())
     assert content["measured"] is False
-    assert content["training"] == {"epochs": 400, "bodies_an_epoch": 47_000}
     assert content["peaks"]["h200"]["bandwidth"] == 4.8e12
     xla, cudnn = content["rows"]
     assert cudnn["problem"] == "INTERNAL: no such kernel"
-    assert cudnn["prediction"] is None
-    assert xla["prediction"]["hours"] > 0
+    assert "hours" not in cudnn
+    assert xla["hours"] > 0
 
 
 def test_nothing_compiled_is_an_error(monkeypatch, capsys):
     monkeypatch.setattr(aot, "compiled_apart", lambda request: {"problem": "broken"})
-    monkeypatch.setattr(accelerators, "require_compiler", lambda target: None)
+    monkeypatch.setattr(accelerators, "require_compiler", lambda kind: None)
     with pytest.raises(SystemExit) as ended:
         command.main(["aot", "--methods=amr"])
     assert ended.value.code == 2

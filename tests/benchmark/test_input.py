@@ -6,23 +6,32 @@ import pytest
 
 from amr_jax.benchmark import __main__ as command
 from amr_jax.benchmark import input as benchmark
-from amr_jax.benchmark import output
 from amr_jax.config import files
 from tests.benchmark.tiny import SMALL
 
 
 class Measured:
-    """A fake `Input`, and a fake `Program` of the training step."""
+    """A fake `Input`, and a fake step beside it."""
 
-    mode, storage, resident_bytes, step_bytes = "resident", "int16", 2000, 10
+    name, resident_bytes, step_bytes, problem = "resident int16", 2000, 10, None
 
-    def __init__(self, *step_s):
-        self.step_s = list(step_s)
+    def __init__(self, *step_s, name=name):
+        self.name, self.step_s = name, list(step_s)
+
+    def compile(self, steps):
+        assert steps == 1
+
+    def warm_up(self):
+        pass
+
+    def time_step(self):
+        self.step_s.append(1.0)
 
 
 def test_ratios_and_shares_go_round_by_round():
     inputs = [Measured(1.0, 2.0, 4.0), Measured(2.0, 2.0, 12.0)]
-    found = benchmark.summary(inputs, Measured(10.0, 10.0, 80.0), bodies=4)
+    step = Measured(10.0, 10.0, 80.0, name="training step")
+    found = benchmark.summary(inputs, step, bodies=4)
     assert [row["ratio"] for row in found[:2]] == [1, 2]
     assert [row["of_training_step"] for row in found[:2]] == [0.1, 0.2]
     assert found[0]["step_s_median"] == 2
@@ -32,25 +41,18 @@ def test_ratios_and_shares_go_round_by_round():
 
 
 def test_a_step_that_did_not_fit_leaves_its_columns_empty():
-    found = benchmark.summary([Measured(1.0)], Measured(), bodies=4)
-    assert len(found) == 1
-    assert "of the step" not in output.table(found, benchmark.COLUMNS)
+    (found,) = benchmark.summary([Measured(1.0)], Measured(), bodies=4)
+    assert benchmark.COLUMNS["of the step"](found) == ""
 
 
 @pytest.fixture
 def small(monkeypatch):
-    """A small model, whose training step is not compiled."""
-
-    class Step(Measured):
-        problem = None
-
-        def warm_up(self):
-            pass
-
-        def time_step(self):
-            self.step_s.append(1.0)
-
-    monkeypatch.setattr(benchmark.timing, "Program", lambda config: Step())
+    """A small model, whose training step is not compiled; two dispatches of two steps."""
+    monkeypatch.setattr(
+        benchmark.timing, "Variant", lambda name, config, sequences: Measured(name=name)
+    )
+    monkeypatch.setattr(benchmark, "STEPS", 2)
+    monkeypatch.setattr(benchmark, "DISPATCHES", 2)
     full = benchmark.config_of
 
     def config_of(*args):
@@ -63,8 +65,8 @@ def small(monkeypatch):
 
 def test_a_small_run_end_to_end(small, tiny_ucla, tmp_path, capsys):
     file = tmp_path / "input.json"
-    flags = ["--dataset=nwucla", "--bodies=8", "--steps=2", "--dispatches=2", "--rounds=2"]
-    command.main(["input", *flags, f"--data_dir={tiny_ucla}", f"--json={file}"])
+    flags = ["--dataset=nwucla", "--bodies=8", "--rounds=2", f"--data_dir={tiny_ucla}"]
+    command.main(["input", *flags, f"--json={file}"])
     found = {row["input"]: row for row in json.loads(file.read_text())["rows"]}
     assert list(found) == [
         "resident int16",
@@ -90,7 +92,7 @@ def test_a_small_run_end_to_end(small, tiny_ucla, tmp_path, capsys):
     [
         (["--dataset=nwucla"], "--dataset and --data_dir go together"),
         (["--dataset=ntu61", "--data_dir=/"], "unknown data set 'ntu61'"),
-        (["--bodies=0"], "--bodies: found '0'; expected a whole number of at least 1"),
+        (["--bodies=0"], "--bodies: 0: expected at least 1"),
     ],
 )
 def test_wrong_flags_end_in_one_message(arguments, message, capsys):

@@ -9,7 +9,7 @@ import pytest
 
 from amr_jax.benchmark import __main__ as command
 from amr_jax.benchmark import accelerators, compiled, cost_model, full_size, scaling
-from amr_jax.benchmark.accelerators import Interconnect
+from amr_jax.benchmark.accelerators import Links
 from amr_jax.benchmark.compiled import Collective
 from amr_jax.errors import UserError
 from amr_jax.run import sharding
@@ -25,7 +25,7 @@ WORK = cost_model.Work(
     gathers=3,
     gradients=0.5,
 )
-SWITCH = Interconnect(
+SWITCH = Links(
     bandwidth=100e9,
     axes=0,
     wraps=0,
@@ -38,17 +38,17 @@ SWITCH = Interconnect(
 # Wide enough that fsdp splits its matrices.
 WIDE = (*SMALL, "encoder.width=64", "model.decoder_width=64")
 TORUS = dataclasses.replace(SWITCH, axes=2, wraps=4, domain=256, network=0.0)
-CHIP = accelerators.Accelerator("a chip", "cuda", {"float32": 2e12}, 1e9, 1e9, "1", SWITCH)
+CHIP = accelerators.Accelerator("a chip", "cuda", 2e12, 1e9, 1e9, "1", SWITCH)
 
 
 def test_one_chip_and_four_by_hand():
     # 8 bodies: 32 TFLOP at 2 per second, 17 GB at 1 per second; no exchange.
-    one = cost_model.times(WORK, 8, 1, 1, CHIP, "float32")
+    one = cost_model.times(WORK, 8, 1, 1, CHIP)
     assert one == cost_model.Times(16.0, 17.0, 0.0)
     assert one.step_s == one.hidden_s == 17.0
     # Gradients of 50 MB twice round a ring of 4, 3/4 of them each time, at 100 GB/s; a start, and
     # twice 3 hops.
-    four = cost_model.times(WORK, 8, 4, 1, CHIP, "float32")
+    four = cost_model.times(WORK, 8, 4, 1, CHIP)
     assert (four.compute_s, four.memory_s) == (4.0, 5.0)
     assert four.exchange_s == pytest.approx(75e6 / 100e9 + 1e-3 + 6e-4)
     assert four.step_s == 5.0 + four.exchange_s
@@ -85,18 +85,19 @@ def test_a_torus_by_hand():
     assert line == pytest.approx(28e6 / 50e9 + 1e-3 + 6e-4)
 
 
-@pytest.mark.parametrize("kind", accelerators.ACCELERATORS)
+@pytest.mark.parametrize("kind", ["h200", "v5p"])
 @pytest.mark.parametrize("all_fsdp", [False, True])
 def test_more_chips_compute_less_each_and_exchange_no_less(kind, all_fsdp):
     chip = accelerators.ACCELERATORS[kind]
     meshes = [(1, n) if all_fsdp else (n, 1) for n in scaling.CHIPS]
-    found = [cost_model.times(WORK, 256, *mesh, chip, "bfloat16") for mesh in meshes]
+    found = [cost_model.times(WORK, 256, *mesh, chip) for mesh in meshes]
     sent = [compiled.sent(cost_model.exchanged(WORK, *mesh)) for mesh in meshes]
     assert found[0].exchange_s == sent[0] == 0
     assert sorted(sent) == sent
     assert sent[-1] <= WORK.parameters * 1.5  # whatever n
     for smaller, larger in itertools.pairwise(found):
-        assert larger.alone_s < smaller.alone_s
+        assert larger.compute_s < smaller.compute_s
+        assert larger.memory_s < smaller.memory_s
         assert larger.hidden_s <= larger.step_s
 
 
@@ -111,14 +112,20 @@ def test_a_compiled_program_exchanges_what_the_model_predicts():
     kernels = 64 * 64 * (3 + 1 + 4 + 4) + 64 * 64 * (1 + 1 + 2 + 1 + 4 + 4) + 64 * 72
     assert (work.gathers, work.split) == (11, 4 * kernels)
     assert cost_model.work_of(config, (0.0, 0.0), "cuda").gathers == 3
-    modelled = cost_model.exchanged(work, 8 // fsdp, fsdp, scatters=False)
-    ours, theirs = map(compiled.by_kind, (modelled, counted))
-    assert ours.keys() == theirs.keys() == {"all-reduce", "all-gather"}
+    modelled = cost_model.exchanged(work, 8 // fsdp, fsdp)
+    # XLA for CPUs has no reduce-scatter: every chip sums the whole array, and keeps its part.
+    modelled = [
+        dataclasses.replace(c, kind=c.kind.replace("reduce-scatter", "all-reduce"))
+        for c in modelled
+    ]
+    assert {c.kind for c in counted} == {"all-reduce", "all-gather"}
     # The gradients of the decoder's queries and of their positions, 1.5 % of this small model, are
     # summed as one; a few metrics are summed on top.
-    for kind, entry in ours.items():
-        for what in ("size", "sent"):
-            assert theirs[kind][what] == pytest.approx(entry[what], rel=0.02)
+    for kind in ("all-reduce", "all-gather"):
+        ours, theirs = (
+            compiled.sent(c for c in found if c.kind == kind) for found in (modelled, counted)
+        )
+        assert theirs == pytest.approx(ours, rel=0.02)
 
 
 @pytest.fixture
@@ -127,9 +134,10 @@ def small(monkeypatch):
     monkeypatch.setattr(costs, "step_flops", lambda config: 1e9 * config.batch_size)
 
 
-def test_a_run(small, tmp_path, capsys):
+def test_a_run(small, tmp_path, monkeypatch, capsys):
     file = tmp_path / "out.json"
-    flags = ["--targets=v5e", "--chips=1,4", "--bytes=1e9,125e6", f"--json={file}"]
+    monkeypatch.setattr(scaling, "CHIPS", (1, 4))
+    flags = ["--targets=v5e", "--bytes=1e9,125e6", f"--json={file}"]
     command.main(["scaling", *flags, *(f"--override={text}" for text in WIDE)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "amr, bfloat16, 256 bodies per step; modelled, not measured"
@@ -140,23 +148,19 @@ def test_a_run(small, tmp_path, capsys):
     assert four[:2] == ["4", "64"]
     content = json.loads(file.read_text())
     assert content["measured"] is False
-    assert content["work"]["v5e"]["body_bytes"] == 125e6
-    one, four = content["points"]
-    exchange = four["data"]["exchange_s"]
-    assert four["data"]["step_s"] == pytest.approx(9e9 / 0.819e12 + exchange)
-    assert four["data"]["weak_step_s"] == pytest.approx(33e9 / 0.819e12 + exchange)
-    assert four["data"]["weak_efficiency"] == one["data"]["step_s"] / four["data"]["weak_step_s"]
-    assert four["fsdp"]["exchange_s"] > exchange
+    one, four = content["rows"]
+    exchange = four["exchange_s"]
+    assert four["step_s"] == pytest.approx(9e9 / 0.819e12 + exchange)
+    assert four["weak_efficiency"] == one["step_s"] / (33e9 / 0.819e12 + exchange)
+    assert four["fsdp_exchange_s"] > exchange
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--targets=v6e"], "--targets=v6e: the bytes that amr moves on this chip are not known"),
-        (["--targets=v5e", "--chips=3"], "--chips: found 3; slices of a torus have 1, 2, 4"),
-        (["--method=none"], "unknown 'none'"),
+        (["--method=none"], "--method = 'none': expected"),
         (["--bytes=1"], "--bytes: found '1'; expected two numbers"),
-        (["--chips=1,x"], "argument --chips: found 'x'; expected a whole number"),
     ],
 )
 def test_wrong_flags_end_in_one_message(flags, message, small, capsys):

@@ -1,4 +1,4 @@
-"""`benchmark methods` and `benchmark step`: rows, arithmetic, and a small run of each."""
+"""`benchmark methods` and `benchmark step`: rows, arithmetic, a small run, and command lines."""
 
 import json
 import re
@@ -6,190 +6,148 @@ import sys
 import types
 
 import jax
+import numpy as np
 import pytest
 
 import amr_jax.benchmark
 from amr_jax import methods as registry
 from amr_jax.benchmark import __main__ as command
-from amr_jax.benchmark import full_size, methods, options, output, step, timing
-from amr_jax.errors import UserError
+from amr_jax.benchmark import full_size, methods, step, timing
 from amr_jax.studies import costs
-from tests.benchmark.tiny import SMALL, tiny
+from tests.benchmark.tiny import SMALL
 
 PAPER = ["skeleton_mae", "mamp", "sjepa", "gfp", "nat", "nat w/ contrast", "amr"]
-VARIANTS = step.all_variants(["xla"], with_torch=False)
 SMALL_FLAGS = [f"--override={text}" for text in SMALL]
 
 
 def test_rows_are_the_methods_and_one_variant(monkeypatch):
-    assert [row.name for row in full_size.all_rows()] == PAPER
+    rows = full_size.all_rows()
+    assert [row.name for row in rows] == PAPER
     monkeypatch.setitem(registry.METHODS, "anew", registry.MAMP)
     assert [row.name for row in full_size.all_rows()] == [*PAPER, "anew"]
-    assert [row.name for row in full_size.select("amr,gfp", "mamp")] == ["mamp", "gfp", "amr"]
-    with pytest.raises(UserError, match="unknown 'mampp'; expected some of: skeleton_mae, mamp"):
-        full_size.select("amr,mampp")
-    (contrast,) = full_size.select("nat w/ contrast")
-    config = full_size.config_of(contrast, 2, "float32", "xla", ["encoder.depth=3"], fsdp=4)
+    selected = full_size.select(rows, "amr,gfp", "--methods", "mamp")
+    assert [row.name for row in selected] == ["mamp", "gfp", "amr"]
+    (contrast,) = full_size.select(rows, "nat w/ contrast", "--methods")
+    config = full_size.config_of(contrast, 2, "float32", "xla", ["encoder.depth=3", "fsdp=4"])
     assert (config.model.contrast, config.encoder.depth, config.fsdp) == (0.1, 3, 4)
-    with pytest.raises(UserError, match=r"--override=encoder\.size: unknown key"):
-        full_size.config_of(contrast, 2, "float32", "xla", ["encoder.size=3"])
+
+
+def on_a_gpu(monkeypatch):
+    gpu = types.SimpleNamespace(device_kind="NVIDIA H200")
+    monkeypatch.setattr(jax, "devices", lambda: [gpu])
 
 
 def test_kernels_of_a_device(monkeypatch):
-    assert full_size.kernels("all", "bfloat16") == full_size.kernels("xla", "float32") == ["xla"]
-    with pytest.raises(UserError, match="cudnn on cpu in bfloat16: it needs an NVIDIA GPU"):
-        full_size.kernels("cudnn", "bfloat16")
-    gpu = types.SimpleNamespace(device_kind="NVIDIA H200")
-    monkeypatch.setattr(jax, "devices", lambda: [gpu])
-    assert full_size.kernels("all", "bfloat16") == ["xla", "cudnn"]
-    assert full_size.kernels("all", "float32") == ["xla"]
+    assert full_size.kernels("bfloat16") == ("xla",)
+    on_a_gpu(monkeypatch)
+    assert full_size.kernels("bfloat16") == ("xla", "cudnn")
+    assert full_size.kernels("float32") == ("xla",)
 
 
-def timed(step_s, memory_bytes=None, problem=None):
-    """A step as if it had been timed."""
-    found = timing.TimedStep(1)
-    found.step_s, found.memory_bytes, found.problem = step_s, memory_bytes, problem
-    return found
+def test_methods_are_compared_with_mamp_and_the_same_kernel(monkeypatch):
+    on_a_gpu(monkeypatch)
+    rows = full_size.select(full_size.all_rows(), "nat", "--methods", "mamp")
+    mamp, mamp_cudnn, nat, nat_cudnn = methods.variants_of(rows, 4, "bfloat16", SMALL)
+    assert (nat.base, nat_cudnn.base) == (mamp, mamp_cudnn)
+    assert (nat.bodies, nat.sequences, nat_cudnn.config.attention_kernel) == (8, 4, "cudnn")
+    mamp.step_s, mamp.memory_bytes = [1.0, 3.0], 30
+    nat.step_s, nat.memory_bytes = [2.0, 3.0], 15
+    nat_cudnn.problem = timing.OUT_OF_MEMORY
+    entry = nat.entry()
+    assert (entry["ratio"], entry["memory_ratio"]) == (1.5, 0.5)
+    assert entry["step_s_quartiles"] == [2.25, 2.75]
+    assert methods.COLUMNS["ms"](entry) == "2,500.0"
+    assert methods.COLUMNS["ms"](nat_cudnn.entry()) == "out of memory"
+    json.dumps(entry, allow_nan=False)
 
 
-def test_methods_are_compared_with_mamp_and_the_same_kernel():
-    mamp, nat = full_size.Row("mamp", "mamp"), full_size.Row("nat", "nat")
-    found = methods.summary(
-        [
-            methods.Measured(mamp, "xla", timed([1.0, 3.0], 30), 1, 2),
-            methods.Measured(mamp, "cudnn", timed([0.5, 0.5], 20), 1, 2),
-            methods.Measured(nat, "xla", timed([2.0, 3.0], 15), 1, 2),
-            methods.Measured(nat, "cudnn", timed([], None, "out of memory"), 1, 2),
-        ]
-    )
-    assert [row["step_ratio"] for row in found] == [1, 1, 1.5, None]
-    assert [row["memory_ratio"] for row in found] == [1, 1, 0.5, None]
-    assert found[2]["step_s_quartiles"] == [2.25, 2.75]
-    lines = output.table(found, methods.COLUMNS).splitlines()
-    assert ["out of memory" in line for line in lines] == [False, False, False, False, True]
-    json.dumps(found, allow_nan=False)
+def test_a_run_of_methods(tmp_path, monkeypatch, capsys):
+    def measure(variants, steps, num_rounds):
+        assert (steps, num_rounds) == (1, 3)
+        for each in variants:
+            each.step_s, each.memory_bytes = [1.0, 2.0, 3.0], 30
 
-
-def test_a_small_run_of_methods(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(methods, "config_of", tiny(full_size.config_of))
+    monkeypatch.setattr(timing, "measure", measure)
     monkeypatch.setattr(costs, "forward_flops", lambda method, bodies: 7e9)  # saves compiling
     file = tmp_path / "out.json"
-    command.main(["methods", "--methods=amr", "--sequences=2", "--rounds=3", f"--json={file}"])
-    text = capsys.readouterr().out.splitlines()
-    assert text[0] == "cpu, float32: 2 × 2 bodies per step; T 24, V 25, width 8, 1 blocks"
-    table = text[text.index("round 3/3") + 1 :]
-    assert "device GB" not in table[0]  # a CPU's allocator has no statistics
-    assert [line.split()[0] for line in table[1:3]] == ["mamp", "amr"]
+    flags = ["--methods=amr", "--sequences=2", "--rounds=3", f"--json={file}"]
+    command.main(["methods", *flags, *SMALL_FLAGS])
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert "device GB" not in head  # a CPU's allocator has no statistics
+    assert [line.split()[0] for line in lines[:2]] == ["mamp", "amr"]
     content = json.loads(file.read_text())
     assert content["benchmark"] == "methods"
     assert content["versions"]["jax"] == jax.__version__
-    assert content["settings"]["bodies"] == 4
     mamp, amr = content["rows"]
-    assert mamp["step_ratio"] == mamp["memory_ratio"] == 1
-    for row in (mamp, amr):
-        assert len(row["step_s"]) == 3
-        assert min(row["step_s"]) > 0
-        assert row["memory_bytes"] > 0
-        assert row["compiler_gflops"] == 7
+    assert mamp["ratio"] == mamp["memory_ratio"] == 1
+    assert (amr["bodies"], amr["compiler_gflops"]) == (4, 7)
     assert amr["linear_gflops"] < mamp["linear_gflops"]
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
 
 
 def test_variants_of_a_cpu_and_of_a_gpu():
     names = ["default", "one step a dispatch", "all body slots", "augmentation", "mamp"]
-    assert [row.name for row in VARIANTS] == names
-    rows = step.all_variants(["xla", "cudnn"], with_torch=True)
+    assert [row.name for row in step.all_variants(4, "float32")] == names
+    rows = step.all_variants(4, "bfloat16", (), ("xla", "cudnn"), with_torch=True)
     more = ["amr w/ cudnn", "augmentation", "mamp", "mamp w/ cudnn", "torch mamp"]
     assert [row.name for row in rows] == [*names[:3], *more, "torch mamp w/ fused attention"]
-    assert {row.attention for row in step.all_variants(["cudnn"], False)} == {"cudnn"}
-    selected = [row.name for row in step.select(VARIANTS, "mamp, all body slots")]
-    assert selected == ["default", "all body slots", "mamp"]
+    assert [row.config.attention_kernel for row in rows].count("cudnn") == 2
 
 
 def test_packed_bodies_and_slots_hold_the_same_sequences():
-    packed = step.config_of(VARIANTS[0], 100, "float32")
-    slots = step.config_of(VARIANTS[2], 100, "float32")
-    assert (packed.input.bodies, packed.batch_size, step.bodies_of(packed)) == ("packed", 117, 117)
-    assert (slots.input.bodies, slots.batch_size, step.bodies_of(slots)) == ("all", 100, 200)
-    assert step.sequences_of(packed) == pytest.approx(100)
-    assert step.sequences_of(slots) == 100
+    default, _, slots, *_ = step.all_variants(100, "float32")
+    assert (default.config.batch_size, default.bodies) == (117, 117)
+    assert (slots.config.batch_size, slots.bodies) == (100, 200)
+    assert default.sequences == pytest.approx(slots.sequences) == 100
+    default.step_s, slots.step_s = [1.0, 1.0, 1.0], [2.0, 3.0, 2.0]
+    assert slots.entry()["ratio"] == pytest.approx(2)
 
 
-def test_the_summary_of_steps_by_hand(monkeypatch):
-    def measured(name, build, step_s, bodies="packed", problem=None):
-        row = step.Variant(name, build, bodies=bodies)
-        config = step.config_of(row, 100, "float32")
-        return step.Measured(row, config, timed(step_s, problem=problem))
-
-    monkeypatch.setattr(step, "linear_flops", lambda config: 5e10)
-    rows = [
-        measured("default", step.in_one_dispatch, [0.4, 0.5, 0.8]),
-        measured("all", step.in_one_dispatch, [0.8, 0.5, 1.6], "all"),
-        measured("augmentation", step.augmentation_alone, [0.004, 0.005, 0.004]),
-        measured("torch mamp", step.in_torch(False), [2.0, 2.0, 2.0]),
-        measured("mamp", step.in_one_dispatch, [], problem="out of memory"),
-    ]
-    found = step.summary(rows, {"flops_per_s": 1e12})
-    default, slots, augmentation, torch, mamp = found
-    assert default["sequences_per_s"] == pytest.approx(200)
-    # 400 · 40,091 sequences at 200 per second; three times 50 GFLOP in half a second.
-    assert default["epochs_s"] == pytest.approx(80182)
-    assert default["mfu"] == pytest.approx(0.3)
-    assert (slots["bodies"], slots["ratio"]) == (200, pytest.approx(2))
-    assert augmentation["ratio"] == pytest.approx(0.01)
-    assert "sequences_per_s" not in augmentation
-    assert torch["ratio"] == pytest.approx(4)
-    assert "mfu" not in torch
-    assert mamp["ratio"] is None
-    lines = output.table(found, step.COLUMNS).splitlines()
-    assert re.split(r"  +", lines[1])[3:] == ["450.0–650.0", "1.000", "200.0", "30.0%", "22:16:22"]
-    assert ["out of memory" in line for line in lines] == [False] * 5 + [True]
-    json.dumps(found, allow_nan=False)
+def test_rates_of_steps_by_hand():
+    default, _, _, augmentation, mamp = step.all_variants(100, "float32", SMALL)
+    torch = timing.Variant("torch mamp", mamp.config, mamp.sequences, base=default)
+    for each in (default, augmentation, torch):
+        each.step_s = [4.0, 2.0, 2.0]
+    found = step.rates(default, rate=1e9)
+    assert found["sequences_per_s"] == pytest.approx(50)
+    assert found["epochs_s"] == pytest.approx(400 * 40_091 / 50)
+    linear = costs.linear_flops(registry.build(default.config), 117)
+    assert found["mfu"] == 3 * linear / 2 / 1e9
+    assert step.rates(torch, 1e9).keys() == {"sequences_per_s", "epochs_s"}
+    assert step.rates(augmentation, 1e9) == step.rates(mamp, 1e9) == {}
 
 
-@pytest.fixture
-def quick_peak(monkeypatch):
-    peak = timing.matmul_peak
-    monkeypatch.setattr(timing, "matmul_peak", lambda dtype: peak(dtype, (32,)))
-
-
-def test_a_small_run_of_steps(tmp_path, quick_peak, capsys):
+def test_a_small_run_of_steps(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(step.MATMUL_SIZES, "cpu", (16, 32))
     file = tmp_path / "out.json"
     flags = ["--sequences=2", "--steps=2", "--rounds=3", "--variants=augmentation"]
     command.main(["step", *flags, *SMALL_FLAGS, f"--json={file}"])
     text = capsys.readouterr().out.splitlines()
-    assert text[0] == (
-        "cpu, float32: 2 sequences, 2 bodies per step, 2 steps per dispatch; T 24, V 25, width 8, "
-        f"1 blocks; {options.usable_cores()} CPU threads"
-    )
+    sizes = "2 bodies per step, 2 steps at once; T 24, V 25, width 8, 1 blocks; "
+    assert text[0].startswith(f"cpu, float32: 1.71 sequences, {sizes}")
     table = text[text.index("round 3/3") + 1 :]
     assert [line.split()[0] for line in table[:3]] == ["step", "default", "augmentation"]
     content = json.loads(file.read_text())
-    assert content["settings"]["override"] == list(SMALL)
-    assert content["peaks"]["matmul_size"] == 32
+    assert content["steps"] == 2
+    assert content["matmul_flops_per_s"] > 0
     default, augmentation = content["rows"]
     assert default["ratio"] == 1
-    assert augmentation["losses"] == []
     assert "mfu" not in augmentation
-    assert len(default["losses"]) == 2
     assert len(default["step_s"]) == 3
+    assert min(default["step_s"]) > 0
     assert default["mfu"] > 0
     assert default["memory_bytes"] > 0
 
 
-def test_a_small_run_beside_torch(tmp_path, quick_peak, capsys):
-    pytest.importorskip("torch", reason="PyTorch (the extra 'torch') is not installed")
-    file = tmp_path / "out.json"
-    rows = "--variants=torch mamp,torch mamp w/ fused attention"
-    command.main(
-        ["step", "--torch", "--sequences=2", "--rounds=2", rows, *SMALL_FLAGS, f"--json={file}"]
-    )
-    assert re.search(r"PyTorch \S+ on cpu: float32, .* CPU threads", capsys.readouterr().out)
-    default, explicit, fused = json.loads(file.read_text())["rows"]
-    assert default["bodies"] == explicit["bodies"] == fused["bodies"]
-    for row in (explicit, fused):
-        assert len(row["step_s"]) == len(row["losses"]) == 2
-        assert row["ratio"] > 0
+def test_augmentation_alone_draws_anew_in_every_step():
+    row = full_size.Row("amr", "amr")
+    config = full_size.config_of(row, 2, "float32", "xla", SMALL)
+    dispatch, first, (clips, lengths) = costs.augmentation(config, 2)
+    same = jax.tree.map(lambda x: np.stack([x[0], x[0]]), (np.asarray(clips), np.asarray(lengths)))
+    number, out = dispatch(first, {}, same)
+    assert number == 2
+    turned = np.asarray(out["clips"])
+    assert np.abs(turned[0] - turned[1]).max() > 0.01
 
 
 def test_without_torch_the_flag_reports_what_to_install(monkeypatch, capsys):
@@ -206,12 +164,11 @@ def test_without_torch_the_flag_reports_what_to_install(monkeypatch, capsys):
     ("arguments", "message"),
     [
         ([], "WHAT is missing: one of methods, step"),
-        (["method"], "'method': expected one of: methods, .*Did you mean methods"),
+        (["method"], "WHAT = 'method': expected .* mean 'methods'"),
         (["methods", "--round=3"], "--round=3: unknown flag. Did you mean --rounds"),
-        (["methods", "--rounds=0"], "--rounds: found '0'; expected a whole number of at least 1"),
+        (["methods", "--rounds=0"], "--rounds: 0: expected at least 1"),
         (["methods", "--dtype=float16"], "--dtype: invalid choice: 'float16'"),
-        (["methods", "--methods=mampp"], "--methods: unknown 'mampp'"),
-        (["methods", "--attention=cudnn"], "--attention=cudnn on cpu"),
+        (["methods", "--methods=mampp"], "--methods = 'mampp': expected .* mean 'mamp'"),
         (["methods", "--json=/nowhere/a.json"], "--json: found '/nowhere/a.json'; expected a file"),
         (["step", "--variants=torch mamp"], "--variants = 'torch mamp': expected 'default'"),
         (["step", "--override=depth"], "--override=depth: expected KEY=VALUE"),
@@ -231,7 +188,7 @@ def test_an_interrupted_run_leaves_no_file(tmp_path, monkeypatch, capsys):
     def measure(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(methods, "measure", measure)
+    monkeypatch.setattr(timing, "measure", measure)
     with pytest.raises(SystemExit) as ended:
         command.main(["methods", f"--json={tmp_path / 'out.json'}"])
     assert ended.value.code == 130

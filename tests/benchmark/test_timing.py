@@ -1,31 +1,23 @@
-"""Interleaved rounds, and measurements of compiled steps."""
+"""Interleaved rounds, and measurements of steps that are ready to run."""
 
 import types
 
 import jax
-import numpy as np
+import ml_collections
 import pytest
 
-from amr_jax.benchmark import full_size, timing
-from amr_jax.benchmark.timing import Program
-from amr_jax.studies import costs
-from tests.benchmark.tiny import SMALL
+from amr_jax.benchmark import timing
 
-AMR = full_size.Row("amr", "amr")
-AS_IT_IS = ("augment.min_fraction=1.0", "augment.max_angles=(0.0, 0.0, 0.0)")
-
-
-def small(*overrides, batch_size=2):
-    return full_size.config_of(AMR, batch_size, "float32", "xla", (*SMALL, *overrides))
-
-
-def test_each_round_starts_one_item_later():
-    assert [timing.rotated("abc", i) for i in range(4)] == [
-        ["a", "b", "c"],
-        ["b", "c", "a"],
-        ["c", "a", "b"],
-        ["a", "b", "c"],
-    ]
+CONFIG = ml_collections.ConfigDict(
+    {
+        "method": "amr",
+        "attention_kernel": "xla",
+        "dtype": "float32",
+        "batch_size": 4,
+        "input": {"bodies": "packed"},
+        "encoder": {"num_frames": 24, "num_joints": 25, "width": 8, "depth": 1},
+    }
+)
 
 
 def test_statistics_and_ratios_by_hand():
@@ -38,51 +30,57 @@ def test_statistics_and_ratios_by_hand():
         timing.ratio([1.0], [1.0, 2.0])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_peak_of_this_device(dtype):
-    peak = timing.matmul_peak(dtype, (16, 32), repeats=2)
-    assert peak["matmul_size"] in (16, 32)
-    assert peak["flops_per_s"] > 0
+def variant(name, log, memory_bytes=None, fails_at=None):
+    """A step that only notes that it ran."""
+
+    def run():
+        log.append(name)
+        if log.count(name) == fails_at:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9.")
+
+    def build(config, steps):
+        return timing.Ready(run, run, memory_bytes)
+
+    return timing.Variant(name, CONFIG, 4, build)
 
 
-def test_steps_in_one_dispatch_equal_as_many_dispatches():
-    together, apart = Program(small(), 3), Program(small(), 1, 3)
-    for program in (together, apart):
-        program.warm_up()
-        program.time_step()
-        assert program.steps == 3
-        assert len(program.step_s) == 1
-        assert len(set(program.losses)) == 3
-    np.testing.assert_allclose(together.losses, apart.losses, rtol=1e-5)
+def test_steps_warm_up_from_small_to_large_and_then_rotate():
+    log = []
+    variants = [variant("large", log, 300), variant("middle", log, 200), variant("small", log, 100)]
+    timing.measure(variants, 1, 2)
+    assert log[:3] == ["small", "middle", "large"]
+    assert log[3:] == ["large", "middle", "small", "middle", "small", "large"]
+    assert [len(each.step_s) for each in variants] == [2, 2, 2]
 
 
-def test_full_body_slots_are_packed_bodies(monkeypatch):
-    slots = Program(small(*AS_IT_IS, "input.bodies=all"))
-    both, lengths = costs.random_batch(small("input.bodies=all"))
-    assert both.shape == (1, 2, 24, 2, 25, 3)
-    rows = both.swapaxes(2, 3).reshape(1, 4, 24, 1, 25, 3)
-    monkeypatch.setattr(costs, "random_batch", lambda *_: (rows, np.repeat(lengths, 2, axis=1)))
-    packed = Program(small(*AS_IT_IS, batch_size=4))
-    for program in (slots, packed):
-        program.warm_up()
-    np.testing.assert_allclose(slots.losses, packed.losses, rtol=1e-5)
+def test_out_of_memory_ends_one_step_and_no_other_error_is_hidden():
+    log = []
+    broken, good = variant("broken", log, 100, fails_at=3), variant("good", log, 200)
+    good.base = broken
+    timing.measure([broken, good], 1, 3)
+    assert broken.entry()["problem"] == "out of memory"
+    assert broken.entry()["step_s"] == []
+    assert broken.entry()["memory_bytes"] == 100
+    assert len(good.step_s) == 3
+    assert good.entry()["ratio"] is None
+    assert good.entry()["memory_ratio"] == 2
 
+    def raising(message):
+        def build(config, steps):
+            raise jax.errors.JaxRuntimeError(message)
 
-def test_augmentation_alone_draws_anew_in_every_step():
-    dispatch, first, batch = costs.augmentation(small(*AS_IT_IS), 2)
-    number, out = dispatch(first, {}, batch)
-    assert number == 2
-    np.testing.assert_allclose(out["clips"], np.asarray(batch[0])[:, :, :, 0], atol=1e-6)
-    dispatch, first, (clips, lengths) = costs.augmentation(small(), 2)
-    same = jax.tree.map(lambda x: np.stack([x[0], x[0]]), (np.asarray(clips), np.asarray(lengths)))
-    turned = np.asarray(dispatch(first, {}, same)[1]["clips"])
-    assert np.abs(turned[0] - turned[1]).max() > 0.01
+        return timing.Variant("never", CONFIG, 4, build)
+
+    never = raising("RESOURCE_EXHAUSTED: Out of memory.")
+    never.compile(1)
+    assert never.problem == "out of memory"
+    assert never.memory_bytes is never.compile_s is None
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        raising("INTERNAL: something else").compile(1)
 
 
 class Device:
     """An allocator: the state of every program stays, its temporaries come and go."""
-
-    device_kind = "NVIDIA"
 
     def __init__(self):
         self.in_use = self.peak = 0
@@ -91,12 +89,11 @@ class Device:
         return {"bytes_in_use": self.in_use, "peak_bytes_in_use": self.peak}
 
 
-class Step:
-    """A fake compiled step: `size` bytes of state, 10 · `size` at its peak."""
+class Program:
+    """A fake compiled program: `size` bytes of state, 10 · `size` at its peak."""
 
-    def __init__(self, name, size, device, log):
-        self.name, self.size, self.device, self.log = name, size, device, log
-        self.calls, self.fails_at = 0, None
+    def __init__(self, size, device):
+        self.size, self.device, self.calls = size, device, 0
         device.in_use += size
 
     def lower(self, state, arrays, batch):
@@ -115,62 +112,27 @@ class Step:
         )
 
     def __call__(self, state, arrays, batch):
-        assert state == self.calls  # what the last step returned
+        assert state == self.calls  # what the last call returned
         self.calls += 1
-        self.log.append(self.name)
-        if self.calls == self.fails_at:
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9.")
         self.device.peak = max(self.device.peak, self.device.in_use + 9 * self.size)
         return self.calls, {"loss": [0.5]}
 
 
-@pytest.fixture
-def program(monkeypatch):
-    """A function (name, size, fails_at) that makes a `Program` of a `Step`; and a log of calls."""
-    device, log = Device(), []
+def test_only_a_step_that_sets_a_new_peak_shows_in_the_allocators_statistics(monkeypatch):
+    device = Device()
     monkeypatch.setattr(jax, "devices", lambda: [device])
+    made = []
 
-    def make(name, size, fails_at=None):
-        step = Step(name, size, device, log)
-        step.fails_at = fails_at
-        return Program(None, make=lambda config, steps: (step, 0, "batch"))
-
-    make.log = log
-    return make
-
-
-def test_steps_warm_up_from_small_to_large_and_then_rotate(program):
-    programs = [program("large", 300), program("middle", 200), program("small", 100)]
-    timing.warm_up_and_time(programs, 2)
-    assert program.log[:3] == ["small", "middle", "large"]
-    assert program.log[3:] == ["large", "middle", "small", "middle", "small", "large"]
-    for one, size in zip(programs, (300, 200, 100), strict=True):
-        assert len(one.step_s) == 2
-        assert one.memory_bytes == one.device_bytes == 10 * size
-
-
-def test_of_two_equally_large_steps_only_the_first_shows_in_the_allocators_peak(program):
-    twins = [program("first", 100), program("second", 100)]
-    for twin in twins:
-        twin.warm_up()
-    assert [twin.report()["device_bytes"] for twin in twins] == [1000, None]
-
-
-def test_out_of_memory_ends_one_step_and_no_other_error_is_hidden(program):
-    broken, good = program("broken", 100, fails_at=3), program("good", 200)
-    timing.warm_up_and_time([broken, good], 3)
-    assert broken.report()["problem"] == "out of memory"
-    assert broken.step_s == []
-    assert len(good.step_s) == 3
-
-    def raising(message):
+    def ready(size):
         def make(config, steps):
-            raise jax.errors.JaxRuntimeError(message)
+            assert steps == 2  # six in three dispatches
+            made.append(Program(size, device))
+            return made[-1], 0, "batch"
 
-        return make
+        return timing.compiled(CONFIG, 6, 3, make)
 
-    never = Program(None, make=raising("RESOURCE_EXHAUSTED: Out of memory."))
-    assert never.report()["problem"] == "out of memory"
-    assert never.memory_bytes is never.compile_s is None
-    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
-        Program(None, make=raising("INTERNAL: something else"))
+    first, second, larger = ready(100), ready(100), ready(200)
+    assert [first.memory_bytes, larger.memory_bytes] == [1000, 2000]
+    assert [first.warm_up(), second.warm_up(), larger.warm_up()] == [1000, None, 2000]
+    first.run()
+    assert [program.calls for program in made] == [6, 3, 3]

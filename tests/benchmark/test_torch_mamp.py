@@ -11,7 +11,6 @@ torch = pytest.importorskip("torch", reason="PyTorch (the extra 'torch') is not 
 from amr_jax import methods as registry
 from amr_jax.benchmark import step as benchmark
 from amr_jax.benchmark import torch_mamp
-from amr_jax.benchmark.timing import OUT_OF_MEMORY
 from amr_jax.inference.pytorch import mamp
 from amr_jax.ops import masking
 from amr_jax.ops.patches import patchify
@@ -72,35 +71,30 @@ def test_moving_patches_are_hidden(monkeypatch):
     assert rising[0, -1] - rising[0, 0] > 0.1
 
 
-def step():
-    variant = benchmark.Variant("x", benchmark.in_torch(False), "mamp")
-    config = benchmark.config_of(variant, 2, "float32", SMALL)
-    return variant.build(config, 2)
-
-
-def test_the_step_trains_and_is_timed():
-    timed = step()
-    timed.warm_up()
-    first = timed.losses
+def test_the_step_trains_and_is_timed(monkeypatch):
+    optimizers = []
+    adamw = torch.optim.AdamW
+    monkeypatch.setattr(
+        torch.optim, "AdamW", lambda *a, **k: optimizers.append(adamw(*a, **k)) or optimizers[0]
+    )
+    *_, mamp = benchmark.all_variants(2, "float32", SMALL, with_torch=True)
+    mamp.compile(2)
+    mamp.warm_up()
     for _ in range(3):
-        timed.time_step()
-    timed.warm_up()
-    assert len(first) == timed.steps == 2
-    assert timed.losses[0] < first[0]
-    assert len(timed.step_s) == 3
-    assert min(timed.step_s) > 0
-    decayed, others = timed._optimizer.param_groups
+        mamp.time_step()
+    losses = mamp.build(mamp.config, 2).run()
+    assert len(losses) == 2
+    assert len(mamp.step_s) == 3
+    assert min(mamp.step_s) > 0
+    assert mamp.entry()["compile_s"] is None
+    decayed, others = optimizers[0].param_groups
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.05, 0)
 
 
-def test_out_of_memory_is_reported(monkeypatch):
-    timed = step()
-
-    def too_much(clips):
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(timed, "_step", too_much)
-    timed.warm_up()
-    timed.time_step()
-    assert timed.problem == OUT_OF_MEMORY
-    assert timed.step_s == timed.losses == []
+def test_steps_lower_the_loss():
+    variant = benchmark.all_variants(2, "float32", SMALL, with_torch=True)[-2]
+    ready = variant.build(variant.config, 2)
+    first = ready.run()
+    for _ in range(5):
+        last = ready.run()
+    assert last[0] < first[0]

@@ -9,12 +9,3 @@ SMALL = (
     "model.decoder_depth=1",
     "model.decoder_heads=1",
 )
-
-
-def tiny(config_of):
-    """`full_size.config_of` with SMALL before the caller's own overrides."""
-
-    def small(row, batch_size, dtype, attention, overrides=(), **keys):
-        return config_of(row, batch_size, dtype, attention, (*SMALL, *overrides), **keys)
-
-    return small

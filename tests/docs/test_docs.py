@@ -1,6 +1,5 @@
 """Commands in the documentation parse, links resolve, code runs, and pages stay short."""
 
-import importlib
 import importlib.util
 import re
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 
 from amr_jax import __main__ as entry
 from amr_jax import methods
+from amr_jax.benchmark import __main__ as subcommands
 from amr_jax.config import files
 from amr_jax.run import cli
 from docs import settings_tables
@@ -87,7 +87,7 @@ def _parse(name: str, arguments: list[str]) -> None:
     """Raises unless the command has these flags, and its config these keys."""
     parser = cli.Parser(name, "")
     if name == "benchmark":
-        importlib.import_module(f"amr_jax.benchmark.{arguments.pop(0)}").add_flags(parser)
+        parser = subcommands.subcommand(arguments.pop(0), name)[1]
     else:
         entry.COMMANDS[name](parser)
     arguments, overrides = files.split_overrides(x for x in arguments if x != "--help")
