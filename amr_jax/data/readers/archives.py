@@ -1,13 +1,14 @@
 """Reads members of zip archives: verified, and in memory bounded by what was asked for."""
 
 import collections
+import contextlib
 import functools
 import lzma
 import math
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from amr_jax.errors import BadFile
@@ -20,13 +21,23 @@ MAX_BYTES = 64 * 2**20
 MAX_RATIO = 100
 
 _ENTRY = b"PK\x01\x02"  # signature of an entry in the directory of a zip archive
+_INTACT, _AGAIN = "an intact archive", "Download the archive again."
 _ENCRYPTED = 1  # bit of `ZipInfo.flag_bits`
 
-# Everything that `zipfile` raises on damaged, encrypted or exotic archives.
-_ERRORS = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
-    NotImplementedError, ValueError,
-)  # fmt: skip
+
+@contextlib.contextmanager
+def errors_as_bad_file(path: object, expected: str, hint: str | None = None) -> Iterator[None]:
+    """Turns what `open` and `zipfile` raise on missing, damaged or exotic files into `BadFile`."""
+    try:
+        yield
+    except BadFile:
+        raise
+    except (
+        zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError,
+    ) as error:  # fmt: skip
+        reason = str(error)[:100] or type(error).__name__
+        found = getattr(error, "strerror", None) or f"a damaged file ({reason})"
+        raise BadFile(path, found, expected, hint=hint) from error
 
 
 def read_members(
@@ -54,24 +65,16 @@ def read_members(
     Raises:
       BadFile: no zip archive, damaged, a name twice, or too large.
     """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            _check_directory(archive, path)
-            members = {info.filename: info for info in archive.infolist()}
-            for info in members.values():
-                archive.open(info).close()
-            contents = {}
-            for name in wanted(list(members)):
-                contents[name] = _read_member(
-                    archive, members[name], path, max_bytes, name + " of "
-                )
-                max_bytes -= members[name].file_size
-            return contents
-    except BadFile:
-        raise
-    except _ERRORS as error:
-        reason = str(error)[:100] or type(error).__name__
-        raise BadFile(path, f"a damaged file ({reason})", expected) from error
+    with errors_as_bad_file(path, expected), zipfile.ZipFile(file) as archive:
+        _check_directory(archive, path)
+        members = {info.filename: info for info in archive.infolist()}
+        for info in members.values():
+            archive.open(info).close()
+        contents = {}
+        for name in wanted(list(members)):
+            contents[name] = _read_member(archive, members[name], path, max_bytes, f"{name} of ")
+            max_bytes -= members[name].file_size
+        return contents
 
 
 def _read_member(
@@ -104,12 +107,12 @@ def names(path: str, read_later: Callable[[str], bool]) -> list[str]:
     archive = _open(path)
     for info in archive.infolist():
         if not read_later(info.filename):
-            try:
+            # Encrypted or exotic members may stay, since no one reads them.
+            with (
+                errors_as_bad_file(f"{path}!{info.filename}", _INTACT, _AGAIN),
+                contextlib.suppress(RuntimeError),
+            ):
                 archive.open(info).close()
-            except zipfile.BadZipFile as error:
-                raise _damaged(f"{path}!{info.filename}", error) from error
-            except _ERRORS:  # encrypted, or an unknown compression: it is not going to be read
-                continue
     return [name for name in archive.namelist() if name and not name.endswith("/")]
 
 
@@ -120,50 +123,32 @@ def read(path: str, member: str, max_bytes: int) -> bytes:
       BadFile: no such member, encrypted, damaged, or larger than `max_bytes`.
     """
     where, archive = f"{path}!{member}", _open(path)
-    try:
-        return _read_member(archive, archive.getinfo(member), where, max_bytes)
-    except BadFile:
-        raise
-    except KeyError as error:
-        raise BadFile(where, "no such member", "a member of the archive") from error
-    except _ERRORS as error:
-        raise _damaged(where, error) from error
+    with errors_as_bad_file(where, _INTACT, _AGAIN):
+        try:
+            info = archive.getinfo(member)
+        except KeyError as error:
+            raise BadFile(where, "no such member", "a member of the archive") from error
+        return _read_member(archive, info, where, max_bytes)
 
 
 def _open(path: str) -> zipfile.ZipFile:
     """The archive, from a cache unless it was written since."""
-    try:
+    with errors_as_bad_file(
+        path,
+        "a complete zip archive",
+        "The download probably stopped half-way: download it again, or remove it if it is not part "
+        "of the data.",
+    ):
         return _opened(path, os.getpid(), os.stat(path).st_mtime_ns)
-    except OSError as error:
-        raise BadFile(path, error.strerror or str(error), "a zip archive") from error
 
 
 @functools.lru_cache(maxsize=8)
 def _opened(path: str, pid: int, modified: int) -> zipfile.ZipFile:
     """An open archive, cached per process: a forked child must not share its parent's position."""
     del pid, modified  # keys of the cache
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise BadFile(
-            path,
-            f"no complete zip archive ({os.path.getsize(path):,} bytes on disk; {error})",
-            "a complete one",
-            hint="The download probably stopped half-way. Compare its size with the data set's "
-            "page and download it again, or remove it if it is not part of the data.",
-        ) from error
+    archive = zipfile.ZipFile(path)
     _check_directory(archive, path)
     return archive
-
-
-def _damaged(path: str, error: Exception) -> BadFile:
-    reason = str(error)[:100] or type(error).__name__
-    return BadFile(
-        path,
-        f"a damaged member ({reason})",
-        "an intact one",
-        hint="Download the archive again.",
-    )
 
 
 def _check_directory(archive: zipfile.ZipFile, path: object) -> None:
@@ -173,5 +158,4 @@ def _check_directory(archive: zipfile.ZipFile, path: object) -> None:
     if twice:
         raise BadFile(path, f"several members called {twice[0]!r}", "every member once")
     if any(_ENTRY in info.comment or _ENTRY in info.extra for info in archive.infolist()):
-        found = "members within the comment of another one"
-        raise BadFile(path, found, "an intact archive", hint="Download the archive again.")
+        raise BadFile(path, "members within the comment of another one", _INTACT, hint=_AGAIN)

@@ -43,21 +43,17 @@ class RawFile:
           BadFile: larger than `max_bytes`, unreadable, encrypted or damaged; or its archive is
             damaged or missing.
         """
-        if self.member is None:
-            data = self._read_disk(max_bytes)
-        else:
-            data = archives.read(self.container, self.member, max_bytes)
+        if self.member is not None:
+            return archives.read(self.container, self.member, max_bytes)
+        with (
+            archives.errors_as_bad_file(self, "a readable file"),
+            open(self.container, "rb", buffering=0) as file,
+        ):
+            # read(max_bytes) would allocate that much memory before it reads.
+            data = file.read(min(os.fstat(file.fileno()).st_size, max_bytes) + 1)
         if len(data) > max_bytes:
             raise BadFile(self, f"more than {max_bytes:,} bytes", "a smaller file")
         return data
-
-    def _read_disk(self, max_bytes: int) -> bytes:
-        try:
-            with open(self.container, "rb", buffering=0) as file:
-                # read(max_bytes) would allocate that much memory before it reads.
-                return file.read(min(os.fstat(file.fileno()).st_size, max_bytes) + 1)
-        except OSError as error:
-            raise BadFile(self, error.strerror or str(error), "a readable file") from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -120,12 +120,11 @@ def test_a_file_instead_of_a_folder(tmp_path):
 def test_half_a_download(tmp_path, kept):
     whole = pack(tmp_path / "set.zip", {"a.skeleton": os.urandom(5000)}).read_bytes()
     half = write(tmp_path / "set.zip", whole[: int(kept * len(whole))])
-    with pytest.raises(UserError) as error:
+    with pytest.raises(
+        BadFile, match=r"expected a complete zip archive.*download it again"
+    ) as error:
         find(tmp_path)
-    assert f"{half}: found no complete zip archive ({half.stat().st_size:,} bytes" in str(
-        error.value
-    )
-    assert "download it again" in str(error.value)
+    assert error.value.path == str(half)
 
 
 def test_a_damaged_member_is_a_bad_file(tmp_path):
@@ -221,5 +220,5 @@ def test_a_damaged_name_in_the_directory_of_any_file(tmp_path):
     at = data.rindex(b"labels.csv")
     path.write_bytes(data[:at] + b"k" + data[at + 1 :])
     os.utime(path, ns=(1, 1))
-    with pytest.raises(BadFile, match=r"set\.zip!kabels\.csv: found a damaged member"):
+    with pytest.raises(BadFile, match=r"set\.zip!kabels\.csv: found a damaged file"):
         files.find(path, "", WHAT)
