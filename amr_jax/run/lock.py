@@ -34,12 +34,20 @@ _FORMER_FILE = "lock.json"  # of version 0.1.0
 def hold(folder: os.PathLike | str) -> Iterator[None]:
     """Owns the workdir while the block runs; makes it if absent. Every process calls this.
 
+    A folder that this call made is removed again if the block wrote nothing into it.
+
     Raises:
       UserError: on every process: another run owns the workdir, or it cannot be written.
     """
     is_first, folder = jax.process_index() == 0, paths.absolute(folder)
+    is_new = is_first and not folder.exists()
     with distributed.together(lambda: _take(folder) if is_first else None) or nullcontext():
-        yield
+        try:
+            yield
+        finally:
+            if is_new and [entry.name for entry in folder.iterdir()] == [LOCK_FILE]:
+                (folder / LOCK_FILE).unlink()
+                folder.rmdir()
 
 
 def _take(folder: epath.Path) -> IO | None:

@@ -58,6 +58,17 @@ def test_the_same_process_is_refused_too_and_an_error_releases_the_folder(tmp_pa
         pass
 
 
+def test_a_new_folder_is_removed_again_if_nothing_was_written(tmp_path):
+    with lock.hold(tmp_path / "new"):
+        pass
+    assert not (tmp_path / "new").exists()
+    with lock.hold(tmp_path / "new"):
+        (tmp_path / "new/config.json").write_text("{}")
+    with lock.hold(tmp_path / "new"):
+        pass
+    assert (tmp_path / "new/config.json").exists()
+
+
 def test_a_file_system_without_locks_is_used_with_a_warning(tmp_path, monkeypatch, capsys):
     def unsupported(*_):
         raise OSError(errno.ENOLCK, "No locks available")
