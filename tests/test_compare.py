@@ -6,9 +6,10 @@ import shutil
 import jax
 import pytest
 
-from amr_jax import compare, evaluate, pretrain
+from amr_jax import compare, evaluate, methods, pretrain
 from amr_jax.errors import UserError
 from amr_jax.run import lock, metrics, sharding, workdir
+from amr_jax.studies import costs
 from configs import compare as methods_config
 
 
@@ -31,13 +32,20 @@ def configured(data_dir, **changes):
     return config
 
 
+def counted(config, bodies):
+    """`costs.of_config` without compiling."""
+    method = methods.build(config)
+    gflops = costs.linear_flops(method, bodies) / 1e9
+    return costs.Costs(method.encoder.num_patches, method.num_predicted, 2, 1, gflops, gflops, 1)
+
+
 def quick(monkeypatch):
-    """Uses one of the eight simulated devices, and counts no FLOPs by compiling."""
+    """Uses one of the eight simulated devices, and compiles nothing to count costs."""
     make_mesh = sharding.make_mesh
     monkeypatch.setattr(
         sharding, "make_mesh", lambda devices=None, fsdp=1: make_mesh(jax.devices()[:1], fsdp)
     )
-    monkeypatch.setattr(compare.costs, "forward_flops", compare.costs.linear_flops)
+    monkeypatch.setattr(costs, "of_config", counted)
 
 
 def watched(monkeypatch):
@@ -116,7 +124,7 @@ def test_two_rows_write_their_results_and_tables(finished):
 def test_finished_rows_are_not_run_again(finished, monkeypatch, tmp_path, capsys):
     folder, rows = finished
     seen = watched(monkeypatch)
-    monkeypatch.setattr(compare.costs, "of_config", lambda *_: pytest.fail("counted again"))
+    monkeypatch.setattr(costs, "of_config", lambda *_: pytest.fail("counted again"))
     (folder / "comparison.md").unlink()
     # The records are not read, either.
     assert compare.run(configured("/nowhere"), folder, command="python -m it") == rows

@@ -7,10 +7,10 @@ launches; those in the body of a loop count once per iteration if the number of 
 else once.
 """
 
+import collections
 import dataclasses
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -34,41 +34,42 @@ _HAND_OVER = "collective-permute"  # from each chip to one other
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.+?) ([a-z][\w\-]*)\((.*)$")
 _ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\](?:\{([^}]*)\})?")
+_CALLED = re.compile(r"(?:calls|to_apply|body|_computation)=%?([\w.\-]+)")
+_END_OF_OPERANDS = re.compile(r"\)(?:, (?=[\w\-]+=)|$)")
 
 
-@dataclasses.dataclass(frozen=True)
-class Instruction:
-    """One line of a computation.
-
-    Attributes:
-      size: bytes of the result in main memory; for a tuple, of all its parts.
-      size_anywhere: the same, including a TPU's on-chip memory.
-      operands: names of instructions. attributes: the text behind the operands.
-    """
+class Instruction(NamedTuple):
+    """One line of a computation: `%NAME = SHAPE OPCODE(OPERANDS), ATTRIBUTES`."""
 
     name: str
+    shape: str
     opcode: str
-    size: int
-    size_anywhere: int
     operands: tuple[str, ...]
     attributes: str
 
-    @property
-    def called(self) -> list[str]:
-        """The computations that it runs; for a loop, the body."""
-        return re.findall(r"(?:calls|to_apply|body|_computation)=%?([\w.\-]+)", self.attributes)
+    def size(self, on_chip: bool = False) -> int:
+        """Bytes of the result in main memory, or with those in a TPU's on-chip memory, S(1).
 
-    @property
-    def times(self) -> int:
-        """Number of calls of `called`: a loop's trip count, if known; else 1."""
-        known = re.search(r'known_trip_count":\{"n":"(\d+)"', self.attributes)
-        return int(known[1]) if self.opcode == "while" and known else 1
+        The workspace of a library call does not count.
+        """
+        total = 0
+        for name, bits, dimensions, layout in _ARRAY.findall(self.shape):
+            sizes = [int(n) for n in dimensions.split(",") if n]
+            workspace = self.opcode == "custom-call" and name in ("s8", "u8") and len(sizes) == 1
+            if not workspace and (on_chip or "S(1)" not in layout):
+                # Types of fewer than eight bits take a byte.
+                total += math.prod(sizes) * max(1, int(bits or 8) // 8)
+        return total
 
-    @property
     def is_free(self) -> bool:
         """Whether it moves nothing."""
         target = re.search(r'custom_call_target="([^"]*)"', self.attributes)
         return (target[1] if target else self.opcode) in _FREE
+
+    def trips(self) -> int:
+        """Number of iterations of a loop, if known; else 1."""
+        known = re.search(r'known_trip_count":\{"n":"(\d+)"', self.attributes)
+        return int(known[1]) if self.opcode == "while" and known else 1
 
     def group(self, chips: int) -> int:
         """Chips in a group of a collective, by `replica_groups` in any of its forms; else all."""
@@ -102,24 +103,6 @@ class Use(NamedTuple):
     fusion: str
 
 
-def uses(text: str) -> Iterator[Use]:
-    """All instructions that a program runs, parts of fusions and both branches included."""
-    computations, entry = parse(text)
-
-    def walk(name: str, times: int, is_part: bool) -> Iterator[Use]:
-        here = computations[name]
-        for instruction in here.values():
-            operands = [here[operand] for operand in instruction.operands if operand in here]
-            called = [name for name in instruction.called if name in computations]
-            parts = [part for other in called for part in computations[other].values()]
-            yield Use(instruction, operands, parts, times, name if is_part else "")
-            for other in called:
-                again = times * instruction.times
-                yield from walk(other, again, is_part or instruction.opcode not in _CALLS)
-
-    return walk(entry, 1, False)
-
-
 @dataclasses.dataclass(frozen=True)
 class Collective:
     """An operation that several chips do together.
@@ -145,14 +128,42 @@ class Collective:
         return self.times * PASSES[self.kind] * (self.group - 1) / self.group * self.size
 
 
-def launches(text: str) -> list[tuple[str, int, int]]:
-    """Name, times and bytes of main memory read and written, of each launch of a program.
-
-    Operands and result count once each. An instruction that only takes a part of an operand counts
-    that part; one that also computes on it counts the whole operand, which is too much.
+def uses(text: str) -> Iterator[Use]:
+    """All instructions that a program runs, parts of fusions included.
 
     Args:
       text: of the optimised program, `compiled.as_text()`.
+    """
+    computations, entry, here = {}, "", {}
+    for line in text.splitlines():
+        if head := _COMPUTATION.match(line):
+            here = computations[head[2]] = {}
+            entry = head[2] if head[1] else entry
+        elif found := _INSTRUCTION.match(line):
+            name, shape, opcode, rest = found.groups()
+            operands, *attributes = _END_OF_OPERANDS.split(rest, maxsplit=1)
+            names = tuple(re.findall(r"%([\w.\-]+)", operands))
+            here[name] = Instruction(name, shape, opcode, names, "".join(attributes))
+
+    def walk(name: str, times: int, is_part: bool) -> Iterator[Use]:
+        here = computations[name]
+        for instruction in here.values():
+            operands = [here[operand] for operand in instruction.operands if operand in here]
+            called = [n for n in _CALLED.findall(instruction.attributes) if n in computations]
+            parts = [part for other in called for part in computations[other].values()]
+            yield Use(instruction, operands, parts, times, name if is_part else "")
+            for other in called:
+                again = times * instruction.trips()
+                yield from walk(other, again, is_part or instruction.opcode not in _CALLS)
+
+    return walk(entry, 1, False)
+
+
+def launches(text: str) -> list[tuple[str, int, int]]:
+    """Name, times and bytes of main memory read and written, of each launch of a program.
+
+    Operands and result count once each. A slice, and a fusion of slices alone, reads no more than
+    it writes; another fusion with a slice counts the whole operand, which is too much.
     """
     found = []
     for use in uses(text):
@@ -162,17 +173,18 @@ def launches(text: str) -> list[tuple[str, int, int]]:
         if opcode.endswith("-done") and opcode != "async-done":
             # A transfer between main and on-chip memory counts at its end: at its start, the whole
             # source is among the results.
-            found.append((instruction.name, use.times, instruction.size_anywhere))
-        elif not instruction.is_free and not opcode.endswith(("-start", "-done")):
-            taken = sum(operand.size for operand in set(use.operands))
-            if _only_takes_part(use):
-                taken = min(taken, instruction.size)
-            found.append((instruction.name, use.times, instruction.size + taken))
+            found.append((instruction.name, use.times, instruction.size(on_chip=True)))
+        elif not instruction.is_free() and not opcode.endswith(("-start", "-done")):
+            read = sum(operand.size() for operand in set(use.operands))
+            inside = use.parts if opcode == "fusion" else [instruction]
+            if all(part.opcode in _TAKE_PART | _FREE for part in inside):
+                read = min(read, instruction.size())
+            found.append((instruction.name, use.times, instruction.size() + read))
     return found
 
 
 def collectives(text: str) -> list[Collective]:
-    """All collectives of an optimised program between more than one chip.
+    """All collectives of a program between more than one chip.
 
     An asynchronous one counts at its start. On a TPU, a fusion that keeps a part of an all-reduce
     is a reduce-scatter.
@@ -182,7 +194,7 @@ def collectives(text: str) -> list[Collective]:
     for use in uses(text):
         kind, group = use.instruction.opcode.removesuffix("-start"), use.instruction.group(chips)
         if group > 1 and (kind in PASSES or kind == _HAND_OVER):
-            size = sum(operand.size_anywhere for operand in use.operands)
+            size = sum(operand.size(on_chip=True) for operand in use.operands)
             if kind == "all-gather":
                 size *= group
             elif kind == "all-reduce" and "all-reduce-scatter" in use.fusion:
@@ -200,7 +212,7 @@ def summary(program: Compiled) -> dict[str, Any]:
     """What a compiled program moves, holds and exchanges, for JSON; figures are per chip."""
     text = program.as_text()
     launched, exchanged = launches(text), collectives(text)
-    numbers = Counter()
+    numbers = collections.Counter()
     for collective in exchanged:
         numbers[collective.kind] += collective.times
     return {
@@ -210,52 +222,3 @@ def summary(program: Compiled) -> dict[str, Any]:
         "collectives": numbers,
         "launches": sum(times for _, times, _ in launched),
     }
-
-
-def parse(text: str) -> tuple[dict[str, dict[str, Instruction]], str]:
-    """Computations by name, each with its instructions by name; and the entry's name."""
-    computations, entry, current = {}, None, None
-    for line in text.splitlines():
-        if head := _COMPUTATION.match(line):
-            current = computations[head[2]] = {}
-            entry = head[2] if head[1] else entry
-        elif current is not None and (found := _INSTRUCTION.match(line)):
-            name, shape, opcode, rest = found.groups()
-            operands, attributes = _split(rest)
-            names = tuple(re.findall(r"%([\w.\-]+)", operands))
-            sizes = _size(shape, opcode, without="S(1)"), _size(shape, opcode)
-            current[name] = Instruction(name, opcode, *sizes, names, attributes)
-    return computations, entry
-
-
-def _only_takes_part(use: Use) -> bool:
-    """Whether it is a slice, or a fusion of slices alone."""
-    is_fusion = use.instruction.opcode == "fusion"
-    inside = use.parts if is_fusion else [use.instruction]
-    return _TAKE_PART.issuperset(i.opcode for i in inside if i.opcode not in _FREE)
-
-
-def _split(text: str) -> tuple[str, str]:
-    """The text before and behind the parenthesis that closes the operands."""
-    depth = 1
-    for i, character in enumerate(text):
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if depth == 0:
-            return text[:i], text[i + 1 :]
-    return text, ""
-
-
-def _size(shape: str, opcode: str, without: str | None = None) -> int:
-    """Bytes of `bf16[8,75,256]{2,1,0:S(1)}`, or of all arrays of a tuple.
-
-    The workspace of a library call does not count, nor do arrays in the memory `without`: S(1) is a
-    TPU's on-chip memory.
-    """
-    total = 0
-    for name, bits, dimensions, layout in _ARRAY.findall(shape):
-        sizes = [int(n) for n in dimensions.split(",") if n]
-        workspace = opcode == "custom-call" and name in ("s8", "u8") and len(sizes) == 1
-        if not workspace and not (without and without in layout):
-            # Types of fewer than eight bits take a byte.
-            total += math.prod(sizes) * max(1, int(bits or 8) // 8)
-    return total

@@ -61,7 +61,7 @@ def of_config(config: ml_collections.ConfigDict, bodies: int) -> Costs:
     method = methods.build(config)
     # No compiler counts the inside of cuDNN's attention.
     counted = methods.build({**config, "attention_kernel": "xla"})
-    shapes = abstract_variables(method, bodies)
+    params, *_ = _loss_arguments(method, bodies)
 
     def size(tree) -> int:
         return sum(leaf.size for leaf in jax.tree.leaves(tree))
@@ -72,35 +72,24 @@ def of_config(config: ml_collections.ConfigDict, bodies: int) -> Costs:
     return Costs(
         num_patches=method.encoder.num_patches,
         num_predicted=method.num_predicted,
-        parameters=size(shapes["params"]),
-        encoder_parameters=size(shapes["params"]["encoder"]),
+        parameters=size(params),
+        encoder_parameters=size(params["encoder"]),
         linear_gflops=linear_flops(method, bodies) / 1e9,
         compiler_gflops=forward_flops(counted, bodies) / 1e9,
         step_bytes=peak_bytes(memory),
     )
 
 
-def clips_of(method: nn.Module, bodies: int) -> jax.ShapeDtypeStruct:
-    """The shape of `bodies` clips: (bodies, T, V, C)."""
+def _loss_arguments(method: nn.Module, bodies: int) -> tuple:
+    """Shapes of the arguments of `train_step.method_loss(method)`; nothing is computed."""
     encoder = method.encoder
-    return jax.ShapeDtypeStruct(
-        (bodies, encoder.num_frames, encoder.num_joints, encoder.channels), jnp.float32
-    )
-
-
-def abstract_variables(method: nn.Module, bodies: int) -> dict:
-    """Shapes of the variables that `method.init` makes; nothing is computed."""
-    keys = {name: jax.random.key(0) for name in ("params", *method.streams)}
-    return jax.eval_shape(method.init, keys, clips_of(method, bodies))
-
-
-def loss_arguments(method: nn.Module, bodies: int) -> tuple:
-    """Shapes of the arguments of `train_step.method_loss(method)` for `bodies` bodies."""
-    variables = abstract_variables(method, bodies)
+    shape = bodies, encoder.num_frames, encoder.num_joints, encoder.channels
+    clips = jax.ShapeDtypeStruct(shape, jnp.float32)
+    keys = {name: jax.random.key(0) for name in method.streams}
+    variables = jax.eval_shape(method.init, {"params": jax.random.key(0), **keys}, clips)
     params = variables.pop("params")
     average = params["encoder"] if method.momentum_encoder else {}
-    keys = {name: jax.random.key(0) for name in method.streams}
-    return params, variables, average, clips_of(method, bodies), keys
+    return params, variables, average, clips, keys
 
 
 def linear_flops(method: nn.Module, bodies: int) -> int:
@@ -118,7 +107,7 @@ def linear_flops(method: nn.Module, bodies: int) -> int:
             total += 2 * args[0].size * out.shape[-1]
         return out
 
-    arguments = loss_arguments(method, bodies)
+    arguments = _loss_arguments(method, bodies)
     # `method_loss` makes a new function each time: for one that was traced before, JAX would take
     # the shapes from its cache, and nothing would be counted.
     with nn.intercept_methods(count):
@@ -131,7 +120,7 @@ def forward_flops(method: nn.Module, bodies: int) -> float:
 
     It does not count the inside of cuDNN's attention: use the kernel `xla`.
     """
-    lowered = jax.jit(train_step.method_loss(method)).lower(*loss_arguments(method, bodies))
+    lowered = jax.jit(train_step.method_loss(method)).lower(*_loss_arguments(method, bodies))
     return lowered.compile().cost_analysis()["flops"]
 
 
@@ -174,10 +163,9 @@ def step_flops(config: ml_collections.ConfigDict) -> float:
     Args:
       config: resolved.
     """
-    config = config.copy_and_resolve_references()
-    config.attention_kernel = "xla"
+    counted = ml_collections.ConfigDict({**config, "attention_kernel": "xla"})
     mesh = sharding.make_mesh(jax.devices()[:1])
-    dispatch, state, batch = abstract_training_step(config, mesh)
+    dispatch, state, batch = abstract_training_step(counted, mesh)
     return dispatch.lower(state, {}, batch).cost_analysis()["flops"]
 
 
