@@ -1,4 +1,4 @@
-"""What is meant for the reader of a terminal, not for a debugger: two errors and a notice."""
+"""Exceptions that end a command with a message instead of a traceback."""
 
 import difflib
 import errno
@@ -22,8 +22,8 @@ class BadFile(UserError):
 
     Args:
       path: the file, or `archive.zip!member`.
-      found: what stands there; cut where it is long, and without control characters.
-      expected: what the format asks for at that place; treated alike.
+      found: what the file contains there; long texts are cut, control characters escaped.
+      expected: what the format requires there; treated alike.
       line: 1-based line of the file, where the place is known.
       hint: what to do about it, where there is more to say than "fetch it again".
     """
@@ -43,7 +43,7 @@ class BadFile(UserError):
         super().__init__(f"{message} {hint}" if hint else message)
 
     def __reduce__(self):
-        # Worker processes send it home: rebuild from the parts, not from the message.
+        # Worker processes pickle it: rebuild it from its parts, not from the message.
         return type(self), (self.path, self.found, self.expected, self.line, self.hint)
 
 
@@ -52,11 +52,11 @@ class Preempted(Exception):
 
 
 def for_the_user(error: BaseException) -> UserError | None:
-    """What to tell the reader of a terminal of an error, wherever it was met; None: a defect."""
+    """The `UserError` to print for an exception; None if the exception is a bug."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        return UserError(f"{error}. When there is room, the same command can be given again.")
+        return UserError(f"{error}. Free some space, then run the same command again.")
     return None
 
 
@@ -67,12 +67,12 @@ def _printable(text: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one of `known` that `name` may be a slip of; None if none is near.
+    """The one of `known` that a misspelt `name` is closest to; None if none is close.
 
     Names may be dotted keys: 'lr' is near 'optim.lr'.
     """
     known = tuple(known)
-    # Of keys with one last part, the shallowest and first one counts.
+    # Of keys with the same last part, the shallowest counts, then the first.
     lasts = {}
     for key in sorted(known, key=lambda key: key.count(".")):
         lasts.setdefault(last_part(key), key)

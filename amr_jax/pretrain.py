@@ -29,12 +29,12 @@ from amr_jax.run.run import Run, describe_devices
 from amr_jax.train import loop, optim
 from amr_jax.train import step as train_step
 
-# Keys that may differ between two starts of one run: they change no more than rounding.
+# Keys that may differ between two starts of one run: they change results by rounding at most.
 FREE_KEYS = {"data_dir", "checkpoint", "fsdp", "input.mode"}
 
 
 def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """A complete, checked copy, with the choices made that depend on the devices or other settings.
+    """A complete, checked copy; values that depend on devices or other settings are filled in.
 
     Raises:
       UserError: an unknown method or key; a value out of bounds.
@@ -68,8 +68,8 @@ def open_records(config: ml_collections.ConfigDict) -> records.Records:
         raise UserError(
             f"config.encoder.num_joints={encoder.num_joints}, channels={encoder.channels}, "
             f"confidence={encoder.confidence}: the records of {config.dataset} have "
-            f"{split.num_joints} joints with {split.num_channels} channels, the last of which is "
-            f"{'a' if has else 'no'} confidence."
+            f"{split.num_joints} joints with {split.num_channels} channels, "
+            f"{'the last of which' if has else 'none of which'} is a confidence."
         )
     return split
 
@@ -132,7 +132,7 @@ def run(
         state = run.restore(train_step.init_state(method, optimizer, config, mesh))
         run.say(banner(run, plan, method, mesh, state))
         if run.first_step == plan.total_steps:
-            run.say(f"finished already: {run.workdir} holds all {plan.total_steps:,} steps.")
+            run.say(f"already finished: {run.workdir} holds all {plan.total_steps:,} steps.")
             return state
         dispatch = train_step.make_dispatch(
             method, optimizer, data.clips, config, plan.total_steps, mesh
@@ -149,7 +149,7 @@ def banner(
     mesh: jax.sharding.Mesh,
     state: train_step.TrainState,
 ) -> str:
-    """What is trained, on which data and devices."""
+    """The text at the start of a run: what is trained, on which data and devices."""
     config = run.config
     count = {
         name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in state.params.items()
@@ -161,7 +161,7 @@ def banner(
         "data": f"{config.dataset} {config.input.split}: {config.input.found}; "
         f"{config.input.mode} as {config.input.storage}, {config.input.bodies}, "
         f"{config.input.stream} stream",
-        "batch": f"{config.batch_size} a step, {config.steps_per_dispatch} steps a dispatch",
+        "batch": f"{config.batch_size} per step, {config.steps_per_dispatch} steps per dispatch",
         "method": f"{config.method}, {config.dtype}",
         "patches": f"{num_patches} of {encoder.patch_len} frames of one joint; "
         f"{method.num_kept} visible, {method.num_predicted} predicted",

@@ -100,7 +100,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     # A finished run stays as it is, and says so.
     capsys.readouterr()
     assert_same(pretrain.run(config, tmp_path, jax.devices()[:1]), state)
-    assert f"finished already: {tmp_path} holds all 10 steps." in capsys.readouterr().out
+    assert f"already finished: {tmp_path} holds all 10 steps." in capsys.readouterr().out
 
 
 def test_eight_devices_agree_with_one(tiny_ucla, undisturbed, tmp_path):

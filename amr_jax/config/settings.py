@@ -1,8 +1,8 @@
-"""A setting stands once: its default, its bounds and one line of help. One checker reads them.
+"""Settings: the default, bounds and help of each config key, defined once, and their checker.
 
 A tree is a nested dict of `Setting`; the config made from it has the same keys. The shared trees
 are in `config/base.py`, those of a method or protocol in its own file, `configs/NAME.py`. A rule
-across several settings is a function in `config/checks.py`. No JAX.
+across several settings is a function in `config/checks.py`. This module does not import JAX.
 """
 
 import dataclasses
@@ -33,10 +33,10 @@ class Setting:
       help: one line.
       kind: type of the value, where the default is None.
       low, high: inclusive bounds. above, below: exclusive bounds.
-      choices: the values allowed.
-      length: numbers of a tuple.
-      divides: what the value is a divisor of.
-      rule: called with the config and the value; what it returns, unless None, was expected.
+      choices: the allowed values.
+      length: number of elements of a tuple.
+      divides: the value must divide this.
+      rule: (config, value) → what was expected, or None if the value is allowed.
     """
 
     default: Any
@@ -52,12 +52,12 @@ class Setting:
     rule: Callable[[ml_collections.ConfigDict, Any], str | None] | None = None
 
 
-# A section without settings, {}, may hold anything.
+# An empty section, {}, accepts any keys.
 Tree = Mapping[str, Any]
 
 
 class Own(dict):
-    """A section that is a config of its own: bounds and rules in it see its keys alone."""
+    """A section that is a config of its own: its bounds and rules refer to keys within it."""
 
 
 def defaults(tree: Tree) -> ml_collections.ConfigDict:
@@ -94,7 +94,7 @@ def check(config: Mapping, tree: Tree) -> None:
 
 
 def _check_section(whole: Mapping, tree: Tree, section: str, named: str) -> None:
-    """Checks the settings below `section`, a dotted prefix of keys; messages say `named`."""
+    """Checks the settings below `section`, a dotted prefix of keys; `named` is that in messages."""
     for key, entry in tree.items():
         if isinstance(entry, Setting):
             _check_one(whole, f"{section}{key}", entry, f"{named}{key}")
@@ -136,7 +136,7 @@ def _check_one(config: Mapping, key: str, setting: Setting, name: str) -> None:
 
 
 def _shape(value: Any, setting: Setting) -> str | None:
-    """What was expected of kind or length; None if `value` is as expected."""
+    """The expected kind or length; None if `value` has it."""
     kind = _kind(setting.default) if setting.default is not None else _KINDS[setting.kind]
     if _kind(value) != kind:
         return kind
@@ -151,7 +151,7 @@ def _shape(value: Any, setting: Setting) -> str | None:
 
 
 def _bounds(config: Mapping, value: Any, setting: Setting) -> str | None:
-    """What was expected of the size, or of each number of a tuple; None if it is within bounds."""
+    """The bounds of the value, or of each number of a tuple; None if they hold."""
     values = value if isinstance(value, (tuple, list)) else (value,)
     each = "each " if isinstance(value, (tuple, list)) else ""
     if setting.choices and any(x not in setting.choices for x in values):
@@ -176,7 +176,7 @@ def _bounds(config: Mapping, value: Any, setting: Setting) -> str | None:
 
 
 def _bound(config: Mapping, bound: float | str) -> tuple[Any, str]:
-    """The number that a bound stands for, and its name in parentheses where it has one."""
+    """The value of a bound, and ' (NAME)' if it refers to other settings."""
     if not isinstance(bound, str):
         return bound, ""
     number, *divisors = (lookup(config, key) for key in bound.split(" / "))
@@ -205,7 +205,7 @@ def _kind(value: Any) -> str:
 
 
 def refuse(name: str, value: Any, expected: str) -> NoReturn:
-    """Raises the `UserError` of a setting or flag: what was found, what was expected."""
+    """Raises the `UserError` for the value of a setting or flag."""
     raise UserError(f"{name} = {value!r}: expected {expected}.")
 
 
@@ -224,7 +224,7 @@ def one_of(choices: Iterable) -> str:
 
 
 def unknown_key(found: str, known: Iterable[str]) -> str:
-    """The message for `found`, 'config.' and a key that is none of the dotted keys `known`."""
+    """The message for the unknown key `found`, 'config.KEY'; hints at the nearest of `known`."""
     hint = did_you_mean(found.partition("config.")[2], known, "config.{}")
     return f"{found}: unknown key.{hint or ' --help lists the keys.'}"
 

@@ -28,12 +28,12 @@ def units(of: Split, bodies: str, second_body: str) -> np.ndarray:
     Args:
       of: the split.
       bodies: 'packed' (a unit is a body) or 'all' (a unit is a sequence).
-      second_body: with 'all', what an absent body is replaced with: 'zeros', or 'repeat' for a copy
-        of the sequence's first body (as MAMP does for NTU RGB+D 120).
+      second_body: with 'all', what replaces an absent body: 'zeros', or 'repeat' for a copy of the
+        sequence's first body (as MAMP does for NTU RGB+D 120).
 
     Returns:
       (U, M') int32 body numbers, or `ABSENT` for zeros; M' is 1 for 'packed', M for 'all'. A
-      sequence without a body (its bodies appear after `max_frames`) is no unit.
+      sequence without a body (its bodies appear after `max_frames`) is left out.
     """
     if bodies == "packed":
         return np.arange(len(of.length), dtype=np.int32)[:, None]
@@ -45,9 +45,9 @@ def units(of: Split, bodies: str, second_body: str) -> np.ndarray:
 
 
 class Order:
-    """Every unit once an epoch, in an order drawn anew each epoch; no unit is dropped.
+    """The order of units: a new random permutation in every epoch.
 
-    Batches continue across the ends of epochs.
+    No unit is dropped: a batch may contain the end of one epoch and the start of the next.
     """
 
     def __init__(self, num_units: int, batch_size: int, seed: int):
@@ -82,7 +82,7 @@ def dispatches(start: int, stop: int, steps_per_dispatch: int) -> Iterator[range
 class Resident:
     """Batches of a split that stays in device memory.
 
-    `resident` and a batch go into the jitted step as arguments; there `clips` makes clips of them.
+    `resident` and a batch are arguments of the jitted step, in which `clips` turns them into clips.
 
     Attributes:
       host: the split on the host, without its frames.
@@ -113,8 +113,8 @@ class Resident:
 class Streamed:
     """Batches read from the records by Grain's threads when they are needed.
 
-    The interface and the batches are those of `Resident`; with storage='int16' half as many bytes
-    are copied to the devices.
+    Same interface and batches as `Resident`. With storage='int16', half as many bytes are copied to
+    the devices.
 
     Attributes:
       host: the split on the host, without its frames.
@@ -140,8 +140,8 @@ class Streamed:
         self._max_length, self._slot = int(host.length.max()), np.nonzero(host.present)[1]
 
     def _read(self, example: int) -> dict[str, np.ndarray]:
-        """One global example: its clip (L, slots, V, C), zero-padded; the unit of its numbers
-        (slots, C), 1 unless they are fixed point; its length.
+        """One global example: its zero-padded clip (L, slots, V, C), the step of its fixed-point
+        numbers (slots, C) (1 for float32), and its length.
         """
         bodies = self._units[self._order.unit(example)]
         joints = self._records.joints(int(self.host.sequence[bodies.max()]))
@@ -159,7 +159,7 @@ class Streamed:
     def batches(
         self, start: int, stop: int, steps_per_dispatch: int
     ) -> Iterator[dict[str, jax.Array]]:
-        """Per dispatch: the arrays of `_read`, each with the axes (steps, batch) in front."""
+        """Per dispatch: the arrays of `_read`, each with leading axes (steps, batch)."""
         rows, batch_size = _local_rows(self._mesh, self._order.batch_size), self._order.batch_size
         examples = (
             grain.MapDataset.range(start * len(rows), stop * len(rows))
@@ -195,7 +195,7 @@ def load(
     batch_size: int,
     seed: int,
 ) -> Resident | Streamed:
-    """Batches of a split for training; every process reads its part, and has to call.
+    """Batches of a split for training; every process must call this, and reads its part.
 
     Args:
       records: the split.

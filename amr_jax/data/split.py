@@ -1,8 +1,8 @@
 """One split of a data set: on the host (`Split`), and in the memory of the devices (`DeviceSplit`).
 
-Device d of D holds the sequences from S·d/D to S·(d+1)/D. Each process reads the sequences of its
-own devices and no others. Labels, names, lengths and which bodies there are take little memory:
-processes exchange them, so that each knows them for the whole split.
+Device d of D holds the sequences from S·d/D to S·(d+1)/D. Each process reads only the sequences of
+its own devices. Labels, names, lengths and the occupied body slots are small: processes exchange
+them, so that each has them for the whole split.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from amr_jax.data import fixed_point
 from amr_jax.data.records import Records
 from amr_jax.run import distributed, sharding
 
-# Stands for a body number where there is no body: its clip is zeros, its length 0.
+# In place of a body number: no body. Its clip is zeros, its length 0.
 ABSENT = -1
 
 
@@ -30,8 +30,8 @@ class Split:
     Bodies are numbered sequence by sequence, and within a sequence in the order of its slots.
 
     Attributes:
-      frames: (F, V, C) float32, the frames of the bodies in `own`, one body after the other; metres
-        or, in an image, body sizes (`normalise.body_size`). None: the frames are not in memory.
+      frames: (F, V, C) float32, the concatenated frames of the bodies in `own`; metres or, in an
+        image, body sizes (`normalise.body_size`). None: the frames are not in memory.
       own: (S',) the sequences that this process has read, ascending; with one process, all.
       length: (B,) int32, frames of each body.
       present: (S, M) bool, which slots of each sequence hold a body.
@@ -66,7 +66,7 @@ class Split:
         return np.flatnonzero(np.isin(self.sequence, self.own))
 
     def describe(self) -> str:
-        """One line that differs where the sequences or their bodies differ."""
+        """A one-line fingerprint of the sequences and their bodies."""
         checksum = zlib.crc32("\n".join(self.names).encode() + self.present.tobytes())
         count = f"{len(self.present):,} sequences, {len(self.length):,} bodies"
         return f"{count} (crc32 {checksum:08x})"
@@ -105,9 +105,9 @@ class DeviceSplit:
     def clips(self, bodies: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The clips of some bodies.
 
-        Each device looks up which frames of the whole batch it holds, and a reduce-scatter gives
-        it the complete clips of its share. (XLA also compiles the indexing of a sharded array
-        outside a shard_map, but then every device computes the whole batch.)
+        Each device looks up the frames of the whole batch that it holds, and a reduce-scatter gives
+        it the complete clips of its share. (XLA can also index a sharded array without shard_map,
+        but then every device computes the whole batch.)
 
         Args:
           bodies: (b,) int32, body numbers or `ABSENT`; b is a multiple of the number of devices.
@@ -143,13 +143,13 @@ class DeviceSplit:
 
 
 def read(records: Records, mesh: Mesh, frames: bool = True) -> Split:
-    """Reads a split, of which this process needs a part; every process has to call.
+    """Reads this process's part of a split; every process must call this.
 
     Args:
       records: the split.
       mesh: the devices that the split is for.
-      frames: whether to keep the frames. Without them every sequence may be read later, so that
-        all files of the split are verified; else those of this process's part.
+      frames: whether to keep the frames. If so, only the files of this process's part are verified;
+        if not, all files of the split, because any sequence may be read later.
 
     Raises:
       UserError: records that are damaged.
@@ -186,7 +186,7 @@ def read(records: Records, mesh: Mesh, frames: bool = True) -> Split:
 
 
 def place(split: Split, mesh: Mesh, storage: str = "float32") -> DeviceSplit:
-    """Copies a split to the devices that it was read for; every process has to call.
+    """Copies a split to the devices that it was read for; every process must call this.
 
     Args:
       split: with its frames.
@@ -234,19 +234,19 @@ def _part_ends(num_sequences: int, mesh: Mesh) -> np.ndarray:
 
 
 def _own_parts(mesh: Mesh) -> list[int]:
-    """The places of this process's devices in the mesh, ascending."""
+    """Indices of this process's devices in the mesh, ascending."""
     here = jax.process_index()
     return [i for i, device in enumerate(mesh.devices.flat) if device.process_index == here]
 
 
 def _of_common_width(names: np.ndarray) -> np.ndarray:
-    """Names with the dtype of the longest name of any process; every process has to call."""
+    """Names with the dtype of the longest name of any process; every process must call this."""
     longest = max(int(row[0]) for row in distributed.rows(np.array([names.dtype.itemsize // 4])))
     return names.astype(f"<U{max(1, longest)}")
 
 
 def _gather(numbers: np.ndarray, **columns: np.ndarray) -> np.ndarray:
-    """The rows of all processes, sorted by their numbers; every process has to call.
+    """The rows of all processes, sorted by their numbers; every process must call this.
 
     Args:
       numbers: (n,) of this process's rows; no number occurs twice.

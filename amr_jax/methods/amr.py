@@ -11,11 +11,11 @@ from amr_jax.ops import motion_energy, patches
 
 
 class AMR(MaskedReconstruction):
-    """Hides most patches, encodes the others, predicts fewer and larger patches, weighs motion.
+    """Hides most patches, encodes the rest, predicts fewer and larger ones, weighted by motion.
 
     Symbols of the paper and their names here, for a batch of B bodies:
       X: `clips`, (B, T, V, C). T: `encoder.num_frames`; V: `encoder.num_joints`; C:
-        `encoder.channels`, of which the coordinates are predicted, not a confidence.
+        `encoder.channels`; in the shapes of X_p and X_t only the coordinates, without a confidence.
       l: `encoder.patch_len`; T_e = T/l: `encoder.num_times`; N = T_e·V: `encoder.num_patches`.
       N_v: `num_kept`, visible patches; H_v: `h_v`, the encoded visible patches, (B, N_v, width).
       r: `r`; N_t = N/r: `num_predicted`; H_q: the parameter `queries` of the decoder.
@@ -52,8 +52,9 @@ class AMR(MaskedReconstruction):
           clips: (B, T, V, C) float32, metres.
 
         Returns:
-          The loss, and metrics: `loss`, `mse` (the same without weights), `weight` (mean of W).
-          Needs the random streams `mask` and, if `encoder.drop_path` is positive, `drop_path`.
+          The loss, and metrics: `loss`, `mse` (the unweighted loss), `weight` (mean of W).
+
+        Random streams: `mask`; `drop_path` if `encoder.drop_path` is positive.
         """
         # Masking and encoding.
         ids_keep = self.draw_mask(clips)

@@ -1,4 +1,4 @@
-"""A command in its workdir: what surrounds a computation that is interrupted and resumed.
+"""The life of a command in its workdir: open, restore, log, save, stop.
 
     with Run.open(workdir, config, FREE_KEYS, data=summary, keep=2) as run:
         run.record()
@@ -27,7 +27,7 @@ from amr_jax.run import workdir as workdirs
 
 
 class Run:
-    """What `Run.open` yields.
+    """A command that runs in its workdir; `Run.open` makes it.
 
     Attributes:
       workdir: its absolute path.
@@ -65,11 +65,11 @@ class Run:
 
         Args:
           folder: the workdir; made if absent.
-          config: resolved. Its processes must agree on it.
+          config: resolved; equal on all processes.
           free: dotted keys that may differ between two starts in one workdir.
-          data: one line that differs where the data differ; the processes must agree on it.
-          keep: how many checkpoints stay in the workdir. A run that keeps some saves when it is
-            stopped by SIGTERM or Ctrl-C (`stop_requested`); a run that keeps none ends at once.
+          data: a one-line fingerprint of the data; equal on all processes.
+          keep: how many checkpoints stay in the workdir. With any, SIGTERM and Ctrl-C are reported
+            by `stop_requested`, so that the run can save; with 0 they end the run at once.
 
         Raises:
           UserError: on every process: they disagree, another run uses the workdir, or it cannot be
@@ -82,7 +82,7 @@ class Run:
             yield run
 
     def record(self, facts: Mapping[str, object] | None = None) -> None:
-        """Writes config.json and versions.json, or refuses a workdir of another config.
+        """Writes config.json and versions.json, or refuses a workdir with another config.
 
         Args:
           facts: values of config keys that are known only after loading the data. A resumed run
@@ -102,9 +102,9 @@ class Run:
         return next((x for x in reversed(lines) if x["step"] <= self.first_step), {})
 
     def restore(self, state):
-        """The newest whole checkpoint in place of `state`; `state` itself if there is none.
+        """The newest intact checkpoint, in the layout of `state`; `state` itself if there is none.
 
-        A damaged newest checkpoint is set aside, and the one before it restored.
+        Damaged checkpoints that are newer are renamed (`checkpoint.ASIDE`).
         """
         steps = self._checkpoints.steps()
         # A file system may show a folder's newest entries to one host before the others.
@@ -131,7 +131,7 @@ class Run:
         self._metrics.write(step, scalars)
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Writes a file of the workdir, whole or not at all, on process 0."""
+        """Writes a file of the workdir atomically, on process 0."""
         if jax.process_index() == 0:
             workdirs.write(self.workdir / name, content)
 
@@ -140,7 +140,7 @@ class Run:
         console.say(text)
 
     def stop_requested(self) -> bool:
-        """Whether to save and end now; every process asks equally often, between dispatches."""
+        """Whether to save and end now; every process calls this between any two dispatches."""
         return self._stop.reached()
 
     def stopped(self, step: int, total_steps: int) -> Preempted:
@@ -165,9 +165,9 @@ class Run:
         name = next(name for name, values in measured.items() if not np.isfinite(values[first]))
         raise UserError(
             f"the {name} of step {steps[first]:,} is {measured[name][first]}: expected a finite "
-            f"number. Nothing of this dispatch was saved; the last checkpoint in {self.workdir} is "
-            "from before. Try a lower config.optim.lr, config.optim.clip_norm=1.0 or "
-            "config.dtype=float32, in a new workdir."
+            f"number. This dispatch was not saved; the checkpoints in {self.workdir} are older. "
+            "Try a lower config.optim.lr, config.optim.clip_norm=1.0 or config.dtype=float32, in a "
+            "new workdir."
         )
 
     @functools.cached_property

@@ -19,14 +19,14 @@ from amr_jax.train.step import TrainState
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How many steps a run takes, and after which it saves.
+    """How many steps a run takes, and when it saves.
 
     Attributes:
-      epochs: of the whole run, `total_steps` in steps.
+      epochs, total_steps: length of the whole run.
       steps_per_epoch: not an integer; an epoch may end within a batch.
-      steps_per_dispatch: steps that one call of the compiled program takes.
-      steps_per_save: a multiple of `steps_per_dispatch`, so that a resumed run cuts its dispatches
-        at the same steps.
+      steps_per_dispatch: steps per call of the compiled program.
+      steps_per_save: a multiple of `steps_per_dispatch`, so that a resumed run has the same
+        dispatches.
       sequences_per_step: on average.
     """
 
@@ -39,7 +39,7 @@ class Plan:
 
     @classmethod
     def of(cls, config: ml_collections.ConfigDict, num_units: int, num_sequences: int) -> "Plan":
-        """The plan of a config for so many units and sequences.
+        """The plan of a config for data with this many units and sequences.
 
         Raises:
           UserError: a batch is larger than the data.
@@ -94,7 +94,7 @@ def train(
             raise run.stopped(steps.start, plan.total_steps)
         batch = next(upcoming)
         reports.before(steps)
-        # All that a step needs is on the devices by now; any other transfer is a mistake.
+        # Everything that a step needs is on the devices by now; any further transfer is a bug.
         with jax.transfer_guard("disallow"):
             state, measured = dispatch(state, data.resident, batch)
         reports.add(steps, measured)
@@ -116,16 +116,16 @@ class Reports:
         self._idle: collections.deque[bool] = collections.deque(maxlen=10)
 
     def before(self, steps: range) -> None:
-        """To be called when the batches of `steps` are ready, before their dispatch."""
+        """Call this when the batches of `steps` are ready, before their dispatch."""
         self._idle.append(self._pending is not None and _is_done(self._pending[1]))
         if self._pending and len(steps) != len(self._pending[0]):
-            # This dispatch compiles; report the previous one first so that its timing excludes
-            # that.
+            # The next dispatch compiles: report the previous one first, so that its time excludes
+            # the compilation.
             self.flush()
         self._called = time.monotonic()
 
     def add(self, steps: range, measured: dict[str, jax.Array]) -> None:
-        """To be called when `steps` are dispatched: reports the dispatch before them.
+        """Call this when `steps` are dispatched; reports the dispatch before them.
 
         Args:
           measured: (len(steps),) values by name, on the devices.
@@ -142,7 +142,7 @@ class Reports:
         self._pending = steps, measured
 
     def flush(self) -> None:
-        """Reports the last dispatch, if that is not done yet."""
+        """Reports the last dispatch, unless it has been reported."""
         if self._pending:
             self._report(*self._pending)
             self._pending = None
@@ -163,5 +163,5 @@ class Reports:
 
 
 def _is_done(measured: dict[str, jax.Array]) -> bool:
-    """Whether the devices have computed all of it; does not wait."""
+    """Whether the devices have computed all values; does not wait."""
     return all(values.is_ready() for values in measured.values())

@@ -1,11 +1,11 @@
-"""AdamW with warm-up, cosine decay, and weight decay on the kernels of linear layers alone."""
+"""AdamW with warm-up, cosine decay, and weight decay on the kernels of linear layers only."""
 
 import re
 
 import jax
 import optax
 
-# Last name in the path of the parameters that decay: the matrices of linear layers. All others
+# Weight decay applies to parameters of this name, the matrices of linear layers. All others
 # (biases, scales of norms, embeddings, tokens, queries) do not decay.
 DECAYED = "kernel"
 
@@ -65,7 +65,7 @@ def layer_scales(params, depth: int, decay: float) -> dict:
 
 
 def scale_by_layer(depth: int, decay: float) -> optax.GradientTransformation:
-    """Multiplies each update by its factor of `layer_scales`; to be the last of a chain."""
+    """Multiplies each update by its factor of `layer_scales`; goes last in a chain."""
 
     def update(updates, params=None):
         del params

@@ -51,7 +51,7 @@ def stream_keys(seed: int, step: jax.Array, names: Sequence[str]) -> dict[str, j
 
 
 def keeps_average(method: nn.Module, config: ml_collections.ConfigDict) -> bool:
-    """Whether a moving average of the encoder is kept: the method's, or `optim.ema_decay`'s."""
+    """Whether the method or `optim.ema_decay` needs a moving average of the encoder."""
     return method.momentum_encoder or bool(config.optim.ema_decay)
 
 
@@ -85,7 +85,7 @@ def abstract_state(
 
 
 def _initialiser(method: nn.Module, optimizer: optax.GradientTransformation, config) -> Callable:
-    """The function () → first state."""
+    """A function without arguments that returns the first state."""
 
     def init():
         encoder = config.encoder
@@ -132,7 +132,7 @@ class Step:
       method: see `amr_jax.methods`.
       optimizer: see `amr_jax.train.optim`.
       config: the resolved config of the run.
-      total_steps: of the whole run; the share of a momentum encoder follows from it.
+      total_steps: of the whole run; the momentum of a momentum encoder depends on it.
       mesh: the devices.
     """
 
@@ -165,7 +165,7 @@ class Step:
     def gradients(self, state: TrainState, views: jax.Array, keys: dict[str, jax.Array]) -> tuple:
         """(loss, (metrics, variables)) and gradient of a batch, in the layout of the parameters.
 
-        With `optim.accumulate`, those of the parts of the batch are computed in turn and averaged.
+        With `optim.accumulate`, the batch is processed in parts and their results are averaged.
         """
         gradient = jax.value_and_grad(method_loss(self.method), has_aux=True)
         # All-gather parameters first; otherwise XLA may reshard the much larger activations.
@@ -184,7 +184,7 @@ class Step:
         gradient: Callable, given: tuple, views: jax.Array, keys: dict, num_parts: int
     ) -> tuple:
         """The mean over the parts of a batch of `gradient(*given, part, keys of the part)`."""
-        # Part i takes every num_parts-th row, so that each device splits up the rows it holds.
+        # Part i takes every num_parts-th row, so that each device only splits its own rows.
         parts = views.reshape(-1, num_parts, *views.shape[1:]).swapaxes(0, 1)
 
         def add(total, part):
@@ -208,7 +208,7 @@ class Step:
                 keep = self.method.momentum((state.step + 1) / self.total_steps)
             average = optax.incremental_update(params["encoder"], average, 1 - keep)
         after = TrainState(state.step + 1, params, opt_state, average, variables)
-        # Without this the compiler is free to carry whole parameters from one step to the next.
+        # Otherwise XLA may carry all-gathered parameters from one step to the next.
         return jax.lax.with_sharding_constraint(after, self.layout)
 
 
@@ -219,7 +219,7 @@ def measurements(
     return {
         "loss": loss,
         "grad_norm": optax.tree.norm(gradient),
-        # A step can spoil parameters though its own loss is finite.
+        # A step with a finite loss can still produce parameters that are not finite.
         "param_norm": optax.tree.norm(params),
         **metrics,
     }
@@ -238,7 +238,8 @@ def make_dispatch(
     It runs one step for each leading element of `batches`, and donates the state.
 
     Args:
-      batch_clips: (arrays, batch) → clips (b, L, slots, V, C) and lengths (b,); see the input.
+      batch_clips: (arrays, batch) → clips (b, L, slots, V, C) and lengths (b,), such as
+        `batches.Resident.clips`.
       method, optimizer, config, total_steps, mesh: see `Step`.
     """
     step = Step(method, optimizer, config, total_steps, mesh)

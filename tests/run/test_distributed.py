@@ -167,7 +167,7 @@ with distributed.ends_at_once():
     ("error", "stderr", "status", "told"),
     [
         ('UserError("too few")', None, 2, "error (one of several processes): too few"),
-        ('OSError(errno.ENOSPC, "full")', None, 2, "When there is room, the same command"),
+        ('OSError(errno.ENOSPC, "full")', None, 2, "Free some space, then run the same command"),
         ('RuntimeError("gloo")', None, 1, "If another one ended before it, look for the reason"),
         ("KeyboardInterrupt", None, 1, "One of several processes ends"),
         ('UserError("too few")', "/dev/full", 2, ""),
