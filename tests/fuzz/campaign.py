@@ -56,7 +56,7 @@ def main() -> int:
             judge = Judge(FORMATS[name], options.seed, Path(folder))
             _bound_memory()
             for number in numbers:
-                faulthandler.dump_traceback_later(_HUNG, exit=True)
+                faulthandler.dump_traceback_later(_HUNG, exit=True, file=sys.__stderr__)
                 try:
                     judge.try_one(number)
                 except Fault as fault:
