@@ -14,7 +14,6 @@ import tensorflow_datasets as tfds
 
 from amr_jax import prepare
 from amr_jax.__main__ import main as amr_jax_command
-from amr_jax.data.build import ntu as ntu_build
 from amr_jax.data.build import prepare as build
 from amr_jax.data.readers import files, ntu
 from amr_jax.errors import BadFile, UserError
@@ -47,7 +46,7 @@ def raw(tmp_path):
 
 def test_all_protocols_from_one_parse(raw, tmp_path, monkeypatch):
     reads = []
-    monkeypatch.setattr(ntu_build, "read", lambda raw, **kw: reads.append(raw) or READ(raw, **kw))
+    monkeypatch.setattr(ntu, "read", lambda raw, **kw: reads.append(raw) or READ(raw, **kw))
     rows = run(raw, tmp_path / "out")
     assert len(reads) == len(set(reads)) == 12
     counts = {(row.protocol, row.split): row.sequences for row in rows}
@@ -67,7 +66,7 @@ def test_all_protocols_from_one_parse(raw, tmp_path, monkeypatch):
     assert left_out(tmp_path / "out") == []
 
 
-READ = ntu_build.read
+READ = ntu.read
 
 
 def test_examples_are_what_the_reader_reads(raw, tmp_path):
@@ -173,16 +172,6 @@ def test_half_downloaded_zip(raw, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("folder", "message"), [("nowhere", "no such folder"), ("empty", "folder is empty")]
-)
-def test_wrong_folders(tmp_path, folder, message):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=message):
-        run(tmp_path / folder, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 def test_invalid_settings(raw, tmp_path):
     with pytest.raises(UserError, match=r"'ntu60'.*ntu_rgbd60, ntu_rgbd120, nw_ucla, pku_mmd"):
         run(raw, tmp_path / "out", dataset="ntu60")
@@ -220,16 +209,6 @@ def test_overwriting_that_fails_keeps_the_old_records(raw, tmp_path):
     with pytest.raises(BadFile):
         run(raw, tmp_path / "out", overwrite=True)
     assert everything(tmp_path / "out") == before
-
-
-def test_records_of_another_version_stay(raw, tmp_path, capsys):
-    other = tmp_path / "out/ntu_rgbd60/xsub/0.9.0/file"
-    other.parent.mkdir(parents=True)
-    other.write_text("old")
-    run(raw, tmp_path / "out")
-    assert "xsub also holds 0.9.0" in capsys.readouterr().out
-    assert other.read_text() == "old"
-    assert len(source(tmp_path / "out", "ntu_rgbd60/xsub", "train")) == 6
 
 
 @pytest.mark.parametrize("damage", ["empty folder", "no json", "truncated shard"])
@@ -283,7 +262,7 @@ import os, signal, sys
 # A shell that runs the tests in the background ignores Ctrl-C, and this process would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from amr_jax.__main__ import script
-from amr_jax.data.build import ntu
+from amr_jax.data.readers import ntu
 read, reads = ntu.read, []
 def interrupted(raw, **options):
     reads.append(raw)

@@ -17,11 +17,6 @@ def split(protocol: str, fields: dict) -> str:
     return "train" if fields["camera"] in TRAIN_VIEWS else "test"
 
 
-def read(raw: files.RawFile) -> list[dict]:
-    """The example of one raw file, for `parsing.parse`."""
-    return [nw_ucla.read(raw)]
-
-
 class Builder(builder.SkeletonBuilder):
     """Northwestern-UCLA: 10 actions, 10 subjects, 3 Kinect v1 cameras, one body of 20 joints."""
 
@@ -46,4 +41,4 @@ class Builder(builder.SkeletonBuilder):
     def find(cls, manual_dir: Path) -> builder.RawSet:
         """Finds every `aAA_sSS_eEE_vVV.json` in folders and archives."""
         raw = files.find(manual_dir, ".json", what="sequences of NW-UCLA (aAA_sSS_eEE_vVV.json)")
-        return builder.RawSet(raw, read, split, ("xview",))
+        return builder.RawSet(raw, nw_ucla.read, split, ("xview",))

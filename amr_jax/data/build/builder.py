@@ -58,7 +58,7 @@ class RawSet:
     """
 
     tasks: Sequence[object]
-    read: Callable[[object], list]
+    read: Callable[[object], dict | list]
     split: Callable[[str, dict], str | None]
     protocols: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()

@@ -111,7 +111,7 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         files.find(manual_dir, ".npz", what=_WHAT)  # its error lists the files that are there
     if pickles:
         tasks, left_out = _in_pickle(pickles[0], config)
-        read = functools.partial(read_annotation, form=form)
+        read = functools.partial(pyskl.read, form=form)
     else:
         tasks, left_out = _in_npz(manual_dir, sequences, _only(everything, labels.LABELS_FILE))
         read = functools.partial(read_npz, form=form)
@@ -138,18 +138,13 @@ class Task:
         return str(self.raw)
 
 
-def read_npz(task: Task, *, form: arrays.Form) -> list[dict]:
+def read_npz(task: Task, *, form: arrays.Form) -> dict:
     """The example of one `.npz` file, for `parsing.parse`."""
     if task.table is not None and task.row is None:
         raise BadFile(task.raw, "no row for it", f"one with the name {task.name!r} in {task.table}")
     example = arrays.read_example(task.raw, task.name, form, task.row)
     split = example.pop("split")
-    return [{**example, "splits": (split,) if split else ()}]
-
-
-def read_annotation(task: pyskl.Annotation, *, form: arrays.Form) -> list[dict]:
-    """The example of one annotation of a pickle, for `parsing.parse`."""
-    return [pyskl.read(task, form)]
+    return {**example, "splits": (split,) if split else ()}
 
 
 def split(train: str, test: str, protocol: str, fields: dict) -> str | None:

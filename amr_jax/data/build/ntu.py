@@ -72,7 +72,7 @@ class NtuBuilder(builder.SkeletonBuilder, skip_registration=True):
         listed = missing_skeletons(Path(manual_dir))
         return builder.RawSet(
             tasks=[raw for raw in wanted if _stem(raw) not in listed],
-            read=functools.partial(read, gaps=gaps, num_actions=len(cls.CLASS_NAMES)),
+            read=functools.partial(ntu.read, gaps=gaps, num_actions=len(cls.CLASS_NAMES)),
             split=cls.split,
             protocols=tuple(cls.builder_configs),
             left_out=tuple(
@@ -87,14 +87,6 @@ class NtuBuilder(builder.SkeletonBuilder, skip_registration=True):
     def split(protocol: str, fields: dict) -> str:
         """'train' or 'test' for an example."""
         raise NotImplementedError
-
-
-def read(raw: files.RawFile, *, gaps: str, num_actions: int) -> list[dict]:
-    """The example of one raw file, for `parsing.parse`."""
-    example = ntu.read(raw, gaps=gaps)
-    if example["action"] > num_actions:
-        raise BadFile(raw, f"action A{example['action']:03d}", f"A001 to A{num_actions:03d}")
-    return [{**example, "label": example["action"] - 1}]
 
 
 def missing_skeletons(manual_dir: Path) -> dict[str, str]:

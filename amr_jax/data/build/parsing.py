@@ -45,27 +45,23 @@ class Spool:
 
     def __init__(self, folder: Path):
         self._folder = Path(folder)
-        self._entries: list[_Entry] = []
+        self.entries: list[_Entry] = []
         self.left_out: list[LeftOut] = []
 
     def __len__(self) -> int:
-        return len(self._entries)
-
-    def extend(self, entries: Sequence[_Entry], left_out: Sequence[LeftOut]) -> None:
-        self._entries.extend(entries)
-        self.left_out.extend(left_out)
+        return len(self.entries)
 
     def fields(self, index: int) -> dict:
         """Example `index` without its joints."""
-        return self._entries[index].fields
+        return self.entries[index].fields
 
     def shape(self, index: int) -> tuple[int, ...]:
         """(T, M, V, C) of the joints of example `index`."""
-        return self._entries[index].shape
+        return self.entries[index].shape
 
     def example(self, index: int) -> dict:
         """Example `index`, with `joints` (T, M, V, C) float32."""
-        entry = self._entries[index]
+        entry = self.entries[index]
         joints = np.fromfile(
             self._folder / entry.file, np.float32, int(np.prod(entry.shape)), offset=entry.offset
         )
@@ -73,7 +69,7 @@ class Spool:
 
 
 def parse(
-    read: Callable[[object], list],
+    read: Callable[[object], dict | list],
     tasks: Sequence[object],
     folder: Path,
     *,
@@ -84,8 +80,9 @@ def parse(
     """Reads every task and spools the examples, in the order of `tasks`.
 
     Args:
-      read: task -> list of examples (dicts with `joints` (T, M, V, C) float32 and `name`) and
-        `LeftOut`s. A task without a body (`NoBody`) is left out. Picklable if `num_workers` > 1.
+      read: task -> example (a dict with `joints` (T, M, V, C) float32 and `name`), or list of
+        examples and `LeftOut`s. A task without a body (`NoBody`) is left out. Picklable if
+        `num_workers` > 1; workers start faster if its module does not import TFDS.
       tasks: raw files, or objects with a `name`; each is read exactly once.
       folder: empty folder for the spool; the caller removes it.
       num_workers: processes to parse in; 1 parses in this one.
@@ -107,7 +104,8 @@ def parse(
     spool = Spool(folder)
     with progress_bar(description, len(tasks)) as advance:
         for entries, left_out, num_files in _run(jobs, num_workers):
-            spool.extend(entries, left_out)
+            spool.entries += entries
+            spool.left_out += left_out
             advance(num_files)
     return spool
 
@@ -175,10 +173,11 @@ def _read(read: Callable, task: object, skip: bool) -> list:
     """The examples of a task; one `LeftOut` if it has no body, or is bad and may be skipped."""
     name = os.path.splitext(task.name)[0] if isinstance(task, RawFile) else task.name
     try:
-        return read(task)
+        found = read(task)
     except NoBody as error:
         return [LeftOut(name, error.path, error.found)]
     except BadFile as error:
         if not skip:
             raise
         return [LeftOut(name, error.path, f"bad file: {error}")]
+    return found if isinstance(found, list) else [found]

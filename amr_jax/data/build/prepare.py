@@ -111,11 +111,6 @@ def _already_prepared(
     done = {}
     for protocol in cls.protocols(**options):
         folder = data_dir / cls.name / protocol / records.VERSION
-        others = sorted(
-            p.name for p in folder.parent.glob("*") if p.is_dir() and p.name != folder.name
-        )
-        if others:
-            print(f"note: {folder.parent} also holds {', '.join(others)}; it stays as it is.")
         if not folder.exists():
             continue
         try:

@@ -46,15 +46,21 @@ def parse_name(path: str) -> NtuName:
     return NtuName(match.group(0)[: len("SsssCcccPpppRrrrAaaa")], *numbers)
 
 
-def read(raw: files.RawFile, gaps: str = "contiguous") -> dict:
-    """Reads a sequence: 'joints' as of `read_joints`, and the fields of `NtuName`.
+def read(raw: files.RawFile, gaps: str = "contiguous", num_actions: int = 120) -> dict:
+    """Reads a sequence of a data set with `num_actions` actions.
+
+    Returns:
+      joints as of `read_joints`; label, from 0; and the fields of `NtuName`.
 
     Raises:
       NoBody: no body in the file.
       BadFile: its name or its content violates the format.
     """
     name = parse_name(str(raw))
-    return {"joints": read_joints(raw, gaps), **dataclasses.asdict(name)}
+    if name.action > num_actions:
+        raise BadFile(raw, f"action A{name.action:03d}", f"A001 to A{num_actions:03d}")
+    joints = read_joints(raw, gaps)
+    return {"joints": joints, "label": name.action - 1, **dataclasses.asdict(name)}
 
 
 def read_joints(raw: files.RawFile, gaps: str = "contiguous") -> np.ndarray:

@@ -237,7 +237,7 @@ def test_read_from_a_zip(tmp_path):
     sequence = ntu.read(raw)
     np.testing.assert_array_equal(sequence.pop("joints"), np.stack([a, b], axis=1))
     numbers = {"setup": 17, "camera": 3, "subject": 8, "replication": 2, "action": 60}
-    assert sequence == {"name": NAME, **numbers}
+    assert sequence == {"name": NAME, "label": 59, **numbers}
 
 
 def test_errors_name_the_file(tmp_path):
