@@ -69,16 +69,23 @@ class TwelveSequences:
 
 def unread_keys(config, run, monkeypatch) -> list[str]:
     """Calls `run(config)` and returns the keys that nothing looked at."""
-    read = set()
+    read, frozen = set(), []  # (copy, what it is a copy of)
     getitem = ml_collections.ConfigDict.__getitem__
+    freeze = ml_collections.FrozenConfigDict.__init__
 
     def noting(self, key):
-        read.add((id(self), key))
+        source = next((source for copy, source in frozen if copy is self), self)
+        read.add((id(source), key))
         return getitem(self, key)
+
+    def noting_copy(self, source=None):
+        freeze(self, source)
+        frozen.append((self, source))
 
     names = leaves(config)
     monkeypatch.setattr(records, "Records", TwelveSequences)
     monkeypatch.setattr(ml_collections.ConfigDict, "__getitem__", noting)
+    monkeypatch.setattr(ml_collections.FrozenConfigDict, "__init__", noting_copy)
     run(config)
     monkeypatch.undo()
     return sorted(name for key, name in names.items() if key not in read)
