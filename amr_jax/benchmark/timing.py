@@ -8,7 +8,7 @@ import argparse
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Optional, Protocol
+from typing import Any, NamedTuple, Optional
 
 import jax
 import ml_collections
@@ -31,14 +31,8 @@ MEMORY = {
 }
 
 
-class Timeable(Protocol):
-    """What `rounds` times: `time_step` appends a measurement to the thing's own list."""
-
-    def time_step(self) -> None: ...
-
-
-def rounds(things: Sequence[Timeable], num_rounds: int) -> None:
-    """Times everything once per round; each round starts one thing later."""
+def rounds(things: Sequence[Any], num_rounds: int) -> None:
+    """Calls `time_step()` of everything once per round; each round starts one thing later."""
     for i in range(num_rounds):
         start = i % len(things)
         for thing in (*things[start:], *things[:start]):

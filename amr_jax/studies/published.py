@@ -31,6 +31,10 @@ class Published:
     speed_up: float | None = None
     linear: dict[str, float] = dataclasses.field(default_factory=dict)
 
+    def costs(self) -> dict[str, float | None]:
+        """All figures but the accuracies."""
+        return {key: value for key, value in vars(self).items() if key != "linear"}
+
 
 def _percent(*values: float) -> dict[str, float]:
     sets = ("ntu60_xsub", "ntu60_xview", "ntu120_xsub", "ntu120_xset", "pku2_xsub")

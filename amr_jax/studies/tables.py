@@ -84,18 +84,17 @@ def records(
                 "speed_up": of_reference / epoch if of_reference and epoch else None,
                 "step_bytes": costs["step_bytes"],
                 **_accuracies(row, "pretrained"),
-                "published_predicted_patches": known.predicted_patches,
-                "published_gflops": known.gflops,
-                "published_hours": known.hours,
-                "published_speed_up": known.speed_up,
+                **{f"published_{key}": value for key, value in known.costs().items()},
                 "published_linear_top1": known.linear.get(accuracies_on),
                 # Not a column; pictures need it.
                 "patches": costs["num_patches"],
             }
         )
-    nothing = dict.fromkeys(lines[0])
-    named = {"row": "random", "method": "random encoder"}
-    return [*lines, nothing | named | _random(finished)]
+    random = dict.fromkeys(lines[0]) | {"row": "random", "method": "random encoder"}
+    # It was evaluated with one of the rows only.
+    evaluated = (_accuracies(row, "random") for row in finished)
+    random |= next((found for found in evaluated if set(found.values()) != {None}), {})
+    return [*lines, random]
 
 
 def cells(lines: Sequence[Record], shown: Sequence[Column]) -> list[list[str]]:
@@ -124,42 +123,34 @@ def verdict(lines: Sequence[Record], ours: str, num_test: int) -> str:
     An accuracy is better beyond the noise of the test set if it leads by more than twice the
     standard error of the difference. The variation between seeds is not part of that error.
     """
-    by_row = {line["row"]: line for line in lines}
-    if ours not in by_row:
+    own = next((line for line in lines if line["row"] == ours), None)
+    if own is None:
         return f"{ours} is not finished: there is no comparison yet."
-    own = by_row.pop(ours)
+
+    def better(key: str, sign: int = -1) -> list[Record]:
+        """The rows with less of `key` than `ours` has; with sign = 1, with more."""
+        known = [line for line in lines if None not in (line[key], own[key])]
+        return [line for line in known if sign * (line[key] - own[key]) > 0]
+
     clearly, barely = [], []
     for name, protocol in PROTOCOLS.items():
         key = _top1(name)
-        for line in by_row.values():
-            if own[key] is None or line[key] is None or line[key] <= own[key]:
-                continue
+        for line in better(key, sign=1):
             lead = line[key] - own[key]
             errors = [standard_error(accuracy, num_test) for accuracy in (own[key], line[key])]
-            beyond = lead > 2 * math.hypot(*errors)
-            (clearly if beyond else barely).append(
+            (clearly if lead > 2 * math.hypot(*errors) else barely).append(
                 f"{line['method']} ({protocol.title}, +{100 * lead:.1f})"
             )
-    sentences = [
-        f"Ahead of {own['method']} by more than twice the standard error of the difference: "
-        f"{_listed(clearly)}.",
-        f"Ahead within that noise: {_listed(barely)}.",
-    ]
-    for key, what in (
-        ("speed_up", "Faster to train"),
-        ("linear_layer_gflops", "Fewer GFLOPs (linear layers)"),
-        ("compiler_gflops", "Fewer GFLOPs (compiler)"),
-        ("step_bytes", "Less memory"),
-    ):
-        better = [
-            line["method"]
-            for line in by_row.values()
-            if own[key] is not None
-            and line[key] is not None
-            and (line[key] > own[key] if key == "speed_up" else line[key] < own[key])
-        ]
-        sentences.append(f"{what}: {_listed(better)}.")
-    return " ".join(sentences)
+    noise = "twice the standard error of the difference"
+    ahead = {
+        f"Ahead of {own['method']} by more than {noise}": clearly,
+        "Ahead within that noise": barely,
+        "Faster to train": [line["method"] for line in better("speed_up", sign=1)],
+        "Fewer GFLOPs (linear layers)": [line["method"] for line in better("linear_layer_gflops")],
+        "Fewer GFLOPs (compiler)": [line["method"] for line in better("compiler_gflops")],
+        "Less memory": [line["method"] for line in better("step_bytes")],
+    }
+    return " ".join(f"{what}: {', '.join(names) or 'none'}." for what, names in ahead.items())
 
 
 def standard_error(accuracy: float, num_test: int) -> float:
@@ -284,15 +275,6 @@ def _epoch_seconds(row: dict) -> float | None:
     return row["training_seconds"] and row["training_seconds"] / row["epochs"]
 
 
-def _random(finished: Iterable[dict]) -> Record:
-    """Accuracies of the random encoder, from the row that it was evaluated with."""
-    for row in finished:
-        found = _accuracies(row, "random")
-        if any(value is not None for value in found.values()):
-            return found
-    return found
-
-
 def _accuracies(row: dict, encoder: str) -> Record:
     found = {}
     for name, protocol in PROTOCOLS.items():
@@ -309,7 +291,3 @@ def _top1(protocol: str) -> str:
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"
