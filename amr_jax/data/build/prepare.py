@@ -11,13 +11,13 @@ import fcntl
 import io
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from etils import epath
 
 from amr_jax.data import record_files, records
-from amr_jax.data.build.builder import SPLITS, RawSet, SkeletonBuilder, write_left_out
+from amr_jax.data.build.builder import SPLITS, SkeletonBuilder, write_left_out
 from amr_jax.errors import UserError
 from amr_jax.run import paths
 
@@ -64,44 +64,32 @@ def prepare(
         rows = _rows(cls, wanted, done)
     else:
         left_out = home / cls.left_out_file(**options)
-        with _full_disk_as_user_error(home), _staging(home) as staging:
-            builders, num_left_out = _build(
-                cls, protocols, raw, staging, on_bad_file, num_workers, options
+        with _staging(home) as staging:
+            (staging / "spool").mkdir()
+            spool = raw.parse(
+                staging / "spool",
+                num_workers=num_workers or _num_cpus(),
+                on_bad_file=on_bad_file,
+                description=f"parsing {cls.name}",
             )
-            done |= {builder.builder_config.name: builder for builder in builders}
-            rows = _rows(cls, wanted, done)
-            _move(staging, home, left_out, builders)
-        print(f"left out: {num_left_out} samples; {left_out} lists names and reasons")
+            made = {
+                protocol: cls.make(protocol, staging / "records", (raw, spool), **options)
+                for protocol in protocols
+            }
+            for builder in made.values():
+                _write(builder, staging)
+            write_left_out(staging / "left_out.json", spool.left_out)
+            rows = _rows(cls, wanted, done | made)
+            _move(staging, home, left_out, made.values())
+        print(f"left out: {len(spool.left_out)} samples; {left_out} lists names and reasons")
     _report(rows)
     return rows
 
 
-def _build(
-    cls: type[SkeletonBuilder],
-    protocols: Sequence[str],
-    raw: RawSet,
-    staging: Path,
-    on_bad_file: str,
-    num_workers: int | None,
-    options: dict[str, str],
-) -> tuple[list[SkeletonBuilder], int]:
-    """Writes records to `staging`; returns their builders and the number of samples left out."""
-    (staging / "spool").mkdir()
-    spool = raw.parse(
-        staging / "spool",
-        num_workers=num_workers or _num_cpus(),
-        on_bad_file=on_bad_file,
-        description=f"parsing {cls.name}",
-    )
-    builders = [
-        cls.make(protocol, staging / "records", (raw, spool), **options) for protocol in protocols
-    ]
-    for builder in builders:
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints the name of `staging`
-            builder.download_and_prepare(download_dir=staging / "downloads")
-        _check(builder)
-    write_left_out(staging / "left_out.json", spool.left_out)
-    return builders, len(spool.left_out)
+def _write(builder: SkeletonBuilder, staging: Path) -> None:
+    with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints the name of `staging`
+        builder.download_and_prepare(download_dir=staging / "downloads")
+    _check(builder)
 
 
 def _already_prepared(
@@ -154,26 +142,20 @@ def _staging(home: Path) -> Iterator[Path]:
             shutil.rmtree(leftover)
         try:
             yield folder
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UserError(
+                f"{home}: the disk is full ({error.strerror}); no records were written. Free some "
+                "space, or choose another --data_dir: all protocols together take about as much as "
+                "the joints as float32 numbers, and as much again while they are written."
+            ) from error
         finally:
             shutil.rmtree(folder)
             with contextlib.suppress(OSError):  # not empty: older records
                 home.rmdir()
     finally:
         os.close(lock)
-
-
-@contextlib.contextmanager
-def _full_disk_as_user_error(home: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(
-            f"{home}: the disk is full ({error.strerror}); no records were written. Free some "
-            "space, or choose another --data_dir: all protocols together take about as much as the "
-            "joints as float32 numbers, and as much again while they are written."
-        ) from error
 
 
 def _check(builder: SkeletonBuilder) -> None:
@@ -188,7 +170,7 @@ def _check(builder: SkeletonBuilder) -> None:
         _ = source[0], source[len(source) - 1]
 
 
-def _move(staging: Path, home: Path, left_out: Path, builders: Sequence[SkeletonBuilder]) -> None:
+def _move(staging: Path, home: Path, left_out: Path, builders: Collection[SkeletonBuilder]) -> None:
     """Moves complete records into place; replaced ones are removed with the staging folder."""
     for builder in builders:
         made = Path(builder.data_path)
@@ -197,7 +179,7 @@ def _move(staging: Path, home: Path, left_out: Path, builders: Sequence[Skeleton
         if place.exists():
             place.rename(staging / f"replaced_{builder.builder_config.name}")
         made.rename(place)
-    known = staging / "records" / builders[0].name / ".config"  # TFDS's list of configs
+    known = staging / "records" / home.name / ".config"  # TFDS's list of configs
     if known.exists():
         (home / ".config").mkdir(exist_ok=True)
         for file in known.iterdir():

@@ -1,4 +1,4 @@
-"""NumPy files: which arrays are read, and which files are refused with which message."""
+"""JSON and NumPy files: which arrays are read, and which files are refused with which message."""
 
 import io
 import warnings
@@ -56,6 +56,24 @@ def bomb() -> bytes:
 
 def load_npz(data, wanted=list, **options):
     return bounded.load_npz(io.BytesIO(data), "x", wanted, **options)
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "message"),
+    [
+        (b'{"name":\n oops', 2, "no JSON"),
+        (b"[]", None, "a JSON list; expected a JSON object"),
+        (b"\xff\xfe\xfa", None, "not text"),
+        (b'{"a": 1, "b": {"c": [], "c": [1]}}', None, "the key 'c' twice"),
+        (b"[" * 100_000, None, "no JSON that can be read"),
+        (b'{"name": ' + b"1" * 5_000 + b"}", None, "no JSON that can be read"),
+    ],
+    ids=["cut", "list", "bytes", "key twice", "deep", "digits"],
+)
+def test_refuses_json(data, line, message):
+    with pytest.raises(BadFile, match=message) as caught:
+        bounded.load_json(data, "x", "one JSON object")
+    assert caught.value.line == line
 
 
 @pytest.mark.parametrize(
