@@ -1,6 +1,7 @@
 """A user's own data, from files to records, and the errors."""
 
 import json
+import pickle
 import shutil
 import zipfile
 
@@ -10,6 +11,7 @@ import tensorflow_datasets as tfds
 
 from amr_jax import prepare
 from amr_jax.data import records
+from amr_jax.data.build import custom
 from amr_jax.errors import BadFile, UserError
 from amr_jax.skeleton import layouts
 from tests import custom_sets
@@ -141,12 +143,15 @@ def test_a_pickle_without_its_confidences_and_scaled(exchange, tmp_path):
     np.testing.assert_array_equal(joints[:, 0], entry["keypoint"][0].astype(np.float32) / 2)
 
 
-def test_same_bytes_from_any_number_of_workers(tmp_path):
-    content = custom_sets.exchange(40)  # two chunks
-    exchange = custom_sets.write_pickle(tmp_path / "set.pkl", content)
-    run(exchange, tmp_path / "one", channels="xyc")
-    run(exchange, tmp_path / "two", channels="xyc", num_workers=2)
-    assert everything(tmp_path / "one") == everything(tmp_path / "two")
+def test_tasks_can_be_sent_to_workers(raw, tmp_path):
+    exchange = custom_sets.write_pickle(tmp_path / "set.pkl", custom_sets.exchange(1))
+    options = {"name": "mine", "layout": "coco_17"}
+    for folder, channels in ((raw, "xyz"), (exchange, "xyc")):
+        found = custom.find(folder, custom.config_of(options | {"channels": channels}))
+        read, tasks = pickle.loads(pickle.dumps((found.read, found.tasks)))
+        expected, example = found.read(found.tasks[0]), read(tasks[0])
+        np.testing.assert_array_equal(example.pop("joints"), expected.pop("joints"))
+        assert example == expected
 
 
 def test_splits_of_a_pickle_are_chosen_by_name(tmp_path, capsys):

@@ -94,15 +94,13 @@ def find(
     """
     manual_dir = _existing(manual_dir, what)
     disk, zips = _walk(manual_dir)
+    ending = suffix.lower()
     everything = [RawFile(path) for path in disk]
-
-    def read_later(name: str) -> bool:
-        return bool(suffix) and name.lower().endswith(suffix.lower())
-
     for path in zips:
-        everything += [RawFile(path, name) for name in archives.names(path, read_later)]
+        names = archives.names(path, lambda name: bool(ending) and name.lower().endswith(ending))
+        everything += [RawFile(path, name) for name in names]
     everything = [raw for raw in everything if not _is_apple_double(raw.member or raw.container)]
-    found = [raw for raw in everything if raw.name.lower().endswith(suffix.lower())]
+    found = [raw for raw in everything if raw.name.lower().endswith(ending)]
     if not found:
         raise UserError(_nothing_found(manual_dir, suffix, what, everything, len(zips)))
     found.sort(key=lambda raw: (raw.name, raw.member is not None, str(raw)))
@@ -160,13 +158,13 @@ def _nothing_found(
     manual_dir: str, suffix: str, what: str, everything: list[RawFile], num_zips: int
 ) -> str:
     """The message of an empty search."""
-    message = f"looked for the {what} (*{suffix}) in {manual_dir}, in its sub-folders"
-    message += f" and in {num_zips} zip archive(s) there" if num_zips else ""
+    message = f"looked for the {what} (*{suffix}) in {manual_dir}, its sub-folders and "
+    message += f"{num_zips} zip archive(s) there: "
     if not everything:
-        return f"{message}: the folder is empty. Download the data set there (docs/formats.md)."
+        return f"{message}the folder is empty. Download the data set there (docs/formats.md)."
     kinds = collections.Counter(os.path.splitext(raw.name)[1].lower() for raw in everything)
     seen = ", ".join(f"{count} {kind or 'without suffix'}" for kind, count in kinds.most_common(6))
-    message += f": there is none among {len(everything)} file(s) ({seen}). "
+    message += f"there is none among {len(everything)} file(s) ({seen}). "
     packed = [str(raw) for raw in everything if raw.name.lower().endswith(_PACKED)]
     if packed:
         return message + how_to_unpack(*packed[:3])

@@ -14,7 +14,7 @@ no pairs), `parts` (one part) and `centre` (the root).
 import collections
 import graphlib
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
 
 from amr_jax.data.readers import bounded, files
 from amr_jax.errors import BadFile, UserError
@@ -87,33 +87,45 @@ def from_json(content: object, path: object) -> Layout:
     joints = _names(content["joints"], "joints", path)
     if not joints:
         raise BadFile(path, "no joint", "at least one name under 'joints'")
-    index = {joint: i for i, joint in enumerate(joints)}
     _refuse_twice(joints, "the joint", path)
+    index = {joint: i for i, joint in enumerate(joints)}
 
-    def index_of(name: object, key: str) -> int:
-        if not isinstance(name, str) or name not in index:
-            raise BadFile(path, f"{name!r} in {key!r}", f"one of the joints {', '.join(joints)}")
-        return index[name]
+    def indices(value: object, key: str) -> tuple[int, ...]:
+        """The joints of one name, or of a list of names."""
+        names = _names(value, key, path)
+        for name in names:
+            if name not in index:
+                known = ", ".join(joints)
+                raise BadFile(path, f"{name!r} in {key!r}", f"one of the joints {known}")
+        return tuple(index[name] for name in names)
 
-    def pairs(key: str) -> tuple[tuple[int, int], ...]:
+    def pairs(key: str) -> tuple[tuple[int, ...], ...]:
         for pair in _list(content.get(key, []), key, path):
             if not isinstance(pair, list) or len(pair) != 2:
                 raise BadFile(path, f"{pair!r} in {key!r}", "pairs of names, [a, b]")
-        return tuple((index_of(a, key), index_of(b, key)) for a, b in content.get(key, []))
+        return tuple(indices(pair, key) for pair in content.get(key, []))
 
     bones, left_right = pairs("bones"), pairs("left_right")
     root = _root(joints, bones, path)
-    paired = [joints[joint] for pair in left_right for joint in pair]
-    _refuse_twice(paired, "in 'left_right', the joint", path)
-    names = _names(content.get("centre"), "centre", path)
-    centre = tuple(index_of(name, "centre") for name in names)
+    _refuse_twice(_flat(left_right, joints), "in 'left_right', the joint", path)
+    centre = indices(content.get("centre", joints[root]), "centre")
+    parts = content.get("parts", {"body": list(joints)})
+    if not isinstance(parts, dict):
+        raise BadFile(path, f"{parts!r} under 'parts'", "an object, {part: [names]}")
+    _names(list(parts), "parts", path)
+    parts = {part: indices(names, "parts") for part, names in parts.items()}
+    members = _flat(parts.values(), joints)
+    _refuse_twice(members, "in 'parts', the joint", path)
+    assigned = set(members)
+    if missing := [joint for joint in joints if joint not in assigned]:
+        raise BadFile(path, f"no part with {', '.join(missing)}", "every joint in one part")
     return Layout(
         name=content["name"],
         joints=joints,
         bones=bones,
         left_right=left_right,
-        parts=_parts(content.get("parts"), joints, index_of, path),
-        centre=(centre if len(centre) > 1 else centre[0]) if centre else root,
+        parts=parts,
+        centre=centre[0] if len(centre) == 1 else centre or root,
     )
 
 
@@ -139,12 +151,16 @@ def _list(value: object, key: str, path: object) -> list:
 
 
 def _names(value: object, key: str, path: object) -> tuple[str, ...]:
-    """A list of names, or one name; empty if the key is absent."""
-    names = [value] if isinstance(value, str) else [] if value is None else value
-    for name in _list(names, key, path):
+    """A list of names, or one name."""
+    names = [value] if isinstance(value, str) else _list(value, key, path)
+    for name in names:
         if not _is_name(name):
             raise BadFile(path, f"{name!r} in {key!r}", "names")
     return tuple(names)
+
+
+def _flat(groups: Iterable[tuple[int, ...]], joints: tuple[str, ...]) -> list[str]:
+    return [joints[joint] for group in groups for joint in group]
 
 
 def _is_name(value: object) -> bool:
@@ -160,7 +176,7 @@ def _refuse_twice(names: tuple[str, ...] | list[str], what: str, path: object) -
         raise BadFile(path, f"{what} {name!r} {count} times", "every joint once")
 
 
-def _root(joints: tuple[str, ...], bones: tuple[tuple[int, int], ...], path: object) -> int:
+def _root(joints: tuple[str, ...], bones: tuple[tuple[int, ...], ...], path: object) -> int:
     """The only joint without a parent; bones connect all others to it."""
     _refuse_twice([joints[child] for child, _ in bones], "in 'bones', as a child,", path)
     parent = dict(bones)
@@ -177,26 +193,3 @@ def _root(joints: tuple[str, ...], bones: tuple[tuple[int, int], ...], path: obj
             "one, the root: every other joint is the child of one of the 'bones' [child, parent]",
         )
     return joints.index(roots[0])
-
-
-def _parts(
-    value: object, joints: tuple[str, ...], index_of: Callable[[object, str], int], path: object
-) -> dict[str, tuple[int, ...]]:
-    if value is None:
-        return {"body": tuple(range(len(joints)))}
-    if not isinstance(value, dict):
-        raise BadFile(path, f"{value!r} under 'parts'", "an object, {part: [names]}")
-    parts = {
-        part: tuple(index_of(name, "parts") for name in _names(names, "parts", path))
-        for part, names in value.items()
-    }
-    for part in parts:
-        if not _is_name(part):
-            raise BadFile(path, f"the part {part!r}", "names of parts")
-    members = [joints[joint] for indices in parts.values() for joint in indices]
-    _refuse_twice(members, "in 'parts', the joint", path)
-    assigned = set(members)
-    missing = [joint for joint in joints if joint not in assigned]
-    if missing:
-        raise BadFile(path, f"no part with {', '.join(missing)}", "every joint in one part")
-    return parts

@@ -96,7 +96,7 @@ def test_round_trip(tmp_path):
         ({"centre": 0}, "0 under 'centre'; expected a list"),
         ({"centre": {}}, "{} under 'centre'; expected a list"),
         ({"joints": ["belly", "\ud800", *PUPPET["joints"][2:]]}, "in 'joints'; expected names"),
-        ({"parts": PUPPET["parts"] | {"\udfff": []}}, r"the part '\\udfff'"),
+        ({"parts": PUPPET["parts"] | {"\udfff": []}}, r"'\\udfff' in 'parts'; expected names"),
         ({"name": "\ud800"}, r"the name '\\ud800'"),
         ({"bones": [["left hand", "x" * 10**5]]}, r"'xxx.*xxx…; expected"),
         ({"center": "belly"}, "the key 'center'; expected only name, joints"),
