@@ -1,4 +1,4 @@
-r"""Comparison of methods: each is pre-trained and evaluated alike, and one table holds all.
+r"""Comparison of methods: pre-trains and evaluates each in the same way, and makes tables.
 
   python -m amr_jax.compare --config=configs/compare.py:ntu60_xsub --config.data_dir=DATA \
       --workdir=DIR
@@ -49,7 +49,7 @@ class Comparison:
       names: of all rows, in the order of the tables.
       chosen: of the rows to run (`config.only`).
       trainings: pre-training config of each row that is chosen or finished.
-      protocols: config of each protocol, without the run to judge.
+      protocols: config of each protocol, without the run to evaluate.
     """
 
     config: ml_collections.ConfigDict
@@ -144,7 +144,7 @@ def run(
                 with _named(name):
                     finished[name] = comparison.run_row(name)
             except UserError as error:
-                # The rows after it may take days, and do not depend on it.
+                # Continue: later rows may take days, and do not depend on this one.
                 failed.append(str(error))
                 run.say(f"error: {error}")
                 continue
@@ -161,7 +161,7 @@ def run(
 def _skip_random_encoder(
     protocols: Mapping[str, ml_collections.ConfigDict], finished: Mapping[str, dict]
 ) -> None:
-    """Leaves out the random encoder of a protocol that a finished row has it of: it is the same."""
+    """Skips the random encoder in protocols in which a finished row has evaluated it already."""
     for key, protocol in protocols.items():
         if any("random" in row["protocols"][key] for row in finished.values()):
             protocol.random_encoder = False

@@ -51,7 +51,7 @@ FREE_KEYS = {"data_dir", "encode_batch_size", "random_encoder"}
 # The encoders in the table of a protocol that trains them.
 TITLES = {"pretrained": "pretrained (fine-tuned)", "random": "random (trained from scratch)"}
 
-_SHOW_EVERY_S = 5.0  # a line on the terminal about a protocol's epochs
+_SHOW_EVERY_S = 5.0  # seconds between lines about a protocol's epochs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     subject = Subject.of(config)
     mesh = sharding.make_mesh()
     sources = encoder_under_test.open_records(subject.config, subject.seen)
-    # Each process has looked for the newest checkpoint by itself.
+    # Each process looked up the newest checkpoint itself; all must have found the same.
     facts = [source.summary() for source in sources] + [f"encoder of step {subject.step}"]
     with Run.open(folder, subject.config, FREE_KEYS, "; ".join(facts)) as run:
         run.record()
@@ -138,7 +138,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         # Strict JSON has no NaN; no metric should be one.
         run.write(RESULTS_FILE, json.dumps(results, indent=2, allow_nan=False) + "\n")
         run.say("\n" + _table(subject.config, outcomes))
-        run.say(f"\nall numbers, per class and confusion matrices: {run.workdir}")
+        run.say(f"\nall results, per-class accuracies and confusion matrices: {run.workdir}")
     return results
 
 
@@ -184,7 +184,7 @@ def _results(
     outcomes: Mapping[str, Outcome],
     seconds: Mapping[str, float],
 ) -> dict:
-    """What results.json holds of an evaluation, without its provenance."""
+    """The content of results.json, without its provenance."""
     config, pretraining = subject.config, subject.pretraining
     encoders = {
         name: {
@@ -237,7 +237,7 @@ def write(run: Run, test: Split, outcomes: Mapping[str, Outcome]) -> None:
 def _remove_earlier(run: Run) -> None:
     """Removes the results of an earlier start."""
     if (run.workdir / RESULTS_FILE).exists():
-        run.say(f"{run.workdir} holds a finished evaluation with this config: it is done again.")
+        run.say(f"{run.workdir} holds a finished evaluation with this config; evaluating again.")
     if jax.process_index() == 0:
         for name in (RESULTS_FILE, model_file.NAME):
             (run.workdir / name).unlink(missing_ok=True)
@@ -259,7 +259,7 @@ def _banner(subject: Subject, mesh: jax.sharding.Mesh, train: Split, test: Split
         f"{name} {len(split.label):,} sequences with {len(split.length):,} bodies"
         for name, split in ((config.train_split, train), (config.test_split, test))
     )
-    encoder = "untrained, as config.scratch says"
+    encoder = "untrained, from config.scratch"
     if config.pretrained:
         encoder = (
             f"{config.pretrained}, step {subject.step:,} "

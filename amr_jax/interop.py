@@ -29,7 +29,7 @@ def main(flags: argparse.Namespace) -> None:
     for name in _IMPORT if target else _EXPORT:
         if getattr(flags, name) is not None:
             way = "--import" if target else "--export"
-            raise UserError(f"--{name} goes with {way}: leave it out.")
+            raise UserError(f"--{name} applies to {way} only; remove it.")
     if target:
         runs.export_run(flags.workdir, target, flags.step)
         return

@@ -16,7 +16,7 @@ from amr_jax.config.settings import Setting
 SETTINGS = {
     "r": Setting(
         6,
-        "length of a predicted patch over the encoder's",
+        "length of a predicted patch, in patches of the encoder",
         divides="encoder.num_frames / encoder.patch_len",
     ),
     "decoder_self_attention": Setting(False, "queries also attend to each other (MCA + MSA)"),
@@ -30,8 +30,8 @@ SETTINGS = {
         "weight by motion energy; none: plain mean squared error",
         choices=("ratio", "power", "exponential", "none"),
     ),
-    "k": Setting(0.01, "curvature of the weighting", above=0),
-    "epsilon": Setting(1e-8, "of the weighting 'ratio', in square metres", above=0),
+    "k": Setting(0.01, "curvature of the weighting by motion energy", above=0),
+    "epsilon": Setting(1e-8, "ε of the weighting 'ratio', in square metres", above=0),
     "energy_threshold": Setting(
         "body", "mean energy that a window is compared with", choices=("body", "joint")
     ),

@@ -1,7 +1,7 @@
 """The settings that configs share: of pre-training, of evaluation and of comparisons. No JAX.
 
-The data, the encoder, the mask's size, the decoder's sizes and the optimiser stand here, so that
-methods differ in nothing else. configs/NAME.py adds what is a method's or protocol's own.
+Data, encoder, size of the mask, sizes of the decoder and optimiser are defined here once, so that
+methods share them. configs/NAME.py adds the settings of one method or protocol.
 """
 
 import dataclasses
@@ -13,15 +13,15 @@ from amr_jax.config import checks, files, settings
 from amr_jax.config.settings import Own, Setting, Tree
 from amr_jax.data import datasets
 
-# packed: the mean over the bodies present; all, as in published code: the mean over all slots, of
-# which an absent one is encoded as zeros.
+# packed: the mean over the bodies present; all, as in published code: the mean over all slots, with
+# absent bodies encoded as zeros.
 BODIES = ("packed", "all")
 STREAMS = ("joint", "bone", "motion")
 KERNELS = ("xla", "cudnn")
 DTYPES = ("float32", "bfloat16")
 
 _ADAM = {
-    "weight_decay": Setting(0.05, "weight decay of AdamW, of kernels alone", low=0),
+    "weight_decay": Setting(0.05, "weight decay of AdamW, on kernels only", low=0),
     "b1": Setting(0.9, "decay of AdamW's first moment", low=0, below=1),
     "b2": Setting(0.95, "decay of AdamW's second moment", low=0, below=1),
     "clip_norm": Setting(None, "largest norm of a gradient; None: no clipping", float, above=0),
@@ -30,7 +30,7 @@ _ADAM = {
 AUGMENT: Tree = {
     "max_fraction": Setting(1.0, "longest crop, as a fraction of the frames", above=0, high=1),
     "min_fraction": Setting(0.5, "shortest crop", low=0, high="augment.max_fraction"),
-    "min_frames": Setting(64, "frames of a crop at least, where the clip has them", low=1),
+    "min_frames": Setting(64, "shortest crop in frames, if the clip is as long", low=1),
     "max_angles": Setting(
         (0.3, 0.3, 0.3),
         "bounds of a random rotation about x, y and z, in radians",
@@ -43,7 +43,7 @@ AUGMENT: Tree = {
 ENCODER: Tree = {
     "num_frames": Setting(120, "T, frames of a clip", low=1),
     "num_joints": Setting(25, "V, joints of the data set", low=1),
-    "channels": Setting(3, "C, numbers of a joint", low=1),
+    "channels": Setting(3, "C, numbers per joint", low=1),
     "confidence": Setting(False, "the last channel is a confidence: seen, not predicted"),
     "patch_len": Setting(4, "l, frames of a patch", divides="encoder.num_frames"),
     "width": Setting(256, "features of a token", low=1),
@@ -105,15 +105,15 @@ MASK_TOKENS: Tree = {
 
 # Of methods with a momentum encoder.
 MOMENTUM: Tree = {
-    "momentum_start": Setting(0.996, "share the average keeps, first step", low=0, high=1),
-    "momentum_end": Setting(1.0, "share the average keeps, last step", low=0, high=1),
+    "momentum_start": Setting(0.996, "momentum of the average at the first step", low=0, high=1),
+    "momentum_end": Setting(1.0, "momentum of the average at the last step", low=0, high=1),
 }
 
 PRETRAINING: Tree = {
     "method": Setting(None, "the method", str),
     "dataset": Setting(None, "the data set, or the folder of your own records", str),
     "data_dir": Setting("~/tensorflow_datasets", "folder of the prepared records"),
-    "seed": Setting(0, "of initial values, order, masks and augmentation"),
+    "seed": Setting(0, "seed of initial values, order, masks and augmentation"),
     "dtype": Setting(
         "auto",
         "compute dtype; auto: bfloat16 on TPU and GPU, float32 on CPU",
@@ -126,18 +126,18 @@ PRETRAINING: Tree = {
         rule=checks.bfloat16_if_cudnn,
     ),
     "epochs": Setting(400, "passes over the data", low=1),
-    "batch_size": Setting(128, "bodies of a step; with input.bodies=all sequences", low=1),
+    "batch_size": Setting(128, "bodies per step; with input.bodies=all, sequences", low=1),
     "fsdp": Setting(1, "devices that share parameters and optimiser state", low=1),
     "input": {
         "split": Setting("train", "the split or a part of it, such as train[:10%]"),
         "mode": Setting(
             "resident",
-            "resident: the split is in device memory; stream: the batches of a dispatch are",
+            "what is in device memory; resident: the whole split; stream: only the next batches",
             choices=("resident", "stream"),
         ),
         "storage": Setting(
             "int16",
-            "of joints on the devices; int16 is exact to 0.05 mm",
+            "type of joints on the devices; int16 is exact to 0.05 mm",
             choices=("int16", "float32"),
         ),
         "bodies": Setting(
@@ -145,11 +145,11 @@ PRETRAINING: Tree = {
         ),
         "second_body": Setting(
             "zeros",
-            "an absent second body; repeat: the first again, as MAMP on NTU-120",
+            "replaces an absent second body; repeat: a copy of the first, as MAMP on NTU-120",
             choices=("zeros", "repeat"),
             rule=checks.all_bodies_if_repeated,
         ),
-        "stream": Setting("joint", "what encoder and losses see of a clip", choices=STREAMS),
+        "stream": Setting("joint", "representation of clips for encoder and loss", choices=STREAMS),
         "centre": Setting(True, "move the origin to the first actor's centre"),
         "max_frames": Setting(300, "sequences are cut at this many frames", low=1),
     },
@@ -161,12 +161,12 @@ PRETRAINING: Tree = {
         "min_lr": Setting(None, "last learning rate; None: lr / 2", float, low=0, high="optim.lr"),
         "warmup_epochs": Setting(20, "epochs of linear warm-up", low=0, below="epochs"),
         **_ADAM,
-        "accumulate": Setting(1, "parts that a batch is computed in", low=1),
+        "accumulate": Setting(1, "parts that a batch is computed in, to save memory", low=1),
         "ema_decay": Setting(
             None, "also keep a moving average of the encoder; None: do not", float, above=0, below=1
         ),
     },
-    "steps_per_dispatch": Setting(50, "steps that the devices run at once", low=1),
+    "steps_per_dispatch": Setting(50, "steps per call of the compiled program", low=1),
     "checkpoint": {
         "epochs": Setting(20, "epochs between checkpoints", low=1),
         "keep": Setting(2, "newest checkpoints that are kept", low=1),
@@ -183,25 +183,25 @@ EVALUATION: Tree = {
     "num_frames": Setting(None, "frames of a clip; None: as in pre-training", int, low=1),
     "dataset": PRETRAINING["dataset"],
     "data_dir": Setting(None, "folder of the records; None: as in pre-training", str),
-    "seed": Setting(0, "of initial values, order and augmentation"),
+    "seed": Setting(0, "seed of initial values, order and augmentation"),
     "dtype": Setting("auto", "compute dtype; auto: as in pre-training", choices=("auto", *DTYPES)),
     "train_split": Setting("train", "the split or a part of it, such as train[:10%]"),
     "test_split": Setting("test", "the split or a part of it"),
     "bodies": Setting("packed", "all: absent second bodies count, as published", choices=BODIES),
-    "test_fraction": Setting(0.95, "of the frames: the test's centre crop", above=0, high=1),
+    "test_fraction": Setting(0.95, "fraction of the frames in the centre crop", above=0, high=1),
 }
 
-# Of protocols that leave the encoder as it is.
+# Of protocols with a frozen encoder.
 FROZEN: Tree = {
     "encode_batch_size": Setting(64, "bodies encoded at once; changes no result", low=1),
 }
 
-# Of protocols that train the encoder. `scratch` says which encoder, where `pretrained` is None.
+# Of protocols that train the encoder. Without `pretrained`, `scratch` describes the encoder.
 FINETUNING: Tree = {
     "epochs": Setting(100, "passes over the labelled data", low=1),
-    "min_steps": Setting(0, "more epochs, where they have fewer steps", low=0),
+    "min_steps": Setting(0, "epochs are added until there are this many steps", low=0),
     "test_epochs": Setting(5, "epochs between tests", low=1),
-    "batch_size": Setting(48, "sequences of a step", low=1),
+    "batch_size": Setting(48, "sequences per step", low=1),
     "label_smoothing": Setting(0.1, "share of a label spread over all classes", low=0, below=1),
     "drop_path": Setting(0.3, "stochastic depth of the encoder", low=0, below=1),
     "head": {
@@ -212,7 +212,7 @@ FINETUNING: Tree = {
         "lr": Setting(5e-4, "largest learning rate", low=0),
         "min_lr": Setting(1e-6, "last learning rate", low=0, high="optim.lr"),
         "warmup_epochs": Setting(5, "epochs of linear warm-up", low=0, high="epochs"),
-        "layer_decay": Setting(0.8, "learning rate of a layer over the next one's", low=0, high=1),
+        "layer_decay": Setting(0.8, "a layer's learning rate over the next one's", low=0, high=1),
         **_ADAM,
         "b2": Setting(0.999, "decay of AdamW's second moment", low=0, below=1),
     },
@@ -228,17 +228,17 @@ COMPARISON: Tree = {
     "dataset": PRETRAINING["dataset"],
     "runlocal": Setting(False, "every row in its small variant"),
     "data_dir": PRETRAINING["data_dir"],
-    "seed": Setting(0, "of pre-training and evaluation"),
-    "budget": Setting("epochs", "what all rows have the same of", choices=("epochs", "seconds")),
-    "epochs": Setting(None, "of every row; None: as the rows' configs say", int, low=1),
-    "seconds": Setting(3600.0, "of training a row, with budget=seconds", above=0),
-    "overrides": Setting((), "of every row's config, such as ('model.mask_ratio=0.8',)"),
-    "protocols": Setting(("linear", "knn"), "how rows are evaluated"),
-    "protocol_overrides": Setting((), "of protocols' configs, such as ('linear.epochs=50',)"),
+    "seed": Setting(0, "seed of pre-training and evaluation"),
+    "budget": Setting("epochs", "what is equal for all rows", choices=("epochs", "seconds")),
+    "epochs": Setting(None, "epochs of every row; None: as in the rows' configs", int, low=1),
+    "seconds": Setting(3600.0, "training time of a row, with budget=seconds", above=0),
+    "overrides": Setting((), "for every row's config, such as ('model.mask_ratio=0.8',)"),
+    "protocols": Setting(("linear", "knn"), "protocols that evaluate the rows, one column each"),
+    "protocol_overrides": Setting((), "for protocols' configs, such as ('linear.epochs=50',)"),
     "only": Setting(None, "rows to train now, such as amr,mamp; None: all", str),
     "configs": Setting(None, "another folder of the config files that rows name", str),
-    "reference": Setting(None, "the row that speed-ups are against", str),
-    "ours": Setting(None, "the row that notes compare with all others", str),
+    "reference": Setting(None, "the row that speed-ups are relative to", str),
+    "ours": Setting(None, "the row that the notes compare with all others", str),
     "rows": {},
     "tables": {},
 }
@@ -352,7 +352,7 @@ def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
     for section in ("encoder", "augment", "input"):
         for key in config.scratch[section]:
             config.scratch[section][key] = scratch[section][key]
-    if name in SMALL:  # a fraction of the steps: a higher rate, and less to regularise
+    if name in SMALL:  # few steps: a higher learning rate and less regularisation
         config.epochs = 30
         config.batch_size = 32
         config.optim.lr = 1e-3

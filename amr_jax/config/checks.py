@@ -1,8 +1,8 @@
 """Rules across several settings.
 
-The setting that a rule constrains names it (`settings.Setting.rule`). A rule is called with the
-config and the setting's value; it returns what was expected, or None if it holds. Rules that depend
-on the method or the devices are functions that raise.
+A setting names its rule (`settings.Setting.rule`). A rule receives the config and the setting's
+value; it returns what was expected, or None if it holds. Rules that depend on the method or the
+devices are functions that raise.
 """
 
 import itertools
@@ -62,9 +62,9 @@ def bfloat16_if_cudnn(config: ml_collections.ConfigDict, kernel: str) -> str | N
 
 
 def about_z_in_an_image(config: ml_collections.ConfigDict, angles: tuple) -> str | None:
-    """Joints of two coordinates turn about z alone."""
+    """Joints of two coordinates rotate about z only."""
     if config.encoder.channels - config.encoder.confidence == 2 and any(angles[:2]):
-        return "(0.0, 0.0, angle): joints in an image turn about z alone"
+        return "(0.0, 0.0, angle): joints in an image rotate about z only"
     return None
 
 
@@ -78,7 +78,7 @@ def frames_if_patch_timestamps(config: ml_collections.ConfigDict, normalisation:
 
 
 def hidden_and_not_pooled(config: ml_collections.ConfigDict, num_decoded: int | None) -> str | None:
-    """Decoder masking decodes hidden patches, and cannot average over those it leaves out."""
+    """Decoder masking decodes some hidden patches; pooling would need all of them."""
     num_hidden = num_patches(config) - num_visible(config)
     if num_decoded is None:
         return None

@@ -23,7 +23,7 @@ from amr_jax.errors import UserError, did_you_mean
 _PACKAGE = Path(amr_jax.__file__).resolve().parent
 
 # A wheel installs configs/ inside the package; a checkout has it beside the package. Folders with
-# the files of further methods and protocols may be added.
+# the files of other methods and protocols may be added.
 FOLDERS = [
     next((f for f in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if f.is_dir()), _PACKAGE)
 ]
@@ -109,7 +109,7 @@ def override(config: ml_collections.ConfigDict, overrides: Iterable[str], flag: 
     Args:
       config: its keys and their types are the ones allowed.
       overrides: such as 'model.r=6'. A tuple is '(4, 8)'.
-      flag: what stands before a key where the user wrote it, for messages: '--config.'.
+      flag: prefix of keys in messages, as the user wrote it: '--config.'.
 
     Raises:
       UserError: not of that form, an unknown key, or a value of another type.

@@ -1,4 +1,4 @@
-"""The files of prepared records: whether all are there, and as they were written.
+"""Verifies the files of prepared records against their checksums.
 
 `checksums.json` is written last and holds the size and the crc32 of every other file. Opening
 records checks the sizes of all shards, the contents of the small files and the numbers of records.
@@ -71,7 +71,7 @@ def read(folder: epath.Path) -> dict[str, dict] | None:
 def faults(
     folder: epath.Path, of: Collection[str] | None = None, contents_of: Collection[str] = ()
 ) -> list[str]:
-    """One line for each file that is not as it was written; [] if there are no checksums.
+    """One line for each missing or changed file; [] if there are no checksums.
 
     Args:
       folder: one version of the records.

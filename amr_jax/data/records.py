@@ -102,7 +102,7 @@ class Records:
         return normalise.normalise(joints[: self._max_frames], self._centre_joint, self.channels)
 
     def summary(self) -> str:
-        """One line that differs where the number of sequences or the files differ."""
+        """A one-line fingerprint of the number of sequences and the files."""
         crc32 = record_files.checksum(self._folder, self._shards)
         return f"{len(self):,} sequences of files with the crc32 {crc32}"
 

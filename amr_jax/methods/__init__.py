@@ -16,9 +16,9 @@ and on:
   S-JEPA). With `optim.accumulate`, every part of a batch starts from the same values and the
   results are averaged, which is exact for what is linear in the means of the batch.
 
-Weight decay applies to parameters called `kernel` alone (`optim.decay_mask`). Masks, targets and
-weights are pure functions in `ops`. A further method is a file here, a line in METHODS
-and configs/NAME.py, whose SETTINGS are the method's fields with their bounds.
+Weight decay applies only to parameters called `kernel` (`optim.decay_mask`). Masks, targets and
+weights are pure functions in `ops`. A new method is a file here, a line in METHODS and
+configs/NAME.py, whose SETTINGS are the method's fields with their bounds.
 """
 
 from collections.abc import Mapping

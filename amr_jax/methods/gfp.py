@@ -1,4 +1,4 @@
-"""GFP: general feature prediction, of few targets that a small network computes (2025)."""
+"""GFP: general feature prediction; small networks compute the targets (2025)."""
 
 from typing import Any
 

@@ -4,7 +4,7 @@ from amr_jax.methods.skeleton_mae import SkeletonMAE
 
 
 class MAMP(SkeletonMAE):
-    """SkeletonMAE that hides what moves and predicts motion.
+    """SkeletonMAE with motion-aware masks and motion targets.
 
     Attributes: those of `MaskedReconstruction`.
     """

@@ -71,7 +71,7 @@ class MaskedMethod(nn.Module):
     dtype: Any
     attention_kernel: str
 
-    # Parts of the contract (methods/__init__.py) that few methods change; they are no settings.
+    # Parts of the contract (methods/__init__.py) that few methods change; not settings.
     streams = ("mask", "drop_path")
     across_bodies = False
     momentum_encoder = False

@@ -83,7 +83,7 @@ class Encoder(nn.Module):
             )
         x = patches.flatten(patches.patchify(clips, self.patch_len))
         if ids_keep is not None:
-            # Before the linear layer: the same result, a tenth of the work.
+            # Select before the linear layer: the same result for a tenth of the work.
             x = jnp.take_along_axis(x, ids_keep[..., None], axis=1)
 
         position = layers.GridEmbedding(
@@ -112,8 +112,8 @@ def build_encoder(section: Mapping[str, Any], dtype: str, attention_kernel: str)
     """The encoder of the section `encoder` of a config.
 
     Args:
-      section: fields of `Encoder`. Those that it lacks, as an earlier version may have written it,
-        take their defaults.
+      section: fields of `Encoder`. Missing ones, as in configs of earlier versions, take their
+        defaults.
       dtype, attention_kernel: as in the config.
 
     Raises:

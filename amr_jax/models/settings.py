@@ -1,4 +1,4 @@
-"""From a section of a config to a module."""
+"""Builds Flax modules from sections of a config."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -232,4 +232,4 @@ def test_view(
     return to_stream(view, stream, parents, confidence)
 
 
-test_view.__test__ = False  # pytest would collect it by its name
+test_view.__test__ = False  # not a test, for pytest

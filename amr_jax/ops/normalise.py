@@ -1,7 +1,7 @@
-"""Origin and size of a sequence, normalised before anything random (docs/formats.md).
+"""Origin and size of a sequence, normalised before augmentation (docs/formats.md).
 
-Places in space are in metres: the origin moves to one joint of the first actor. Places in an image
-have no metres: they are also divided by the first actor's size.
+The origin moves to one joint of the first actor. Positions in space are in metres and keep their
+scale; positions in an image have no unit, and are also divided by the first actor's size.
 
 The functions take a NumPy array or a JAX array, traced or not, and return one of the same kind.
 Sequences are (T, M, V, C), bodies absent from a frame are zero there; `channels` is one of
@@ -16,7 +16,7 @@ Array = TypeVar("Array")  # numpy.ndarray or jax.Array
 
 
 def normalise(joints: Array, centre: int | tuple[int, ...] | None, channels: str) -> Array:
-    """Moves the origin to `centre` (see `move_origin`; None: it stays), and scales image places."""
+    """Moves the origin to `centre` (None: it stays), and scales positions in an image."""
     size = None if channels == "xyz" else body_size(joints, channels)
     if centre is not None:
         joints = move_origin(joints, centre, channels)
@@ -24,7 +24,7 @@ def normalise(joints: Array, centre: int | tuple[int, ...] | None, channels: str
 
 
 def found(joints: Array, channels: str) -> Array:
-    """Which joints are there, (T, M, V) bool.
+    """Which joints were found, (T, M, V) bool.
 
     In space a body has all its joints or is absent, all zero. In an image each joint was found or
     not; one that was not is zero, or has confidence 0.
@@ -36,10 +36,10 @@ def found(joints: Array, channels: str) -> Array:
 
 
 def move_origin(joints: Array, centre: int | tuple[int, ...], channels: str) -> Array:
-    """Moves the origin to one joint of the first actor, where that is first seen.
+    """Moves the origin to one joint of the first actor, at its first appearance.
 
-    If it is never seen, the origin is the mean of all joints in the actor's first frame; if the
-    actor is never seen, nothing moves. Otherwise what was not found becomes zero.
+    If this joint is never found, the origin is the mean of all joints in the actor's first frame;
+    if the actor is never found, nothing moves. Joints that were not found become zero.
 
     Args:
       joints: (T, M, V, C).

@@ -136,7 +136,7 @@ def test_pretrained_and_probed(own, tmp_path):
 def test_a_rotation_out_of_the_image_is_refused(own, tmp_path):
     config = tiny(own)
     config.augment.max_angles = (0.3, 0.3, 0.3)
-    with pytest.raises(UserError, match="turn about z alone"):
+    with pytest.raises(UserError, match="rotate about z only"):
         pretrain.run(config, tmp_path / "run", jax.devices()[:1])
 
 

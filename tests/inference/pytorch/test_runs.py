@@ -108,8 +108,8 @@ def test_the_command_refuses_wrong_flags(weights, tmp_path, capsys):
     for changes, message in (
         ({"import": None}, "give either --import=FILE or --export=FILE"),
         ({"export": "out.npz"}, "give either --import=FILE or --export=FILE"),
-        ({"import": None, "export": "out.npz"}, "--dataset goes with --import"),
-        ({"step": 3}, "--step goes with --export"),
+        ({"import": None, "export": "out.npz"}, "--dataset applies to --import only"),
+        ({"step": 3}, "--step applies to --export only"),
         ({"workdir": None}, "--workdir is missing: the run's folder"),
         ({"dataset": None}, "--dataset is missing: what the weights"),
         ({"dataset": "ntu61"}, "unknown data set 'ntu61'"),
