@@ -126,7 +126,7 @@ def test_every_setting_of_every_config_has_help_and_a_default_within_bounds(name
             "sjepa",
             {"channels": 2},
             {},
-            "max_angles = (0.3, 0.3, 0.3): expected (0.0, 0.0, angle): joints in an image turn",
+            "max_angles = (0.3, 0.3, 0.3): expected (0.0, 0.0, angle): joints in an image rotate",
         ),
         ("gfp", {}, {"levels": (4, 2)}, "levels = (4, 2): expected levels of which each divides"),
         ("gfp", {}, {"hidden": 0}, "model.hidden = 0: expected at least 1"),
