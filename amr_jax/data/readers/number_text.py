@@ -8,10 +8,13 @@ from amr_jax.errors import BadFile
 
 _MAX_LINES = 2**20  # files of the data sets have some ten thousand
 
-# Characters of a text that needs no cleaning, and those that cleaning keeps. NumPy takes some
-# control characters for white space, which would shorten a damaged number.
+# Characters of a text that needs no cleaning. Cleaning writes other white space as blanks and other
+# bytes as question marks: NumPy takes some of them for white space, which would shorten a number.
 _USUAL = b"0123456789.-eE \n"
-_VISIBLE = bytes(c if c in b"\t\n\v\f\r" or 32 <= c < 127 else ord("?") for c in range(256))
+_CLEAN = bytes(
+    ord(" ") if c in b"\t\v\f\r" else c if c == ord("\n") or 32 <= c < 127 else ord("?")
+    for c in range(256)
+)
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -46,10 +49,10 @@ class NumberText:
         blank = chars <= ord(" ")
         if text.translate(None, _USUAL) or (blank[1:] & blank[:-1]).any():
             self.lines, self.num_values = [], []
-            for line in text.translate(_VISIBLE).decode("ascii").split("\n"):
-                values = line.split()
-                self.lines.append(" ".join(values))
-                self.num_values.append(len(values))
+            for line in text.translate(_CLEAN).decode("ascii").split("\n"):
+                clean = " ".join(line.split()) if "  " in line else line.strip()
+                self.lines.append(clean)
+                self.num_values.append(clean.count(" ") + bool(clean))
         else:
             self.lines = text.decode("ascii").split("\n")
             self.num_values = np.diff(np.searchsorted(np.flatnonzero(blank), ends)).tolist()
