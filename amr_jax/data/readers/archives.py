@@ -107,7 +107,7 @@ def names(path: str, read_later: Callable[[str], bool]) -> list[str]:
     archive = _open(path)
     for info in archive.infolist():
         if not read_later(info.filename):
-            # Encrypted or exotic members may stay, since no one reads them.
+            # RuntimeError: an encrypted or exotic member. It is not going to be read.
             with (
                 errors_as_bad_file(f"{path}!{info.filename}", _INTACT, _AGAIN),
                 contextlib.suppress(RuntimeError),

@@ -111,9 +111,10 @@ def _check_instructions(data: bytes) -> None:
 class _Unpickler(pickle._Unpickler):
     """Python's unpickler with names, states and keys of dicts restricted.
 
-    The one written in Python: the C version lets no one check the keys of dicts, where a key given
-    twice loses a value and hashing a deeply nested one crashes; and a large memo index makes it
-    allocate gigabytes. Copies of data are counted: a pickle may copy the same bytes many times.
+    This is the version in Python, because the C version has no hook for the keys of dicts: a key
+    that occurs twice would lose a value, and hashing a deeply nested one crashes the process. The C
+    version also allocates gigabytes for a large memo index. Copies of data are counted: a pickle
+    may copy the same bytes many times.
     """
 
     def __init__(self, data: bytes):
