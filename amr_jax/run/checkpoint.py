@@ -1,10 +1,9 @@
-"""Checkpoints of everything that a run needs to resume, by Orbax; and the encoder alone, for use.
+"""Checkpoints, written by Orbax: a run's whole state, to resume it; its encoder, to use it.
 
-A checkpoint holds parameters, optimizer state, the encoder's average and the step. Random keys and
-the position in the data follow from the step and the config's seed. Whatever is restored is
-verified by the checksums saved with it. A resumed run sets a damaged newest checkpoint aside, under
-a name that Orbax does not read as a step, and takes the one before it. Loading the encoder of a run
-changes nothing in its folder.
+A checkpoint holds a `train.step.TrainState`. Random keys and the position in the data follow from
+the step and the config's seed. Everything that is read is verified by the checksums saved with it.
+A resumed run renames a damaged newest checkpoint, so that Orbax does not read it as a step, and
+uses the one before it. Loading the encoder of a run changes nothing in its folder.
 """
 
 import itertools
@@ -25,7 +24,7 @@ from amr_jax.run.checkpoint_step import Damaged, SavedStep
 
 FOLDER = "checkpoints"
 
-# In front of the step, in the name of a checkpoint that is set aside.
+# Prefix of the name of a damaged checkpoint, before its step.
 ASIDE = "damaged-"
 
 T = TypeVar("T")
@@ -78,9 +77,9 @@ class Checkpoints:
         self._manager.close()
 
     def restore(self, state):
-        """The newest whole checkpoint in the layout of `state`; on every process.
+        """The newest intact checkpoint in the layout of `state`; on every process.
 
-        Damaged newer ones are set aside, with a warning. The oldest one never is: a run must not
+        Damaged newer ones are renamed, with a warning, but never the oldest one: a run must not
         lose all its work unasked.
 
         Args:
@@ -101,8 +100,8 @@ class Checkpoints:
 
         def on_damage(error: Damaged, before: int) -> None:
             console.say(
-                f"warning: {error} It is set aside as {self._set_aside(error.path)}; the run "
-                f"resumes from the checkpoint before it, step {before}."
+                f"warning: {error} It is renamed to {self._set_aside(error.path)}; the run resumes "
+                f"from the checkpoint before it, step {before}."
             )
 
         _, restored = _newest_whole(self._folder, self.steps(), read, on_damage)
@@ -174,7 +173,7 @@ def has_one(workdir: os.PathLike | str) -> bool:
 def _load(
     workdir: os.PathLike | str, step: int | None, part: Callable[[dict], dict]
 ) -> tuple[dict, ml_collections.ConfigDict, int]:
-    """`part` of the arrays of a step, or of the newest whole one; the run's config; the step."""
+    """`part` of the arrays of a step, or of the newest intact one; the run's config; the step."""
     workdir = paths.absolute(workdir)
     config = workdirs.read_config(workdir)
     if "protocol" in config:
@@ -207,7 +206,7 @@ def _newest_whole(
     read: Callable[[epath.Path], T],
     on_damage: Callable[[Damaged, int], None],
 ) -> tuple[int, T]:
-    """The first of `steps` that `read` finds whole, and what it returns.
+    """The first of `steps` that `read` finds intact, and what it returns.
 
     Args:
       steps: newest first.
@@ -219,8 +218,8 @@ def _newest_whole(
         except Damaged as error:
             if before is None:
                 raise UserError(
-                    f"{error} There is none before it. It was left where it is; move it away to "
-                    "start anew."
+                    f"{error} There is no earlier one. It was left in place; move it away to start "
+                    "from the beginning."
                 ) from error
             on_damage(error, before)
     raise UserError(f"{folder}: found no checkpoint to resume from.")

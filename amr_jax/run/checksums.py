@@ -1,12 +1,14 @@
 """Checksums of arrays, 32 bits each, independent of the layout on devices and processes.
 
 The bits of each element are mixed with its position by a bijection of 32-bit words, and the words
-are summed modulo 2³². A sum has no order: each device sums its own elements and an all-reduce adds
-the devices, so no process holds a whole array, and any sharding gives the same number. It detects
+are summed modulo 2³². The order of a sum does not matter: each device sums its own elements and an
+all-reduce adds these sums, so no process holds a whole array, and any sharding gives the same
+number. It detects
 
 - any change within one element: the mixing is one-to-one, so exactly one term changes;
-- any other damage (zeroed or swapped blocks, several flipped bits) but for one case in 2³²: the
-  terms are pseudo-random. In a plain weighted sum, pairs of flipped sign bits could cancel.
+- any other damage (zeroed or swapped blocks, several flipped bits) except in one case in 2³²,
+  because the terms are pseudo-random. In a plain weighted sum, pairs of flipped sign bits could
+  cancel.
 
 It guards against faults, not against forgery.
 """

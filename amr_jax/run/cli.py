@@ -1,9 +1,8 @@
 """The command line: flags, how commands start on one host or several, and how they end.
 
 Exit status: 0 done; 2 an error that the user can correct, in one message; 75 stopped and saved
-(`run.preemption`), and the same command resumes; 130 interrupted. Any other status is a defect,
-or on several hosts the end of another process: the same command on all hosts resumes from the last
-save.
+(`run.preemption`), and the same command resumes; 130 interrupted. Any other status is a bug, or on
+several hosts the end of another process: the same command on all hosts resumes from the last save.
 """
 
 import argparse
@@ -24,14 +23,14 @@ PREEMPTED_STATUS = 75
 
 
 class Parser(argparse.ArgumentParser):
-    """Flags as `--name=value` or `--name value`; a fault is a `UserError`, not an exit."""
+    """Flags as `--name=value` or `--name value`; raises `UserError` instead of exiting."""
 
     def __init__(self, prog: str, about: str):
         super().__init__(
             prog=prog, description=about, allow_abbrev=False, formatter_class=_Formatter
         )
         self._needed: dict[str, str] = {}
-        self.keys: Callable[[], Iterable[str]] = tuple  # further names, for hints at slips
+        self.keys: Callable[[], Iterable[str]] = tuple  # more names to suggest for a misspelt one
         self.add("verbosity", int, -1, "log level of libraries: -1 warnings, 0 info, 1 debug")
 
     def add(self, name: str, kind: type | Callable, default=None, help: str = "", **more) -> None:
@@ -39,8 +38,8 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(f"--{name}", type=kind, default=default, help=help, **more)
 
     def add_needed(self, name: str, help: str, **more) -> None:
-        """A flag that must be given."""
-        self.add_argument(f"--{name}", help=f"{help} (needed)", **more)
+        """A required flag."""
+        self.add_argument(f"--{name}", help=f"{help} (required)", **more)
         self._needed[name] = help
 
     def add_switch(self, name: str, help: str) -> None:
@@ -118,8 +117,8 @@ def _boolean(text: str) -> bool:
 def command(main: Callable) -> Callable:
     """Wraps a command: its errors become one message and an exit status.
 
-    So does a disk that is full or read-only. When the reader of a pipe ends (`| head`), the command
-    ends silently.
+    A full or read-only disk counts as such an error. When the reader of a pipe ends (`| head`), the
+    command ends silently.
     """
 
     @functools.wraps(main)
@@ -145,7 +144,7 @@ def command(main: Callable) -> Callable:
 
 
 def _reader_is_gone() -> bool:
-    """Whether standard output is a pipe that nobody reads any more."""
+    """Whether standard output is a pipe whose reader has ended."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), select.POLLOUT)
@@ -161,7 +160,7 @@ def _end(message: str, status: int) -> NoReturn:
     try:
         sys.stdout.flush()
     except OSError:
-        # Python flushes once more at its end, and would replace this exit status by its own.
+        # Python flushes again at exit, and would replace this exit status with its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
 
@@ -176,7 +175,7 @@ def quieten_libraries(verbosity: int) -> None:
 
 
 def _is_not_reported_twice(record: LogRecord) -> bool:
-    """False for what Orbax, and asyncio on its behalf, log of a failed save: a page for each array.
+    """False for what Orbax and asyncio log about a failed save: a page for each array.
 
     `amr_jax.run.checkpoint` reports it in one message.
     """
@@ -187,17 +186,17 @@ def add_host_flags(parser: Parser) -> None:
     """The flags of a command that can be one of several processes of one run."""
     parser.add("coordinator", str, None, "HOST:PORT of process 0, at which all processes meet")
     parser.add("num_processes", int, None, "processes of this run")
-    parser.add("process_id", int, None, "which of them this one is, from 0")
-    parser.add("meeting_timeout", at_least(1), None, "seconds to wait for the others, if not 300")
+    parser.add("process_id", int, None, "number of this process, from 0")
+    parser.add("meeting_timeout", at_least(1), None, "seconds to wait for the others; default 300")
 
 
 def start(run: Callable[[], object], flags: argparse.Namespace, saves_when_stopped: bool) -> None:
-    """Runs a command that uses the devices: compiled programs kept, SIGTERM heard, hosts joined.
+    """Runs a command that uses devices: sets up compilation cache, SIGTERM handler and processes.
 
     Args:
       run: the command itself.
       flags: its flags: `workdir`, and those of `add_host_flags` if it may have several hosts.
-      saves_when_stopped: whether `run` hears SIGTERM by itself, and saves (`run.preemption`).
+      saves_when_stopped: whether `run` handles SIGTERM itself, and saves (`run.preemption`).
     """
     # Imported late: commands without devices run without JAX.
     from amr_jax.run import compilation, distributed

@@ -1,4 +1,4 @@
-"""Compiled programs are kept on disk: a resumed run, or one like it, does not compile again."""
+"""The cache of compiled programs: a resumed run, or a similar one, does not compile again."""
 
 import os
 

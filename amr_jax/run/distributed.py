@@ -1,7 +1,7 @@
 """A run of several processes: how they find each other, agree, and end.
 
 `jax.distributed` connects them. It is started by the flags of a command, by SLURM or Open MPI, or
-on the hosts of a TPU slice. A single process does not start it and waits for nobody.
+on the hosts of a TPU slice. A single process does not start it.
 """
 
 import collections
@@ -22,17 +22,16 @@ from jax.experimental import multihost_utils
 
 from amr_jax.errors import Preempted, UserError, for_the_user
 
-# Seconds without a sign of life after which JAX takes a process for dead and ends the others.
+# Seconds without a heartbeat after which JAX considers a process dead and ends the others.
 HEARTBEAT_TIMEOUT_S = 60
-# Seconds in which all processes must have met at the start, unless a flag sets them, and at the
-# end.
+# Seconds that processes wait for each other at the start, unless a flag sets them, and at the end.
 MEETING_TIMEOUT_S = 300
 
 # Kubernetes gives the hosts of a slice, or of several slices, in one of these variables.
 _TPU_HOSTS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
 T = TypeVar("T")
 
-# Whether this process has met others.
+# Whether this process is connected to others.
 _several = False
 
 
@@ -43,10 +42,10 @@ def start(
     meeting_timeout_s: int | None = None,
     saves_when_preempted: bool = False,
 ) -> None:
-    """Makes this process one of several, if there are several.
+    """Connects this process to the others of its run, if there are any.
 
     Call this before anything asks JAX for its devices. The first three arguments are all given, or
-    none: then SLURM, Open MPI or the TPU slice announce the processes, and JAX finds out the rest.
+    none: then SLURM, Open MPI or the TPU slice announce the processes, and JAX determines the rest.
 
     Args:
       coordinator: HOST:PORT of process 0, where all meet.
@@ -86,7 +85,7 @@ def start(
 def announced(environ: Mapping[str, str]) -> dict | None:
     """Arguments for `jax.distributed.initialize` where the environment announces several processes.
 
-    None if it does not. JAX finds out what is not among the arguments.
+    None if it does not. JAX determines what is not among the arguments.
     """
     if "SLURM_STEP_NODELIST" in environ:  # a step: within `srun`
         tasks = int(environ.get("SLURM_STEP_NUM_TASKS", environ.get("SLURM_NTASKS", "1")))
@@ -104,7 +103,7 @@ def _devices_of_task(environ: Mapping[str, str]) -> dict:
     """The GPUs of this SLURM task: JAX would give every task one, even the only task of a node."""
     visible = environ.get("CUDA_VISIBLE_DEVICES", "")
     alone = environ.get("SLURM_STEP_TASKS_PER_NODE", "").partition("(")[0] == "1"
-    # Alone on its node, or shown its own GPU only: the task takes all GPUs that it sees.
+    # The only task of its node, or one that sees only its own GPU: it takes all GPUs that it sees.
     return {"local_device_ids": []} if alone or (visible and "," not in visible) else {}
 
 
@@ -120,7 +119,7 @@ def _may_be_in_slice(environ: Mapping[str, str]) -> bool:
 def _join_slice(timeout_s: int) -> None:
     """Connects the hosts of a TPU slice on Compute Engine: JAX asks its metadata server for them.
 
-    A server that does not answer is an error: to go on alone would leave other hosts waiting.
+    A server that does not answer is an error: continuing alone would leave other hosts waiting.
     """
     global _several
     try:
@@ -164,13 +163,13 @@ def several() -> bool:
 def ends_at_once() -> Iterator[None]:
     """Ends this process at once after an exception in the block, if it is one of several.
 
-    Otherwise it would wait at its end for the others, which wait for it in the middle of a step.
-    The others end when a connection breaks, or after `HEARTBEAT_TIMEOUT_S`, by JAX.
+    Otherwise it would wait at exit for the others, which wait for it in the middle of a step. JAX
+    ends the others when a connection breaks, or after `HEARTBEAT_TIMEOUT_S`.
     """
     try:
         yield
     except Preempted:
-        raise  # all processes end so, together
+        raise  # all processes raise it together
     except BaseException as error:
         if not several():
             raise

@@ -6,8 +6,8 @@ mounted with `-o flock`.
 
 Not guaranteed: object storage (`gs://`, `s3://`) has no locks, and neither do some network file
 systems. There, nothing refuses a second run in the same workdir, and two runs overwrite each
-other's checkpoints and metrics. A host that a network file system has given up while it was cut off
-loses its lock without noticing.
+other's checkpoints and metrics. A host that is disconnected from a network file system for long may
+lose its lock without noticing.
 """
 
 import datetime

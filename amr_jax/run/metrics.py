@@ -21,12 +21,12 @@ _FLUSH_EVENTS_EVERY_S = 30.0
 
 
 class MetricWriter:
-    """Appends scalars of one run to both; only process 0 writes.
+    """Appends scalars of one run to both files; only process 0 writes.
 
     Args:
       workdir: an existing folder.
-      resume_step: later lines are removed, so that every step has one line. They are from a start
-        that died after its last checkpoint.
+      resume_step: lines of later steps, from a start that died after its last checkpoint, are
+        removed, so that every step has one line.
     """
 
     def __init__(self, workdir: os.PathLike | str, resume_step: int):

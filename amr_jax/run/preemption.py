@@ -19,8 +19,8 @@ _CTRL_C = b"Ctrl-C: the run saves and ends. A second Ctrl-C ends it at once, wit
 class StopRequest:
     """Whether this run was asked to stop; a context manager that handles the signals meanwhile.
 
-    A handler listens, which Python allows in the main thread only. In a run of several processes
-    JAX handles SIGTERM itself (`jax_enable_preemption_service`), and Ctrl-C becomes SIGTERM.
+    Python allows signal handlers in the main thread only. In a run of several processes JAX handles
+    SIGTERM itself (`jax_enable_preemption_service`), and Ctrl-C becomes SIGTERM.
     """
 
     def __init__(self):
@@ -32,7 +32,7 @@ class StopRequest:
         numbers = [signal.SIGINT] if distributed.several() else [signal.SIGINT, signal.SIGTERM]
         if threading.current_thread() is threading.main_thread():
             for number in numbers:
-                # A shell starts background jobs with SIGINT ignored: that stays so.
+                # A shell starts background jobs with SIGINT ignored; it remains ignored.
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._receive)
         return self
@@ -40,7 +40,7 @@ class StopRequest:
     def __exit__(self, kind, *_) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        # It came too late to be acted upon here: the handler from before is to act.
+        # A signal after the last dispatch: pass it on to the previous handler.
         handler = self._before.get(self._received)
         if kind is None and callable(handler):
             handler(self._received, None)
@@ -57,6 +57,6 @@ class StopRequest:
         """Whether to save and end now; every process asks once before every dispatch."""
         if not distributed.several():
             return self._received is not None
-        # The service agrees on a call that no process has made yet: numbers without gaps.
+        # The service picks a call that no process has made yet: the numbers must have no gaps.
         self._calls += 1
         return multihost_utils.reached_preemption_sync_point(self._calls)

@@ -1,4 +1,4 @@
-"""The folder of a run: its resolved config, the versions it ran with, files that are whole."""
+"""The folder of a run: its resolved config, its versions, and atomic writes of files."""
 
 import contextlib
 import datetime
@@ -22,7 +22,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "num
 
 
 def write(path: os.PathLike | str, content: str | bytes) -> None:
-    """Writes a whole file or nothing: a temporary file beside it, renamed when complete."""
+    """Writes a file atomically: a temporary file beside it, renamed when complete."""
     path = epath.Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -110,7 +110,7 @@ def agree(workdir: os.PathLike | str, config: ml_collections.ConfigDict, data: s
 
     Args:
       workdir, config: see `start`.
-      data: one line that differs where the data differ.
+      data: a one-line fingerprint of the data.
 
     Raises:
       UserError: on all processes, if they differ.

@@ -115,7 +115,7 @@ def test_a_damaged_newest_checkpoint_is_set_aside(tmp_path, damage, capsys):
     said = capsys.readouterr().out
     assert "checkpoints/2: this checkpoint is damaged" in said
     assert (
-        "set aside as damaged-000002; the run resumes from the checkpoint before it, step 1" in said
+        "renamed to damaged-000002; the run resumes from the checkpoint before it, step 1" in said
     )
     assert checkpoints.steps()[0] == 1
     # The step can be saved again, and be damaged again.
@@ -153,7 +153,7 @@ def test_the_only_checkpoint_is_not_set_aside(tmp_path):
     saved(tmp_path, make_state())
     without_data(tmp_path / checkpoint.FOLDER / "1")
     checkpoints = checkpoint.Checkpoints(tmp_path, keep=2)
-    with pytest.raises(UserError, match=r"checkpoints/1: .* damaged .* none before it.*start anew"):
+    with pytest.raises(UserError, match=r"checkpoints/1: .* damaged .* no earlier one.*from the"):
         checkpoints.restore(make_state())
     checkpoints.close()
     assert (tmp_path / checkpoint.FOLDER / "1").exists()
