@@ -54,9 +54,9 @@ def prepare(parser: cli.Parser) -> None:
     parser.add(
         "on_bad_file", str, "fail", "skip: leave bad files out and list them", choices=ON_BAD_FILE
     )
-    parser.add("num_workers", cli.at_least(1), None, "processes that parse, if not one per core")
+    parser.add("num_workers", cli.at_least(1), None, "parsing processes; default one per core")
     parser.add_switch("overwrite", "replace records that are there")
-    parser.add_switch("verify", "make none; read all records of --data_dir and name damaged ones")
+    parser.add_switch("verify", "only read all records of --data_dir and name damaged ones")
     parser.add(
         "gaps",
         str,
@@ -70,7 +70,7 @@ def prepare(parser: cli.Parser) -> None:
         "name": "name of the data set; its records go to DATA_DIR/custom/NAME",
         "layout": f"joints: one of {', '.join(layouts.LAYOUTS)}, or the path of a .json",
         "channels": "numbers of a joint: xyz (metres), xy or xyc (in an image; c: confidence)",
-        "scale": "factor that makes metres of the coordinates (0.001 for millimetres)",
+        "scale": "factor that converts coordinates to metres (0.001 for millimetres)",
         "train_split": "split of the files to train on, such as xsub_train",
         "test_split": "split of the files to test on, such as xsub_val",
     }.items():
@@ -141,7 +141,7 @@ def synthetic(parser: cli.Parser) -> None:
     parser.add("seed", int, 0, "the same seed gives the same bytes")
     parser.add("performers", int, 10, "1 to 40")
     parser.add("takes", int, 2, f"of each action by each performer, 1 to {MAX_TAKES}")
-    parser.add("num_workers", int, None, "processes, if not one per core")
+    parser.add("num_workers", int, None, "processes; default one per core")
 
 
 def benchmark(parser: cli.Parser) -> None:

@@ -14,8 +14,8 @@ from amr_jax.config import base
 from amr_jax.config.base import row, table
 
 R = 6  # of configs/amr.py
-# Both forms with a k of their own give a weight of ½ where a window has a hundredth of the mean
-# energy, as the ratio with k = 0.01 does: what differs is the shape alone.
+# With these k, both forms give weight ½ to a window with a hundredth of the mean energy, as the
+# ratio with k = 0.01 does, so that they differ only in shape.
 POWER_K = 0.15  # 0.01^k = ½: k = ln 2 / ln 100
 EXPONENTIAL_K = 69.0  # 1 − exp(−0.01·k) = ½: k = 100 · ln 2
 
@@ -52,7 +52,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
             "exponential", "amr", "model.weighting=exponential", f"model.k={EXPONENTIAL_K}"
         ),
     }
-    # What the paper leaves open; 'full' is motion, patch, and 'dd' the same unweighted.
+    # Choices that the paper leaves open; 'full' is (motion, patch), and 'dd' the same unweighted.
     targets = {
         f"{target}_{normalisation}": row(
             f"{target}, {normalisation}",

@@ -23,7 +23,7 @@ SETTINGS = {
         choices=("augmented", "cached"),
     ),
     "cached_views": Setting(
-        1, "with features=cached: augmented views; 0: the test's view instead", low=0
+        1, "with features=cached: number of augmented views; 0: the test's view", low=0
     ),
     "epochs": Setting(100, "passes over the training split", low=1),
     "batch_size": Setting(256, "sequences of a step", low=1),

@@ -17,7 +17,7 @@ from amr_jax.config.settings import Setting
 
 SETTINGS = {
     **base.FINETUNING,
-    # One percent of a small set is one batch an epoch.
+    # One per cent of a small set is one batch per epoch.
     "min_steps": base.with_default(base.FINETUNING["min_steps"], 200),
     "fraction": Setting(
         0.1, "labelled share of the training sequences (published: 0.01, 0.1)", above=0, high=1

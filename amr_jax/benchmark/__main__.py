@@ -18,11 +18,11 @@ from amr_jax.run import cli
 # Modules with `add_flags(parser)` and `run(flags)`, which returns the content of the JSON file.
 SUBCOMMANDS = {
     "methods": "Time and memory of a training step of every method, beside MAMP's in the same run.",
-    "step": "AMR's training step at full size, beside the limits of the device.",
-    "input": "Time to have the clips of a step ready: resident or streamed, in 16 or 32 bits.",
+    "step": "AMR's training step at full size, relative to the limits of the device.",
+    "input": "Time to prepare the clips of a step: resident or streamed, in 16 or 32 bits.",
     "prepare": "Time and memory of `amr_jax.prepare`, for growing numbers of files and processes.",
     "aot": "Predicted cost of a training step on absent accelerators, from compiled programs.",
-    "scaling": "Time of a training step on 1 to 256 chips, on paper.",
+    "scaling": "Modelled time of a training step on 1 to 256 chips.",
 }
 
 

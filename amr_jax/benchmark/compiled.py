@@ -26,8 +26,8 @@ _FREE |= {"ConcatBitcast"}  # on a TPU, a name for neighbours in memory
 _TAKE_PART = {"slice", "dynamic-slice"}
 # Instructions that run other computations, whose instructions count instead.
 _CALLS = {"call", "while", "conditional", "async-start"}
-# How often an array goes round a ring: once to be summed, once to be handed out. One pass moves
-# (n − 1) / n of it from each of n chips.
+# Passes of an array around a ring: one to sum it, one to distribute it. In one pass each of n chips
+# sends (n − 1) / n of the array.
 PASSES = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1, "all-to-all": 1}
 _HAND_OVER = "collective-permute"  # from each chip to one other
 

@@ -1,4 +1,4 @@
-"""How long a training step takes on n chips, on paper (docs/scaling.md).
+"""A model of the time that a training step takes on n chips (docs/scaling.md).
 
 A chip computes and moves bytes at published rates, and the slower of the two counts. Then the chips
 exchange arrays around a ring, after a start and a number of hops. Nothing of the exchange is hidden
@@ -50,7 +50,7 @@ class Work:
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """Seconds of a step: for a chip's FLOPs, for its bytes, and for the exchange."""
+    """Seconds of a step for a chip's FLOPs, its bytes, and the exchange between chips."""
 
     compute_s: float
     memory_s: float
@@ -58,12 +58,12 @@ class Times:
 
     @property
     def step_s(self) -> float:
-        """With no part of the exchange hidden."""
+        """Seconds with no part of the exchange hidden."""
         return max(self.compute_s, self.memory_s) + self.exchange_s
 
     @property
     def hidden_s(self) -> float:
-        """With all of the exchange hidden behind the computation."""
+        """Seconds with all of the exchange hidden behind the computation."""
         return max(self.compute_s, self.memory_s, self.exchange_s)
 
 

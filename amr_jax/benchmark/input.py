@@ -1,4 +1,4 @@
-"""Time to have the clips of a step ready: resident or streamed, in 16 or 32 bits.
+"""Time to prepare the clips of a step: resident or streamed, in 16 or 32 bits.
 
     python -m amr_jax.benchmark input [--bodies=16] [--data_dir=DIR --dataset=NAME] [--json=FILE]
 

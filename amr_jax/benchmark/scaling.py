@@ -1,4 +1,4 @@
-"""Time of a training step on 1 to 256 chips, on paper.
+"""Modelled time of a training step on 1 to 256 chips.
 
     python -m amr_jax.benchmark scaling [--targets=h200,v5e,v5p] [--json=FILE]
 

@@ -1,4 +1,4 @@
-"""AMR's training step at full size: how near the device's limits, and what makes it fast.
+"""AMR's training step at full size, relative to the device's limits, and its variants.
 
     python -m amr_jax.benchmark step [--torch] [--sequences=8] [--json=FILE]
 

@@ -1,4 +1,4 @@
-"""Timing in interleaved rounds, so that drift and noise reach everything that is compared alike.
+"""Timing in interleaved rounds, so that drift and noise affect all measurements equally.
 
 Each thing is timed once per round, and the order rotates from round to round. Two things are
 compared round by round, not by figures that were taken minutes apart.

@@ -146,7 +146,7 @@ def _shapes(encoder: Encoder) -> dict[str, Any]:
 def settings(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> ml_collections.ConfigDict:
-    """The pre-training config that says how an evaluation loads, views and encodes clips.
+    """The pre-training config that defines how an evaluation loads, crops and encodes clips.
 
     This is the config of the run. With `config.adapt` it is the config that the run would have had
     on this data set: loading and augmentation are the defaults of the data set, the stream and the

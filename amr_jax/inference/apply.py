@@ -1,8 +1,8 @@
 """Applies a trained model to sequences as captured: pure functions, for `predict` and `export`.
 
-The encoder computes one body at a time (`lax.map`), not a batch of bodies. So a sequence's result
-is the same, bit for bit, in any batch and at any place in it, and absent bodies cost nothing; a
-clip of hundreds of tokens is enough to keep a device busy.
+The encoder computes one body at a time (`lax.map`), not a batch of bodies, so that a sequence's
+result is the same, bit for bit, in any batch and at any place in it, and absent bodies cost
+nothing. A clip has hundreds of tokens, enough to keep a device busy.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ class Input:
       channels: the numbers of a joint, one of `layouts.CHANNELS`.
       centre: see `normalise.move_origin`; None: the origin stays.
       max_frames: L, sequences are cut at this many frames.
-      num_bodies: M, at most so many bodies in a sequence.
+      num_bodies: M, the largest number of bodies in a sequence.
       test_fraction: the fraction of the frames in the centre crop, which is resized to T frames.
       stream: see `augment.to_stream`.
       scale: the factor that converts coordinates in files of custom data to metres (`arrays.Form`).

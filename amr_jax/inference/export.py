@@ -1,6 +1,6 @@
-"""A trained model written for use without this package; the logic of `amr_jax.export`.
+"""Writes a trained model for use without this package; the logic of `amr_jax.export`.
 
-A program in StableHLO is run by JAX alone:
+JAX runs a StableHLO program without this package:
 
     program = jax.export.deserialize(bytearray(open(FILE, "rb").read()))
     logits = program.call(joints, length)  # (b, L, M, V, C) float32, (b,) int32 -> (b, K) float32

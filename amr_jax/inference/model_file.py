@@ -42,7 +42,7 @@ _KEY = "amr_jax"  # the JSON text in the header
 _STATISTICS = "batch_stats"
 _DTYPE = "F32"  # every tensor's, in the words of safetensors
 _MAX_HEADER = 2**22  # bytes; the header of a model of a hundred blocks is a hundredth of it
-# Bounds of what a model allocates when it runs and no tensor of the file shows.
+# Bounds of what a model allocates when it runs, which the file's tensors do not bound.
 _MAX_SIZE = 2**20  # any number in the encoder's settings
 _MAX_PATCHES = 2**16  # patches of a clip
 _MAX_VALUES = 2**26  # values of a padded sequence

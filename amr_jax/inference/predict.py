@@ -35,7 +35,7 @@ class Result:
     Attributes:
       name: of the sequence.
       frames: in the file.
-      used_frames: the model sees the first frames, up to its `max_frames`.
+      used_frames: frames that the model sees, the first ones up to its `max_frames`.
       bodies: in these frames.
       output: (K,) logits or (D,) features, float32.
     """

@@ -1,4 +1,4 @@
-"""Equal training time for every row: a short run measures how many epochs it is.
+"""Equal training time for every row: a short run measures how many epochs fit into it.
 
 The short run is the row's pre-training, with its data, reports and checkpoints, except that steps
 per dispatch start small and grow until enough time is measured. Compilation does not count

@@ -1,4 +1,4 @@
-"""Costs of a method, counted as papers do and by the compiler.
+"""Costs of a method, counted as in papers and by the compiler.
 
 Papers count the multiplications and additions of the linear layers in a forward pass of one
 sequence (two bodies on NTU): `linear_flops`. The compiler counts the whole program, attention and

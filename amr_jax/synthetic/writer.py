@@ -71,7 +71,7 @@ def _check(seed: int, performers: int, takes: int, actions, cameras) -> None:
 
 
 def _already_there(out: Path, settings: dict) -> bool:
-    """Whether `out` holds exactly this set; any other content is an error."""
+    """Whether `out` holds exactly this set; raises `UserError` for any other content."""
     if not out.exists():
         return False
     if not out.is_dir():

@@ -135,7 +135,7 @@ def test_weights_are_in_range_and_grow_with_energy(energies, threshold, k, kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_body_that_does_not_move_weighs_nothing(kind):
+def test_a_body_that_does_not_move_has_weight_zero(kind):
     absent = jnp.zeros((24, 3, 3))
     still = jnp.full((24, 3, 3), 1.7)
     weights = motion_energy.motion_weights(

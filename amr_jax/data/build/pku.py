@@ -110,7 +110,7 @@ def _folders(raw: files.RawFile, manual_dir: Path) -> Sequence[str]:
 
 
 def _is_label(raw: files.RawFile, folders: Sequence[str]) -> bool:
-    """By the innermost folder whose name tells; otherwise by the content."""
+    """Decides by the innermost folder whose name shows it, else by the content."""
     for folder in reversed(folders):
         if re.search("label|skel", folder, re.IGNORECASE):
             return "label" in folder.lower()

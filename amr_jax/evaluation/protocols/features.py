@@ -67,7 +67,7 @@ def extract(
     size = min(batch_size, len(host.sequence))
     size = -(-size // mesh.size) * mesh.size
 
-    # An absent body is zeros in every view: its features are computed once.
+    # An absent body is zeros in every view, so its features are computed once.
     blank = _blank(params, encoder=encoder, num_joints=split.frames.shape[1])
     sums = jnp.zeros((num_sequences, *blank.shape), jnp.float32, device=sharding.replicated(mesh))
     for batch in batches(host.sequence, num_sequences, size):

@@ -1,7 +1,7 @@
 """Fine-tuning: encoder and head trained together on the labels.
 
-With a random encoder, this is supervised training from scratch. Which clips, crops and dropouts a
-step sees depends on the key, the epoch, the sequence and the step, not on the devices.
+With a random encoder, this is supervised training from scratch. The clips, crops and dropout masks
+of a step depend on the key, the epoch, the sequence and the step, not on the devices.
 """
 
 import dataclasses
@@ -209,7 +209,7 @@ class Trainer:
             label_smoothing=config.label_smoothing,
         )
         self._train_bodies = packing.bodies_of(task.train.host, config.bodies)
-        # The capacity of all trainings: one shape, compiled once.
+        # One capacity for all subsets: one shape, compiled once.
         self._capacity = packing.capacity(
             (self._order(subset, epoch) for subset in subsets for epoch in range(self._epochs)),
             self._train_bodies,

@@ -21,7 +21,7 @@ FEATURE_STD = Column(
 def vote(labels: jax.Array) -> jax.Array:
     """The most frequent of the labels (..., k) of neighbours, which are ordered nearest first.
 
-    Of labels with equally many votes, the one of the nearest neighbour.
+    Ties go to the label of the nearest neighbour among them.
     """
     votes = (labels[..., :, None] == labels[..., None, :]).sum(axis=-1)
     winner = jnp.argmax(votes, axis=-1)  # the first of equals
@@ -29,7 +29,7 @@ def vote(labels: jax.Array) -> jax.Array:
 
 
 def nearest(similarity: jax.Array, labels: jax.Array, own: jax.Array, k: int) -> jax.Array:
-    """The vote (n,) of the `k` nearest of a bank; of equally near ones, the first are taken.
+    """The vote (n,) of the `k` nearest of a bank; ties go to the first in its order.
 
     Args:
       similarity: (n, B). labels: (B,) of the bank. own: of the queries; not used.

@@ -24,7 +24,7 @@ from amr_jax.run import sharding
 def init(key: jax.Array, head: heads.LinearHead, width: int) -> fitting.State:
     """A fresh head on features of `width`."""
     variables = head.init(key, jnp.zeros((1, width)))
-    # From the key itself, not from the one that Flax derives of it: the draw of version 0.1.
+    # Drawn from the key itself, not from one that Flax derives from it, as in version 0.1.
     kernel = nn.initializers.normal(heads.KERNEL_STD)(key, (width, head.num_classes))
     variables["params"]["dense"]["kernel"] = kernel
     # The state of SGD with momentum does not depend on the learning rate.

@@ -84,7 +84,7 @@ def _compared(
     def local(queries, query_labels, bank, bank_labels):
         def block(part):
             queries, own = part
-            # With the fewer bits that GPUs and TPUs use by default, near neighbours swap places.
+            # In the lower precision that GPUs and TPUs use by default, near neighbours would swap.
             similarity = jnp.dot(queries, bank.T, precision=jax.lax.Precision.HIGHEST)
             return compare(similarity, bank_labels, own, *options)
 

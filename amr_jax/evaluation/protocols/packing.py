@@ -38,7 +38,7 @@ def bodies_of(split: Split, bodies: str) -> list[np.ndarray]:
 
 
 def epoch_order(seed: int, epoch: int, num_sequences: int, batch_size: int) -> np.ndarray:
-    """Deals a permutation of all sequences into batches whose sizes differ by one at most.
+    """Splits a permutation of all sequences into batches whose sizes differ by one at most.
 
     Each epoch trains on every sequence once. Published code drops the remainder instead; a short
     last batch would give BatchNorm the statistics of a few sequences.

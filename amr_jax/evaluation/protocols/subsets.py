@@ -33,7 +33,7 @@ def subset(
         for label in sorted(set(labels.tolist()), key=rank)
     }
     wanted = max(round(fraction * len(labels)), len(members))
-    # The first of every class, then the second of every class that has one, and so on.
+    # Order: the first of every class, then the second of every class that has one, and so on.
     turns = [
         (turn, place, index)
         for place, own in enumerate(members.values())
