@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from amr_jax import methods
+from amr_jax.config import base, settings
 from amr_jax.errors import BadFile, UserError
 from amr_jax.inference.pytorch import mamp
 from tests.inference.pytorch import published
@@ -20,9 +22,8 @@ def build(state, method="mamp"):
     """The method that a state dict describes, six patches visible."""
     sections = mamp.sizes(state).settings(published.HEADS)
     model = {**sections["model"], "num_visible": 6}
-    config = {"method": method, "dtype": "float32", "attention_kernel": "xla"}
-    config["input"] = {"stream": "joint"}
-    return methods.build({**config, "encoder": sections["encoder"], "model": model})
+    config = {"method": method, "dtype": "float32", "encoder": sections["encoder"], "model": model}
+    return methods.build(settings.completed(ConfigDict(config), base.of_method(method)))
 
 
 @pytest.mark.parametrize("name", ["mamp", "skeleton_mae"])
