@@ -94,7 +94,10 @@ def settings_of(kind: str, name: str) -> settings.Tree:
         settings.require_choice(f"config.{kind}", name, names_of(kind))
     module = load(find(name))
     if not hasattr(module, "SETTINGS"):
-        raise UserError(f"config.{kind} = {name!r}: {module.__file__} has no SETTINGS.")
+        raise UserError(
+            f"config.{kind} = {name!r}: {module.__file__} has no SETTINGS, so it is a config, but "
+            f"not a {kind}. Pass it as --config={name}:…, or name a {kind}."
+        )
     return module.SETTINGS
 
 

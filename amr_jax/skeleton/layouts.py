@@ -42,12 +42,6 @@ class Layout:
         return len(self.joints)
 
     @property
-    def root(self) -> int:
-        """The joint without a parent."""
-        (root,) = set(range(self.num_joints)) - {child for child, _ in self.bones}
-        return root
-
-    @property
     def parents(self) -> tuple[int, ...]:
         """Parent of every joint, (V,); the root is its own parent, so its bone has length 0."""
         parent = dict(self.bones)

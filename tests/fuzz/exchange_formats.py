@@ -128,7 +128,7 @@ def _read_layout(path: Path) -> list[str]:
     sound_text(*_texts(content))
     assert layout_file.from_json(json.loads(json.dumps(content)), path) == layout
     assert sorted(child for child, _ in layout.bones) == [
-        joint for joint in range(layout.num_joints) if joint != layout.root
+        joint for joint, parent in enumerate(layout.parents) if joint != parent
     ]
     return _texts(content)
 
