@@ -177,7 +177,7 @@ def trained(folder: epath.Path) -> dict:
     """What row.json holds of a finished pre-training run.
 
     `training_seconds` is the time of all steps at the rate of the timed ones
-    (`metrics.TrainingClock`); None if none were timed, in a run of one or two dispatches.
+    (`console.Progress`); None if none were timed, in a run of one or two dispatches.
     """
     config, last = workdir.read_config(folder), metrics.read_metrics(folder)[-1]
     timed = last["timed_steps"]

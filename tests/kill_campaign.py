@@ -177,8 +177,8 @@ def differences(one: Path, other: Path) -> list[str]:
 def _state(folder: Path) -> dict:
     """The whole state of the newest checkpoint, with optimiser and average."""
     step = checkpoint_step.steps(folder / checkpoint.FOLDER)[0]
-    saved = checkpoint_step.SavedStep(folder / checkpoint.FOLDER / str(step))
-    return {"last": np.array(step), **saved.on_host(saved.arrays)}
+    path = folder / checkpoint.FOLDER / str(step)
+    return {"last": np.array(step), **checkpoint_step.read(path, lambda stored: stored)}
 
 
 def _flat(tree: dict, prefix: str = "") -> list[tuple[str, np.ndarray]]:

@@ -171,7 +171,7 @@ def read(records: Records, mesh: Mesh, frames: bool = True) -> Split:
         present=np.array(present, bool).reshape(-1, records.num_slots),
         length=np.array(lengths, np.int32),
         label=np.array(labels, np.int32),
-        name=_of_common_width(np.array(names, str)),
+        name=np.array(names, str),
     )
     no_frames = np.zeros((0, records.num_joints, records.num_channels), np.float32)
     return Split(
@@ -239,18 +239,12 @@ def _own_parts(mesh: Mesh) -> list[int]:
     return [i for i, device in enumerate(mesh.devices.flat) if device.process_index == here]
 
 
-def _of_common_width(names: np.ndarray) -> np.ndarray:
-    """Names with the dtype of the longest name of any process; every process must call this."""
-    longest = max(int(row[0]) for row in distributed.rows(np.array([names.dtype.itemsize // 4])))
-    return names.astype(f"<U{max(1, longest)}")
-
-
 def _gather(numbers: np.ndarray, **columns: np.ndarray) -> np.ndarray:
     """The rows of all processes, sorted by their numbers; every process must call this.
 
     Args:
       numbers: (n,) of this process's rows; no number occurs twice.
-      columns: (n, …) each, with the same dtypes on all processes.
+      columns: (n, …) each; texts may differ in width between processes.
 
     Returns:
       A structured array with the fields of `columns`.
@@ -260,5 +254,5 @@ def _gather(numbers: np.ndarray, **columns: np.ndarray) -> np.ndarray:
     rows["number"] = numbers
     for name, column in columns.items():
         rows[name] = column
-    rows = np.concatenate(distributed.rows(rows))
+    rows = np.concatenate(distributed.gather(rows))
     return rows[np.argsort(rows["number"])]

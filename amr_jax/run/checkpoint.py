@@ -6,8 +6,8 @@ A resumed run renames a damaged newest checkpoint, so that Orbax does not read i
 uses the one before it. Loading the encoder of a run changes nothing in its folder.
 """
 
-import itertools
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ from etils import epath
 from amr_jax.errors import UserError
 from amr_jax.run import checkpoint_step, checksums, console, distributed, paths
 from amr_jax.run import workdir as workdirs
-from amr_jax.run.checkpoint_step import Damaged, SavedStep
+from amr_jax.run.checkpoint_step import Damaged
 
 FOLDER = "checkpoints"
 
@@ -54,7 +54,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps of all complete checkpoints, newest first."""
-        return sorted(self._manager.all_steps(), reverse=True)
+        return checkpoint_step.steps(self._folder)
 
     def save(self, step: int, state) -> None:
         """Starts to save; returns when the state is copied and may be overwritten."""
@@ -93,10 +93,12 @@ class Checkpoints:
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree
         )
 
+        def choose(stored: dict) -> dict:
+            check_same(stored, target, self._folder)
+            return target
+
         def read(path: epath.Path) -> dict:
-            saved = distributed.together(lambda: SavedStep(path))
-            check_same(saved.arrays, target, path)
-            return saved.on_devices(target)
+            return checkpoint_step.read(path, choose, on_devices=True)
 
         def on_damage(error: Damaged, before: int) -> None:
             console.say(
@@ -109,10 +111,9 @@ class Checkpoints:
 
     def _set_aside(self, path: epath.Path) -> str:
         """Renames the folder of a step; returns the new name. Every process calls this."""
-        name = f"{ASIDE}{int(path.name):06d}"
-        names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
-        aside = next(path.with_name(n) for n in names if not path.with_name(n).exists())
-        distributed.meet("checkpoint found damaged")  # all have chosen the same name
+        aside = path.with_name(f"{ASIDE}{int(path.name):06d}")
+        if aside.exists():  # this step was damaged before
+            aside = path.with_name(f"{aside.name}-{time.time_ns()}")
         distributed.together(lambda: path.rename(aside) if jax.process_index() == 0 else None)
         self._manager.reload()
         return aside.name
@@ -188,8 +189,7 @@ def _load(
         raise UserError(f"{folder}: found {found}; expected {step if step is not None else 'one'}.")
 
     def read(path: epath.Path) -> dict:
-        saved = SavedStep(path)
-        return saved.on_host(part(saved.arrays))
+        return checkpoint_step.read(path, part)
 
     def on_damage(error: Damaged, before: int) -> None:
         console.say(f"warning: {error} The checkpoint before it is used, step {before}.")
@@ -222,7 +222,7 @@ def _newest_whole(
                     "from the beginning."
                 ) from error
             on_damage(error, before)
-    raise UserError(f"{folder}: found no checkpoint to resume from.")
+    raise AssertionError("steps is empty")
 
 
 def check_same(stored, expected, path: os.PathLike | str) -> None:

@@ -1,29 +1,25 @@
 """One step in a folder of checkpoints: what it stores, and how that is read and verified.
 
 A step holds two items that are written together: `state`, the arrays; and `checksums`, the shape,
-dtype and checksum of each array (`amr_jax.run.checksums`). A step from before there were checksums
-has only the first; its list of items, which Orbax keeps, shows that.
+dtype and checksum of each array (`amr_jax.run.checksums`).
 
 Reading uses Orbax's handlers, which do not wait for other processes. If one process finds damage,
 `distributed.together` raises on all of them, so that none waits for another.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from orbax.checkpoint import checkpoint_utils
 
 from amr_jax.errors import UserError
-from amr_jax.run import checksums, console, distributed
+from amr_jax.run import checksums, distributed
 
 STATE, CHECKSUMS = "state", "checksums"
-
-_ITEMS_FILE = "_CHECKPOINT_METADATA"  # Orbax's list of the items of a step
 
 # Errors of the machine, its network or its permissions: the files need not be damaged.
 _TEMPORARY = (MemoryError, PermissionError, ConnectionError, TimeoutError)
@@ -66,79 +62,57 @@ def steps(folder: epath.Path) -> list[int]:
     return sorted(ocp.utils.checkpoint_steps(folder), reverse=True)
 
 
-class SavedStep:
-    """A step as stored; `Damaged` if its files are missing, unreadable or contradict each other.
+def read(path: epath.Path, choose: Callable[[dict], dict], on_devices: bool = False) -> dict:
+    """The verified arrays of a step, or a part of them.
 
-    Attributes:
+    Args:
       path: the folder of the step.
-      arrays: the tree of the state, with shapes and dtypes for arrays.
+      choose: the arrays that are stored, with shapes and dtypes -> the tree to read; may refuse.
+      on_devices: whether the tree to read has shardings: the result are global arrays, and every
+        process calls this. Else they are numpy arrays.
+
+    Raises:
+      Damaged: files are missing, unreadable or contradict each other; on every process of a
+        collective call.
+      UserError: by `choose`; or the files could not be read now.
     """
 
-    def __init__(self, path: epath.Path):
-        self.path = path
-        self.arrays, self._sums = _reading(path, self._read_metadata)
-
-    def _read_metadata(self) -> tuple[dict, dict[str, str] | None]:
-        items = json.loads((self.path / _ITEMS_FILE).read_text())["item_handlers"]
-        arrays = ocp.PyTreeCheckpointHandler().metadata(self.path / STATE).tree
-        if CHECKSUMS not in items:
-            return arrays, None
-        rows = ocp.JsonCheckpointHandler().restore(self.path / CHECKSUMS)
-        if checksums.described(arrays) != {name: row[0] for name, row in rows.items()}:
+    def here() -> tuple[dict, dict[str, list[str]]]:
+        stored = ocp.PyTreeCheckpointHandler().metadata(path / STATE).tree
+        rows = ocp.JsonCheckpointHandler().restore(path / CHECKSUMS)
+        if checksums.described(stored) != {name: row[0] for name, row in rows.items()}:
             raise ValueError("the arrays are not those that the checksums are of")
-        return arrays, {name: row[1] for name, row in rows.items()}
-
-    def on_devices(self, target) -> dict:
-        """The verified state in the layout of `target`, abstract arrays; on every process.
-
-        Raises:
-          Damaged: on every process.
-        """
-        arguments = ocp.args.StandardRestore(target)
-        restored = distributed.together(
-            lambda: _reading(
-                self.path,
-                lambda: ocp.StandardCheckpointHandler().restore(self.path / STATE, args=arguments),
-            )
-        )
-        sums = checksums.of_tree(restored)
-        distributed.together(lambda: self._verify(sums))
-        return restored
-
-    def on_host(self, part) -> dict:
-        """`part` of `arrays` as numpy arrays, verified."""
+        target = choose(stored)
+        if not on_devices:
+            target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), target)
         arguments = ocp.args.PyTreeRestore(
-            item=jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), part),
-            restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), part),
+            item=target,
+            restore_args=checkpoint_utils.construct_restore_args(target),
             partial_restore=True,
         )
-        restored = _reading(
-            self.path,
-            lambda: ocp.PyTreeCheckpointHandler().restore(self.path / STATE, args=arguments),
-        )
-        self._verify(checksums.of_tree(restored))
-        return restored
+        return ocp.PyTreeCheckpointHandler().restore(path / STATE, args=arguments), rows
 
-    def _verify(self, sums: dict[str, str]) -> None:
-        """Raises `Damaged` unless arrays with these checksums were saved."""
-        if self._sums is None:
-            console.say(f"note: {self.path} is older than checksums: it cannot be verified.")
-            return
-        wrong = sorted(name for name in sums if self._sums.get(name) != sums[name])
-        if wrong:
-            more = f" and {len(wrong) - 3} more" if wrong[3:] else ""
-            raise Damaged(self.path, f"other bits than were saved in {', '.join(wrong[:3])}{more}")
+    together = distributed.together if on_devices else lambda action: action()
+    arrays, rows = together(lambda: _reading(path, here))
+    sums = checksums.of_tree(arrays)
+    wrong = sorted(name for name in sums if rows[name][1] != sums[name])
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if wrong[3:] else ""
+        raise Damaged(path, f"other bits than were saved in {', '.join(wrong[:3])}{more}")
+    return arrays
 
 
-def _reading(path: epath.Path, read: Callable[[], T]) -> T:
-    """The result of `read`; any error that Orbax, TensorStore or JSON raise becomes one of two.
+def _reading(path: epath.Path, action: Callable[[], T]) -> T:
+    """The result of `action`; any error that Orbax, TensorStore or JSON raise becomes one of two.
 
     Raises:
       UserError: it could not be read now.
       Damaged: the files are damaged.
     """
     try:
-        return read()
+        return action()
+    except UserError:
+        raise
     except Exception as error:
         causes = list(_causes(error))
         reason = f"{type(causes[-1]).__name__}: {first_line(causes[-1])}"

@@ -1,10 +1,13 @@
-"""Text on the terminal: messages, progress, tables. Only process 0 prints."""
+"""Text on the terminal: messages, progress, tables."""
 
+import contextlib
+import functools
+import io
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import jax
+from rich import progress
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +17,8 @@ from amr_jax.errors import UserError
 
 def say(text: str) -> None:
     """Prints a text, on process 0."""
+    import jax  # late: commands without devices run without it
+
     if jax.process_index() == 0:
         try:
             print(text, flush=True)
@@ -37,63 +42,87 @@ def duration(seconds: float) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as text: the first column left-aligned, the others right-aligned.
 
-    On a terminal, rich fits it to the window. In a file or a pipe, every row is one line.
+    On a terminal, it is fitted to the window. In a file or a pipe, every row is one line.
 
     Args:
       head: names of the columns.
       rows: one text per column. A column without any text is left out.
     """
-    kept = [i for i in range(len(head)) if not rows or any(row[i] for row in rows)]
-    cells = [[row[i] for i in kept] for row in (head, *rows)]
-    if sys.stdout.isatty():
-        return _rich(cells)
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for first, *rest in cells:
-        aligned = [text.rjust(width) for text, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *aligned]).rstrip())
-    return "\n".join(lines)
-
-
-def _rich(cells: Sequence[Sequence[str]]) -> str:
     drawn = Table(box=None, pad_edge=False)
-    for i, name in enumerate(cells[0]):
-        drawn.add_column(name, justify="right" if i else "left")
-    for row in cells[1:]:
-        drawn.add_row(*map(Text, row))  # not markup: '[' is a character
-    console = Console()
-    with console.capture() as captured:
-        console.print(drawn)
-    return captured.get().rstrip("\n")
+    kept = [i for i in range(len(head)) if not rows or any(row[i] for row in rows)]
+    for i in kept:
+        drawn.add_column(Text(head[i]), justify="right" if i else "left")
+    for row in rows:
+        drawn.add_row(*(Text(row[i]) for i in kept))  # not markup: '[' is a character
+    text = io.StringIO()
+    Console(file=text, width=None if sys.stdout.isatty() else 10_000).print(drawn)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+@contextlib.contextmanager
+def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows a bar on standard error while the block runs.
+
+    Yields:
+      A function that advances it by a number of steps.
+    """
+    columns = (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    how = {"console": Console(stderr=True), "redirect_stdout": False, "redirect_stderr": False}
+    with progress.Progress(*columns, **how) as bar:
+        yield functools.partial(bar.advance, bar.add_task(description, total=total))
 
 
 class Progress:
-    """A line on the terminal every few seconds: steps done, speed, time left."""
+    """Measures how fast a run trains, and prints a line every few seconds.
 
-    def __init__(
-        self, total_steps: int, first_step: int, sequences_per_step: float, every_s: float = 5.0
-    ):
-        self._total, self._per_step, self._every_s = total_steps, sequences_per_step, every_s
-        self._step, self._time = first_step, time.monotonic()
+    Compilation and pauses do not count: the first dispatch of each length compiles.
+
+    Args:
+      total_steps: of the whole run.
+      sequences_per_step: on average.
+      last: the last line of `metrics.jsonl` before the step that the run resumes from.
+    """
+
+    _EVERY_S = 5.0
+
+    def __init__(self, total_steps: int, sequences_per_step: float, last: Mapping[str, float]):
+        self._total, self._per_step = total_steps, sequences_per_step
+        self._seconds, self._steps = last.get("timed_seconds", 0.0), last.get("timed_steps", 0)
+        self._since = time.monotonic()
+        self._lengths: set[int] = set()
+        self._shown = float("-inf"), self._seconds, self._steps
         self._rate: float | None = None
-        self._compiled = False
 
-    def update(self, step: int, text: str) -> float | None:
-        """Notes that `step` steps are done; returns sequences per second, None until known.
+    def update(self, steps: range, text: str) -> dict[str, float]:
+        """Notes that `steps` are just done.
 
-        The first interval holds the compilation and is not counted.
+        Returns:
+          `timed_seconds` of all starts of the run, `timed_steps`, the number of steps done in
+          them, and `sequences_per_s` between the last two lines, once it is known.
         """
         now = time.monotonic()
-        last = step >= self._total
-        if self._compiled and now - self._time < self._every_s and not last:
-            return self._rate
-        if self._compiled and step > self._step:
-            self._rate = (step - self._step) * self._per_step / (now - self._time)
-        self._compiled, self._step, self._time = True, step, now
+        if len(steps) in self._lengths:
+            self._seconds += now - self._since
+            self._steps += len(steps)
+        self._lengths.add(len(steps))
+        self._since = now
+        shown, seconds, count = self._shown
+        if now - shown >= self._EVERY_S or steps.stop == self._total:
+            if self._steps > count:
+                self._rate = (self._steps - count) * self._per_step / (self._seconds - seconds)
+            self._shown = now, self._seconds, self._steps
+            self._print(steps.stop, text)
+        measured = {"timed_seconds": round(self._seconds, 3), "timed_steps": self._steps}
+        return measured | ({"sequences_per_s": self._rate} if self._rate else {})
+
+    def _print(self, step: int, text: str) -> None:
         speed = left = ""
         if self._rate:
-            seconds = (self._total - step) * self._per_step / self._rate
             speed = f"  {self._rate:,.0f} sequences/s"
-            left = f"  {duration(seconds)} left"
+            left = f"  {duration((self._total - step) * self._per_step / self._rate)} left"
         say(f"step {step:,}/{self._total:,}  {text}{speed}{left}")
-        return self._rate

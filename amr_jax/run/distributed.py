@@ -12,6 +12,7 @@ import os
 import pickle
 import sys
 import traceback
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
@@ -125,10 +126,10 @@ def _join_slice(timeout_s: int) -> None:
     try:
         _initialise(timeout_s)
     except UserError as error:
-        if isinstance(error.__cause__, ValueError):
-            return  # JAX found chips, but no slice
-        raise
-    _several = jax.process_count() > 1
+        if not isinstance(error.__cause__, ValueError):  # JAX found chips, but no slice
+            raise
+    else:
+        _several = jax.process_count() > 1
 
 
 def _initialise(timeout_s: int, **arguments) -> None:
@@ -191,14 +192,8 @@ def ends_at_once() -> Iterator[None]:
             os._exit(1 if message is None else 2)
 
 
-def meet(name: str) -> None:
-    """Returns when every process has called this with the same name."""
-    if several():
-        multihost_utils.sync_global_devices(name)
-
-
 def agree(facts: Mapping[str, object]) -> None:
-    """Compares facts about the run across processes, before any step.
+    """Compares facts about the run across processes, before any step; every process calls this.
 
     Args:
       facts: by name; compared as text.
@@ -214,24 +209,25 @@ def agree(facts: Mapping[str, object]) -> None:
         held = ", ".join(f"{counts[i]} in process {i}" for i in range(jax.process_count()))
         raise UserError(f"the processes have unequally many devices: {held}.")
     own = {name: str(value) for name, value in facts.items()}
-    first = json.loads(of_first(json.dumps(own)))
-    differing = [
-        f"{name}: {first.get(name, 'absent')} in process 0, {own.get(name, 'absent')} in process "
-        f"{jax.process_index()}"
-        for name in sorted(first.keys() | own.keys())
-        if first.get(name) != own.get(name)
+    # Only where processes differ, all facts are sent: there may be thousands of processes.
+    if len(set(gather(zlib.crc32(json.dumps(own, sort_keys=True).encode())))) == 1:
+        return
+    first, *others = gather(own)
+    lines = [
+        f"{name}: {first.get(name, 'absent')} in process 0, {other.get(name, 'absent')} in process "
+        f"{process}"
+        for process, other in enumerate(others, start=1)
+        for name in sorted(first.keys() | other.keys())
+        if first.get(name) != other.get(name)
     ]
-    # Where all agree, nothing is sent, however many processes there are.
-    found = texts(json.dumps(differing) if differing else "")
-    if lines := [line for text in found if text for line in json.loads(text)]:
-        more = f"\n  … and {len(lines) - 10} more" if lines[10:] else ""
-        raise UserError(
-            "the processes of this run disagree:\n  "
-            + "\n  ".join(lines[:10])
-            + more
-            + "\nInstall the same versions, prepare the same data and give the same command on all "
-            "hosts."
-        )
+    more = f"\n  … and {len(lines) - 10} more" if lines[10:] else ""
+    raise UserError(
+        "the processes of this run disagree:\n  "
+        + "\n  ".join(lines[:10])
+        + more
+        + "\nInstall the same versions, prepare the same data and give the same command on all "
+        "hosts."
+    )
 
 
 def together(action: Callable[[], T]) -> T:
@@ -243,55 +239,31 @@ def together(action: Callable[[], T]) -> T:
     Raises:
       UserError: on every process, the error of one; a plain `UserError` before its subclasses.
     """
-    result, errors = None, []
+    result, error = None, None
     try:
         result = action()
-    except (UserError, OSError) as error:
-        errors = [error if isinstance(error, UserError) else UserError(str(error))]
+    except (UserError, OSError) as raised:
+        error = raised if isinstance(raised, UserError) else UserError(str(raised))
         if not several():
-            raise errors[0] from error
-    if several():
-        gathered = rows(np.frombuffer(pickle.dumps(errors) if errors else b"", np.uint8))
-        errors = [error for row in gathered if len(row) for error in pickle.loads(row.tobytes())]
+            raise error from raised
+    errors = [error for error in gather(error) if error is not None]
     if errors:
         raise min(errors, key=lambda error: type(error) is not UserError)
     return result
 
 
-def of_first(text: str) -> str:
-    """The text of process 0; every process calls this."""
-    if not several():
-        return text
-    row = np.frombuffer(text.encode(), np.uint8)
-    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(row))))
-    if not length:
-        return ""
-    own = row if jax.process_index() == 0 else np.zeros(length, np.uint8)
-    return np.asarray(multihost_utils.broadcast_one_to_all(own), np.uint8).tobytes().decode()
+def gather(value: T) -> list[T]:
+    """The values of all processes, in their order; every process calls this.
 
-
-def texts(text: str) -> list[str]:
-    """The texts of all processes, in their order; every process calls this."""
-    return [row.tobytes().decode() for row in rows(np.frombuffer(text.encode(), np.uint8))]
-
-
-def rows(array: np.ndarray) -> list[np.ndarray]:
-    """The arrays of all processes, in their order, bit by bit; every process calls this.
-
-    Args:
-      array: (n, …); only n may differ between processes.
+    They travel as pickles: JAX itself gathers arrays of one shape, and casts 64 bits to 32.
     """
     if not several():
-        return [array]
-    counts = multihost_utils.process_allgather(np.int32(len(array)))
-    if not counts.any():
-        return [array] * len(counts)
-    # As bytes: JAX would cast 64 bits to 32.
-    width = array.dtype.itemsize * int(np.prod(array.shape[1:]))
-    padded = np.zeros(int(counts.max()) * width, np.uint8)
-    padded[: array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)
-    gathered = multihost_utils.process_allgather(padded)
+        return [value]
+    content = np.frombuffer(pickle.dumps(value), np.uint8)
+    lengths = multihost_utils.process_allgather(np.int32(len(content)))
+    padded = np.zeros(lengths.max(), np.uint8)
+    padded[: len(content)] = content
     return [
-        np.frombuffer(row[: count * width].tobytes(), array.dtype).reshape(count, *array.shape[1:])
-        for row, count in zip(gathered, counts, strict=True)
+        pickle.loads(row[:length].tobytes())
+        for row, length in zip(multihost_utils.process_allgather(padded), lengths, strict=True)
     ]

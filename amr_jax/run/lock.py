@@ -23,11 +23,8 @@ from etils import epath
 
 from amr_jax.errors import UserError
 from amr_jax.run import console, distributed, paths
-from amr_jax.run import workdir as workdirs
 
 LOCK_FILE = ".lock"
-
-_FORMER_FILE = "lock.json"  # of version 0.1.0
 
 
 @contextmanager
@@ -52,7 +49,10 @@ def hold(folder: os.PathLike | str) -> Iterator[None]:
 
 def _take(folder: epath.Path) -> IO | None:
     """The locked file, to be closed in the end; None in a bucket."""
-    workdirs.make(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir={folder}: cannot make this folder ({error}).") from error
     if paths.is_remote(folder):
         return None
     path = folder / LOCK_FILE
@@ -75,6 +75,7 @@ def _take(folder: epath.Path) -> IO | None:
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}, since {now}\n")
     file.flush()
-    (folder / _FORMER_FILE).unlink(missing_ok=True)
-    workdirs.remove_leftovers(folder)
+    for left in folder.iterdir():  # temporary files of `workdir.write` that a killed run left
+        if left.name.startswith(".") and left.name.endswith(".tmp"):
+            left.unlink(missing_ok=True)
     return file

@@ -124,7 +124,9 @@ class Run:
         self._saved_step = step
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Writes scalars to metrics.jsonl and TensorBoard."""
+        """Writes scalars to metrics.jsonl and TensorBoard, on process 0."""
+        if jax.process_index() != 0:
+            return
         if not self._metrics:
             writer = metrics.MetricWriter(self.workdir, self.first_step)
             self._metrics = self._open.enter_context(contextlib.closing(writer))

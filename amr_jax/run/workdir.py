@@ -34,21 +34,6 @@ def write(path: os.PathLike | str, content: str | bytes) -> None:
         raise UserError(f"{path}: could not be written ({error}).") from error
 
 
-def make(workdir: os.PathLike | str) -> None:
-    """Makes the folder if it is absent."""
-    try:
-        epath.Path(workdir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--workdir={workdir}: cannot make this folder ({error}).") from error
-
-
-def remove_leftovers(workdir: os.PathLike | str) -> None:
-    """Removes temporary files of `write` that a killed run left; for the owner of the folder."""
-    for path in epath.Path(workdir).iterdir():
-        if path.name.startswith(".") and path.name.endswith(".tmp"):
-            path.unlink(missing_ok=True)
-
-
 def versions() -> dict[str, str]:
     """Versions of this package, its libraries and Python, and the devices, for files of results."""
     found = {package: metadata.version(package) for package in _PACKAGES}
@@ -67,16 +52,12 @@ def provenance() -> dict:
     return {"versions": versions(), "finished": now}
 
 
-def start(
-    workdir: os.PathLike | str,
-    config: ml_collections.ConfigDict,
-    free: set[str],
-) -> None:
+def start(folder: os.PathLike | str, config: ml_collections.ConfigDict, free: set[str]) -> None:
     """Writes config.json and versions.json, or checks that the folder belongs to the same run.
 
     Args:
-      workdir: made if absent.
-      config: the resolved config; written on the first start.
+      folder: an existing workdir.
+      config: the resolved config.
       free: keys, dotted, that may differ between the starts of one run (a prefix frees its
         sub-keys).
 
@@ -84,17 +65,14 @@ def start(
       UserError: the folder cannot be written, has another config, or is not shared by all
         processes.
     """
-    workdir = epath.Path(workdir)
-    make(workdir)
-    path = workdir / CONFIG_FILE
-    if path.exists():
-        refuse_another(workdir, config, free)
-    distributed.meet("workdir checked")
+    folder = epath.Path(folder)
+    path = folder / CONFIG_FILE
 
     def write_both() -> None:
         write(path, config.to_json_best_effort(indent=2, sort_keys=True) + "\n")
-        write(workdir / VERSIONS_FILE, json.dumps(versions(), indent=2) + "\n")
+        write(folder / VERSIONS_FILE, json.dumps(versions(), indent=2) + "\n")
 
+    distributed.together(lambda: refuse_another(folder, config, free) if path.exists() else None)
     distributed.together(write_both if jax.process_index() == 0 else lambda: None)
     if not path.exists():
         raise UserError(
@@ -103,44 +81,50 @@ def start(
         )
 
 
-def agree(workdir: os.PathLike | str, config: ml_collections.ConfigDict, data: str) -> None:
+def agree(folder: os.PathLike | str, config: ml_collections.ConfigDict, data: str) -> None:
     """Compares config, versions and data across processes, before one of them touches the folder.
 
     The processes may have their data in different places (`config.data_dir`).
 
     Args:
-      workdir, config: see `start`.
+      folder, config: see `start`.
       data: a one-line fingerprint of the data.
 
     Raises:
       UserError: on all processes, if they differ.
     """
-    settings = _flat(json.loads(config.to_json_best_effort()), "config.")
+    settings = {f"config.{key}": value for key, value in _flat(config).items()}
     settings.pop("config.data_dir", None)
-    distributed.agree({"--workdir": workdir, "data": data, **versions(), **settings})
+    distributed.agree({"--workdir": folder, "data": data, **versions(), **settings})
 
 
 def refuse_another(
-    workdir: os.PathLike | str, config: ml_collections.ConfigDict, free: set[str]
+    folder: os.PathLike | str, config: ml_collections.ConfigDict, free: set[str]
 ) -> None:
-    """Raises `UserError`, naming keys, unless the run in `workdir` has this config.
+    """Raises `UserError`, naming keys, unless the run in `folder` has this config.
 
     Args:
-      workdir, config, free: see `start`.
+      folder, config, free: see `start`.
     """
-    changed = differences(read_config(workdir), config, free)
+    was, now = _flat(read_config(folder)), _flat(config)
+    changed = [
+        f"config.{key}: {was.get(key, 'absent')} in the workdir, {now.get(key, 'absent')} now"
+        for key in sorted(was.keys() | now.keys())
+        if was.get(key) != now.get(key)  # None means "not given", as absent does
+        and not any(key == name or key.startswith(f"{name}.") for name in free)
+    ]
     if changed:
         raise UserError(
-            f"{epath.Path(workdir) / CONFIG_FILE}: this workdir belongs to a run with another "
+            f"{epath.Path(folder) / CONFIG_FILE}: this workdir belongs to a run with another "
             "config:\n  "
             + "\n  ".join(changed)
             + "\nUse a new --workdir, or the config of the run to resume it."
         )
 
 
-def read_config(workdir: os.PathLike | str) -> ml_collections.ConfigDict:
-    """The resolved config of the run that made `workdir`; `UserError` if there is none."""
-    path = epath.Path(workdir) / CONFIG_FILE
+def read_config(folder: os.PathLike | str) -> ml_collections.ConfigDict:
+    """The resolved config of the run that made `folder`; `UserError` if there is none."""
+    path = epath.Path(folder) / CONFIG_FILE
     if not path.exists():
         raise UserError(
             f"{path}: not found; expected the workdir of a run of `python -m amr_jax.pretrain`."
@@ -167,12 +151,7 @@ _WERE_ZERO = (
 
 
 def _migrate(config: ml_collections.ConfigDict) -> None:
-    """Brings a config that an earlier version wrote to the form of this one, in place."""
-    if "method" in config:
-        # Runs from before there was a choice saw joints, and coordinates alone, in float32.
-        config.input.stream = config.input.get("stream", "joint")
-        config.input.storage = config.input.get("storage", "float32")
-        config.encoder.confidence = config.encoder.get("confidence", False)
+    """Brings a config that version 0.1.0 wrote to the form of this one, in place."""
     for key in _WERE_ZERO:
         section, _, last = key.rpartition(".")
         owner = config.get(section, {}) if section else config
@@ -180,23 +159,16 @@ def _migrate(config: ml_collections.ConfigDict) -> None:
             owner[last] = None
 
 
-def differences(
-    old: ml_collections.ConfigDict, new: ml_collections.ConfigDict, free: set[str]
-) -> list[str]:
-    """One line for each differing key that is not in `free`."""
-    # Through JSON, so that a tuple equals the list it was stored as.
-    was, now = (_flat(json.loads(config.to_json_best_effort())) for config in (old, new))
-    return [
-        f"config.{key}: {was.get(key, 'absent')} in the workdir, {now.get(key, 'absent')} now"
-        for key in sorted(was.keys() | now.keys())
-        if was.get(key) != now.get(key)  # None means "not given", as absent does
-        and not any(key == name or key.startswith(f"{name}.") for name in free)
-    ]
-
-
-def _flat(tree: dict, prefix: str = "") -> dict:
+def _flat(config: ml_collections.ConfigDict) -> dict[str, object]:
+    """The values by their dotted keys, as JSON stores them: a tuple is a list."""
     items = {}
-    for key, value in tree.items():
-        name = prefix + key
-        items |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+
+    def add(tree: dict, prefix: str) -> None:
+        for key, value in tree.items():
+            if isinstance(value, dict):
+                add(value, f"{prefix}{key}.")
+            else:
+                items[prefix + key] = value
+
+    add(json.loads(config.to_json_best_effort()), "")
     return items

@@ -2,7 +2,7 @@
 
 The short run is the row's pre-training, with its data, reports and checkpoints, except that steps
 per dispatch start small and grow until enough time is measured. Compilation does not count
-(`metrics.TrainingClock`). The result is saved, so that a resumed row trains for the same number of
+(`console.Progress`). The result is saved, so that a resumed row trains for the same number of
 epochs.
 """
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from amr_jax.errors import UserError
-from amr_jax.run.progress import progress_bar
+from amr_jax.run.console import progress_bar
 from amr_jax.synthetic import sensor, skeleton_file
 from amr_jax.synthetic.actions import ACTIONS
 from amr_jax.synthetic.performance import NUM_PERFORMERS, Take, perform

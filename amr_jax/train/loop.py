@@ -12,7 +12,7 @@ import numpy as np
 
 from amr_jax.data import batches
 from amr_jax.errors import UserError
-from amr_jax.run import console, metrics
+from amr_jax.run import console
 from amr_jax.run.run import Run
 from amr_jax.train.step import TrainState
 
@@ -109,8 +109,9 @@ class Reports:
 
     def __init__(self, run: Run, plan: Plan):
         self._run, self._plan = run, plan
-        self._clock = metrics.TrainingClock(run.last_metrics)
-        self._progress = console.Progress(plan.total_steps, run.first_step, plan.sequences_per_step)
+        self._progress = console.Progress(
+            plan.total_steps, plan.sequences_per_step, run.last_metrics
+        )
         self._pending: tuple[range, dict[str, jax.Array]] | None = None
         # For recent dispatches: was the device idle before the next batch was ready?
         self._idle: collections.deque[bool] = collections.deque(maxlen=10)
@@ -156,10 +157,8 @@ class Reports:
         text = f"epoch {epoch:.1f}/{self._plan.epochs}  loss {means['loss']:.4f}"
         if sum(self._idle) > len(self._idle) / 2:
             text += "  (input is the bottleneck)"
-        rate = self._progress.update(steps.stop, text)
-        if rate is not None:
-            means["sequences_per_s"] = rate
-        self._run.log(steps.stop, {**means, **self._clock.update(steps), "epoch": epoch})
+        speed = self._progress.update(steps, text)
+        self._run.log(steps.stop, {**means, **speed, "epoch": epoch})
 
 
 def _is_done(measured: dict[str, jax.Array]) -> bool:

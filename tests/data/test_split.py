@@ -76,10 +76,10 @@ class Processes:
     def __init__(self, monkeypatch, own):
         self._own, self._here = own, threading.local()
         self._sent, self._barrier = [None] * len(own), threading.Barrier(len(own), timeout=60)
-        monkeypatch.setattr(distributed, "rows", self._rows)
+        monkeypatch.setattr(distributed, "gather", self._gather)
         monkeypatch.setattr(split, "_own_parts", lambda mesh: self._own[self._here.number])
 
-    def _rows(self, array):
+    def _gather(self, array):
         self._sent[self._here.number] = array
         self._barrier.wait()
         received = list(self._sent)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import re
 import shutil
 import signal
@@ -188,7 +187,7 @@ def test_an_error_ends_one_of_several_processes_at_once(error, stderr, status, t
 def test_a_run_of_one_process_waits_for_nobody():
     distributed.start("nowhere:1", 1, 0)
     assert not distributed.several()
-    assert distributed.texts("alone") == ["alone"]
+    assert distributed.gather("alone") == ["alone"]
 
 
 class Special(UserError):
@@ -205,17 +204,13 @@ class Special(UserError):
     ],
 )
 def test_an_error_of_one_process_is_raised_by_all(own, others, expected, monkeypatch):
-    def rows(array):
-        sent = [pickle.dumps([error]) if error else b"" for error in others]
-        return [array, *(np.frombuffer(text, np.uint8) for text in sent)]
-
     def action():
         if own:
             raise own
         return 7
 
     monkeypatch.setattr(distributed, "several", lambda: True)
-    monkeypatch.setattr(distributed, "rows", rows)
+    monkeypatch.setattr(distributed, "gather", lambda error: [error, *others])
     if expected is None:
         assert distributed.together(action) == 7
     else:

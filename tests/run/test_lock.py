@@ -81,7 +81,6 @@ def test_a_file_system_without_locks_is_used_with_a_warning(tmp_path, monkeypatc
 
 def test_what_a_killed_run_left_is_removed(tmp_path):
     (tmp_path / ".results.json.77.tmp").write_text("{")
-    (tmp_path / "lock.json").write_text('{"host": "host7"}')  # of version 0.1.0
     (tmp_path / "results.json").write_text("{}")
     with lock.hold(tmp_path):
         assert {path.name for path in tmp_path.iterdir()} == {"results.json", lock.LOCK_FILE}

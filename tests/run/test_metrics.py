@@ -6,7 +6,7 @@ import resource
 import pytest
 
 from amr_jax.errors import BadFile, UserError
-from amr_jax.run import console, metrics
+from amr_jax.run import metrics
 
 
 def test_resuming_removes_lines_beyond_the_checkpoint(tmp_path):
@@ -79,41 +79,17 @@ def test_tensorboard_reads_a_resumed_run_in_order_after_the_clock_was_set_back(
     assert second.startswith("events.000000000020.out.tfevents.1000000000.")
 
 
-def test_times_of_a_run_never_go_back_and_never_jump(monkeypatch):
+def test_times_of_a_run_never_go_back_and_never_jump(tmp_path, monkeypatch):
     system, counter = [5000.0], [10.0]
     monkeypatch.setattr(metrics.time, "time", lambda: system[0])
     monkeypatch.setattr(metrics.time, "monotonic", lambda: counter[0])
-    clock = metrics.WallClock([{"time": 4000.0}])
-    assert clock.now() == 5000.0
-    counter[0], system[0] = 13.0, 900.0  # set back
-    assert clock.now() == 5003.0
-    counter[0], system[0] = 14.0, 9e9  # and far forward
-    assert clock.now() == 5004.0
+    writer = metrics.MetricWriter(tmp_path, resume_step=0)
+    for step, system[0] in enumerate((5000.0, 900.0, 9e9), start=1):  # set back, and far forward
+        writer.write(step, {})
+        counter[0] += 1
+    writer.close()
     system[0] = 900.0
-    assert metrics.WallClock([{"time": 5004.0}]).now() == 5004.0
-    assert metrics.WallClock([{"step": 1}]).now() == 900.0
-
-
-def test_durations():
-    assert console.duration(3723) == "1:02:03"
-    assert console.duration(63.4) == "1:03"
-
-
-def test_progress_leaves_the_first_interval_out_of_the_rate(monkeypatch, capsys):
-    now = iter([0.0, 100.0, 110.0])
-    monkeypatch.setattr(metrics.time, "monotonic", lambda: next(now))
-    progress = console.Progress(total_steps=40, first_step=0, sequences_per_step=8)
-    assert progress.update(10, "loss 1") is None  # 100 s, compilation in them
-    assert progress.update(20, "loss 1") == 8.0  # 10 steps of 8 in 10 s
-    assert "step 20/40  loss 1  8 sequences/s  0:20 left" in capsys.readouterr().out
-
-
-def test_the_clock_leaves_out_every_dispatch_that_compiles(monkeypatch):
-    now = iter([0.0, 100.0, 110.0, 120.0, 170.0])
-    monkeypatch.setattr(metrics.time, "monotonic", lambda: next(now))
-    clock = metrics.TrainingClock({"timed_seconds": 5.0, "timed_steps": 5})  # an earlier start
-    assert clock.update(range(5, 15)) == {"timed_seconds": 5.0, "timed_steps": 5}
-    assert clock.update(range(15, 25)) == {"timed_seconds": 15.0, "timed_steps": 15}
-    assert clock.update(range(25, 35)) == {"timed_seconds": 25.0, "timed_steps": 25}
-    # The last dispatch is shorter, and so another program.
-    assert clock.update(range(35, 38)) == {"timed_seconds": 25.0, "timed_steps": 25}
+    writer = metrics.MetricWriter(tmp_path, resume_step=3)
+    writer.write(4, {})
+    writer.close()
+    assert [line["time"] for line in metrics.read_metrics(tmp_path)] == [5000, 5001, 5002, 5002]

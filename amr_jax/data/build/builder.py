@@ -29,7 +29,7 @@ from amr_jax.data import record_files, records
 from amr_jax.data.build import parsing
 from amr_jax.data.readers.files import LeftOut
 from amr_jax.errors import UserError
-from amr_jax.run.progress import progress_bar
+from amr_jax.run.console import progress_bar
 
 SPLITS = ("train", "test")
 NOTHING_LEFT = "{}: no sequence is left to write."

@@ -20,7 +20,7 @@ import numpy as np
 
 from amr_jax.data.readers.files import LeftOut, NoBody, RawFile
 from amr_jax.errors import BadFile, UserError
-from amr_jax.run.progress import progress_bar
+from amr_jax.run.console import progress_bar
 
 ON_BAD_FILE = ("fail", "skip")
 _CHUNK = 32  # raw files per message to a worker: about 50 ms of work
