@@ -4,8 +4,9 @@
 
 A small pre-training run and its evaluation, each in two processes of two devices, on made-up data.
 A kill hits one process or both while they start, compile, step, save or evaluate. The other process
-must end by itself within a bound; then the same commands start again. A kill takes about 15 seconds
-on two cores. tests/run/test_kill.py runs a short campaign.
+must end by itself within a bound; then the same commands start again. Between kills, SIGTERM to one
+process stops both, and they save. A kill takes about 15 seconds on two cores.
+tests/run/test_kill.py runs a short campaign.
 """
 
 import argparse
@@ -33,7 +34,9 @@ STEPS = 300
 SAY_WHEN = (RESULTS_FILE, metrics.METRICS_FILE, "config.json", "model.safetensors", ".lock")
 # Longest time from the beginning of a phase to the kill: anywhere in start-up and evaluation, and
 # in the steps so late that some are saved.
-LONGEST_WAIT_S = {"start-up": 6, "compile": 3, "step": 8, "save": 0.5, "evaluation": 15}
+LONGEST_WAIT_S = {
+    "start-up": 6, "compile": 3, "step": 8, "save": 0.5, "evaluation": 15, "stop": 4
+}  # fmt: skip
 PHASES = tuple(LONGEST_WAIT_S)
 # A checkpoint every third dispatch: five steps are an epoch, 40 sequences in batches of 8.
 SETTINGS = {"checkpoint.epochs": 1, "optim.ema_decay": 0.9, "fsdp": 2}
@@ -49,18 +52,22 @@ class Campaign:
         steps: int = STEPS,
         longest_wait_s: Mapping[str, float] = LONGEST_WAIT_S,
         cache: str | None = None,
+        devices: Sequence[int] = (2, 2),
+        linear_epochs: int = 20,
+        **settings: object,
     ):
         self._folder, self._rng = folder, random.Random(seed)
         self._longest_wait_s = longest_wait_s
-        self._settings = {"epochs": steps // 5, **SETTINGS}
-        self._cache = cache or str(folder / "compiled")
+        self._settings = {"epochs": steps // 5, **SETTINGS, **settings}
+        self._linear_epochs = linear_epochs
+        self._cache, self._devices = cache or str(folder / "compiled"), devices
         self._data = raw_sets.tiny_ucla(folder)
         self._number = 0
         self.kills: collections.Counter[str] = collections.Counter()
         self.slowest_end_s = 0.0
 
     def run(self, name: str, phases: Sequence[str] = (), evaluate: bool = True) -> Path:
-        """Both commands from start to end, killed once in each of `phases`.
+        """Both commands from start to end, killed or stopped once in each of `phases`.
 
         Returns:
           Their folder, of that name.
@@ -79,9 +86,14 @@ class Campaign:
     def _kill_in(self, phase: str, run: Run, folder: Path) -> None:
         moment = self._moment(phase, run, folder)
         while not (moment() or run.is_over()):
-            time.sleep(0.001)
+            time.sleep(0.003)
         # The run ended before the kill: its result still counts, the kill does not.
         if run.is_over():
+            return
+        if phase == "stop":
+            run.send(signal.SIGTERM, [self._rng.choice((0, 1))])
+            assert run.wait(BOUND_S) == [75, 75], run.output()
+            self.kills[phase] += 1
             return
         # One of them, or both, the second of them a moment later.
         victims = self._rng.sample((0, 1), self._rng.choice((1, 1, 2)))
@@ -113,6 +125,7 @@ class Campaign:
             "step": lambda: "compiled in" in run.output(),
             "save": lambda: not left.issuperset(_unfinished(saves)),
             "evaluation": lambda: True,
+            "stop": lambda: "compiled in" in run.output(),
         }[phase]
         wait = self._rng.uniform(0, self._longest_wait_s[phase])
         since = None
@@ -131,12 +144,14 @@ class Campaign:
 
     def _evaluate(self, folder: Path) -> Run:
         arguments = evaluation("linear", self._data, folder / "run", folder / "linear")
-        return self._start("amr_jax.evaluate", [*arguments, "--config.epochs=20"])
+        return self._start(
+            "amr_jax.evaluate", [*arguments, f"--config.epochs={self._linear_epochs}"]
+        )
 
     def _start(self, module: str, arguments: list[str]) -> Run:
         self._number += 1
         log = self._folder / f"log{self._number:03}"
-        return Run(module, arguments, log, devices=(2, 2), cache=self._cache)
+        return Run(module, arguments, log, devices=self._devices, cache=self._cache)
 
 
 def _unfinished(saves: Path) -> set[Path]:

@@ -58,6 +58,7 @@ class Run:
                 "JAX_PLATFORMS": "cpu",
                 "XLA_FLAGS": xla_flags.quick(devices[i]),
                 "PYTHONUNBUFFERED": "1",
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             }
             if cache:
                 environment["JAX_COMPILATION_CACHE_DIR"] = cache

@@ -13,9 +13,20 @@ from amr_jax.errors import UserError
 from amr_jax.evaluation import encoder_under_test, score_file
 from amr_jax.inference import apply, load, predict
 from amr_jax.inference.read_inputs import Sequence
-from amr_jax.run import checkpoint, metrics, workdir
+from amr_jax.run import checkpoint, metrics, sharding, workdir
 from amr_jax.skeleton import layouts
 from configs import amr, finetune, knn, linear, semi
+
+
+@pytest.fixture(autouse=True)
+def two_devices(monkeypatch):
+    """Two of the eight simulated devices: with more, waiting takes most of the time."""
+    make_mesh = sharding.make_mesh
+    monkeypatch.setattr(
+        sharding,
+        "make_mesh",
+        lambda devices=None, fsdp=1: make_mesh(devices or jax.devices()[:2], fsdp),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +36,7 @@ def pretrained(tiny_ucla, tmp_path_factory):
     config = amr.get_config("nwucla,runlocal")
     config.data_dir = str(tiny_ucla)
     config.input.split = "train"
-    config.epochs = 1
+    config.encoder.depth = config.model.decoder_depth = config.epochs = 1
     pretrain.run(config, folder, jax.devices()[:1])
     return folder
 
@@ -81,13 +92,17 @@ def check_model_agrees(folder, data_dir, encoder):
     return model
 
 
-def test_knn_twice_in_the_same_folder_gives_the_same_numbers(pretrained, tmp_path, capsys):
+def test_knn_again_and_adapted_to_its_own_data_set_gives_the_same_numbers(
+    pretrained, tmp_path, capsys
+):
     config = configured(knn, pretrained)
-    first = evaluate.run(config, tmp_path)["encoders"]
-    again = evaluate.run(config, tmp_path)["encoders"]
+    first = evaluate.run(config, tmp_path / "plain")["encoders"]
+    again = evaluate.run(config, tmp_path / "plain")["encoders"]
     assert "evaluating again" in capsys.readouterr().out
-    for encoder in ("pretrained", "random"):
-        assert first[encoder]["top1"] == again[encoder]["top1"]
+    adapted = evaluate.run(configured(knn, pretrained, adapt=True), tmp_path / "adapted")
+    for encoder, numbers in first.items():
+        for other in (again, adapted["encoders"]):
+            assert other[encoder] | {"seconds": 0} == numbers | {"seconds": 0}
 
 
 def test_an_encoder_is_adapted_to_other_joints_and_frames(pretrained, tiny_ntu, tmp_path, capsys):
@@ -99,13 +114,6 @@ def test_an_encoder_is_adapted_to_other_joints_and_frames(pretrained, tiny_ntu, 
     assert results["adaptation"]["joints"]["spine base"] == "hip centre"
     assert json.loads((tmp_path / "results.json").read_text()) == results
     assert results["encoders"].keys() == {"pretrained", "random"}
-
-
-def test_adapting_to_what_an_encoder_was_trained_on_changes_nothing(pretrained, tmp_path):
-    plain = evaluate.run(configured(knn, pretrained), tmp_path / "plain")["encoders"]
-    adapted = evaluate.run(configured(knn, pretrained, adapt=True), tmp_path / "adapted")
-    for encoder, numbers in adapted["encoders"].items():
-        assert numbers | {"seconds": 0} == plain[encoder] | {"seconds": 0}
 
 
 def test_the_stream_is_the_pretraining_runs():

@@ -1,96 +1,22 @@
-"""Several processes: the same run as in one; how it starts, stops and dies."""
+"""Several processes: how they find each other, agree and end. tests/run/test_kill.py runs them."""
 
-import json
+import errno
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
-import time
+import types
 
 import jax
-import numpy as np
 import pytest
 
 from amr_jax.data import record_files
 from amr_jax.errors import UserError
-from amr_jax.run import checkpoint, distributed, metrics
-from tests.several_processes import BOUND_S, Run, evaluation, pretraining
-from tests.test_pretrain import assert_same_course, tiny_config
-
-pytestmark = pytest.mark.slow
+from amr_jax.run import distributed
+from tests.several_processes import BOUND_S, Run, pretraining
 
 
-@pytest.fixture
-def start(tmp_path):
-    """Starts a run of two processes; all are killed at the end of the test."""
-    runs = []
-
-    def begin(module, arguments, **how) -> Run:
-        log = tmp_path / f"log{len(runs)}"
-        runs.append(Run(module, arguments, log, cache=jax.config.jax_compilation_cache_dir, **how))
-        return runs[-1]
-
-    yield begin
-    for run in runs:
-        run.send(signal.SIGKILL, [i for i, p in enumerate(run.processes) if p.poll() is None])
-
-
-def until(run: Run, condition) -> None:
-    deadline = time.monotonic() + 240
-    while not condition():
-        assert not run.is_over(), run.output()
-        assert time.monotonic() < deadline, run.output()
-        time.sleep(0.02)
-
-
-def test_two_by_two_with_split_parameters_stopped_and_resumed(tiny_ucla, tmp_path, start):
-    """Four devices in two processes, fsdp 2; SIGTERM to one stops both; one process resumes."""
-    from amr_jax import pretrain
-
-    whole, parted = tmp_path / "whole", tmp_path / "parted"
-    # 100 steps; of this width some arrays are large enough to be split.
-    changes = {
-        "epochs": 20, "optim.ema_decay": 0.9, "encoder.width": 32, "model.decoder_width": 32
-    }  # fmt: skip
-    pretrain.run(tiny_config(tiny_ucla, **changes), whole, jax.devices()[:1])
-
-    arguments = pretraining(tiny_ucla, parted, fsdp=2, **changes)
-    run = start("amr_jax.pretrain", arguments, devices=(2, 2))
-    until(run, lambda: len(metrics.read_metrics(parted)) >= 3)
-    run.send(signal.SIGTERM, [1])
-    assert run.wait() == [75, 75], run.output()
-    assert "stopped on request (SIGTERM or Ctrl-C): saved at step" in run.output()
-    saved = checkpoint.Checkpoints(parted, keep=2).steps()[0]
-    assert 6 <= saved < 100
-    assert saved % 2 == 0  # where dispatches end
-    assert f"{saved:,} of 100" in run.output()
-
-    # On other devices, in one process.
-    pretrain.run(tiny_config(tiny_ucla, **changes), parted, jax.devices()[:8])
-    assert_same_course(whole, parted)
-
-
-def test_an_evaluation_in_two_processes_gives_the_same_numbers(tiny_ucla, tmp_path, start):
-    from amr_jax import evaluate, pretrain
-    from configs import linear
-
-    pretrain.run(tiny_config(tiny_ucla), tmp_path / "run", jax.devices()[:1])
-    arguments = evaluation("linear", tiny_ucla, tmp_path / "run", tmp_path / "two")
-    run = start("amr_jax.evaluate", [*arguments, "--config.epochs=3"])
-    config = linear.get_config("nwucla,runlocal")
-    config.data_dir, config.pretrained = str(tiny_ucla), str(tmp_path / "run")
-    config.train_split, config.test_split, config.epochs = "train", "test", 3
-    one = evaluate.run(config, tmp_path / "one")
-    assert run.wait() == [0, 0], run.output()
-    two = json.loads((tmp_path / "two" / "results.json").read_text())
-    for encoder, numbers in one["encoders"].items():
-        for name in ("top1", "top5"):
-            np.testing.assert_allclose(two["encoders"][encoder][name], numbers[name], rtol=1e-4)
-
-
-def test_processes_that_differ_end_before_a_step(tiny_ucla, tmp_path, start):
+def test_processes_that_differ_end_before_a_step(tiny_ucla, tmp_path):
     folder, other = tmp_path / "run", shutil.copytree(tiny_ucla, tmp_path / "data")
     records = other / "nw_ucla" / "xview" / "1.0.0"
     shard = records / "nw_ucla-train.array_record-00000-of-00001"
@@ -100,7 +26,7 @@ def test_processes_that_differ_end_before_a_step(tiny_ucla, tmp_path, start):
         pretraining(tiny_ucla, folder, epochs=2),
         pretraining(other, folder, epochs=3),
     ]
-    run = start("amr_jax.pretrain", arguments)
+    run = Run("amr_jax.pretrain", arguments, tmp_path / "log")
     assert run.wait(BOUND_S) == [2, 2], run.output()
     assert "config.epochs: 2 in process 0, 3 in process 1" in run.output()
     crc32s = re.search(r"data: 40 sequences .*crc32 (\w+) in .*crc32 (\w+) in p", run.output())
@@ -108,10 +34,13 @@ def test_processes_that_differ_end_before_a_step(tiny_ucla, tmp_path, start):
     assert not folder.exists()
 
 
-def test_unequally_many_devices_end_the_run_before_a_step(tiny_ucla, tmp_path, start):
-    run = start("amr_jax.pretrain", pretraining(tiny_ucla, tmp_path / "run"), devices=(3, 1))
-    assert run.wait(BOUND_S) == [2, 2], run.output()
-    assert "unequally many devices: 3 in process 0, 1 in process 1" in run.output()
+def test_unequally_many_devices_are_refused(monkeypatch):
+    devices = [types.SimpleNamespace(process_index=i) for i in (0, 0, 0, 1)]
+    monkeypatch.setattr(distributed, "several", lambda: True)
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(UserError, match="unequally many devices: 3 in process 0, 1 in process 1"):
+        distributed.agree({})
 
 
 @pytest.mark.parametrize("given", [("host:1", None, None), (None, 2, 0), ("host:1", 2, None)])
@@ -152,36 +81,36 @@ def test_a_metadata_server_that_does_not_answer_is_an_error(monkeypatch):
         distributed.start(None, None, None)
 
 
-ENDS = """
-import errno
-from amr_jax.run import distributed
-from amr_jax.errors import UserError
-distributed._several = True
-with distributed.ends_at_once():
-    raise {}
-"""
+class Ended(BaseException):
+    """In place of the end of the process."""
 
 
 @pytest.mark.parametrize(
     ("error", "stderr", "status", "told"),
     [
-        ('UserError("too few")', None, 2, "error (one of several processes): too few"),
-        ('OSError(errno.ENOSPC, "full")', None, 2, "Free some space, then run the same command"),
-        ('RuntimeError("gloo")', None, 1, "If another one ended before it, look for the reason"),
-        ("KeyboardInterrupt", None, 1, "One of several processes ends"),
-        ('UserError("too few")', "/dev/full", 2, ""),
+        (UserError("too few"), None, 2, "error (one of several processes): too few"),
+        (OSError(errno.ENOSPC, "full"), None, 2, "Free some space, then run the same command"),
+        (RuntimeError("gloo"), None, 1, "If another one ended before it, look for the reason"),
+        (KeyboardInterrupt(), None, 1, "One of several processes ends"),
+        (UserError("too few"), "/dev/full", 2, ""),
     ],
 )
-def test_an_error_ends_one_of_several_processes_at_once(error, stderr, status, told):
+def test_an_error_ends_one_of_several_processes_at_once(
+    error, stderr, status, told, monkeypatch, capsys
+):
+    def end(status):
+        raise Ended(status)
+
+    monkeypatch.setattr(distributed, "several", lambda: True)
+    monkeypatch.setattr(os, "_exit", end)
     with open(stderr or os.devnull, "w") as full:
-        ended = subprocess.run(
-            [sys.executable, "-c", ENDS.format(error)],
-            stderr=full if stderr else subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert ended.returncode == status
-    assert told in (ended.stderr or "")
+        if stderr:
+            monkeypatch.setattr(sys, "stderr", full)
+            full.close = lambda: None  # it could not be flushed
+        with pytest.raises(Ended) as ended, distributed.ends_at_once():
+            raise error
+    assert ended.value.args == (status,)
+    assert told in capsys.readouterr().err
 
 
 def test_a_run_of_one_process_waits_for_nobody():

@@ -1,4 +1,4 @@
-"""Stop requests to a run of one process: it saves where a dispatch ends, and resumes from there."""
+"""Stop requests: who hears them, and how a command ends."""
 
 import os
 import signal
@@ -6,14 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import pytest
 
-from amr_jax import pretrain
-from amr_jax.data import batches
 from amr_jax.errors import Preempted
-from amr_jax.run import checkpoint, distributed, metrics, preemption
-from tests.test_pretrain import assert_same, tiny_config
+from amr_jax.run import distributed, preemption
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -28,49 +24,6 @@ def default_handlers():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
-
-
-def signalled_before_batch(number, monkeypatch, what=signal.SIGTERM):
-    """A signal arrives while the input makes the batches of dispatch `number`."""
-    all_batches = batches.Resident.batches
-
-    def interrupted(self, *args):
-        for i, batch in enumerate(all_batches(self, *args)):
-            if i == number:
-                os.kill(os.getpid(), what)
-            yield batch
-
-    monkeypatch.setattr(batches.Resident, "batches", interrupted)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tiny_ucla, tmp_path_factory):
-    config = tiny_config(tiny_ucla, **{"checkpoint.epochs": 100})
-    return pretrain.run(config, tmp_path_factory.mktemp("undisturbed"), jax.devices()[:1])
-
-
-@pytest.mark.parametrize("what", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_resumes_to_the_same_bits(
-    what, undisturbed, tiny_ucla, tmp_path, monkeypatch
-):
-    config = tiny_config(tiny_ucla, **{"checkpoint.epochs": 100})
-    with monkeypatch.context() as patch:
-        signalled_before_batch(2, patch, what)
-        with pytest.raises(Preempted, match="saved at step 6 of 10"):
-            pretrain.run(config, tmp_path, jax.devices()[:1])
-    assert checkpoint.Checkpoints(tmp_path, keep=1).steps() == [6]
-    assert [line["step"] for line in metrics.read_metrics(tmp_path)] == [2, 4, 6]
-    state = pretrain.run(config, tmp_path, jax.devices()[:1])
-    assert_same(state, undisturbed)
-    assert [line["step"] for line in metrics.read_metrics(tmp_path)] == [2, 4, 6, 8, 10]
-
-
-def test_a_stop_request_during_the_last_dispatch_lets_the_run_finish(
-    tiny_ucla, tmp_path, monkeypatch
-):
-    config = tiny_config(tiny_ucla)
-    signalled_before_batch(4, monkeypatch)
-    assert pretrain.run(config, tmp_path, jax.devices()[:1]).step == 10
 
 
 NOTHING_TO_SAVE = """

@@ -59,6 +59,18 @@ def test_a_dispatch_is_reported_before_one_of_another_length_compiles(tmp_path, 
     assert metrics.read_metrics(tmp_path)[-1]["timed_steps"] == 8
 
 
+def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, monkeypatch):
+    saved = {}
+    monkeypatch.setattr(Run, "save", lambda self, step, state: saved.update({step: state}))
+
+    def dispatch(state, resident, length):
+        return state, {"loss": np.array([1.0, np.nan])}
+
+    with pytest.raises(UserError, match=r"the loss of step 1 is nan.*Nothing .* saved"):
+        train(dispatch, tmp_path, 2, 2, monkeypatch)
+    assert saved == {}
+
+
 def settings(**changes) -> ml_collections.ConfigDict:
     values = {"epochs": 2, "batch_size": 8, "steps_per_dispatch": 2, "checkpoint": {"epochs": 1}}
     return ml_collections.ConfigDict({**values, "input": {"bodies": "packed"}, **changes})
