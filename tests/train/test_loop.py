@@ -60,15 +60,17 @@ def test_a_dispatch_is_reported_before_one_of_another_length_compiles(tmp_path, 
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, monkeypatch):
-    saved = {}
-    monkeypatch.setattr(Run, "save", lambda self, step, state: saved.update({step: state}))
-
     def dispatch(state, resident, length):
         return state, {"loss": np.array([1.0, np.nan])}
 
-    with pytest.raises(UserError, match=r"the loss of step 1 is nan.*Nothing .* saved"):
-        train(dispatch, tmp_path, 2, 2, monkeypatch)
-    assert saved == {}
+    def saving(self, step, state):
+        pytest.fail(f"step {step} was saved")
+
+    plan = loop.Plan(1, 2, 1.0, 2, 100, 1.0)
+    monkeypatch.setattr(Run, "save", saving)
+    with Run.open(tmp_path, ml_collections.ConfigDict(), keep=1) as run:
+        with pytest.raises(UserError, match=r"the loss of step 1 is nan.*dispatch was not saved"):
+            loop.train(run, plan, FakeData(), dispatch, 0)
 
 
 def settings(**changes) -> ml_collections.ConfigDict:
