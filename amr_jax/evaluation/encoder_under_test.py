@@ -1,5 +1,6 @@
 """The subject of an evaluation: an encoder, its parameters, and its views of the clips."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 
@@ -9,11 +10,92 @@ import ml_collections
 
 from amr_jax.config import base, settings
 from amr_jax.data import datasets, records
+from amr_jax.data.split import Split
 from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt as transfer
 from amr_jax.models.encoder import Encoder, build_encoder
 from amr_jax.ops import augment
 from amr_jax.run import checkpoint, paths
+from amr_jax.skeleton import layouts
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """The encoder that is evaluated.
+
+    Attributes:
+      config: of the evaluation, resolved.
+      pretraining: config of the pre-training run; without one, of `config.scratch`.
+      step: of the run's checkpoint; None without one.
+      seen: `pretraining`, with clips as the encoder sees them after adapting it.
+      encoder: the architecture.
+      params: parameters to evaluate, on the host, by name: 'pretrained', 'random'.
+      adaptation: which joints were matched; None if the encoder was not adapted.
+    """
+
+    config: ml_collections.ConfigDict
+    pretraining: ml_collections.ConfigDict
+    step: int | None
+    seen: ml_collections.ConfigDict
+    encoder: Encoder
+    params: dict[str, dict]
+    adaptation: transfer.Adaptation | None
+
+    @classmethod
+    def of(cls, config: ml_collections.ConfigDict) -> "Subject":
+        """Loads the encoder that a config names.
+
+        Raises:
+          UserError: no such pre-training run, or settings that do not fit it.
+        """
+        learned, pretraining, step = source(config)
+        config = resolve(config, pretraining)
+        seen = transfer.settings(config, pretraining)
+        encoder = make_encoder(config, seen)
+        untrained = random_params(encoder, config.seed)
+        params, adaptation = {}, None
+        if learned is not None:
+            if config.adapt:
+                trained = make_encoder(config, pretraining), _layout(pretraining)
+                learned, adaptation = transfer.adapt(
+                    learned, untrained, trained, (encoder, _layout(config)), config.pretrained
+                )
+            checkpoint.check_same(learned, untrained, config.pretrained)
+            params["pretrained"] = learned
+        if learned is None or config.random_encoder:
+            params["random"] = untrained
+        return cls(config, pretraining, step, seen, encoder, params, adaptation)
+
+    def open_records(self) -> tuple[records.Records, records.Records]:
+        """The training and the test split, cut and centred as in pre-training."""
+        config, seen = self.config, self.seen.input
+        dataset = datasets.get(config.dataset)
+        centre = dataset.layout.centre if seen.centre else None
+        train, test = (
+            records.Records(config.data_dir, dataset.records, split, centre, seen.max_frames)
+            for split in (config.train_split, config.test_split)
+        )
+        return train, test
+
+    def describe(self, train: Split, test: Split) -> dict[str, str]:
+        """What is evaluated and on which data, as texts by name."""
+        config, pretraining = self.config, self.pretraining
+        counts = ", ".join(
+            f"{name} {len(split.label):,} sequences with {len(split.length):,} bodies"
+            for name, split in ((config.train_split, train), (config.test_split, test))
+        )
+        encoder = "untrained, from config.scratch"
+        if config.pretrained:
+            encoder = (
+                f"{config.pretrained}, step {self.step:,} "
+                f"({pretraining.method} on {pretraining.dataset})"
+            )
+        return {
+            "encoder": f"{encoder}, {pretraining.input.stream} stream, {config.dtype}",
+            **(self.adaptation.lines() if self.adaptation else {}),
+            "data": f"{config.dataset}: {counts}; {len(test.class_names)} classes",
+            "protocol": config.protocol,
+        }
 
 
 def source(
@@ -71,55 +153,8 @@ def make_encoder(
     return build_encoder(pretraining.encoder, config.dtype, attention_kernel="xla")
 
 
-def to_judge(
-    encoder: Encoder,
-    learned: dict | None,
-    config: ml_collections.ConfigDict,
-    pretraining: ml_collections.ConfigDict,
-) -> tuple[dict[str, dict], transfer.Adaptation | None]:
-    """The parameters to run the protocol on.
-
-    Args:
-      encoder: the architecture, for the data set of the evaluation.
-      learned: the pre-trained parameters; None: from scratch.
-      config: of the evaluation, resolved.
-      pretraining: of the run, resolved.
-
-    Returns:
-      Name of the encoder in tables -> parameters on the host; with `config.adapt` the adaptation.
-
-    Raises:
-      UserError: the parameters do not fit the architecture.
-    """
-    untrained = random_params(encoder, config.seed)
-    judged, adaptation = {}, None
-    if learned is not None:
-        if config.adapt:
-            source = make_encoder(config, pretraining), datasets.get(pretraining.dataset).layout
-            target = encoder, datasets.get(config.dataset).layout
-            learned, adaptation = transfer.adapt(
-                learned, untrained, source, target, config.pretrained
-            )
-        checkpoint.check_same(learned, untrained, config.pretrained)
-        judged["pretrained"] = learned
-    if learned is None or config.random_encoder:
-        judged["random"] = untrained
-    return judged, adaptation
-
-
-def open_records(
-    config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
-) -> tuple[records.Records, records.Records]:
-    """The train and the test split, cut and centred as in pre-training."""
-    dataset = datasets.get(config.dataset)
-    centre = dataset.layout.centre if pretraining.input.centre else None
-    train, test = (
-        records.Records(
-            config.data_dir, dataset.records, split, centre, pretraining.input.max_frames
-        )
-        for split in (config.train_split, config.test_split)
-    )
-    return train, test
+def _layout(config: ml_collections.ConfigDict) -> layouts.Layout:
+    return datasets.get(config.dataset).layout
 
 
 def views(

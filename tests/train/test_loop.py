@@ -68,9 +68,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, mo
 
     plan = loop.Plan(1, 2, 1.0, 2, 100, 1.0)
     monkeypatch.setattr(Run, "save", saving)
-    with Run.open(tmp_path, ml_collections.ConfigDict(), keep=1) as run:
-        with pytest.raises(UserError, match=r"the loss of step 1 is nan.*dispatch was not saved"):
-            loop.train(run, plan, FakeData(), dispatch, 0)
+    refused = pytest.raises(UserError, match=r"the loss of step 1 is nan.*dispatch was not saved")
+    with refused, Run.open(tmp_path, ml_collections.ConfigDict(), keep=1) as run:
+        loop.train(run, plan, FakeData(), dispatch, 0)
 
 
 def settings(**changes) -> ml_collections.ConfigDict:

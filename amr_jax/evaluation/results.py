@@ -1,0 +1,87 @@
+"""The results of an evaluation: results.json, the files beside it, and the table."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import ml_collections
+import numpy as np
+from etils import epath
+
+from amr_jax.data.split import Split
+from amr_jax.evaluation import report, score_file
+from amr_jax.evaluation.encoder_under_test import Subject
+from amr_jax.evaluation.protocols import PROTOCOLS, Outcome
+from amr_jax.run import workdir
+
+# The encoders in the table of a protocol that trains them.
+TITLES = {"pretrained": "pretrained (fine-tuned)", "random": "random (trained from scratch)"}
+
+
+def of(
+    subject: Subject,
+    train: Split,
+    test: Split,
+    outcomes: Mapping[str, Outcome],
+    seconds: Mapping[str, float],
+) -> dict:
+    """The content of results.json, without its provenance."""
+    config, pretraining = subject.config, subject.pretraining
+    encoders = {
+        name: {
+            **outcome.metrics,
+            **({"each_draw": outcome.draws} if outcome.draws else {}),
+            "seconds": seconds[name],
+        }
+        for name, outcome in outcomes.items()
+    }
+    origin = {
+        "workdir": str(config.pretrained),
+        "step": subject.step,
+        "method": pretraining.get("method"),
+        "dataset": pretraining.dataset,
+        "stream": pretraining.input.stream,
+    }
+    return {
+        "protocol": config.protocol,
+        "dataset": config.dataset,
+        "encoders": encoders,
+        "pretraining": origin if config.pretrained else None,
+        "adaptation": dataclasses.asdict(subject.adaptation) if subject.adaptation else None,
+        "train_sequences": len(train.label),
+        "test_sequences": len(test.label),
+        "num_classes": len(test.class_names),
+        "classes_in_test": len(np.unique(test.label)),
+    }
+
+
+def write_files(
+    folder: epath.Path,
+    config: ml_collections.ConfigDict,
+    test: Split,
+    outcomes: Mapping[str, Outcome],
+) -> None:
+    """Writes confusion matrices, accuracies per class, and scores where there are logits."""
+    names = test.class_names
+    confusions = {
+        encoder: report.confusion_matrix(test.label, outcome.predictions, len(names))
+        for encoder, outcome in outcomes.items()
+    }
+    for encoder, confusion in confusions.items():
+        top1 = 100 * np.trace(confusion) / confusion.sum()
+        title = f"{config.protocol} on {config.dataset}, {encoder} encoder: top-1 {top1:.2f} %"
+        workdir.write(folder / f"confusion_{encoder}.csv", report.confusion_csv(names, confusion))
+        picture = report.confusion_png(names, confusion, title)
+        workdir.write(folder / f"confusion_{encoder}.png", picture)
+    workdir.write(folder / "per_class.csv", report.per_class_csv(names, confusions))
+    logits = {name: o.scores for name, o in outcomes.items() if o.scores is not None}
+    if logits:
+        score_file.write(folder, score_file.Scores(test.names, test.label, names, logits))
+
+
+def table(config: ml_collections.ConfigDict, outcomes: Mapping[str, Outcome]) -> str:
+    """The table of the encoders, and each draw of a protocol of several."""
+    titles = TITLES if "scratch" in config else {}
+    rows = {titles.get(name, name): outcome for name, outcome in outcomes.items()}
+    metrics = {name: outcome.metrics for name, outcome in rows.items()}
+    draws = [f"{name}: {report.draws(o.draws)}" for name, o in rows.items() if o.draws]
+    return "\n".join([report.table(metrics, PROTOCOLS[config.protocol].columns), *draws])
