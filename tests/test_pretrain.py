@@ -52,6 +52,14 @@ def before_batch(number, do, monkeypatch):
     monkeypatch.setattr(batches.Resident, "batches", interrupted)
 
 
+def run_killed_at_step_8(config, folder, monkeypatch):
+    """Kills a run on one device, of two steps a dispatch, when it asks for the fifth batch."""
+    with monkeypatch.context() as patch:
+        before_batch(4, sys.exit, patch)
+        with pytest.raises(SystemExit):
+            pretrain.run(config, folder, jax.devices()[:1])
+
+
 def assert_same_course(folder, other):
     """Asserts equal losses and gradients to rounding, at every step.
 
