@@ -72,7 +72,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     Names may be dotted keys: 'lr' is near 'optim.lr'.
     """
     known = tuple(known)
-    # Of keys with the same last part, the shallowest counts, then the first.
+    # Among keys with the same last part, prefer the shallowest, then the first.
     lasts = {}
     for key in sorted(known, key=lambda key: key.count(".")):
         lasts.setdefault(last_part(key), key)

@@ -5,7 +5,7 @@ r"""Fine-tuning: encoder and head trained together on all labels, beside trainin
   amr-jax evaluate --config=finetune:ntu60_xsub \
       --config.data_dir=DATA --workdir=DIR3
 
-Without `pretrained`, the encoder of `config.scratch` is trained from scratch alone. The argument is
+Without `pretrained`, only the encoder of `config.scratch` is trained, from scratch. The argument is
 a data set (`amr_jax/data/datasets.py`) or `NAME,runlocal`: few epochs, seconds on two cores.
 
 NW-UCLA, AMR pre-trained for 200 epochs: 84.7 %; from scratch 72.2 % (docs/results.md).

@@ -3,7 +3,7 @@ r"""Semi-supervised: fine-tuning on a class-balanced part of the labels; mean an
   amr-jax evaluate --config=semi:ntu60_xsub --config.fraction=0.01 \
       --config.pretrained=DIR --workdir=DIR2
 
-Without `pretrained`, from scratch alone. The argument is a data set (`amr_jax/data/datasets.py`) or
+Without `pretrained`, only from scratch. The argument is a data set (`amr_jax/data/datasets.py`) or
 `NAME,runlocal`: few epochs, seconds on two cores.
 
 NW-UCLA, AMR pre-trained for 200 epochs: 1 % of the labels 36.9 %, 10 % of the labels 60.1 %; from
@@ -29,7 +29,7 @@ SETTINGS = {
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
     config = base.finetuning("semi", argument)
-    config.test_epochs = config.epochs  # at the end alone
+    config.test_epochs = config.epochs  # only at the end
     if argument.endswith(",runlocal"):
         config.draws = 2
         config.min_steps = 0

@@ -107,7 +107,7 @@ runtime_version { major: 12 minor: 8 }
 device_description_str: "NVIDIA H200"
 """
 
-# libtpu reads from its environment what it runs on, and that other processes may load it, too.
+# libtpu reads from its environment what it runs on, and that other processes may also load it.
 _TPU_ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",

@@ -171,7 +171,7 @@ def run(flags: argparse.Namespace) -> dict[str, Any]:
         took = entry["problem"] or f"{entry['compile_s']:.0f} s"
         console.say(f"compiled {entry['name']}, {request.attention}, {target}: {took}")
     if all(entry["problem"] for entry in found):
-        raise UserError("nothing could be compiled; the lines above say why.")
+        raise UserError("nothing could be compiled; see the lines above for the reasons.")
     interface.print_table(found, COLUMNS)
     console.say(
         f"hours at least: {full_size.EPOCHS} epochs of {BODIES_AN_EPOCH:,} packed bodies (NTU-60 "

@@ -75,7 +75,7 @@ MODEL: Tree = {
     "decoder_mlp_ratio": Setting(4.0, "hidden width of a decoder's MLP over its width", above=0),
 }
 
-# Of methods that reconstruct joints or their motion; each sets its own defaults.
+# For methods that reconstruct joints or their motion; each sets its own defaults.
 TARGET: Tree = {
     "target": Setting("joint", "what is predicted", choices=("joint", "motion")),
     "normalisation": Setting(
@@ -86,7 +86,7 @@ TARGET: Tree = {
     ),
 }
 
-# Of methods with mask tokens; the AMR paper's baselines are settings of it.
+# For methods with mask tokens; the AMR paper's baselines are settings of them.
 MASK_TOKENS: Tree = {
     **TARGET,
     "pool": Setting(
@@ -103,7 +103,7 @@ MASK_TOKENS: Tree = {
     ),
 }
 
-# Of methods with a momentum encoder.
+# For methods with a momentum encoder.
 MOMENTUM: Tree = {
     "momentum_start": Setting(0.996, "momentum of the average at the first step", low=0, high=1),
     "momentum_end": Setting(1.0, "momentum of the average at the last step", low=0, high=1),
@@ -191,12 +191,12 @@ EVALUATION: Tree = {
     "test_fraction": Setting(0.95, "fraction of the frames in the centre crop", above=0, high=1),
 }
 
-# Of protocols with a frozen encoder.
+# For protocols with a frozen encoder.
 FROZEN: Tree = {
     "encode_batch_size": Setting(64, "bodies encoded at once; changes no result", low=1),
 }
 
-# Of protocols that train the encoder. Without `pretrained`, `scratch` describes the encoder.
+# For protocols that train the encoder. Without `pretrained`, `scratch` describes the encoder.
 FINETUNING: Tree = {
     "epochs": Setting(100, "passes over the labelled data", low=1),
     "min_steps": Setting(0, "epochs are added until there are this many steps", low=0),
@@ -283,7 +283,7 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
 
 
 def max_angles(dataset: datasets.Dataset) -> tuple[float, float, float]:
-    """The field's bounds of a random rotation, 0.3 radians about each axis; z alone in an image."""
+    """The field's bounds of random rotations: 0.3 radians about each axis; only z in an image."""
     return tuple(0.3 * turns for turns in dataset.turns_about)
 
 

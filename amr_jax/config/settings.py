@@ -29,7 +29,7 @@ class Setting:
     'encoder.num_frames / encoder.patch_len'.
 
     Attributes:
-      default: its value; None means "not given", and 0 and '' are then read as None, too.
+      default: its value. None means "not given"; for such settings, 0 and '' also mean None.
       help: one line.
       kind: type of the value, where the default is None.
       low, high: inclusive bounds. above, below: exclusive bounds.

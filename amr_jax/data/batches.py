@@ -2,7 +2,7 @@
 
 A *unit* is what a batch counts. With `bodies='packed'` it is one body; with `bodies='all'`, as in
 published code, a sequence with all its body slots, where absent bodies are zeros. The units of
-global batch `i` depend on the seed and `i` alone (`Order`): not on the number of devices or hosts,
+global batch `i` depend only on the seed and `i` (`Order`): not on the number of devices or hosts,
 on where the data is stored, or on whether the run was interrupted.
 """
 

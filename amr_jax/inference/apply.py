@@ -53,7 +53,7 @@ class Model:
 
     Attributes:
       encoder: the architecture, with the dtype that it was evaluated in.
-      head: the classifier, one of `models.heads.HEADS`; None: an encoder alone.
+      head: the classifier, one of `models.heads.HEADS`; None: only an encoder.
       input: see `Input`.
       bodies: 'packed' or 'all', see `config.base.BODIES`.
       class_names: in the order of the logits; empty without a head.

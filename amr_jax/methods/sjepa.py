@@ -45,10 +45,10 @@ class SJEPA(MaskedMethod):
     Attributes, beside those of `MaskedMethod`:
       view_angles: bounds of a random rotation about x, y, z in radians; zeros: none.
       view_shift: bound of a random translation along each axis in metres (in an image, in body
-        sizes); 0: none. Applied to the joint stream alone: bones and motion do not change with it.
+        sizes); 0: none. Applied only to the joint stream: bones and motion do not change with it.
       view_mirror: for every joint the joint on the other side; half of the views are flipped left
         to right. (): none.
-      shared_view: whether the target encoder sees the transformed view, too.
+      shared_view: whether the target encoder also sees the transformed view.
       target_temperature, prediction_temperature: of the two softmaxes.
       centre_momentum: momentum of the centre.
       momentum_start, momentum_end: of the target encoder, see `cosine_momentum`.

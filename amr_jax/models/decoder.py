@@ -80,7 +80,7 @@ class Decoder(nn.Module):
 
 
 class QueryDecoder(Decoder):
-    """One learnable query for each patch to predict, attending to the visible patches alone.
+    """One learnable query for each patch to predict, attending only to the visible patches.
 
     Number and size of the predicted patches are independent of the encoder. Paper, "Decoder
     Decoupling".

@@ -45,7 +45,7 @@ class GridEmbedding(nn.Module):
             return (time[:, None] + joint).reshape(-1, self.width)
 
         def look_up(table, rows):
-            # A product with one-hot rows equals indexing, and its gradient is a product, too. The
+            # A product with one-hot rows equals indexing, and its gradient is also a product. The
             # gradient of indexing is a scatter-add, whose order is not fixed on GPUs.
             one_hot = jax.nn.one_hot(rows, table.shape[0])
             return jnp.matmul(one_hot, table, precision=jax.lax.Precision.HIGHEST)

@@ -122,7 +122,7 @@ def random_rotate(
 ) -> jax.Array:
     """One rotation of the whole clip, the angles about x, y, z uniform in ± `max_angles`.
 
-    Clips with two coordinates turn about z alone; the config's check refuses other angles.
+    Clips with two coordinates rotate about z only; the config's check refuses other angles.
     """
     bound = jnp.array(max_angles, jnp.float32)
     angles = jax.random.uniform(key, (3,), minval=-bound, maxval=bound)

@@ -154,7 +154,7 @@ def _reader_is_gone() -> bool:
 
 
 def _end(message: str, status: int) -> NoReturn:
-    with contextlib.suppress(OSError):  # into a file on a full disk: the status is left to tell it
+    with contextlib.suppress(OSError):  # standard error may be on a full disk; the status remains
         if message:
             print(message, file=sys.stderr)
     try:

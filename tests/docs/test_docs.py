@@ -7,14 +7,17 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from amr_jax import __main__ as entry
 from amr_jax import methods
 from amr_jax.benchmark import __main__ as subcommands
 from amr_jax.config import files
+from amr_jax.inference import model_file
 from amr_jax.run import cli
 from docs import settings_tables
+from tests import tiny_models
 from tests.docs import pages
 from tests.docs.pages import PAGES, ROOT
 
@@ -40,6 +43,19 @@ def test_readme_python_runs():
     scope = {}
     exec(compile(code, "README.md", "exec"), scope)
     assert scope["loss"] > 0
+
+
+def test_the_example_of_a_trained_model_runs(monkeypatch, tmp_path):
+    model = tiny_models.make()
+    (tmp_path / "RUN" / "linear").mkdir(parents=True)
+    model_file.write(tmp_path / "RUN" / "linear" / model_file.NAME, model)
+    np.save(tmp_path / "clip.npy", tiny_models.joints(0, 30)[:, 0])
+    monkeypatch.chdir(tmp_path)
+    *_, code = pages.blocks(ROOT / "docs" / "use_a_model.md", "python")
+    scope = {}
+    exec(compile(code, "use_a_model.md", "exec"), scope)
+    assert scope["joints"].shape == (model.input.max_frames, len(model.input.joints), 3)
+    assert scope["names"][0] in model.class_names
 
 
 def test_the_example_of_a_new_method_runs(monkeypatch, tmp_path):

@@ -105,7 +105,7 @@ def find(manual_dir: Path, config: Config) -> RawSet:
     if len(pickles) > 1 or (pickles and sequences):
         raise UserError(
             f"{manual_dir}: found {pickles[0]}, and other pickles or .npz files beside it; "
-            "expected one pickle, or .npz files alone, for one data set."
+            "expected one pickle, or only .npz files, for one data set."
         )
     if not (pickles or sequences):
         files.find(manual_dir, ".npz", what=_WHAT)  # its error lists the files that are there

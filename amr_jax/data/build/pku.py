@@ -98,7 +98,7 @@ def _sort_by_phase(manual_dir: Path) -> dict[int, _Phase]:
         elif match := _VIDEO_NAME.fullmatch(raw.name):
             phase = phases[1 + (in_phase_2 or match[2] is None)]
             target = phase.labels if _is_label(raw, folders) else phase.skeletons
-            # Of an archive and its unpacked files, `files.find` lists the unpacked file first.
+            # `files.find` lists an unpacked file before the same file in an archive.
             target.setdefault(raw.name.removesuffix(".txt"), raw)
     return phases
 

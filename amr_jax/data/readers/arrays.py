@@ -118,7 +118,7 @@ def joints(
 
     Raises:
       BadFile: another shape, not numbers, not finite, or confidences out of range.
-      NoBody: no frame, or zeros alone (confidences of zero alone, where there are confidences).
+      NoBody: no frame, or only zeros (only zero confidences, where there are confidences).
     """
     if values.dtype.kind not in "fiu":
         raise BadFile(path, f"joints of dtype {values.dtype}", "numbers")

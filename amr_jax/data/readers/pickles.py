@@ -165,7 +165,7 @@ class _Unpickler(pickle._Unpickler):
         """Sets the state of an array or a dtype."""
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, np.dtype):
-            # Of the state in the file only the byte order is used.
+            # Only the byte order is used from the state in the file.
             order = state[1] if state[1] in ("<", ">") else "="
             target.__setstate__(target.newbyteorder(order).__reduce__()[2])
         elif isinstance(target, np.ndarray) and target.size == 0:

@@ -133,7 +133,7 @@ def _verified(path: Path) -> BinaryIO:
 _EXPECTED = "a state dict, {name: tensor}"
 _CONVERT = (
     "No code was run. If you trust the file, load it where its code is installed, and save "
-    "model.state_dict() alone."
+    "only model.state_dict()."
 )
 
 
@@ -148,5 +148,5 @@ def _array(path: Path, key: Any, value: Any) -> np.ndarray:
         return value.detach().numpy()
     except (AttributeError, TypeError, RuntimeError) as error:  # no tensor, or no dtype of numpy
         kind = getattr(value, "dtype", type(value).__name__)
-        expected = "tensors alone, of dtypes that numpy has"
+        expected = "only tensors, of dtypes that numpy has"
         raise BadFile(path, f"{key!r}: {kind}", expected) from error
