@@ -8,7 +8,7 @@
 # Needs Python >= 3.11 with venv, and a package index for the first install (about 1 GB, minutes).
 # AMR_PYTHON  Python to make the environment with (default: the first that is new enough)
 # AMR_VENV    folder of the environment (default: .venv in the repository)
-# AMR_EXTRAS  further extras of setup.py, such as cuda13
+# AMR_EXTRAS  more extras of setup.py, such as cuda13
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 dry_run=
@@ -51,7 +51,7 @@ find_venv() {
   [ -z "${AMR_VENV:-}" ] || [ ! -e "$venv" ] ||
     fail "AMR_VENV=$venv is no virtual environment with Python >= 3.11. Name one, or a new folder."
   python=$(find_python) || exit
-  # --clear: the repository's own environment may be half made, or its Python may be gone.
+  # --clear: the repository's own environment may be incomplete, or its Python may be gone.
   run "$python" -m venv --clear "$venv" ||
     fail "$python could not make $venv. On Debian and Ubuntu: apt-get install python3-venv."
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything once, without data of your own: built-in data, records, AMR pre-training, and the accuracy of
-# the encoder beside a random one.
+# The whole pipeline on built-in data: records, AMR pre-training, and the accuracy of the encoder compared
+# with a random one.
 #
 #   bash launch/quickstart.sh [DIR]      default: runs/quickstart in the repository
 #

@@ -4,9 +4,8 @@
 #   bash launch/test.sh [ARGUMENTS OF PYTEST]      e.g. bash launch/test.sh -m 'not slow' tests/methods
 #
 # Makes the environment and installs amr_jax[test,docs] if need be (launch/environment.sh), then runs
-# ruff, import-linter (the order of the rooms, pyproject.toml) and pytest; one test builds the site of
-# the documentation. Two processes share the test files (AMR_TEST_PROCESSES=1: one, as a debugger needs
-# it).
+# ruff, import-linter (the order of the sub-packages, pyproject.toml) and pytest; one test builds the
+# documentation site. Two processes share the test files (a debugger needs AMR_TEST_PROCESSES=1).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
