@@ -95,7 +95,7 @@ class Comparison:
         pretrain.run(training, folder)
         results = {key: judged(folder, protocol) for key, protocol in self.protocols.items()}
         first = next(iter(results.values()))  # all protocols use the same sequences
-        bodies = budget.training_records(training).num_slots
+        bodies = pretrain.open_records(training).num_slots
         row = {
             "row": name,
             "title": config.rows[name].title,

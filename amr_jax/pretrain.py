@@ -52,13 +52,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 def open_records(config: ml_collections.ConfigDict) -> records.Records:
     """The training split; `UserError` if it does not fit the encoder of the config."""
     dataset = datasets.get(config.dataset)
-    split = records.Records(
-        config.data_dir,
-        dataset.records,
-        config.input.split,
-        dataset.layout.centre if config.input.centre else None,
-        config.input.max_frames,
-    )
+    split = dataset.open_split(config.data_dir, config.input.split, config.input)
     encoder, has = config.encoder, dataset.has_confidence
     if (split.num_joints, split.num_channels, has) != (
         encoder.num_joints,

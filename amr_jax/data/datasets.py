@@ -8,6 +8,7 @@ records, `configs/amr.py:DATA/custom/NAME`; its row is read from a file that `pr
 import dataclasses
 import json
 
+import ml_collections
 from etils import epath
 
 from amr_jax.data import records
@@ -39,6 +40,21 @@ class Dataset:
     channels: str = "xyz"
     scale: float = 1.0
     sequences: dict[str, int] | None = None
+
+    def open_split(
+        self, data_dir: str, split: str, section: ml_collections.ConfigDict
+    ) -> records.Records:
+        """Opens a split as a pre-training run loads it.
+
+        Args:
+          data_dir, split: as in `records.Records`.
+          section: the section `input` of the pre-training config: `centre`, `max_frames`.
+
+        Raises:
+          UserError: the records are absent, of another version, or damaged.
+        """
+        centre = self.layout.centre if section.centre else None
+        return records.Records(data_dir, self.records, split, centre, section.max_frames)
 
     def first(self, split: str, count: int) -> str:
         """The first `count` sequences of a split, in the syntax of TFDS; all, if it has no more."""

@@ -8,7 +8,6 @@ import dataclasses
 import os
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
@@ -17,14 +16,9 @@ from amr_jax.config import base as base_config
 from amr_jax.config.settings import refuse
 from amr_jax.data import datasets
 from amr_jax.errors import UserError
-from amr_jax.models.encoder import Encoder
 from amr_jax.ops import augment
-from amr_jax.run import checkpoint
 from amr_jax.skeleton import layouts
 from amr_jax.skeleton.layouts import Layout
-
-# Fields of an encoder that its parameters depend on, and that cannot be adapted.
-_KEPT = ("channels", "confidence", "patch_len", "width", "depth", "num_heads", "mlp_ratio")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +77,8 @@ def match_joints(source: Layout, target: Layout) -> dict[str, str | None]:
 def adapt(
     params: dict[str, Any],
     fresh: dict[str, Any],
-    source: tuple[Encoder, Layout],
-    target: tuple[Encoder, Layout],
+    source: Layout,
+    target: Layout,
     path: os.PathLike | str,
 ) -> tuple[dict[str, Any], Adaptation]:
     """Adapts parameters to another layout of joints and another number of frames.
@@ -94,53 +88,43 @@ def adapt(
     parameters are unchanged.
 
     Args:
-      params: of the source encoder, on the host.
-      fresh: a random initialisation of the target encoder.
-      source, target: the encoders, and the layouts of their joints.
+      params: of an encoder of the source layout, on the host.
+      fresh: a random initialisation of an encoder of the target layout and number of frames.
+      source, target: the layouts.
       path: file of the parameters, for messages.
 
     Raises:
-      UserError: the encoders differ in more than frames and joints; the parameters are not those
-        of the source encoder; the layouts have no joint in common.
+      UserError: the layouts have no joint in common; the parameters are for another number of
+        joints than the source layout has.
     """
-    (before, source_layout), (after, target_layout) = source, target
-    for name in _KEPT:
-        was, wanted = getattr(before, name), getattr(after, name)
-        if was != wanted:
-            raise UserError(
-                f"{path}: the encoder was trained with {name} = {was}: expected {wanted}, as only "
-                "joints and num_frames can be adapted. Pre-train with that value, or choose data "
-                f"with {name} = {was}."
-            )
-    checkpoint.check_same(params, _shapes(before), path)
-    counterparts = match_joints(source_layout, target_layout)
-    if not any(counterparts.values()):
+    times, joints = params["position"]["time"], params["position"]["joint"]
+    if len(joints) != source.num_joints:
         raise UserError(
-            f"none of the {target_layout.num_joints} joints of {target_layout.name} "
-            f"({', '.join(target_layout.joints[:4])} …) has a counterpart in {source_layout.name} "
-            f"({', '.join(source_layout.joints[:4])} …): expected at least one. Name the joints of "
+            f"{path}: an encoder of {len(joints)} joints: expected {source.num_joints}, as its "
+            f"data set has ({source.name}). Pre-train on the data set as it is now."
+        )
+    counterparts = match_joints(source, target)
+    matched = {name: taken for name, taken in counterparts.items() if taken is not None}
+    if not matched:
+        raise UserError(
+            f"none of the {target.num_joints} joints of {target.name} "
+            f"({', '.join(target.joints[:4])} …) has a counterpart in {source.name} "
+            f"({', '.join(source.joints[:4])} …): expected at least one. Name the joints of "
             "your layout as the other layout does, where they are the same."
         )
-    time, joint = params["position"]["time"], np.array(fresh["position"]["joint"])
-    for i, taken in enumerate(counterparts.values()):
-        if taken is not None:
-            joint[i] = params["position"]["joint"][source_layout.joints.index(taken)]
+    adapted = np.array(fresh["position"]["joint"])
+    for name, taken in matched.items():
+        adapted[target.joints.index(name)] = joints[source.joints.index(taken)]
+    num_times = [len(times), len(fresh["position"]["time"])]
     # Embeddings are resampled as clips are.
-    time = augment.crop_resize(jnp.asarray(time), 0, before.num_times, after.num_times)
-    matched = {name: taken for name, taken in counterparts.items() if taken is not None}
+    times = augment.crop_resize(jnp.asarray(times), 0, *num_times)
     adaptation = Adaptation(
         joints=matched,
-        new=[name for name, taken in counterparts.items() if taken is None],
-        unused=[name for name in source_layout.joints if name not in matched.values()],
-        num_times=[before.num_times, after.num_times],
+        new=[name for name in target.joints if name not in matched],
+        unused=[name for name in source.joints if name not in matched.values()],
+        num_times=num_times,
     )
-    return {**params, "position": {"time": np.asarray(time), "joint": joint}}, adaptation
-
-
-def _shapes(encoder: Encoder) -> dict[str, Any]:
-    """Shapes of the parameters of an encoder; nothing is computed."""
-    clips = jnp.zeros((1, encoder.num_frames, encoder.num_joints, encoder.channels))
-    return jax.eval_shape(encoder.init, jax.random.key(0), clips)["params"]
+    return {**params, "position": {"time": np.asarray(times), "joint": adapted}}, adaptation
 
 
 def settings(

@@ -16,7 +16,6 @@ from amr_jax.evaluation import adapt as transfer
 from amr_jax.models.encoder import Encoder, build_encoder
 from amr_jax.ops import augment
 from amr_jax.run import checkpoint, paths
-from amr_jax.skeleton import layouts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,14 +50,16 @@ class Subject:
         learned, pretraining, step = source(config)
         config = resolve(config, pretraining)
         seen = transfer.settings(config, pretraining)
-        encoder = make_encoder(config, seen)
+        encoder = build_encoder(seen.encoder, config.dtype, attention_kernel="xla")
         untrained = random_params(encoder, config.seed)
         params, adaptation = {}, None
         if learned is not None:
             if config.adapt:
-                trained = make_encoder(config, pretraining), _layout(pretraining)
+                before, after = (
+                    datasets.get(name).layout for name in (pretraining.dataset, config.dataset)
+                )
                 learned, adaptation = transfer.adapt(
-                    learned, untrained, trained, (encoder, _layout(config)), config.pretrained
+                    learned, untrained, before, after, config.pretrained
                 )
             checkpoint.check_same(learned, untrained, config.pretrained)
             params["pretrained"] = learned
@@ -66,16 +67,13 @@ class Subject:
             params["random"] = untrained
         return cls(config, pretraining, step, seen, encoder, params, adaptation)
 
-    def open_records(self) -> tuple[records.Records, records.Records]:
+    def open_records(self) -> list[records.Records]:
         """The training and the test split, cut and centred as in pre-training."""
-        config, seen = self.config, self.seen.input
-        dataset = datasets.get(config.dataset)
-        centre = dataset.layout.centre if seen.centre else None
-        train, test = (
-            records.Records(config.data_dir, dataset.records, split, centre, seen.max_frames)
+        config, dataset = self.config, datasets.get(self.config.dataset)
+        return [
+            dataset.open_split(config.data_dir, split, self.seen.input)
             for split in (config.train_split, config.test_split)
-        )
-        return train, test
+        ]
 
     def describe(self, train: Split, test: Split) -> dict[str, str]:
         """What is evaluated and on which data, as texts by name."""
@@ -144,17 +142,6 @@ def resolve(
     config.num_frames = config.num_frames or pretraining.encoder.num_frames
     settings.check(config, tree)
     return config
-
-
-def make_encoder(
-    config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
-) -> Encoder:
-    """The encoder of a pre-training run, with the compute dtype of the evaluation."""
-    return build_encoder(pretraining.encoder, config.dtype, attention_kernel="xla")
-
-
-def _layout(config: ml_collections.ConfigDict) -> layouts.Layout:
-    return datasets.get(config.dataset).layout
 
 
 def views(

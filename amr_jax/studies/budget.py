@@ -14,7 +14,6 @@ import ml_collections
 from etils import epath
 
 from amr_jax import pretrain
-from amr_jax.data import datasets, records
 from amr_jax.errors import UserError
 from amr_jax.run import console, metrics, workdir
 from amr_jax.studies import rows
@@ -97,18 +96,7 @@ def measure(config: ml_collections.ConfigDict, seconds: float, folder: os.PathLi
     return found["epochs"]
 
 
-def training_records(config: ml_collections.ConfigDict) -> records.Records:
-    """The records that a pre-training config trains on; opened, not read."""
-    return records.Records(
-        config.data_dir,
-        datasets.get(config.dataset).records,
-        config.input.split,
-        None,
-        config.input.max_frames,
-    )
-
-
 def _epochs_of(steps: int, config: ml_collections.ConfigDict) -> int:
     """The least number of epochs with at least `steps` steps."""
     # A sequence has at least one body, so there are at least as many units as sequences.
-    return math.ceil(steps * config.batch_size / len(training_records(config)))
+    return math.ceil(steps * config.batch_size / len(pretrain.open_records(config)))
