@@ -41,12 +41,20 @@ def tiny_ucla(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_ntu(tmp_path_factory) -> Path:
-    """Records of 12 sequences of the built-in data, most of two persons; returns their data_dir."""
-    from amr_jax import prepare
+def raw_ntu(tmp_path_factory) -> Path:
+    """A folder of 12 files of the built-in data, most of two persons."""
     from amr_jax.synthetic.writer import write
 
-    raw, data_dir = tmp_path_factory.mktemp("raw_ntu") / "raw", tmp_path_factory.mktemp("data_ntu")
+    raw = tmp_path_factory.mktemp("raw_ntu") / "raw"
     write(raw, performers=2, takes=1, actions=(10, 50), num_workers=0)
-    prepare.prepare("ntu_rgbd60", raw, data_dir, num_workers=1)
+    return raw
+
+
+@pytest.fixture(scope="session")
+def tiny_ntu(raw_ntu, tmp_path_factory) -> Path:
+    """Records of the files of `raw_ntu`; returns their data_dir."""
+    from amr_jax import prepare
+
+    data_dir = tmp_path_factory.mktemp("data_ntu")
+    prepare.prepare("ntu_rgbd60", raw_ntu, data_dir, num_workers=1)
     return data_dir

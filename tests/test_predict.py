@@ -18,7 +18,6 @@ from amr_jax.inference.predict import outputs
 from amr_jax.inference.read_inputs import Sequence
 from amr_jax.ops import augment
 from amr_jax.run import sharding
-from amr_jax.synthetic import writer
 from tests import tiny_models
 
 
@@ -77,12 +76,11 @@ def test_table_and_json_lines(model, checkpoint, clips, tmp_path, capsys):
     assert json.loads(line) == rows[0]
 
 
-@pytest.mark.parametrize("function", [apply.logits, apply.features])
-def test_a_result_has_the_same_bits_in_any_batch(model, clips, function):
+def test_a_result_has_the_same_bits_in_any_batch(model, clips):
     everything = [Sequence(str(path), np.load(path)) for path in clips]
 
     def by_name(chosen):
-        return {result.name: result.output for result in outputs(model, function, chosen)}
+        return {result.name: result.output for result in outputs(model, apply.logits, chosen)}
 
     together = by_name(everything)
     rotated = everything[3:] + everything[:3]
@@ -223,13 +221,10 @@ def check_raw_files_get_the_outputs_of_their_records(model, paths, data_dir, dat
     assert np.ptp(list(expected.values()), axis=0).min() > 1e-2  # the sequences do differ
 
 
-def test_synthetic_files_get_the_outputs_of_their_records(tmp_path):
-    raw = tmp_path / "raw"
-    writer.write(raw, performers=2, takes=1, actions=(10, 50), num_workers=0)
-    prepare.prepare("ntu_rgbd60", raw, tmp_path / "data", num_workers=1)
+def test_synthetic_files_get_the_outputs_of_their_records(raw_ntu, tiny_ntu):
     model = tiny_models.make(layout=datasets.get("synthetic").layout, max_frames=90)
-    paths = sorted(raw.glob("*.skeleton"))
-    check_raw_files_get_the_outputs_of_their_records(model, paths, tmp_path / "data", "synthetic")
+    paths = sorted(raw_ntu.glob("*.skeleton"))
+    check_raw_files_get_the_outputs_of_their_records(model, paths, tiny_ntu, "synthetic")
 
 
 def test_real_files_get_the_outputs_of_their_records(shared_data, tmp_path):

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import io
 import json
 import math
@@ -62,14 +61,16 @@ def outputs(
     Yields:
       A result for each sequence, in order; errors in the places of theirs.
     """
-    run = jax.jit(functools.partial(function, model))
+    run = jax.jit(function, static_argnums=0)
     variables = jax.device_put(model.variables)
     size = max(1, min(_BATCH_SIZE, _BATCH_VALUES // math.prod(model.sequence_shape)))
     waiting: list[Sequence | BadFile] = []
 
     def flush() -> Iterator[Result | BadFile]:
         batch = [item for item in waiting if isinstance(item, Sequence)]
-        rows = iter(np.asarray(run(variables, *_padded(model, batch, size))) if batch else ())
+        rows = iter(
+            np.asarray(run(model, variables, *_padded(model, batch, size))) if batch else ()
+        )
         for item in waiting:
             yield item if isinstance(item, BadFile) else _result(model, item, next(rows))
         waiting.clear()

@@ -26,9 +26,10 @@ def same_weights(fused):
     """Our method with random parameters, and the PyTorch model with the same ones."""
     method = registry.build(small.config("mamp", decoder_heads=2))
     params = noisy(method, CLIPS)
-    sections = mamp.sizes(mamp.to_state_dict(params)).settings(num_heads=2)
+    weights = mamp.to_state_dict(params)
+    sections = mamp.sections(weights, num_heads=2)
     model = torch_mamp.Mamp(sections["encoder"], sections["model"], method.num_kept, fused=fused)
-    state = {key: torch.from_numpy(value) for key, value in mamp.to_state_dict(params).items()}
+    state = {key: torch.from_numpy(value) for key, value in weights.items()}
     model.load_state_dict(state)
     return method, params, model
 

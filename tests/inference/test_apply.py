@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from amr_jax.config import base
 from amr_jax.inference import apply
 from amr_jax.models import heads
 from amr_jax.ops import augment, normalise
@@ -42,8 +41,7 @@ def one_by_one(model, sequences, of_body):
 
 
 @pytest.mark.parametrize(
-    ("head", "bodies", "centred"),
-    [("linear", "packed", True), ("finetune", "all", True), ("finetune", "packed", False)],
+    ("head", "bodies", "centred"), [("linear", "packed", True), ("finetune", "all", False)]
 )
 def test_outputs_agree_with_a_loop_over_bodies(head, bodies, centred):
     model = tiny_models.make(head, bodies, centred=centred)
@@ -52,9 +50,10 @@ def test_outputs_agree_with_a_loop_over_bodies(head, bodies, centred):
     sequences = [one, two, second_alone, tiny_models.joints(3, 1)]
     batch = padded(model, sequences)
 
-    features = jax.jit(functools.partial(apply.features, model))(model.variables, *batch)
-    expected = one_by_one(model, sequences, heads.LinearHead.of_body)
-    np.testing.assert_allclose(features, expected, atol=1e-5)
+    if head == "linear":
+        features = jax.jit(functools.partial(apply.features, model))(model.variables, *batch)
+        expected = one_by_one(model, sequences, heads.LinearHead.of_body)
+        np.testing.assert_allclose(features, expected, atol=1e-5)
 
     logits = jax.jit(functools.partial(apply.logits, model))(model.variables, *batch)
     variables = {kind: trees["head"] for kind, trees in model.variables.items()}
@@ -63,9 +62,8 @@ def test_outputs_agree_with_a_loop_over_bodies(head, bodies, centred):
     assert np.ptp(logits, axis=0).min() > 1e-3  # the sequences do differ
 
 
-@pytest.mark.parametrize("bodies", base.BODIES)
-def test_a_result_has_the_same_bits_in_any_batch(bodies):
-    model = tiny_models.make("finetune", bodies)
+def test_a_result_has_the_same_bits_in_any_batch():
+    model = tiny_models.make("finetune", "all")  # test_predict.py does it for 'packed'
     sequences = [tiny_models.joints(i, 1 + 2 * i, bodies=1 + i % 2) for i in range(5)]
     run = jax.jit(functools.partial(apply.logits, model))
     joints, length = padded(model, sequences)

@@ -69,7 +69,7 @@ def test_a_further_method_needs_no_other_file(tiny_ucla, tmp_path, monkeypatch):
         pretrain.run(config, tmp_path / "toy")
     config.model.noise = 0.01
     config.data_dir, config.input.split = str(tiny_ucla), "train"
-    config.encoder.num_frames, config.encoder.width, config.epochs = 24, 16, 4  # 10 steps
+    config.encoder.num_frames, config.encoder.width, config.epochs = 24, 8, 4  # 10 steps
     config.encoder.depth = 1
     state = pretrain.run(config, tmp_path / "toy", jax.devices()[:1])
     assert state.variables["state"]["calls"] == 10
@@ -82,7 +82,7 @@ def test_a_further_method_needs_no_other_file(tiny_ucla, tmp_path, monkeypatch):
     checkpoint.load_encoder(tmp_path / "toy", average=True)
 
     judged = knn.get_config("nwucla,runlocal")
-    judged.pretrained = str(tmp_path / "toy")
+    judged.pretrained, judged.random_encoder = str(tmp_path / "toy"), False
     judged.train_split, judged.test_split = "train", "test"
     results = evaluate.run(judged, tmp_path / "knn")
     assert results["pretraining"]["method"] == "toy"

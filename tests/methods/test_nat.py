@@ -6,6 +6,8 @@ import numpy as np
 
 from amr_jax import methods
 from amr_jax.methods.nat import info_nce
+from amr_jax.run import sharding
+from amr_jax.train.step import method_loss
 from tests.methods import small
 from tests.models import reference
 from tests.models.params import noisy
@@ -60,3 +62,13 @@ def test_the_contrastive_term_compares_the_masked_view_with_the_whole_sequence()
     np.testing.assert_allclose(metrics["reconstruction"], rest, rtol=1e-6)
     np.testing.assert_allclose(loss, rest + 0.3 * term, rtol=1e-5)
     np.testing.assert_allclose(metrics["target_std"], np.std(whole, axis=0).mean(), rtol=1e-4)
+
+
+def test_the_bodies_of_all_devices_are_compared():
+    method = methods.build(small.config("nat", contrast=0.3, temperature=0.4))
+    params, average = noisy(method, CLIPS), small.average(method)
+    (expected, _), _ = small.loss_and_gradient(method)(params, {}, average, CLIPS, KEYS)
+    mesh = sharding.make_mesh(jax.devices()[:3])  # a body each
+    clips = sharding.put(CLIPS, sharding.over_data(mesh))
+    loss = jax.jit(lambda clips: method_loss(method)(params, {}, average, clips, KEYS)[0])
+    np.testing.assert_allclose(loss(clips), expected, rtol=1e-5)

@@ -1,5 +1,7 @@
 """Crops, resizing and rotation against references in double precision."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +52,7 @@ def test_crop_resize_is_linear_interpolation_inside_the_crop(length, where, num_
 
 def test_every_length_at_once():
     lengths = np.arange(1, LONGEST + 1)
-    out = jax.vmap(lambda n: augment.crop_resize(jnp.asarray(WALK), 0, n, 120))(lengths)
+    out = jax.vmap(lambda n: crop_resize(WALK, 0, n, num_frames=120))(lengths)
     for n in lengths:
         np.testing.assert_allclose(out[n - 1], resample(WALK[:n], 120), atol=1e-6)
 
@@ -160,7 +162,7 @@ def test_rotation_keeps_distances_and_zeros():
 
 def test_angles_stay_in_range():
     clip = jnp.eye(3)[None]
-    turned = jax.vmap(lambda key: augment.random_rotate(key, clip, ANGLES))(
+    turned = jax.jit(jax.vmap(lambda key: augment.random_rotate(key, clip, ANGLES)))(
         jax.random.split(jax.random.key(1), 500)
     )
     about_y = np.arcsin(np.clip(turned[:, 0, 0, 2], -1, 1))  # the x axis' new z: sin of y angle
@@ -202,7 +204,7 @@ def test_confidence_is_neither_turned_nor_shifted(coordinates):
 def test_a_training_view_keeps_confidence_between_0_and_1():
     clip = jnp.array(np.random.default_rng(0).uniform(0, 1, size=(70, 5, 3)), jnp.float32)
     how = TRAIN_VIEW | {"num_frames": 12, "max_angles": (0.0, 0.0, 1.5), "confidence": True}
-    views = jax.vmap(lambda key: augment.train_view(key, clip, 70, **how))(
+    views = jax.jit(jax.vmap(lambda key: augment.train_view(key, clip, 70, **how)))(
         jax.random.split(jax.random.key(0), 16)
     )
     assert 0 <= views[..., 2].min() < views[..., 2].max() <= 1
@@ -211,9 +213,9 @@ def test_a_training_view_keeps_confidence_between_0_and_1():
 
 def test_two_bodies_share_their_view():
     key = jax.random.key(4)
-    how = TRAIN_VIEW | {"num_frames": 40}
-    view = augment.train_view(key, jnp.stack([WALK, WALK[::-1]], 1), 200, **how)
-    alone = augment.train_view(key, jnp.asarray(WALK[::-1]), 200, **how)
+    train_view = jax.jit(functools.partial(augment.train_view, num_frames=40, **TRAIN_VIEW))
+    view = train_view(key, jnp.stack([WALK, WALK[::-1]], 1), 200)
+    alone = train_view(key, jnp.asarray(WALK[::-1]), 200)
     assert view.shape == (40, 2, 2, 3)
     np.testing.assert_allclose(view[:, 1], alone, atol=1e-6)
 
@@ -322,17 +324,19 @@ def test_bones_and_motion_do_not_change_where_a_body_is_moved():
 
 def test_views_take_the_stream_last():
     key = jax.random.key(5)
-    for stream in base.STREAMS:
+
+    @functools.partial(jax.jit, static_argnames="stream")
+    def views(stream):
         how = {"num_frames": 30, "stream": stream, "parents": NTU.parents}
-        joints = augment.train_view(key, DANCE, 11, num_frames=30, **TRAIN_VIEW)
-        view = augment.train_view(key, DANCE, 11, **TRAIN_VIEW | how)
-        np.testing.assert_allclose(view, streams_by_hand(joints, stream), atol=1e-6)
-        joints = augment.centre_crop_resize(DANCE, 11, 30, 0.8)
-        np.testing.assert_allclose(
-            augment.test_view(DANCE, 11, fraction=0.8, **how),
-            streams_by_hand(joints, stream),
-            atol=1e-6,
-        )
+        clip, length = jnp.asarray(DANCE), jnp.int32(11)
+        train = augment.train_view(key, clip, length, **TRAIN_VIEW | how)
+        return train, augment.test_view(clip, length, fraction=0.8, **how)
+
+    joints = views("joint")
+    np.testing.assert_allclose(joints[1], augment.centre_crop_resize(DANCE, 11, 30, 0.8), atol=1e-6)
+    for stream in base.STREAMS:
+        for view, joint in zip(views(stream), joints, strict=True):
+            np.testing.assert_allclose(view, streams_by_hand(joint, stream), atol=1e-6)
 
 
 def test_parents_of_another_layout_are_refused():

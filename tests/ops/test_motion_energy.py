@@ -19,6 +19,11 @@ DEFAULT = {
     "energy_threshold": "body",
 }
 KINDS = ["ratio", "power", "exponential"]
+
+weight = jax.jit(motion_energy.weight, static_argnames="kind")
+motion_weights = jax.jit(
+    motion_energy.motion_weights, static_argnames=("windows", "kind", "energy_threshold")
+)
 _rng = np.random.default_rng(0)
 # Three joints: strongly moving, trembling, still; three metres from the camera.
 CLIP = _rng.normal(size=(24, 3, 3)).cumsum(0) * np.array([0.1, 0.003, 0.0])[:, None]
@@ -93,14 +98,14 @@ def test_weights_follow_the_definitions(kind, energy_threshold):
 
 def test_weights_agree_eagerly_compiled_and_mapped():
     clips = jnp.stack([CLIP, CLIP[::-1] * 2])
-    weights = functools.partial(motion_energy.motion_weights, **DEFAULT)
+    weights = functools.partial(motion_energy.motion_weights, **DEFAULT | {"windows": (4,)})
     eager = jnp.stack([weights(clip) for clip in clips])
     np.testing.assert_allclose(jax.jit(weights)(clips), eager, atol=1e-6)
     np.testing.assert_allclose(jax.vmap(weights)(clips), eager, atol=1e-6)
 
 
 def test_default_weights_order_the_joints():
-    strong, trembling, still = motion_energy.motion_weights(CLIP, **DEFAULT).mean(0)
+    strong, trembling, still = motion_weights(CLIP, **DEFAULT).mean(0)
     assert strong > 0.9
     assert trembling < 0.5
     assert still < 1e-2
@@ -121,40 +126,36 @@ def test_energy_does_not_depend_on_the_origin():
 
 @settings(max_examples=50, deadline=None)
 @given(
-    st.lists(st.floats(0, 1e3, width=32), min_size=2, max_size=6),
+    st.lists(st.floats(0, 1e3, width=32), min_size=4, max_size=4),
     st.floats(0, 1e3, width=32),
     st.floats(1e-4, 100),
     st.sampled_from(KINDS),
 )
 def test_weights_are_in_range_and_grow_with_energy(energies, threshold, k, kind):
-    w = motion_energy.weight(
-        jnp.sort(jnp.array(energies)), jnp.array(threshold), kind, k=k, epsilon=1e-8
-    )
-    assert bool(jnp.all((w >= 0) & (w <= 1)))
-    assert bool(jnp.all(w[1:] >= w[:-1]))
+    w = np.asarray(weight(np.sort(np.float32(energies)), threshold, kind, k=k, epsilon=1e-8))
+    assert ((w >= 0) & (w <= 1)).all()
+    assert (w[1:] >= w[:-1]).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_body_that_does_not_move_has_weight_zero(kind):
     absent = jnp.zeros((24, 3, 3))
     still = jnp.full((24, 3, 3), 1.7)
-    weights = motion_energy.motion_weights(
-        jnp.stack([absent, still, CLIP]), **DEFAULT | {"kind": kind}
-    )
+    weights = motion_weights(jnp.stack([absent, still, CLIP]), **DEFAULT | {"kind": kind})
     assert not weights[:2].any()
     assert weights[2].any()
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "none"])
 def test_no_gradient_flows_through_the_weights(kind):
+    slope = jax.jit(
+        jax.grad(lambda x: motion_energy.motion_weights(x, **DEFAULT | {"kind": kind}).sum())
+    )
     for clip in (CLIP, jnp.zeros((24, 3, 3))):
-        gradient = jax.grad(
-            lambda x: motion_energy.motion_weights(x, **DEFAULT | {"kind": kind}).sum()
-        )(clip)
-        assert not gradient.any()
+        assert not slope(clip).any()
 
 
 def test_no_weighting_is_plain_mean_squared_error():
     # Window lengths are not read: 5 does not divide 24.
     settings = DEFAULT | {"windows": (5,), "kind": "none"}
-    assert (motion_energy.motion_weights(CLIP, **settings) == 1).all()
+    assert (motion_weights(CLIP, **settings) == 1).all()

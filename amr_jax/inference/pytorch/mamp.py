@@ -1,11 +1,9 @@
 """Published weights of MAMP and skeleton-MAE (PyTorch) ↔ parameters of amr_jax, in numpy.
 
 Both published models have the same parameters; they differ in mask and target. A downstream model
-has no decoder, and a `head` that amr_jax does not use. One table (`_entries`) with every name and
-shape serves both directions.
+has no decoder, and a `head` that amr_jax does not use. Names follow from ours (`_NAMES`).
 """
 
-import dataclasses
 import math
 import re
 from collections.abc import Mapping
@@ -15,72 +13,26 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from amr_jax.config.settings import refuse
-from amr_jax.errors import BadFile, UserError
+from amr_jax.errors import BadFile
 
-_PATCH = "joints_embed.proj.weight"
+# The path of a parameter in our tree, and published shapes by it.
+Path = tuple[str, ...]
+Shapes = dict[Path, tuple[int, ...]]
 
-# The published name -> (path in our tree, published shape).
-Entries = dict[str, tuple[tuple[str, ...], tuple[int, ...]]]
+_PATCH = ("encoder", "patch_embed", "kernel")
 
-
-@dataclasses.dataclass(frozen=True)
-class Stack:
-    """Sizes of a transformer: width D, hidden width of the MLP, number of blocks."""
-
-    width: int
-    hidden: int
-    depth: int
-
-    @property
-    def mlp_ratio(self) -> float:
-        """hidden / width, rounded such that int(width · ratio) is `hidden` again."""
-        ratio = self.hidden / self.width
-        exact = int(self.width * ratio) == self.hidden
-        return ratio if exact else math.nextafter(ratio, math.inf)
-
-
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-    """Sizes that follow from the shapes of weights: l, C, T_e, V and the two transformers."""
-
-    patch_len: int
-    channels: int
-    num_times: int
-    num_joints: int
-    encoder: Stack
-    decoder: Stack | None
-
-    def settings(self, num_heads: int = 8) -> dict[str, dict[str, Any]]:
-        """The sections `encoder` and `model` of a config, as `amr_jax.methods.build` reads them.
-
-        Args:
-          num_heads: of every block; no shape shows it. Published configs have 8.
-
-        Raises:
-          UserError: `num_heads` does not divide a width.
-        """
-        for part, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
-            if stack is not None and stack.width % num_heads:
-                refuse("num_heads", num_heads, f"a divisor of {stack.width}, the {part}'s width")
-        encoder = {
-            "num_frames": self.num_times * self.patch_len,
-            "num_joints": self.num_joints,
-            "channels": self.channels,
-            "patch_len": self.patch_len,
-            "width": self.encoder.width,
-            "depth": self.encoder.depth,
-            "num_heads": num_heads,
-            "mlp_ratio": self.encoder.mlp_ratio,
-        }
-        if self.decoder is None:
-            return {"encoder": encoder, "model": {}}
-        decoder = {
-            "decoder_width": self.decoder.width,
-            "decoder_depth": self.decoder.depth,
-            "decoder_heads": num_heads,
-            "decoder_mlp_ratio": self.decoder.mlp_ratio,
-        }
-        return {"encoder": encoder, "model": decoder}
+# From our names to the published ones: pattern and replacement, one after the other.
+_NAMES = (
+    ("encoder/patch_embed", "joints_embed.proj"),
+    ("decoder/mask_token", "mask_token"),
+    ("encoder/", ""),
+    ("decoder/", "decoder_"),
+    ("position/time", "temp_embed"),
+    ("position/joint", "pos_embed"),
+    ("block_", "blocks."),
+    ("(kernel|scale)$", "weight"),
+    ("/", "."),
+)
 
 
 def from_state_dict(
@@ -100,19 +52,21 @@ def from_state_dict(
       BadFile: a name is unknown or missing; a weight has another shape or dtype, or is not finite.
     """
     left_out = {key: value for key, value in state.items() if key.startswith("head.")}
-    entries = _entries(sizes(state, source))
-    for key in sorted(state.keys() - entries.keys() - left_out.keys()):
+    found = sections(state, num_heads=1, source=source)
+    shapes = _shapes(found["encoder"], found["model"])
+    known = {published_name(path): path for path in shapes}
+    for key in sorted(state.keys() - known.keys() - left_out.keys()):
         found = f"the unknown name {key!r}"
         raise BadFile(source, found, "no other names than those of MAMP or skeleton-MAE")
     ours = {}
-    for key, (path, shape) in entries.items():
+    for key, path in known.items():
         value = _get(state, key, source)
-        expected = f"{shape} float32"
+        expected = f"{shapes[path]} float32"
         if f"{value.shape} {value.dtype}" != expected:
             raise BadFile(source, f"{key} of {value.shape} {value.dtype}", expected)
         if not np.isfinite(value).all():
             raise BadFile(source, f"{key} with numbers that are not finite", "weights of a model")
-        ours[path] = np.array(_to_ours(key, value), order="C")
+        ours[path] = np.array(_to_ours(path, value), order="C")
     return unflatten_dict(ours), left_out
 
 
@@ -124,164 +78,149 @@ def to_state_dict(params: Mapping[str, Any], channels: int = 3) -> dict[str, np.
       channels: C, which no shape shows.
 
     Raises:
-      UserError: a parameter is missing, or has no counterpart or another shape there.
+      UserError: a parameter is missing, or has no counterpart, another shape or another dtype
+        there; `channels` does not divide the values of a patch.
     """
-    ours = {path: np.asarray(value) for path, value in flatten_dict(dict(params)).items()}
-    entries = _entries(_sizes_of(ours, channels))
     state = {}
-    for key, (path, shape) in entries.items():
-        value, expected = ours.pop(path, None), _to_ours(key, np.empty(shape)).shape
-        found = "nothing" if value is None else f"{value.shape} {value.dtype}"
-        if found != f"{expected} float32":
-            raise UserError(
-                f"parameter {'/'.join(path)}: found {found}; expected {expected} float32, as the "
-                f"published {key}."
-            )
-        state[key] = np.array(_to_theirs(key, value, shape), order="C")
-    for path in sorted(ours):
-        raise UserError(
-            f"parameter {'/'.join(path)} has no counterpart in the published models: remove "
-            f"{path[0]!r} from the parameters."
-        )
+    for path, value in flatten_dict(dict(params)).items():
+        value = np.asarray(value)
+        if path == _PATCH and len(value) % channels:
+            refuse("channels", channels, f"a divisor of {len(value)}, the values of a patch")
+        state[published_name(path)] = np.array(_to_theirs(path, value, channels), order="C")
+    from_state_dict(state, "the parameters")  # checks names, shapes and dtypes
     return state
 
 
-def sizes(state: Mapping[str, np.ndarray], source: str = "state dict") -> Sizes:
-    """The sizes of a published model.
+def published_name(path: Path) -> str:
+    """The published name of a parameter: encoder/block_0/norm1/scale is blocks.0.norm1.weight."""
+    name = "/".join(path)
+    for ours, theirs in _NAMES:
+        name = re.sub(ours, theirs, name)
+    return name
+
+
+def sections(
+    state: Mapping[str, np.ndarray], num_heads: int = 8, source: str = "state dict"
+) -> dict[str, dict[str, Any]]:
+    """The sections `encoder` and `model` of the config of a published model.
+
+    Args:
+      state: name -> array.
+      num_heads: of every block; no shape shows it. Published configs have 8.
+      source: the file, for messages.
 
     Raises:
       BadFile: an array that shows a size is missing or has another number of axes.
+      UserError: `num_heads` does not divide a width.
     """
 
-    def axes(key, letters):
+    def axes(key: str, letters: str) -> tuple[int, ...]:
         shape = _get(state, key, source).shape
         if len(shape) != len(letters.split(", ")) or 0 in shape:
             raise BadFile(source, f"{key} of shape {shape}", f"({letters})")
         return shape
 
-    def stack(blocks, width):
-        numbers = {m[1] for key in state if (m := re.match(rf"{blocks}\.(\d+)\.", key))}
-        hidden, _ = axes(f"{blocks}.0.mlp.fc1.weight", "hidden, D")
-        return Stack(width, hidden, len(numbers))
+    def transformer(part: str, prefix: str, width: int) -> dict[str, Any]:
+        if width % num_heads:
+            refuse("num_heads", num_heads, f"a divisor of {width}, the {part}'s width")
+        numbers = {m[1] for key in state if (m := re.match(rf"{prefix}blocks\.(\d+)\.", key))}
+        hidden, _ = axes(f"{prefix}blocks.0.mlp.fc1.weight", "hidden, D")
+        return {"width": width, "depth": len(numbers), "mlp_ratio": mlp_ratio(width, hidden)}
 
-    width, channels, patch_len, _ = axes(_PATCH, "D, C, l, 1")
-    decoder = None
-    if any(key.startswith("decoder_") or key == "mask_token" for key in state):
-        decoder = stack("decoder_blocks", axes("decoder_embed.weight", "D of the decoder, D")[0])
-    return Sizes(
-        patch_len=patch_len,
-        channels=channels,
-        num_times=axes("temp_embed", "1, T_e, 1, D")[1],
-        num_joints=axes("pos_embed", "1, 1, V, D")[2],
-        encoder=stack("blocks", width),
-        decoder=decoder,
-    )
-
-
-def _sizes_of(ours: Mapping[tuple[str, ...], np.ndarray], channels: int) -> Sizes:
-    def axes(*path):
-        shape = ours[path].shape if path in ours else None
-        if shape is None or len(shape) != 2:
-            found = "nothing" if shape is None else f"shape {shape}"
-            raise UserError(f"parameter {'/'.join(path)}: found {found}; expected two axes.")
-        return shape
-
-    def stack(part, width):
-        names = {path[1] for path in ours if path[0] == part}
-        depth = sum(name.startswith("block_") for name in names)
-        return Stack(width, axes(part, "block_0", "mlp", "fc1", "kernel")[1], depth)
-
-    values, width = axes("encoder", "patch_embed", "kernel")
-    if values % channels:
-        refuse("channels", channels, f"a divisor of {values}, the values of a patch")
-    decoder = None
-    if any(path[0] == "decoder" for path in ours):
-        decoder = stack("decoder", axes("decoder", "embed", "kernel")[1])
-    return Sizes(
-        patch_len=values // channels,
-        channels=channels,
-        num_times=axes("encoder", "position", "time")[0],
-        num_joints=axes("encoder", "position", "joint")[0],
-        encoder=stack("encoder", width),
-        decoder=decoder,
-    )
-
-
-def _entries(sizes: Sizes) -> Entries:
-    """All weights of a model of these sizes."""
-    grid, width = (sizes.num_times, sizes.num_joints), sizes.encoder.width
-    entries = {
-        _PATCH: (
-            ("encoder", "patch_embed", "kernel"),
-            (width, sizes.channels, sizes.patch_len, 1),
-        ),
-        "joints_embed.proj.bias": (("encoder", "patch_embed", "bias"), (width,)),
-        **_transformer("", ("encoder",), sizes.encoder, *grid),
+    width, channels, patch_len, _ = axes("joints_embed.proj.weight", "D, C, l, 1")
+    encoder = {
+        "num_frames": axes("temp_embed", "1, T_e, 1, D")[1] * patch_len,
+        "num_joints": axes("pos_embed", "1, 1, V, D")[2],
+        "channels": channels,
+        "patch_len": patch_len,
+        "num_heads": num_heads,
+        **transformer("encoder", "", width),
     }
-    if sizes.decoder is not None:
-        inner, values = sizes.decoder.width, sizes.patch_len * sizes.channels
-        entries |= {
-            **_linear("decoder_embed", ("decoder", "embed"), inner, width),
-            "mask_token": (("decoder", "mask_token"), (1, 1, inner)),
-            **_transformer("decoder_", ("decoder",), sizes.decoder, *grid),
+    if not any(key.startswith("decoder_") or key == "mask_token" for key in state):
+        return {"encoder": encoder, "model": {}}
+    inner, _ = axes("decoder_embed.weight", "D of the decoder, D")
+    decoder = {"heads": num_heads, **transformer("decoder", "decoder_", inner)}
+    return {
+        "encoder": encoder,
+        "model": {f"decoder_{name}": value for name, value in decoder.items()},
+    }
+
+
+def mlp_ratio(width: int, hidden: int) -> float:
+    """hidden / width, rounded such that int(width · ratio) is `hidden` again."""
+    ratio = hidden / width
+    return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)
+
+
+def _shapes(encoder: Mapping[str, Any], decoder: Mapping[str, Any]) -> Shapes:
+    """Published shapes of all parameters of a model with these sections (see `sections`)."""
+    width, patch_len, channels = (encoder[key] for key in ("width", "patch_len", "channels"))
+    grid = encoder["num_frames"] // patch_len, encoder["num_joints"]
+    shapes = {
+        _PATCH: (width, channels, patch_len, 1),
+        ("encoder", "patch_embed", "bias"): (width,),
+        **_transformer("encoder", encoder, "", grid),
+    }
+    if decoder:
+        inner = decoder["decoder_width"]
+        shapes |= {
+            **_linear(("decoder", "embed"), inner, width),
+            ("decoder", "mask_token"): (1, 1, inner),
+            **_transformer("decoder", decoder, "decoder_", grid),
             # Published code flattens patches by frame and channel, as `patches.flatten` does: the
             # prediction needs no reordering, unlike the input of the convolution.
-            **_linear("decoder_pred", ("decoder", "pred"), values, inner),
+            **_linear(("decoder", "pred"), patch_len * channels, inner),
         }
-    return entries
+    return shapes
 
 
 def _transformer(
-    prefix: str, path: tuple[str, ...], stack: Stack, num_times: int, num_joints: int
-) -> Entries:
+    part: str, section: Mapping[str, Any], prefix: str, grid: tuple[int, int]
+) -> Shapes:
     """Embeddings, blocks and the last norm."""
-    width, hidden = stack.width, stack.hidden
-    entries = {
-        f"{prefix}temp_embed": ((*path, "position", "time"), (1, num_times, 1, width)),
-        f"{prefix}pos_embed": ((*path, "position", "joint"), (1, 1, num_joints, width)),
-        **_norm(f"{prefix}norm", (*path, "norm"), width),
+    width, depth, ratio = (section[f"{prefix}{key}"] for key in ("width", "depth", "mlp_ratio"))
+    hidden, (num_times, num_joints) = int(width * ratio), grid
+    shapes = {
+        (part, "position", "time"): (1, num_times, 1, width),
+        (part, "position", "joint"): (1, 1, num_joints, width),
+        **_norm((part, "norm"), width),
     }
-    for i in range(stack.depth):
-        theirs, ours = f"{prefix}blocks.{i}", (*path, f"block_{i}")
-        entries |= {
-            **_norm(f"{theirs}.norm1", (*ours, "norm1"), width),
+    for block in ((part, f"block_{i}") for i in range(depth)):
+        shapes |= {
+            **_norm((*block, "norm1"), width),
             # One layer for query, key and value, reshaped to (3, heads, D/heads) by both.
-            **_linear(f"{theirs}.attn.qkv", (*ours, "attn", "qkv"), 3 * width, width),
-            **_linear(f"{theirs}.attn.proj", (*ours, "attn", "proj"), width, width),
-            **_norm(f"{theirs}.norm2", (*ours, "norm2"), width),
-            **_linear(f"{theirs}.mlp.fc1", (*ours, "mlp", "fc1"), hidden, width),
-            **_linear(f"{theirs}.mlp.fc2", (*ours, "mlp", "fc2"), width, hidden),
+            **_linear((*block, "attn", "qkv"), 3 * width, width),
+            **_linear((*block, "attn", "proj"), width, width),
+            **_norm((*block, "norm2"), width),
+            **_linear((*block, "mlp", "fc1"), hidden, width),
+            **_linear((*block, "mlp", "fc2"), width, hidden),
         }
-    return entries
+    return shapes
 
 
-def _linear(key: str, path: tuple[str, ...], rows: int, columns: int) -> Entries:
-    return {
-        f"{key}.weight": ((*path, "kernel"), (rows, columns)),
-        f"{key}.bias": ((*path, "bias"), (rows,)),
-    }
+def _linear(path: Path, rows: int, columns: int) -> Shapes:
+    return {(*path, "kernel"): (rows, columns), (*path, "bias"): (rows,)}
 
 
-def _norm(key: str, path: tuple[str, ...], width: int) -> Entries:
-    return {
-        f"{key}.weight": ((*path, "scale"), (width,)),
-        f"{key}.bias": ((*path, "bias"), (width,)),
-    }
+def _norm(path: Path, width: int) -> Shapes:
+    return {(*path, "scale"): (width,), (*path, "bias"): (width,)}
 
 
-def _to_ours(key: str, value: np.ndarray) -> np.ndarray:
-    if key == _PATCH:  # (D, C, l, 1) -> (l·C, D): a patch's values in (frame, channel) order
+def _to_ours(path: Path, value: np.ndarray) -> np.ndarray:
+    if path == _PATCH:  # (D, C, l, 1) -> (l·C, D): a patch's values in (frame, channel) order
         return value[..., 0].transpose(2, 1, 0).reshape(-1, value.shape[0])
-    if value.ndim == 2:  # a linear layer: (out, in) there
+    if path[-1] == "kernel":  # a linear layer: (out, in) there
         return value.T
     return value.reshape(-1, value.shape[-1]) if value.ndim == 4 else value.reshape(-1)
 
 
-def _to_theirs(key: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if key == _PATCH:
-        width, channels, patch_len, _ = shape
-        return value.reshape(patch_len, channels, width).transpose(2, 1, 0)[..., None]
-    return value.T if len(shape) == 2 else value.reshape(shape)
+def _to_theirs(path: Path, value: np.ndarray, channels: int) -> np.ndarray:
+    if path == _PATCH:
+        return value.reshape(-1, channels, value.shape[-1]).transpose(2, 1, 0)[..., None]
+    if path[-1] == "kernel":
+        return value.T
+    axes = {"time": (0, 2), "joint": (0, 1), "mask_token": (0, 1)}
+    return np.expand_dims(value, axes.get(path[-1], ()))
 
 
 def _get(state: Mapping[str, np.ndarray], key: str, source: str) -> np.ndarray:

@@ -52,9 +52,8 @@ def import_run(
     """
     state = files.read(source)
     params, left_out = mamp.from_state_dict(state, str(source))
-    config = _config(
-        mamp.sizes(state, str(source)).settings(num_heads), dataset, method, str(data_dir)
-    )
+    sections = mamp.sections(state, num_heads, str(source))
+    config = _config(sections, dataset, method, str(data_dir))
     found = config.encoder.num_joints, config.encoder.channels
     row = datasets.get(dataset)
     if found != (row.layout.num_joints, len(row.channels)):

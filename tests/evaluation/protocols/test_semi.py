@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from amr_jax.evaluation.protocols import finetune, semi
+from amr_jax.evaluation.protocols import Outcome, finetune, semi
 from amr_jax.evaluation.protocols.subsets import subset
 from tests.evaluation.protocols.test_finetune import config, make_task, separable, shifted
 
@@ -36,8 +36,19 @@ def test_draws_are_trainings_on_their_subsets_and_the_mean_is_over_them():
     np.testing.assert_array_equal(again.predictions, outcome.predictions[2])
 
 
-def test_one_draw_has_no_deviation():
+def test_one_draw_has_no_deviation(monkeypatch):
+    class Trained:
+        """A trainer whose every training is done already."""
+
+        def __init__(self, task, config, subsets):
+            self.subsets = subsets
+
+        def fit(self, chosen, key, log):
+            assert chosen is self.subsets[0]
+            return Outcome(np.zeros(24, np.int32), {"top1": 0.5, "top5": 1.0, "epochs": 3})
+
+    monkeypatch.setattr(semi, "Trainer", Trained)
     task = make_task(separable(0), separable(1), view=shifted)
     outcome = semi.run(task, settings(draws=1), lambda *_: None)
     assert "top1_std" not in outcome.metrics
-    assert outcome.metrics["top1"] == outcome.draws[0]["top1"]
+    assert outcome.metrics["top1"] == outcome.draws[0]["top1"] == 0.5
