@@ -3,10 +3,8 @@
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from amr_jax import methods
-from amr_jax.config import base, settings
 from amr_jax.errors import BadFile, UserError
 from amr_jax.inference.pytorch import mamp
 from tests.inference.pytorch import published
