@@ -1,4 +1,4 @@
-"""The data sets that a config can name, e.g. `configs/amr.py:ntu60_xsub`.
+"""The table of data sets that a config can name, e.g. `configs/amr.py:ntu60_xsub`.
 
 Each data set and protocol has one row: its records, its joints, and how the field loads it. Configs
 read this table, and nothing else lists data sets. Custom data is named by the folder of its

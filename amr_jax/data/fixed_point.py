@@ -1,9 +1,9 @@
 """Joints as 16-bit fixed point, with one scale for each body and channel.
 
 The step of the grid is a body's largest coordinate divided by 32,767. For a body within 3 m of the
-origin it is 0.09 mm, so that rounding moves a joint by at most 0.05 mm, a tenth or less of what the
-sensors resolve. (float16 has steps of 1 to 2 mm there.) Equal values stay equal, so that a joint at
-rest stays at rest; zeros stay zeros.
+origin it is 0.09 mm, so that rounding moves a joint by at most 0.05 mm, at most a tenth of the
+sensors' resolution. (float16 has steps of 1 to 2 mm there.) Equal values stay equal, so that a
+joint at rest stays at rest; zeros stay zeros.
 """
 
 import jax

@@ -26,7 +26,7 @@ class Subject:
       config: of the evaluation, resolved.
       pretraining: config of the pre-training run; without one, of `config.scratch`.
       step: of the run's checkpoint; None without one.
-      seen: `pretraining`, with clips as the encoder sees them after adapting it.
+      seen: `pretraining`, with loading and clip length of the adapted encoder (`adapt.settings`).
       encoder: the architecture.
       params: parameters to evaluate, on the host, by name: 'pretrained', 'random'.
       adaptation: which joints were matched; None if the encoder was not adapted.

@@ -25,7 +25,7 @@ def is_remote(path: os.PathLike | str) -> bool:
 
 
 def absolute(path: os.PathLike | str) -> epath.Path:
-    """The absolute path; that of a bucket is one (epath's `absolute` would make it `./gs:/…`)."""
+    """The absolute path; paths of buckets are (epath's `absolute` would make them `./gs:/…`)."""
     path = epath.Path(path).expanduser()
     return path if is_remote(path) else path.absolute()
 
