@@ -209,7 +209,7 @@ def _newest_whole(
     """The first of `steps` that `read` finds intact, and what it returns.
 
     Args:
-      steps: newest first.
+      steps: newest first; at least one.
       on_damage: called for each damaged step, with the step before it.
     """
     for step, before in zip(steps, [*steps[1:], None], strict=True):

@@ -28,7 +28,8 @@ def test_four_processes_exchange_as_often_as_two_and_read_half_as_much(tiny_ucla
         assert [one.pop("sequences read") for one in all_of] == [40 // number] * number
     # What each says of its own sequences, and is told by the others in all.
     offered = {n: sum(one.pop("bytes offered") for one in all_of) for n, all_of in starts.items()}
-    assert offered[4] < 1.2 * offered[2]
+    # Each sequence is described once; each process adds the form of its messages, less than a kB.
+    assert offered[4] - offered[2] < 2 * 1000
     loops = {number: [counts(one["loop"]) for one in all_of] for number, all_of in found.items()}
     for phase in (starts, loops):
         first, other = phase[2]
