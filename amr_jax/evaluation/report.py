@@ -29,12 +29,6 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: i
     return confusion
 
 
-def per_class_accuracy(confusion: np.ndarray) -> np.ndarray:
-    """Fraction of each class that was recognised, (K,); NaN for classes that do not occur."""
-    total = confusion.sum(axis=1)
-    return np.where(total > 0, np.diag(confusion) / np.maximum(total, 1), np.nan)
-
-
 def per_class_csv(class_names: Sequence[str], confusions: dict[str, np.ndarray]) -> str:
     """One line a class: number of test sequences, and of those each encoder recognised.
 
@@ -50,8 +44,8 @@ def per_class_csv(class_names: Sequence[str], confusions: dict[str, np.ndarray])
     for k, name in enumerate(class_names):
         row = [k, name, total[k]]
         for confusion in confusions.values():
-            accuracy = per_class_accuracy(confusion)[k]
-            row += [confusion[k, k], "absent" if np.isnan(accuracy) else f"{accuracy:.4f}"]
+            correct = confusion[k, k]
+            row += [correct, f"{correct / total[k]:.4f}" if total[k] else "absent"]
         rows.append(row)
     return csv_text(rows)
 

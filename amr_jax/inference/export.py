@@ -22,6 +22,7 @@ from amr_jax.inference import apply, load, model_file
 from amr_jax.inference.apply import Model
 from amr_jax.inference.pytorch import runs
 from amr_jax.run import workdir
+from amr_jax.run.checkpoint import has_one
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -44,7 +45,7 @@ def to_stablehlo(checkpoint: str, out: str, step: int | None) -> None:
 
 def to_torch(checkpoint: str, out: str, step: int | None) -> None:
     """Writes parameters under the names of the published PyTorch models."""
-    if load.is_pretraining(checkpoint):
+    if has_one(checkpoint):
         runs.export_run(checkpoint, out, step)
         return
     model = load.load_model(checkpoint, step)

@@ -35,16 +35,11 @@ def load_model(path: os.PathLike | str, step: int | None = None) -> Model:
     """
     path = epath.Path(path).expanduser()
     file = path / model_file.NAME if path.is_dir() else path
-    if path.is_dir() and (is_pretraining(path) or not file.exists()):
+    if path.is_dir() and (checkpoint.has_one(path) or not file.exists()):
         return of_pretraining(path, step)
     if step is not None:
         raise UserError(f"--step={step}: only a pre-training run has steps; {file} is one model.")
     return model_file.read(paths.on_disk(file))
-
-
-def is_pretraining(path: os.PathLike | str) -> bool:
-    """Whether `path` is the workdir of a pre-training run with a checkpoint."""
-    return checkpoint.has_one(path)
 
 
 def of_pretraining(path: os.PathLike | str, step: int | None = None) -> Model:
