@@ -50,19 +50,31 @@ def import_run(
     Raises:
       UserError: weights that do not fit the data set or `num_heads`; a folder that holds a run.
     """
-    state = files.read(source)
+    state, row = files.read(source), datasets.get(dataset)
     params, left_out = mamp.from_state_dict(state, str(source))
     sections = mamp.sections(state, num_heads, str(source))
-    config = _config(sections, dataset, method, str(data_dir))
-    found = config.encoder.num_joints, config.encoder.channels
-    row = datasets.get(dataset)
+    encoder = sections["encoder"] | {"confidence": row.has_confidence}
+    found = encoder["num_joints"], encoder["channels"]
     if found != (row.layout.num_joints, len(row.channels)):
         raise UserError(
             f"{source}: weights for {found[0]} joints with {found[1]} channels; {dataset} has "
             f"{row.layout.num_joints} joints ({row.layout.name}) with {len(row.channels)}."
         )
-    config.encoder.confidence = row.has_confidence
-    config.imported = {"file": str(Path(source).absolute()), "left_out": sorted(left_out)}
+    # What evaluation reads of the config of a pre-training run, and the sizes of the decoder.
+    config = ml_collections.ConfigDict(
+        {
+            "method": method,
+            "dataset": dataset,
+            "data_dir": str(data_dir),
+            "dtype": "float32",
+            "input": {"stream": "joint", "centre": row.centre, "max_frames": row.max_frames},
+            "augment": {**_AUGMENT, "max_angles": base_config.max_angles(row)},
+            "optim": {"ema_decay": 0.0},
+            "encoder": encoder,
+            "model": sections["model"],
+            "imported": {"file": str(Path(source).absolute()), "left_out": sorted(left_out)},
+        }
+    )
     if checkpoint.has_one(folder):
         raise UserError(f"{folder}: holds a run with checkpoints already; choose a new --workdir.")
     with Run.open(folder, config, keep=1) as run:
@@ -120,27 +132,6 @@ def export_params(
     if left_out:
         print(f"left out, as published models have no such part: {', '.join(left_out)}")
     return state
-
-
-def _config(sections: dict, dataset: str, method: str, data_dir: str) -> ml_collections.ConfigDict:
-    """What evaluation reads of a pre-training run's config, and the sizes of the decoder."""
-    row = datasets.get(dataset)
-    return ml_collections.ConfigDict(
-        {
-            "method": method,
-            "dataset": dataset,
-            "data_dir": data_dir,
-            "dtype": "float32",
-            "input": {
-                "stream": "joint",
-                "centre": row.centre,
-                "max_frames": row.max_frames,
-            },
-            "augment": {**_AUGMENT, "max_angles": base_config.max_angles(row)},
-            "optim": {"ema_decay": 0.0},
-            **sections,
-        }
-    )
 
 
 def _report_import(source, folder, config, params, left_out) -> None:

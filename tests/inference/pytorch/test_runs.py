@@ -72,6 +72,7 @@ def test_an_imported_run_is_evaluated_and_exported_again(weights, tiny_ucla, tmp
 def saved(folder, config):
     """A workdir as pre-training leaves it, with noise for parameters."""
     params = noisy(methods.build(config), small.clips())
+    folder.mkdir()
     workdir.start(folder, ConfigDict(config), set())
     checkpoints = checkpoint.Checkpoints(folder, keep=1)
     checkpoints.save(7, {"params": params, "average": {}})
