@@ -31,7 +31,7 @@ def pretrain(parser: cli.Parser) -> None:
 
 
 def evaluate(parser: cli.Parser) -> None:
-    """Evaluates a pre-trained encoder by a protocol, beside a random one."""
+    """Evaluates a pre-trained encoder, and a random one, by a protocol."""
     _add_config(parser, "folder for the results")
     cli.add_host_flags(parser)
 

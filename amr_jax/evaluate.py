@@ -1,4 +1,4 @@
-r"""Evaluation: the accuracy of a pre-trained encoder, beside that of a random one.
+r"""Evaluation: the accuracy of a pre-trained encoder, compared with a random one.
 
   python -m amr_jax.evaluate --config=configs/linear.py:ntu60_xsub \
       --config.pretrained=DIR --workdir=DIR2

@@ -1,4 +1,4 @@
-r"""Fine-tuning: encoder and head trained together on all labels, beside training from scratch.
+r"""Fine-tuning: encoder and head trained together on all labels, and from scratch.
 
   amr-jax evaluate --config=finetune:ntu60_xsub \
       --config.pretrained=DIR --workdir=DIR2

@@ -17,7 +17,7 @@ from amr_jax.run import cli
 
 # Modules with `add_flags(parser)` and `run(flags)`, which returns the content of the JSON file.
 SUBCOMMANDS = {
-    "methods": "Time and memory of a training step of every method, beside MAMP's in the same run.",
+    "methods": "Time and memory of a training step of every method, and MAMP's in the same run.",
     "step": "AMR's training step at full size, relative to the limits of the device.",
     "input": "Time to prepare the clips of a step: resident or streamed, in 16 or 32 bits.",
     "prepare": "Time and memory of `amr_jax.prepare`, for growing numbers of files and processes.",

@@ -4,7 +4,7 @@
 
 The input is the training loop's own, on the records of `--dataset` or of a small built-in set. A
 step's time is that of its augmented clips alone, on the device. The full AMR training step, which
-the input must not slow down, is timed beside it.
+the input must not slow down, is timed in the same rounds.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Time and memory of a training step of every method, beside MAMP's in the same run.
+"""Time and memory of a training step of every method, and MAMP's in the same run.
 
     python -m amr_jax.benchmark methods [--sequences=8] [--rounds=10] [--json=FILE]
 

@@ -116,7 +116,7 @@ def table(rows: dict[str, dict[str, float]], columns: Sequence[Column] = ()) -> 
 
     Args:
       rows: name of the encoder -> its metrics, accuracies as fractions.
-      columns: further metrics to show beside the accuracies.
+      columns: more metrics to show.
     """
 
     def per_cent(metrics: dict, key: str) -> str:

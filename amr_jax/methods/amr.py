@@ -23,7 +23,7 @@ class AMR(MaskedReconstruction):
       n: one of `windows`; S, T_w, e_s, e_t, w(e_s), its curvature k: see `motion_energy`.
       W: `w`, the weight of every predicted frame, (B, T_e/r, V, r·l, 1).
 
-    Attributes, beside those of `MaskedReconstruction`:
+    Attributes, in addition to those of `MaskedReconstruction`:
       r: how many times larger, in time, a predicted patch is.
       decoder_self_attention: adds self-attention among queries (MCA+MSA in the paper).
       windows, weighting, k, epsilon, energy_threshold: see `motion_energy.motion_weights`.

@@ -51,7 +51,7 @@ class GFP(MaskedMethod):
     it reports), GELU in the target networks, motion divided by its root mean square over the body,
     and a gradient of the prediction term into both sides.
 
-    Attributes, beside those of `MaskedMethod`:
+    Attributes, in addition to those of `MaskedMethod`:
       decoder_depth: blocks of each level.
       levels: patches in time of one cell of each level.
       feature_width: width of the targets.

@@ -132,7 +132,7 @@ class MaskedMethod(nn.Module):
 class MaskedReconstruction(MaskedMethod):
     """Base of the methods that predict hidden joints or their motion.
 
-    Attributes, beside those of `MaskedMethod`:
+    Attributes, in addition to those of `MaskedMethod`:
       target, normalisation: see `targets.reconstruction_target`.
     """
 

@@ -29,7 +29,7 @@ def info_nce(features: jax.Array, targets: jax.Array, temperature: float) -> jax
 
 
 class NAT(SkeletonMAE):
-    """SkeletonMAE on joints normalised over time, each axis of each joint by itself.
+    """SkeletonMAE on joints normalised over time, separately for each axis of each joint.
 
     The normalisation keeps the targets of slow joints informative. With `contrast` ("w/ Con" in the
     paper), an InfoNCE term compares the mean of the visible tokens with the mean token that a
@@ -38,7 +38,7 @@ class NAT(SkeletonMAE):
     there are no heads. With `config.input.bodies='all'`, absent bodies, all equal, are negatives of
     each other: use the term with 'packed'.
 
-    Attributes, beside those of `SkeletonMAE`:
+    Attributes, in addition to those of `SkeletonMAE`:
       normalisation: `timestamps` (over all T frames) or `patch_timestamps` (over those of a patch).
       contrast: weight of the contrastive term; 0: none.
       temperature: of the contrastive term.

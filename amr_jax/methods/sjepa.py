@@ -42,7 +42,7 @@ class SJEPA(MaskedMethod):
     (here: the untransformed one). The centre of the targets is a moving average in the collection
     `state`.
 
-    Attributes, beside those of `MaskedMethod`:
+    Attributes, in addition to those of `MaskedMethod`:
       view_angles: bounds of a random rotation about x, y, z in radians; zeros: none.
       view_shift: bound of a random translation along each axis in metres (in an image, in body
         sizes); 0: none. Applied only to the joint stream: bones and motion do not change with it.

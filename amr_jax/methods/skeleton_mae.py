@@ -17,7 +17,7 @@ class SkeletonMAE(MaskedReconstruction):
     The baselines of the AMR paper are settings of it: `num_decoded` (Baseline 1, decoder masking)
     and `pool` (Baseline 2, downsampling).
 
-    Attributes, beside those of `MaskedReconstruction`:
+    Attributes, in addition to those of `MaskedReconstruction`:
       num_decoded: hidden patches, drawn uniformly, that are decoded and predicted; None: all.
       pool: r of the downsampling: the decoder averages its tokens over `pool` patches in time and
         predicts patches `pool` times as long; 1: none.

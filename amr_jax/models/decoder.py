@@ -85,7 +85,7 @@ class QueryDecoder(Decoder):
     Number and size of the predicted patches are independent of the encoder. Paper, "Decoder
     Decoupling".
 
-    Attributes, beside those of `Decoder`:
+    Attributes, in addition to those of `Decoder`:
       self_attention: adds self-attention among queries after the cross-attention (MCA+MSA).
     """
 
@@ -107,7 +107,7 @@ class QueryDecoder(Decoder):
 class SelfAttentionDecoder(Decoder):
     """Mask tokens for the hidden patches, self-attention over all patches (MAE).
 
-    Attributes, beside those of `Decoder`:
+    Attributes, in addition to those of `Decoder`:
       pool: number of patches in time over which tokens are averaged before the blocks
         ("downsampling", Baseline 2 of the paper). Predicts N / pool patches.
     """
@@ -145,7 +145,7 @@ class SelfAttentionDecoder(Decoder):
 class PoolingDecoder(Decoder):
     """Predicts at coarser and coarser levels, averaging tokens in time between them (GFP).
 
-    Attributes, beside those of `Decoder`:
+    Attributes, in addition to those of `Decoder`:
       depth: blocks of each level.
       levels: patches in time of one cell of each level; each divides the next. A last level, the
         whole body as one token, follows.

@@ -91,7 +91,7 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     MAX_BODIES: ClassVar[int]
     NUM_JOINTS: ClassVar[int]
     CHANNELS: ClassVar[str] = "xyz"  # one of `skeleton.layouts.CHANNELS`
-    INTEGERS: ClassVar[tuple[str, ...]]  # int32 features beside the label
+    INTEGERS: ClassVar[tuple[str, ...]]  # int32 features in addition to the label
     TEXTS: ClassVar[tuple[str, ...]] = ("name",)
     PUBLISHED: ClassVar[dict[str, dict[str, int]]]  # protocol -> split -> sequences
     OPTIONS: ClassVar[tuple[str, ...]] = ()  # keywords of `find` that are flags of `prepare`

@@ -29,7 +29,7 @@ from amr_jax.train import optim
 def run(task: Task, config, log: Log) -> Outcome:
     """The protocol: fine-tunes on the whole training split.
 
-    Reads from the config, beside the keys of `Trainer`: `seed`.
+    Reads from the config, in addition to the keys of `Trainer`: `seed`.
 
     Returns:
       Scores and the trained classifier after the last epoch; top-1 and top-5 then, and those of the

@@ -17,7 +17,7 @@ from amr_jax.evaluation.protocols.task import Log, Outcome, Task
 def run(task: Task, config, log: Log) -> Outcome:
     """The protocol: `finetune` on `config.draws` subsets of `config.fraction` of the sequences.
 
-    Reads from the config, beside the keys of `finetune.Trainer`: `fraction`, `draws`, `seed`.
+    Reads from the config the keys of `finetune.Trainer` and `fraction`, `draws`, `seed`.
 
     Returns:
       Predictions (draws, S); the means over the draws of top-1 and top-5 after the last epoch, with

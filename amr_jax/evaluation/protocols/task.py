@@ -104,7 +104,7 @@ class Protocol:
     Attributes:
       run: (task, config, log) -> outcome.
       title: its short name in tables.
-      columns: metrics that tables show beside the accuracies.
+      columns: metrics that tables show in addition to the accuracies.
     """
 
     run: Callable[[Task, Any, Log], Outcome]
