@@ -7,9 +7,10 @@ Groups: data, losses, protocols, using. All figures come from the public command
 `amr_jax.pretrain.run` and from the files that these write, so the script outlives moves of modules.
 `compare` repeats everything in a scratch folder and prints one line per figure. Texts and integers
 must be equal. Other numbers may differ by 1e-5 of the largest magnitude in their array (gradient
-norms by 1e-4, figures of bfloat16 by 2⁻⁸). On the machine and with the libraries that `DIR/made_with.json` names, expect equal
-bits; elsewhere rounding differs. The exit status is 1 if a figure is missing or beyond tolerance.
-tests/golden holds the figures of version 0.1.0; to compare all of them takes 10 to 20 minutes.
+norms by 1e-4, figures of bfloat16 by 2⁻⁸). On the machine and with the libraries that
+`DIR/made_with.json` names, expect equal bits; elsewhere rounding differs. The exit status is 1 if a
+figure is missing or beyond tolerance. tests/golden holds the figures of version 0.1.0; to compare
+all of them takes 10 to 20 minutes.
 
 The repository is the parent of this file's folder; `--repository=DIR2` names another. Compiled
 programs are kept in the scratch folder, or where JAX_COMPILATION_CACHE_DIR says.
