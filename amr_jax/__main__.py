@@ -243,7 +243,7 @@ def _add_config(parser: cli.Parser, workdir: str) -> None:
         "config", "a config by name or file, and its argument: amr:nwucla, configs/amr.py:nwucla"
     )
     parser.add_needed("workdir", workdir)
-    parser.epilog = "--config.KEY=VALUE overrides a key of the config, as --config.seed=1."
+    parser.epilog = "--config.KEY=VALUE overrides a key of the config, such as --config.seed=1."
 
 
 def _config(name: str, spec: str, overrides: Sequence[str]) -> ml_collections.ConfigDict:

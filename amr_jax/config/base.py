@@ -121,7 +121,7 @@ PRETRAINING: Tree = {
     ),
     "attention_kernel": Setting(
         "xla",
-        "cudnn: fused attention, on NVIDIA GPUs in bfloat16",
+        "implementation of attention; cudnn: fused, on NVIDIA GPUs in bfloat16",
         choices=KERNELS,
         rule=checks.bfloat16_if_cudnn,
     ),

@@ -86,7 +86,7 @@ class Resident:
 
     Attributes:
       host: the split on the host, without its frames.
-      num_units: in an epoch.
+      num_units: units per epoch.
       resident: the split on the devices.
     """
 
@@ -118,7 +118,7 @@ class Streamed:
 
     Attributes:
       host: the split on the host, without its frames.
-      num_units: in an epoch.
+      num_units: units per epoch.
       resident: None; batches hold their clips.
     """
 

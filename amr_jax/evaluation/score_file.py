@@ -74,14 +74,14 @@ def read(folder: os.PathLike | str) -> Scores:
         if len(set(texts.tolist())) < len(texts):
             raise BadFile(path, f"{what} that occur twice", f"different {what}")
     if labels.dtype != np.int32 or labels.shape != names.shape:
-        raise BadFile(path, _shape(_LABELS, labels), f"{len(names)} of dtype int32, one a name")
+        raise BadFile(path, _shape(_LABELS, labels), f"{len(names)} of dtype int32, one per name")
     if not 0 <= labels.min() <= labels.max() < len(classes):
         found = f"{_LABELS} from {labels.min()} to {labels.max()}"
         raise BadFile(path, found, f"0 to {len(classes) - 1}, the indices of the classes")
     for encoder, logits in arrays.items():
         if logits.shape != (len(names), len(classes)) or logits.dtype != np.float32:
             found = f"{_shape(encoder, logits)} for {len(names)} names and {len(classes)} classes"
-            raise BadFile(path, found, "float32, one row a sequence, one column a class")
+            raise BadFile(path, found, "float32, one row per sequence, one column per class")
         if not np.isfinite(logits).all():
             raise BadFile(path, f"{encoder} with numbers that are not finite", "finite logits")
     return Scores(names, labels, tuple(classes.tolist()), arrays)
