@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from amr_jax.run import cli, console, workdir
+from amr_jax.run import cli, console
 
 # One line of a table, or of the JSON file.
 Entry = Mapping[str, Any]
@@ -77,6 +77,8 @@ def print_table(entries: Sequence[Entry], columns: Mapping[str, Text]) -> None:
 
 def write_json(path: Path, what: str, content: Entry) -> None:
     """Writes the content, with the command, the versions and the device; `UserError` on failure."""
+    from amr_jax.run import workdir  # imports JAX: --help does not need it
+
     made_by = {
         "benchmark": what,
         "command": shlex.join(["python", "-m", "amr_jax.benchmark", *sys.argv[1:]]),

@@ -157,6 +157,10 @@ def _migrate(config: ml_collections.ConfigDict) -> None:
         owner = config.get(section, {}) if section else config
         if last in owner and not owner[last]:
             owner[last] = None
+    if "method" in config:
+        # The first runs of 0.1.0 had no such keys: joints, stored as float32.
+        config.input.stream = config.input.get("stream", "joint")
+        config.input.storage = config.input.get("storage", "float32")
 
 
 def _flat(config: ml_collections.ConfigDict) -> dict[str, object]:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from etils import epath
 
@@ -261,3 +262,16 @@ def test_the_workdir_of_an_evaluation_is_refused(tmp_path):
 )
 def test_only_the_first_line_of_tensorstores_page_is_reported(said, told):
     assert checkpoint_step.first_line(OSError(said)) == told
+
+
+def test_a_checkpoint_without_checksums_is_restored_with_a_note(tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "amr_jax.run.checkpoint_step.save_arguments",
+            lambda tree: ocp.args.Composite(state=ocp.args.StandardSave(tree)),
+        )
+        saved(tmp_path, make_state(value=1.0))
+    checkpoints = checkpoint.Checkpoints(tmp_path, keep=2)
+    assert int(checkpoints.restore(make_state()).step) == 7
+    checkpoints.close()
+    assert capsys.readouterr().out.count("saved without checksums") == 1

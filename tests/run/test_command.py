@@ -43,7 +43,7 @@ def refused(arguments, capsys) -> str:
         (["interop", "--workdir=x", "--num_heads=0"], "--num_heads: 0: expected at least 1"),
         (["synthetic", "out"], "unknown argument 'out'"),
         (["prepare", "--data_dir=x", "--dataset=nw"], "--manual_dir is missing"),
-        (["benchmark", "steps"], "'steps': expected one of: "),
+        (["benchmark", "steps"], "WHAT = 'steps': expected 'methods', 'step'"),
     ],
 )
 def test_wrong_flags_are_refused(arguments, message, capsys):
