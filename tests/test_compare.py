@@ -231,6 +231,7 @@ def test_equal_time_is_measured_once_and_kept(tiny_ucla, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         # The short run: 4 steps a second, 2.5 steps an epoch.
         line = {"step": 10, "epoch": 4.0, "timed_steps": 8, "timed_seconds": 2.0}
+        folder.mkdir(parents=True, exist_ok=True)
         workdir.start(folder, config, set())
         workdir.write(folder / metrics.METRICS_FILE, json.dumps(line) + "\n")
 
