@@ -24,7 +24,7 @@ from etils import epath
 from amr_jax.errors import UserError
 from amr_jax.evaluate import RESULTS_FILE
 from amr_jax.evaluation import report, score_file
-from amr_jax.evaluation.protocols.scores import accuracies
+from amr_jax.evaluation.accuracy import accuracies
 from amr_jax.run import console, lock, paths, workdir
 
 

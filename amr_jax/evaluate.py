@@ -35,7 +35,8 @@ from amr_jax.config import settings
 from amr_jax.data.split import DeviceSplit, place, read
 from amr_jax.evaluation import encoder_under_test, results
 from amr_jax.evaluation.encoder_under_test import Subject
-from amr_jax.evaluation.protocols import PROTOCOLS, Outcome, Task
+from amr_jax.evaluation.protocols import PROTOCOLS
+from amr_jax.evaluation.task import Outcome, Task
 from amr_jax.inference import load, model_file
 from amr_jax.run import console, sharding, workdir
 from amr_jax.run.run import Run, describe_devices

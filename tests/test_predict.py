@@ -12,7 +12,7 @@ from amr_jax import prepare
 from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.data import datasets, records, split
 from amr_jax.errors import BadFile
-from amr_jax.evaluation.protocols import features
+from amr_jax.evaluation import features
 from amr_jax.inference import apply, model_file, read_inputs
 from amr_jax.inference.predict import outputs
 from amr_jax.inference.read_inputs import Sequence

@@ -1,1 +1,1 @@
-"""Evaluation of encoders: protocols, adaptation to other data sets, reports."""
+"""Evaluation of encoders: protocols, what they share, adaptation to other data sets, reports."""

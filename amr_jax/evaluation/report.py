@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from amr_jax.evaluation.protocols.task import Column
+from amr_jax.evaluation.task import Column
 from amr_jax.run import console
 
 _MAX_CLASSES_WITH_NUMBERS = 20  # more classes leave no room for percentages in the cells

@@ -10,7 +10,8 @@ from etils import epath
 from amr_jax.data.split import Split
 from amr_jax.evaluation import report, score_file
 from amr_jax.evaluation.encoder_under_test import Subject
-from amr_jax.evaluation.protocols import PROTOCOLS, Outcome
+from amr_jax.evaluation.protocols import PROTOCOLS
+from amr_jax.evaluation.task import Outcome
 from amr_jax.run import workdir
 
 # The encoders in the table of a protocol that trains them.

@@ -10,7 +10,7 @@ from etils import epath
 from amr_jax.data import datasets
 from amr_jax.data.split import Split
 from amr_jax.errors import UserError
-from amr_jax.evaluation.protocols.task import Classifier
+from amr_jax.evaluation.task import Classifier
 from amr_jax.inference import model_file
 from amr_jax.inference.apply import Input, Model
 from amr_jax.models import heads

@@ -10,7 +10,7 @@ from etils import epath
 
 from amr_jax.evaluation import report
 from amr_jax.evaluation.protocols import PROTOCOLS
-from amr_jax.evaluation.protocols.task import Column
+from amr_jax.evaluation.task import Column
 from amr_jax.run import console, workdir
 from amr_jax.studies import pictures, published
 

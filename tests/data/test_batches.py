@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from amr_jax.data import batches, records
 from amr_jax.run import sharding
-from tests.evaluation.protocols import tiny
+from tests.evaluation import tiny
 
 
 @settings(max_examples=25, deadline=None)

@@ -9,7 +9,7 @@ import pytest
 
 from amr_jax.data import records, split
 from amr_jax.run import distributed, sharding
-from tests.evaluation.protocols import tiny
+from tests.evaluation import tiny
 
 PRESENT = [(True, False), (True, True), (False, True), (True, False), (False, False)]
 

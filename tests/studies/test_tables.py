@@ -6,7 +6,7 @@ import io
 import matplotlib.image
 import pytest
 
-from amr_jax.evaluation.protocols import Protocol
+from amr_jax.evaluation.task import Protocol
 from amr_jax.studies import tables
 from configs import ablation, compare
 from tests.studies.handmade import row

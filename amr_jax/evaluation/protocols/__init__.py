@@ -4,17 +4,17 @@ The contract. A protocol is one file with one function
 
     run(task: Task, config: ConfigDict, log: Log) -> Outcome
 
-(task.py), one line in `PROTOCOLS`, and one config. `evaluate` builds the task, calls `run` for the
-pre-trained encoder and for a random one with the same config, and makes tables, confusion matrices
-and files from the outcomes; comparisons take their columns from `PROTOCOLS`. Neither depends on
-which protocol ran. `run` reads its own keys from the config, calls `log` once an epoch, and leaves
-`task.params` as they are. Every test sequence counts exactly once. A protocol that trains the
-encoder can do so from scratch: the section `scratch` of its config describes the encoder to train
-where `config.pretrained` is empty.
+(evaluation/task.py), one line in `PROTOCOLS`, and one config. `evaluate` builds the task, calls
+`run` for the pre-trained encoder and for a random one with the same config, and makes tables,
+confusion matrices and files from the outcomes; comparisons take their columns from `PROTOCOLS`.
+Neither depends on which protocol ran. `run` reads its own keys from the config, calls `log` once an
+epoch, and leaves `task.params` as they are. Every test sequence counts exactly once. A protocol
+that trains the encoder can do so from scratch: the section `scratch` of its config describes the
+encoder to train where `config.pretrained` is empty. What protocols share is in evaluation/.
 """
 
 from amr_jax.evaluation.protocols import finetune, knn, linear, retrieval, semi
-from amr_jax.evaluation.protocols.task import Classifier, Log, Outcome, Protocol, Task
+from amr_jax.evaluation.task import Protocol
 
 PROTOCOLS = {
     "linear": Protocol(linear.run, "linear"),
@@ -23,5 +23,3 @@ PROTOCOLS = {
     "finetune": Protocol(finetune.run, "fine-tuned"),
     "semi": Protocol(semi.run, "semi-supervised"),
 }
-
-__all__ = ["PROTOCOLS", "Classifier", "Log", "Outcome", "Protocol", "Task"]

@@ -17,10 +17,10 @@ import optax
 from jax.sharding import Mesh
 
 from amr_jax.data.split import DeviceSplit
-from amr_jax.evaluation.protocols import fitting, packing
-from amr_jax.evaluation.protocols.features import View
-from amr_jax.evaluation.protocols.packing import Batch
-from amr_jax.evaluation.protocols.task import Classifier, Log, Outcome, Task
+from amr_jax.evaluation import fitting, packing
+from amr_jax.evaluation.features import View
+from amr_jax.evaluation.packing import Batch
+from amr_jax.evaluation.task import Classifier, Log, Outcome, Task
 from amr_jax.models import heads
 from amr_jax.run import sharding
 from amr_jax.train import optim

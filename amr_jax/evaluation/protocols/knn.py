@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from amr_jax.config.settings import refuse
-from amr_jax.evaluation.protocols import neighbours
-from amr_jax.evaluation.protocols.task import Column, Log, Outcome, Task
+from amr_jax.evaluation import neighbours
+from amr_jax.evaluation.task import Column, Log, Outcome, Task
 from amr_jax.run import sharding
 
 FEATURE_STD = Column(

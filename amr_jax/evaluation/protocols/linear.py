@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from amr_jax.evaluation.protocols import features, fitting
-from amr_jax.evaluation.protocols.packing import epoch_order
-from amr_jax.evaluation.protocols.task import Classifier, Log, Outcome, Task
+from amr_jax.evaluation import features, fitting
+from amr_jax.evaluation.packing import epoch_order
+from amr_jax.evaluation.task import Classifier, Log, Outcome, Task
 from amr_jax.models import heads
 from amr_jax.run import sharding
 

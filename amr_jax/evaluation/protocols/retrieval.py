@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from amr_jax.evaluation.protocols import neighbours
-from amr_jax.evaluation.protocols.task import Column, Log, Outcome, Task
+from amr_jax.evaluation import neighbours
+from amr_jax.evaluation.task import Column, Log, Outcome, Task
 from amr_jax.run import sharding
 
 MEAN_AVERAGE_PRECISION = Column(

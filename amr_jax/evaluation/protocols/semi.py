@@ -1,7 +1,7 @@
 """Semi-supervised evaluation: fine-tuning on a small share of the labels, in several draws.
 
-Each draw has its own class-balanced subset (subsets.py), initial head and views; the result is the
-mean over the draws.
+Each draw has its own class-balanced subset (evaluation/subsets.py), initial head and views; the
+result is the mean over the draws.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from amr_jax.evaluation.protocols.finetune import Trainer
-from amr_jax.evaluation.protocols.subsets import subset
-from amr_jax.evaluation.protocols.task import Log, Outcome, Task
+from amr_jax.evaluation.subsets import subset
+from amr_jax.evaluation.task import Log, Outcome, Task
 
 
 def run(task: Task, config, log: Log) -> Outcome:

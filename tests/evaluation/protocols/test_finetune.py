@@ -9,10 +9,11 @@ import ml_collections
 import numpy as np
 import pytest
 
-from amr_jax.evaluation.protocols import finetune, packing
+from amr_jax.evaluation import packing
+from amr_jax.evaluation.protocols import finetune
 from amr_jax.models import heads
 from amr_jax.train import optim
-from tests.evaluation.protocols import tiny
+from tests.evaluation import tiny
 
 
 def config(**changes):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from amr_jax.errors import UserError
-from amr_jax.evaluation.protocols import knn, neighbours
-from tests.evaluation.protocols import tiny
+from amr_jax.evaluation import neighbours
+from amr_jax.evaluation.protocols import knn
+from tests.evaluation import tiny
 
 
 def brute_force(queries, bank, labels, k):

@@ -5,8 +5,9 @@ import ml_collections
 import numpy as np
 import pytest
 
-from amr_jax.evaluation.protocols import knn, neighbours, retrieval
-from tests.evaluation.protocols import tiny
+from amr_jax.evaluation import neighbours
+from amr_jax.evaluation.protocols import knn, retrieval
+from tests.evaluation import tiny
 
 
 def average_precision(query, label, gallery, gallery_labels):

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from amr_jax.evaluation.protocols import Outcome, finetune, semi
-from amr_jax.evaluation.protocols.subsets import subset
+from amr_jax.evaluation.protocols import finetune, semi
+from amr_jax.evaluation.subsets import subset
+from amr_jax.evaluation.task import Outcome
 from tests.evaluation.protocols.test_finetune import config, make_task, separable, shifted
 
 

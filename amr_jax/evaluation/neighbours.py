@@ -10,8 +10,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from amr_jax.evaluation.protocols import features
-from amr_jax.evaluation.protocols.task import Task
+from amr_jax.evaluation import features
+from amr_jax.evaluation.task import Task
 from amr_jax.run import sharding
 
 # Similarities in the memory of a device at once: 256 MiB of float32.

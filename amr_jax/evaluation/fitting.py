@@ -11,8 +11,8 @@ import numpy as np
 import optax
 
 from amr_jax.errors import UserError
-from amr_jax.evaluation.protocols.scores import accuracies, summary
-from amr_jax.evaluation.protocols.task import Classifier, Log, Outcome
+from amr_jax.evaluation.accuracy import accuracies, summary
+from amr_jax.evaluation.task import Classifier, Log, Outcome
 
 
 @flax.struct.dataclass

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from amr_jax.data.split import Split, place
-from amr_jax.evaluation.protocols import Task
+from amr_jax.evaluation.task import Task
 from amr_jax.ops import augment
 from amr_jax.run import sharding
 from tests.models.params import encoder as build

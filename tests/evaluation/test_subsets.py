@@ -7,7 +7,7 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 
-from amr_jax.evaluation.protocols.subsets import subset
+from amr_jax.evaluation.subsets import subset
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=80).map(np.array)
 FRACTIONS = st.floats(0.001, 1.0)

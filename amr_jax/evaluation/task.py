@@ -8,7 +8,7 @@ import flax.linen as nn
 import numpy as np
 
 from amr_jax.data.split import DeviceSplit
-from amr_jax.evaluation.protocols.features import View
+from amr_jax.evaluation.features import View
 
 # Called with the number of the finished epoch (from 1) and its scalars.
 Log = Callable[[int, dict[str, float]], None]

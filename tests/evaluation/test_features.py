@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from amr_jax.data.split import place
-from amr_jax.evaluation.protocols import features
+from amr_jax.evaluation import features
 from amr_jax.run import sharding
-from tests.evaluation.protocols import tiny
+from tests.evaluation import tiny
 
 KEY = jax.random.key(7)
 

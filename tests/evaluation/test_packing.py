@@ -1,11 +1,11 @@
-"""Batches of bodies: every counted body of every sequence appears once."""
+"""The order of an epoch, and batches that hold every counted body of every sequence once."""
 
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 
-from amr_jax.evaluation.protocols import packing
-from tests.evaluation.protocols import tiny
+from amr_jax.evaluation import packing
+from tests.evaluation import tiny
 
 PRESENT = st.lists(
     st.sampled_from([(True, False), (True, True), (False, True), (False, False)]),
@@ -53,3 +53,21 @@ def test_capacity_is_that_of_the_fullest_batch_of_all_orders():
 def test_in_turn_is_the_order_of_the_split():
     np.testing.assert_array_equal(packing.in_turn(5, 2), [[0, 1], [2, 3], [4, 5]])
     np.testing.assert_array_equal(packing.in_turn(3, 100), [[0, 1, 2]])
+
+
+@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.given(num_sequences=st.integers(1, 60), batch_size=st.integers(1, 70))
+def test_an_epoch_deals_every_sequence_once_in_even_batches(num_sequences, batch_size):
+    order = packing.epoch_order(0, 0, num_sequences, batch_size)
+    real = order < num_sequences
+    assert sorted(order[real]) == list(range(num_sequences))
+    sizes = real.sum(axis=1)
+    assert sizes.max() <= batch_size
+    assert sizes.max() - sizes.min() <= 1
+    assert len(order) == int(np.ceil(num_sequences / batch_size))
+
+
+def test_epochs_and_seeds_differ_in_order_and_each_is_repeatable():
+    orders = [packing.epoch_order(seed, epoch, 40, 7) for seed in (0, 1) for epoch in (0, 1)]
+    assert len({order.tobytes() for order in orders}) == 4
+    np.testing.assert_array_equal(orders[3], packing.epoch_order(1, 1, 40, 7))

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import pytest
 
 from amr_jax.errors import UserError
-from amr_jax.evaluation.protocols import fitting
+from amr_jax.evaluation import fitting
 
 
 @pytest.mark.parametrize(
