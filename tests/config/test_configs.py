@@ -13,6 +13,7 @@ from amr_jax.config import settings
 from amr_jax.data import datasets, records
 from amr_jax.errors import UserError
 from amr_jax.evaluation import encoder_under_test, protocols
+from amr_jax.evaluation.task import Outcome, Protocol
 from amr_jax.run import workdir
 from amr_jax.studies import rows
 from tests.studies import handmade
@@ -158,13 +159,13 @@ def unread_from_scratch(config, resolve, folder, monkeypatch) -> list[str]:
     def look(task, config, log):
         clip = jax.numpy.zeros((9, 20, 3))
         jax.eval_shape(lambda: task.train_view(jax.random.key(0), clip, 9))
-        return protocols.Outcome(np.zeros(len(task.test.host.label), np.int32), {"top1": 0.0})
+        return Outcome(np.zeros(len(task.test.host.label), np.int32), {"top1": 0.0})
 
     config.pretrained, config.dtype = "", "auto"
     config.data_dir = config.scratch.data_dir = "somewhere"
     config = resolve(config, encoder_under_test.source(config)[1])
     monkeypatch.setattr(encoder_under_test, "resolve", lambda given, _: given)
-    monkeypatch.setitem(evaluate.PROTOCOLS, config.protocol, protocols.Protocol(look, ""))
+    monkeypatch.setitem(evaluate.PROTOCOLS, config.protocol, Protocol(look, ""))
     return unread_keys(config, lambda c: evaluate.run(c, folder / "scratch"), monkeypatch)
 
 
