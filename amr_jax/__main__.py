@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import ml_collections
 
-from amr_jax.config import base, files, settings
+from amr_jax.config import base, comparison, evaluation, files, settings
 from amr_jax.errors import UserError, did_you_mean
 from amr_jax.run import cli
 
@@ -264,7 +264,9 @@ def _config(name: str, spec: str, overrides: Sequence[str]) -> ml_collections.Co
 def _tree(config: ml_collections.ConfigDict) -> settings.Tree:
     if "method" in config:
         return base.of_method(config.method)
-    return base.of_protocol(config.protocol) if "protocol" in config else base.COMPARISON
+    if "protocol" in config:
+        return evaluation.of_protocol(config.protocol)
+    return comparison.COMPARISON
 
 
 def _asks_for_help(argv: Sequence[str]) -> bool:

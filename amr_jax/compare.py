@@ -26,7 +26,8 @@ import ml_collections
 from etils import epath
 
 from amr_jax import evaluate, methods, pretrain
-from amr_jax.config import base, settings
+from amr_jax.config import settings
+from amr_jax.config.comparison import COMPARISON
 from amr_jax.errors import UserError
 from amr_jax.evaluation import encoder_under_test
 from amr_jax.run import metrics, paths, workdir
@@ -131,7 +132,7 @@ def run(
         another config. At the end, after the other rows: what pre-training and evaluation raise,
         with the row's name before it.
     """
-    config = settings.completed(config, base.COMPARISON)
+    config = settings.completed(config, COMPARISON)
     comparison = Comparison.of(config, paths.absolute(folder))
     with Run.open(comparison.folder, config, FREE_KEYS) as run:
         run.record()

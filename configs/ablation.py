@@ -11,7 +11,7 @@ configs/compare.py. Results: docs/results.md.
 import ml_collections
 
 from amr_jax.config import base
-from amr_jax.config.base import row, table
+from amr_jax.config.comparison import comparison, row, table
 
 R = 6  # of configs/amr.py
 # With these k, both forms give weight ½ to a window with a hundredth of the mean energy, as the
@@ -22,7 +22,7 @@ EXPONENTIAL_K = 69.0  # 1 − exp(−0.01·k) = ½: k = 100 · ln 2
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    config = base.comparison(argument)
+    config = comparison(argument)
     config.reference = "full"
     config.ours = "full"
     encoder = base.pretraining("amr", argument).encoder

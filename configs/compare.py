@@ -12,13 +12,12 @@ docs/results.md.
 
 import ml_collections
 
-from amr_jax.config import base
-from amr_jax.config.base import row, table
+from amr_jax.config.comparison import comparison, row, table
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    config = base.comparison(argument)
+    config = comparison(argument)
     config.reference = "mamp"
     config.ours = "amr"
     rows = {

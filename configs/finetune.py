@@ -13,11 +13,11 @@ NW-UCLA, AMR pre-trained for 200 epochs: 84.7 %; from scratch 72.2 % (docs/resul
 
 import ml_collections
 
-from amr_jax.config import base
+from amr_jax.config.evaluation import FINETUNING, finetuning
 
-SETTINGS = base.FINETUNING
+SETTINGS = FINETUNING
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    return base.finetuning("finetune", argument)
+    return finetuning("finetune", argument)

@@ -11,15 +11,15 @@ NW-UCLA, AMR pre-trained for 200 epochs: 71.3 %; random encoder 45.3 % (docs/res
 
 import ml_collections
 
-from amr_jax.config import base
+from amr_jax.config.evaluation import FROZEN, evaluation
 from amr_jax.config.settings import Setting
 
 SETTINGS = {
-    **base.FROZEN,
+    **FROZEN,
     "k": Setting(1, "neighbours that vote; at most the training sequences", low=1),
 }
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    return base.evaluation("knn", argument)
+    return evaluation("knn", argument)

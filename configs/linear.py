@@ -13,10 +13,11 @@ NW-UCLA, AMR pre-trained for 200 epochs: 72.2 %; random encoder 49.1 % (docs/res
 import ml_collections
 
 from amr_jax.config import base
+from amr_jax.config.evaluation import FROZEN, evaluation
 from amr_jax.config.settings import Setting
 
 SETTINGS = {
-    **base.FROZEN,
+    **FROZEN,
     "features": Setting(
         "augmented",
         "augmented: every epoch encodes new views; cached: encoded once",
@@ -33,7 +34,7 @@ SETTINGS = {
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    config = base.evaluation("linear", argument)
+    config = evaluation("linear", argument)
     if config.dataset in base.SMALL:  # more steps an epoch, and views encoded once
         config.features = "cached"
         config.cached_views = 3 if config.dataset == "synthetic" else 5

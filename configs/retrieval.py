@@ -12,11 +12,11 @@ NW-UCLA, AMR pre-trained for 200 epochs: mean average precision 32.1 %; random e
 
 import ml_collections
 
-from amr_jax.config import base
+from amr_jax.config.evaluation import FROZEN, evaluation
 
-SETTINGS = base.FROZEN
+SETTINGS = FROZEN
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    return base.evaluation("retrieval", argument)
+    return evaluation("retrieval", argument)

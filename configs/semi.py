@@ -13,12 +13,13 @@ scratch 18.7 % and 43.2 % (docs/results.md).
 import ml_collections
 
 from amr_jax.config import base
+from amr_jax.config.evaluation import FINETUNING, finetuning
 from amr_jax.config.settings import Setting
 
 SETTINGS = {
-    **base.FINETUNING,
+    **FINETUNING,
     # One per cent of a small set is one batch per epoch.
-    "min_steps": base.with_default(base.FINETUNING["min_steps"], 200),
+    "min_steps": base.with_default(FINETUNING["min_steps"], 200),
     "fraction": Setting(
         0.1, "labelled share of the training sequences (published: 0.01, 0.1)", above=0, high=1
     ),
@@ -28,7 +29,7 @@ SETTINGS = {
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    config = base.finetuning("semi", argument)
+    config = finetuning("semi", argument)
     config.test_epochs = config.epochs  # only at the end
     if argument.endswith(",runlocal"):
         config.draws = 2

@@ -10,11 +10,11 @@ differ from pre-training. Clips are centred and augmented as the new set's are.
 
 import ml_collections
 
-from amr_jax.config import base
+from amr_jax.config.evaluation import finetuning
 
 
 def get_config(argument: str = "pku2_xsub") -> ml_collections.ConfigDict:
     """The config for `NAME` or `NAME,runlocal`."""
-    config = base.finetuning("finetune", argument)
+    config = finetuning("finetune", argument)
     config.adapt = True
     return config

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from amr_jax.config import base, files
+from amr_jax.config import base, comparison, evaluation, files
 from amr_jax.config.settings import Setting
 
 PAGE = Path(__file__).with_name("configs.md")
@@ -19,8 +19,8 @@ def tables() -> dict[str, str]:
     """Markdown by the name of a marker in the page."""
     made = {
         "pretraining": _table(base.PRETRAINING),
-        "evaluation": _table(base.EVALUATION),
-        "comparison": _table(base.COMPARISON),
+        "evaluation": _table(evaluation.EVALUATION),
+        "comparison": _table(comparison.COMPARISON),
     }
     for kind, names in (("method", METHODS), ("protocol", PROTOCOLS)):
         section = "model" if kind == "method" else ""

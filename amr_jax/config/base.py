@@ -1,16 +1,16 @@
-"""The settings that configs share: of pre-training, of evaluation and of comparisons. No JAX.
+"""The settings of pre-training that methods share.
 
-Data, encoder, size of the mask, sizes of the decoder and optimiser are defined here once, so that
-methods share them. configs/NAME.py adds the settings of one method or protocol.
+Data, encoder, size of the mask, sizes of the decoder and optimiser are defined here once.
+configs/NAME.py adds the settings of one method. Protocols are in evaluation.py, comparisons in
+comparison.py.
 """
 
 import dataclasses
-from collections.abc import Iterable
 
 import ml_collections
 
 from amr_jax.config import checks, files, settings
-from amr_jax.config.settings import Own, Setting, Tree
+from amr_jax.config.settings import Setting, Tree
 from amr_jax.data import datasets
 
 # packed: the mean over the bodies present; all, as in published code: the mean over all slots, with
@@ -20,7 +20,7 @@ STREAMS = ("joint", "bone", "motion")
 KERNELS = ("xla", "cudnn")
 DTYPES = ("float32", "bfloat16")
 
-_ADAM = {
+ADAM = {
     "weight_decay": Setting(0.05, "weight decay of AdamW, on kernels only", low=0),
     "b1": Setting(0.9, "decay of AdamW's first moment", low=0, below=1),
     "b2": Setting(0.95, "decay of AdamW's second moment", low=0, below=1),
@@ -160,7 +160,7 @@ PRETRAINING: Tree = {
         "lr": Setting(1e-3, "largest learning rate", low=0),
         "min_lr": Setting(None, "last learning rate; None: lr / 2", float, low=0, high="optim.lr"),
         "warmup_epochs": Setting(20, "epochs of linear warm-up", low=0, below="epochs"),
-        **_ADAM,
+        **ADAM,
         "accumulate": Setting(1, "parts that a batch is computed in, to save memory", low=1),
         "ema_decay": Setting(
             None, "also keep a moving average of the encoder; None: do not", float, above=0, below=1
@@ -173,85 +173,10 @@ PRETRAINING: Tree = {
     },
 }
 
-EVALUATION: Tree = {
-    "protocol": Setting(None, "the protocol", str),
-    "pretrained": Setting(None, "workdir of the pre-training run", str),
-    "step": Setting(None, "which checkpoint; None: the newest", int, low=1),
-    "random_encoder": Setting(True, "also evaluate a random encoder"),
-    "average": Setting(False, "evaluate the moving average of the encoder"),
-    "adapt": Setting(False, "adapt the encoder to other joints, by name, or other num_frames"),
-    "num_frames": Setting(None, "frames of a clip; None: as in pre-training", int, low=1),
-    "dataset": PRETRAINING["dataset"],
-    "data_dir": Setting(None, "folder of the records; None: as in pre-training", str),
-    "seed": Setting(0, "seed of initial values, order and augmentation"),
-    "dtype": Setting("auto", "compute dtype; auto: as in pre-training", choices=("auto", *DTYPES)),
-    "train_split": Setting("train", "the split or a part of it, such as train[:10%]"),
-    "test_split": Setting("test", "the split or a part of it"),
-    "bodies": Setting("packed", "all: absent second bodies count, as published", choices=BODIES),
-    "test_fraction": Setting(0.95, "fraction of the frames in the centre crop", above=0, high=1),
-}
-
-# For protocols with a frozen encoder.
-FROZEN: Tree = {
-    "encode_batch_size": Setting(64, "bodies encoded at once; changes no result", low=1),
-}
-
-# For protocols that train the encoder. Without `pretrained`, `scratch` describes the encoder.
-FINETUNING: Tree = {
-    "epochs": Setting(100, "passes over the labelled data", low=1),
-    "min_steps": Setting(0, "epochs are added until there are this many steps", low=0),
-    "test_epochs": Setting(5, "epochs between tests", low=1),
-    "batch_size": Setting(48, "sequences per step", low=1),
-    "label_smoothing": Setting(0.1, "share of a label spread over all classes", low=0, below=1),
-    "drop_path": Setting(0.3, "stochastic depth of the encoder", low=0, below=1),
-    "head": {
-        "hidden": Setting(2048, "features between the head's layers", low=1),
-        "dropout": Setting(0.3, "share of the features dropped before the head", low=0, below=1),
-    },
-    "optim": {
-        "lr": Setting(5e-4, "largest learning rate", low=0),
-        "min_lr": Setting(1e-6, "last learning rate", low=0, high="optim.lr"),
-        "warmup_epochs": Setting(5, "epochs of linear warm-up", low=0, high="epochs"),
-        "layer_decay": Setting(0.8, "a layer's learning rate over the next one's", low=0, high=1),
-        **_ADAM,
-        "b2": Setting(0.999, "decay of AdamW's second moment", low=0, below=1),
-    },
-    "scratch": Own(
-        encoder={key: entry for key, entry in ENCODER.items() if key != "drop_path"},
-        augment=AUGMENT,
-        data_dir=PRETRAINING["data_dir"],
-        input={key: PRETRAINING["input"][key] for key in ("stream", "centre", "max_frames")},
-    ),
-}
-
-COMPARISON: Tree = {
-    "dataset": PRETRAINING["dataset"],
-    "runlocal": Setting(False, "every row in its small variant"),
-    "data_dir": PRETRAINING["data_dir"],
-    "seed": Setting(0, "seed of pre-training and evaluation"),
-    "budget": Setting("epochs", "what is equal for all rows", choices=("epochs", "seconds")),
-    "epochs": Setting(None, "epochs of every row; None: as in the rows' configs", int, low=1),
-    "seconds": Setting(3600.0, "training time of a row, with budget=seconds", above=0),
-    "overrides": Setting((), "for every row's config, such as ('model.mask_ratio=0.8',)"),
-    "protocols": Setting(("linear", "knn"), "protocols that evaluate the rows, one column each"),
-    "protocol_overrides": Setting((), "for protocols' configs, such as ('linear.epochs=50',)"),
-    "only": Setting(None, "rows to train now, such as amr,mamp; None: all", str),
-    "configs": Setting(None, "another folder of the config files that rows name", str),
-    "reference": Setting(None, "the row that speed-ups are relative to", str),
-    "ours": Setting(None, "the row that the notes compare with all others", str),
-    "rows": {},
-    "tables": {},
-}
-
 
 def of_method(method: str) -> Tree:
     """The settings of pre-training by a method; `UserError` for an unknown one."""
     return {**PRETRAINING, "model": {**MODEL, **files.settings_of("method", method)}}
-
-
-def of_protocol(protocol: str) -> Tree:
-    """The settings of an evaluation by a protocol; `UserError` for an unknown one."""
-    return {**EVALUATION, **files.settings_of("protocol", protocol)}
 
 
 def with_default(setting: Setting, default) -> Setting:
@@ -329,62 +254,3 @@ def _runlocal(config: ml_collections.ConfigDict) -> None:
     config.optim.warmup_epochs = 0
     config.steps_per_dispatch = 2
     config.checkpoint.epochs = 1
-
-
-def evaluation(protocol: str, argument: str) -> ml_collections.ConfigDict:
-    """The config of a protocol, for a data set: `NAME` or `NAME,runlocal`."""
-    name, dataset, runlocal = datasets.argument(argument)
-    config = settings.defaults(of_protocol(protocol))
-    config.protocol, config.dataset = protocol, name
-    if runlocal:
-        config.train_split = dataset.first("train", 64)
-        config.test_split = dataset.first("test", 64)
-        if "encode_batch_size" in config:
-            config.encode_batch_size = 32
-    return config
-
-
-def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
-    """The config of a protocol that trains the encoder, for `NAME` or `NAME,runlocal`."""
-    name, _, runlocal = datasets.argument(argument)
-    config = evaluation(protocol, argument)
-    scratch = pretraining("amr", argument)
-    for section in ("encoder", "augment", "input"):
-        for key in config.scratch[section]:
-            config.scratch[section][key] = scratch[section][key]
-    if name in SMALL:  # few steps: a higher learning rate and less regularisation
-        config.epochs = 30
-        config.batch_size = 32
-        config.optim.lr = 1e-3
-        config.drop_path = 0.1
-        config.head.hidden = 512
-    if runlocal:
-        config.epochs = 4
-        config.batch_size = 16
-        config.test_epochs = 2
-        config.head.hidden = 64
-        config.optim.warmup_epochs = 1
-    return config
-
-
-def comparison(argument: str) -> ml_collections.ConfigDict:
-    """The shared part of configs/compare.py and configs/ablation.py, which add rows and tables.
-
-    Args:
-      argument: `NAME`, or `NAME,runlocal`: every row in its `runlocal` variant.
-    """
-    name, _, runlocal = datasets.argument(argument)
-    config = settings.defaults(COMPARISON)
-    config.dataset, config.runlocal = name, runlocal
-    config.tables = ml_collections.ConfigDict(sort_keys=False)  # rows run in the tables' order
-    return config
-
-
-def row(title: str, config: str, *overrides: str) -> ml_collections.ConfigDict:
-    """A row of a comparison: `overrides` of the config `config`, as 'model.contrast=0.1'."""
-    return ml_collections.ConfigDict({"title": title, "config": config, "overrides": overrides})
-
-
-def table(title: str, rows: Iterable[str], plot: str = "time") -> ml_collections.ConfigDict:
-    """A table of a comparison: rows by name; `plot` accuracy over training 'time' or over 'r'."""
-    return ml_collections.ConfigDict({"title": title, "rows": tuple(rows), "plot": plot})

@@ -1,8 +1,9 @@
 """Settings: the default, bounds and help of each config key, defined once, and their checker.
 
 A tree is a nested dict of `Setting`; the config made from it has the same keys. The shared trees
-are in `config/base.py`, those of a method or protocol in its own file, `configs/NAME.py`. A rule
-across several settings is a function in `config/checks.py`. This module does not import JAX.
+are in `base.py` (pre-training), `evaluation.py` and `comparison.py`, those of a method or protocol
+in its own file, `configs/NAME.py`. A rule across several settings is a function in `checks.py`.
+config/ imports no JAX.
 """
 
 import dataclasses

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from amr_jax.config import base, settings
+from amr_jax.config import settings
+from amr_jax.config.evaluation import of_protocol
 from amr_jax.data import datasets, records
 from amr_jax.data.split import Split
 from amr_jax.errors import UserError
@@ -133,7 +134,7 @@ def resolve(
     Raises:
       UserError: an unknown protocol or key; a value out of bounds.
     """
-    tree = base.of_protocol(config.protocol)
+    tree = of_protocol(config.protocol)
     config = settings.completed(config, tree)
     if config.pretrained:
         config.pretrained = os.fspath(paths.absolute(config.pretrained))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import ml_collections
 
-from amr_jax.config import base, files, settings
+from amr_jax.config import files, settings
+from amr_jax.config.comparison import COMPARISON
 from amr_jax.errors import UserError
 from amr_jax.evaluation.protocols import PROTOCOLS
 
@@ -15,7 +16,7 @@ def in_order(config: ml_collections.ConfigDict) -> list[str]:
     Raises:
       UserError: settings of the comparison itself are wrong.
     """
-    settings.check(config, base.COMPARISON)
+    settings.check(config, COMPARISON)
     if not config.protocols:
         settings.refuse("config.protocols", (), "at least one, such as ('linear', 'knn')")
     for name in config.protocols:

@@ -3,7 +3,7 @@
 import ml_collections
 import pytest
 
-from amr_jax.config import base, files, settings
+from amr_jax.config import base, comparison, evaluation, files, settings
 from amr_jax.config.settings import Own, Setting
 from amr_jax.errors import UserError
 from tests.methods import small
@@ -79,9 +79,9 @@ def test_every_setting_of_every_config_has_help_and_a_default_within_bounds(name
         if "method" in config:
             tree = base.of_method(config.method)
         elif "protocol" in config:
-            tree = base.of_protocol(config.protocol)
+            tree = evaluation.of_protocol(config.protocol)
         else:
-            tree = base.COMPARISON
+            tree = comparison.COMPARISON
         settings.check(settings.completed(config, tree), tree)
         assert all(s.help for s in settings.flat(tree).values() if isinstance(s, Setting))
 
@@ -182,5 +182,5 @@ def test_settings_of_protocols_are_refused(protocol, override, message):
     config = files.get_config(f"{protocol}:nwucla")
     files.override(config, [override])
     with pytest.raises(UserError) as refused:
-        settings.check(config, base.of_protocol(protocol))
+        settings.check(config, evaluation.of_protocol(protocol))
     assert message in str(refused.value)

@@ -1,0 +1,51 @@
+"""The settings of comparisons; configs/compare.py and configs/ablation.py add rows and tables."""
+
+from collections.abc import Iterable
+
+import ml_collections
+
+from amr_jax.config import base, settings
+from amr_jax.config.settings import Setting, Tree
+from amr_jax.data import datasets
+
+COMPARISON: Tree = {
+    "dataset": base.PRETRAINING["dataset"],
+    "runlocal": Setting(False, "every row in its small variant"),
+    "data_dir": base.PRETRAINING["data_dir"],
+    "seed": Setting(0, "seed of pre-training and evaluation"),
+    "budget": Setting("epochs", "what is equal for all rows", choices=("epochs", "seconds")),
+    "epochs": Setting(None, "epochs of every row; None: as in the rows' configs", int, low=1),
+    "seconds": Setting(3600.0, "training time of a row, with budget=seconds", above=0),
+    "overrides": Setting((), "for every row's config, such as ('model.mask_ratio=0.8',)"),
+    "protocols": Setting(("linear", "knn"), "protocols that evaluate the rows, one column each"),
+    "protocol_overrides": Setting((), "for protocols' configs, such as ('linear.epochs=50',)"),
+    "only": Setting(None, "rows to train now, such as amr,mamp; None: all", str),
+    "configs": Setting(None, "another folder of the config files that rows name", str),
+    "reference": Setting(None, "the row that speed-ups are relative to", str),
+    "ours": Setting(None, "the row that the notes compare with all others", str),
+    "rows": {},
+    "tables": {},
+}
+
+
+def comparison(argument: str) -> ml_collections.ConfigDict:
+    """The shared part of configs/compare.py and configs/ablation.py, which add rows and tables.
+
+    Args:
+      argument: `NAME`, or `NAME,runlocal`: every row in its `runlocal` variant.
+    """
+    name, _, runlocal = datasets.argument(argument)
+    config = settings.defaults(COMPARISON)
+    config.dataset, config.runlocal = name, runlocal
+    config.tables = ml_collections.ConfigDict(sort_keys=False)  # rows run in the tables' order
+    return config
+
+
+def row(title: str, config: str, *overrides: str) -> ml_collections.ConfigDict:
+    """A row of a comparison: `overrides` of the config `config`, as 'model.contrast=0.1'."""
+    return ml_collections.ConfigDict({"title": title, "config": config, "overrides": overrides})
+
+
+def table(title: str, rows: Iterable[str], plot: str = "time") -> ml_collections.ConfigDict:
+    """A table of a comparison: rows by name; `plot` accuracy over training 'time' or over 'r'."""
+    return ml_collections.ConfigDict({"title": title, "rows": tuple(rows), "plot": plot})

@@ -1,0 +1,103 @@
+"""The settings of evaluation that protocols share; configs/NAME.py adds those of one protocol."""
+
+import ml_collections
+
+from amr_jax.config import base, files, settings
+from amr_jax.config.settings import Own, Setting, Tree
+from amr_jax.data import datasets
+
+EVALUATION: Tree = {
+    "protocol": Setting(None, "the protocol", str),
+    "pretrained": Setting(None, "workdir of the pre-training run", str),
+    "step": Setting(None, "which checkpoint; None: the newest", int, low=1),
+    "random_encoder": Setting(True, "also evaluate a random encoder"),
+    "average": Setting(False, "evaluate the moving average of the encoder"),
+    "adapt": Setting(False, "adapt the encoder to other joints, by name, or other num_frames"),
+    "num_frames": Setting(None, "frames of a clip; None: as in pre-training", int, low=1),
+    "dataset": base.PRETRAINING["dataset"],
+    "data_dir": Setting(None, "folder of the records; None: as in pre-training", str),
+    "seed": Setting(0, "seed of initial values, order and augmentation"),
+    "dtype": Setting(
+        "auto", "compute dtype; auto: as in pre-training", choices=("auto", *base.DTYPES)
+    ),
+    "train_split": Setting("train", "the split or a part of it, such as train[:10%]"),
+    "test_split": Setting("test", "the split or a part of it"),
+    "bodies": Setting(
+        "packed", "all: absent second bodies count, as published", choices=base.BODIES
+    ),
+    "test_fraction": Setting(0.95, "fraction of the frames in the centre crop", above=0, high=1),
+}
+
+# For protocols with a frozen encoder.
+FROZEN: Tree = {
+    "encode_batch_size": Setting(64, "bodies encoded at once; changes no result", low=1),
+}
+
+# For protocols that train the encoder. Without `pretrained`, `scratch` describes the encoder.
+FINETUNING: Tree = {
+    "epochs": Setting(100, "passes over the labelled data", low=1),
+    "min_steps": Setting(0, "epochs are added until there are this many steps", low=0),
+    "test_epochs": Setting(5, "epochs between tests", low=1),
+    "batch_size": Setting(48, "sequences per step", low=1),
+    "label_smoothing": Setting(0.1, "share of a label spread over all classes", low=0, below=1),
+    "drop_path": Setting(0.3, "stochastic depth of the encoder", low=0, below=1),
+    "head": {
+        "hidden": Setting(2048, "features between the head's layers", low=1),
+        "dropout": Setting(0.3, "share of the features dropped before the head", low=0, below=1),
+    },
+    "optim": {
+        "lr": Setting(5e-4, "largest learning rate", low=0),
+        "min_lr": Setting(1e-6, "last learning rate", low=0, high="optim.lr"),
+        "warmup_epochs": Setting(5, "epochs of linear warm-up", low=0, high="epochs"),
+        "layer_decay": Setting(0.8, "a layer's learning rate over the next one's", low=0, high=1),
+        **base.ADAM,
+        "b2": Setting(0.999, "decay of AdamW's second moment", low=0, below=1),
+    },
+    "scratch": Own(
+        encoder={key: entry for key, entry in base.ENCODER.items() if key != "drop_path"},
+        augment=base.AUGMENT,
+        data_dir=base.PRETRAINING["data_dir"],
+        input={key: base.PRETRAINING["input"][key] for key in ("stream", "centre", "max_frames")},
+    ),
+}
+
+
+def of_protocol(protocol: str) -> Tree:
+    """The settings of an evaluation by a protocol; `UserError` for an unknown one."""
+    return {**EVALUATION, **files.settings_of("protocol", protocol)}
+
+
+def evaluation(protocol: str, argument: str) -> ml_collections.ConfigDict:
+    """The config of a protocol, for a data set: `NAME` or `NAME,runlocal`."""
+    name, dataset, runlocal = datasets.argument(argument)
+    config = settings.defaults(of_protocol(protocol))
+    config.protocol, config.dataset = protocol, name
+    if runlocal:
+        config.train_split = dataset.first("train", 64)
+        config.test_split = dataset.first("test", 64)
+        if "encode_batch_size" in config:
+            config.encode_batch_size = 32
+    return config
+
+
+def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
+    """The config of a protocol that trains the encoder, for `NAME` or `NAME,runlocal`."""
+    name, _, runlocal = datasets.argument(argument)
+    config = evaluation(protocol, argument)
+    scratch = base.pretraining("amr", argument)
+    for section in ("encoder", "augment", "input"):
+        for key in config.scratch[section]:
+            config.scratch[section][key] = scratch[section][key]
+    if name in base.SMALL:  # few steps: a higher learning rate and less regularisation
+        config.epochs = 30
+        config.batch_size = 32
+        config.optim.lr = 1e-3
+        config.drop_path = 0.1
+        config.head.hidden = 512
+    if runlocal:
+        config.epochs = 4
+        config.batch_size = 16
+        config.test_epochs = 2
+        config.head.hidden = 64
+        config.optim.warmup_epochs = 1
+    return config
