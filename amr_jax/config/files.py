@@ -111,7 +111,7 @@ def override(config: ml_collections.ConfigDict, overrides: Iterable[str], flag: 
 
     Args:
       config: its keys and their types are the ones allowed.
-      overrides: such as 'model.r=6'. A tuple is '(4, 8)'.
+      overrides: such as 'model.r=6'. A tuple is '(4, 8)'. 'None' is None where the key may be that.
       flag: prefix of keys in messages, as the user wrote it: '--config.'.
 
     Raises:
@@ -127,6 +127,10 @@ def override(config: ml_collections.ConfigDict, overrides: Iterable[str], flag: 
             raise UserError(settings.unknown_key(f"{flag or 'config.'}{key}", known))
         given.setdefault(key, []).append(value)
     for key, texts in given.items():
+        section, last = _section(config, key)
+        if texts[-1] == "None" and _may_be_none(section, last):
+            section[last] = None
+            continue
         arguments = ["", *(f"--config.{key}={value}" for value in texts)]
         values = flags.FlagValues()
         try:
@@ -135,9 +139,8 @@ def override(config: ml_collections.ConfigDict, overrides: Iterable[str], flag: 
             )
             values(arguments)
         except (flags.Error, ValueError) as error:
-            raise UserError(
-                f"{flag}{key}={texts[-1]}: expected a value of type {_type(config, key).__name__}."
-            ) from error
+            kind = section.get_type(last).__name__
+            raise UserError(f"{flag}{key}={texts[-1]}: expected a value of type {kind}.") from error
 
 
 def split_overrides(argv: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -167,9 +170,17 @@ def split_overrides(argv: Iterable[str]) -> tuple[list[str], list[str]]:
     return rest, overrides + ([f"{waiting}=true"] if waiting else [])
 
 
-def _type(config: ml_collections.ConfigDict, key: str) -> type:
+def _section(config: ml_collections.ConfigDict, key: str) -> tuple[ml_collections.ConfigDict, str]:
+    """The section that holds a dotted key, and the last part of the key."""
     section, _, last = key.rpartition(".")
-    return (settings.lookup(config, section) if section else config).get_type(last)
+    return (settings.lookup(config, section) if section else config), last
+
+
+def _may_be_none(section: ml_collections.ConfigDict, key: str) -> bool:
+    """Whether the key's default is None: `settings.defaults` made it a placeholder."""
+    return isinstance(
+        dict(section.items(preserve_field_references=True))[key], ml_collections.FieldReference
+    )
 
 
 class _Explained:

@@ -26,6 +26,18 @@ def test_overrides_are_set_with_their_types():
     assert (config.optim.clip_norm, config.optim.min_lr) == (1.0, 1e-5)
 
 
+def test_none_is_not_given_where_a_key_may_be_that():
+    config = amr()
+    files.override(config, ["optim.clip_norm=1", "model.num_visible=74"])
+    files.override(config, ["optim.clip_norm=None", "model.num_visible=None"])
+    assert (config.optim.clip_norm, config.model.num_visible) == (None, None)
+    files.override(config, ["optim.clip_norm=2"])
+    assert config.optim.clip_norm == 2.0
+    config = files.get_config("linear:nwucla")
+    files.override(config, ["pretrained=None", "step=None"])
+    assert (config.pretrained, config.step) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -38,6 +50,7 @@ def test_overrides_are_set_with_their_types():
         ("model=6", r"config\.model: unknown key"),
         ("model.r=6.0", r"model\.r=6\.0: expected a value of type int"),
         ("model.r=six", r"model\.r=six: expected a value of type int"),
+        ("model.r=None", r"model\.r=None: expected a value of type int"),
         ("model.num_visible=x", r"model\.num_visible=x: expected a value of type int"),
         ("input.centre=maybe", r"input\.centre=maybe: expected a value of type bool"),
     ],
