@@ -233,7 +233,9 @@ def _run_with_config(name: str, parser: cli.Parser, argv: list[str]) -> None:
     flags = parser.parse(argv)
     config = _config(name, flags.config, overrides)
     cli.quieten_libraries(flags.verbosity)
-    flags.command = shlex.join([*parser.prog.split(), *argv, *overrides])
+    flags.command = shlex.join(
+        [*parser.prog.split(), *argv, *(f"--config.{override}" for override in overrides)]
+    )
     module = importlib.import_module(f"amr_jax.{name}")
     cli.start(lambda: module.main(config, flags), flags, saves_when_stopped=name == "pretrain")
 

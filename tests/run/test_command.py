@@ -3,13 +3,14 @@
 import errno
 import logging
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from amr_jax import pretrain
+from amr_jax import compare, pretrain
 from amr_jax.__main__ import COMMANDS, main
 from amr_jax.errors import Preempted, UserError
 from amr_jax.run import cli
@@ -87,6 +88,18 @@ def test_overrides_reach_the_command(monkeypatch, tmp_path):
     assert (config.seed, config.model.windows, config.optim.lr) == (3, (4,), 1.0)
     assert (config.model.decoder_self_attention, config.input.centre) == (True, False)
     assert config.is_locked
+
+
+def test_the_recorded_command_can_be_given_again(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(
+        compare, "run", lambda config, folder, command: seen.append((config, command))
+    )
+    overrides = ["--config.seed", "3", "--config.overrides=('model.k=1',)", "--config.epochs=None"]
+    main(["compare", "--config=compare:nwucla", *overrides, f"--workdir={tmp_path / 'run'}"])
+    main(shlex.split(seen[0][1])[1:])
+    assert seen[0] == seen[1]
+    assert seen[0][0].overrides == ("model.k=1",)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
