@@ -36,7 +36,7 @@ def verify(data_dir: os.PathLike | str) -> None:
         where = folder.relative_to(root)
         print(f"{where}: {f'{len(lines)} damaged file(s)' if lines else summary}", flush=True)
     if damaged:
-        raise record_files.damage(damaged, "prepare them with --overwrite.")
+        raise record_files.damage(damaged, "the same `prepare` with --overwrite.")
 
 
 def _folders(folder: epath.Path, depth: int) -> Iterator[epath.Path]:
