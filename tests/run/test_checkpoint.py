@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 from etils import epath
+from jax.sharding import PartitionSpec as P
 
 from amr_jax.errors import UserError
 from amr_jax.run import checkpoint, checkpoint_step, sharding, workdir
@@ -49,15 +50,24 @@ def test_the_newest_checkpoints_are_kept_and_the_newest_is_restored(tmp_path):
     assert int(state.step) == 7
 
 
-def test_a_checkpoint_restores_onto_other_devices(tmp_path):
-    saved(tmp_path, make_state(value=5.0))
-    mesh = sharding.make_mesh(jax.devices()[:8])
-    target = sharding.put(jax.device_get(make_state()), sharding.replicated(mesh))
+@pytest.mark.parametrize(("before", "after"), [(1, 8), (8, 1)])
+def test_a_checkpoint_restores_onto_other_devices(tmp_path, before, after):
+    def split(state, num_devices):
+        """The state with each last axis of 8 split over the devices, the rest on all of them."""
+        mesh = sharding.make_mesh(jax.devices()[:num_devices])
+        everywhere = sharding.replicated(mesh)
+        last_axis = jax.sharding.NamedSharding(mesh, P(None, mesh.axis_names))
+        places = jax.tree.map(lambda x: last_axis if x.ndim == 2 else everywhere, state)
+        return jax.device_put(jax.device_get(state), places)
+
+    saved(tmp_path, split(make_state(width=8, value=5.0), before))
     checkpoints = checkpoint.Checkpoints(tmp_path, keep=2)
-    kernel = checkpoints.restore(target).params["encoder"]["dense"]["kernel"]
+    restored = checkpoints.restore(split(make_state(width=8), after))
     checkpoints.close()
-    assert len(kernel.sharding.device_set) == 8
-    np.testing.assert_array_equal(kernel, np.full((3, 4), 5.0))
+    kernel = restored.params["encoder"]["dense"]["kernel"]
+    assert len(kernel.sharding.device_set) == after
+    assert kernel.addressable_shards[0].data.shape == (3, 8 // after)
+    np.testing.assert_array_equal(kernel, np.full((3, 8), 5.0))
 
 
 def test_another_architecture_is_refused_by_name(tmp_path):
