@@ -5,7 +5,7 @@
 #   bash launch/quickstart.sh [DIR]      default: runs/quickstart in the repository
 #
 # Makes the environment and installs amr_jax first (launch/environment.sh; on a GPU set AMR_EXTRAS=cuda13).
-# Then it takes less than 8 minutes on two cores, and 0.5 GB in DIR. With the same DIR again, data, records
+# Then it takes about 4 minutes on two cores, and 0.5 GB in DIR. With the same DIR again, data, records
 # and the pre-trained encoder are kept (a run that was stopped resumes); the evaluations run again.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=environment.sh
