@@ -35,7 +35,7 @@ SAY_WHEN = (RESULTS_FILE, metrics.METRICS_FILE, "config.json", "model.safetensor
 # Longest time from the beginning of a phase to the kill: anywhere in start-up and evaluation, and
 # in the steps so late that some are saved.
 LONGEST_WAIT_S = {
-    "start-up": 6, "compile": 3, "step": 8, "save": 0.5, "evaluation": 15, "stop": 4
+    "start-up": 6, "compile": 3, "step": 8, "save": 0.5, "evaluation": 5, "stop": 4
 }  # fmt: skip
 PHASES = tuple(LONGEST_WAIT_S)
 # A checkpoint every third dispatch: five steps are an epoch, 40 sequences in batches of 8.
