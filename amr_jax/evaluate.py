@@ -36,12 +36,11 @@ from amr_jax.data.split import DeviceSplit, place, read
 from amr_jax.evaluation import encoder_under_test, results
 from amr_jax.evaluation.encoder_under_test import Subject
 from amr_jax.evaluation.protocols import PROTOCOLS
+from amr_jax.evaluation.results import RESULTS_FILE
 from amr_jax.evaluation.task import Outcome, Task
 from amr_jax.inference import load, model_file
 from amr_jax.run import console, sharding, workdir
 from amr_jax.run.run import Run, describe_devices
-
-RESULTS_FILE = "results.json"
 
 # Keys that may differ between two starts in one workdir: they change no number.
 FREE_KEYS = {"data_dir", "encode_batch_size", "random_encoder"}

@@ -5,10 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from amr_jax import ensemble
 from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.errors import BadFile, UserError
-from amr_jax.evaluation import score_file
+from amr_jax.evaluation import ensembles, score_file
 
 NAMES = np.array(["a", "b", "c"])
 LABELS = np.array([0, 1, 1], np.int32)
@@ -29,25 +28,26 @@ def made(folder, probabilities, order=(0, 1, 2), labels=LABELS, names=NAMES, cla
     return folder
 
 
-def test_probabilities_are_summed_by_name_with_weights(tmp_path, capsys):
+def test_probabilities_are_summed_by_name_with_weights(tmp_path):
     one, two = made(tmp_path / "one", ONE), made(tmp_path / "two", TWO, order=(2, 0, 1))
-    results = ensemble.run([one, two], [1.0, 1.0], tmp_path / "out")
+    results = ensembles.run([one, two], [1.0, 1.0], tmp_path / "out")
     # The label's class against the other: a 1.15 > 0.85; b 0.9 < 1.1; c 0.9 < 1.1.
     assert results["encoders"]["pretrained"]["top1"] == pytest.approx(1 / 3)
     assert [m["encoders"]["pretrained"]["top1"] for m in results["members"]] == pytest.approx(
         [2 / 3, 2 / 3]
     )
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
-    assert "pretrained: ensemble" in capsys.readouterr().out
     # The second twice: a 1.7 > 1.3; b 1.1 < 1.9; c 1.7 > 1.3.
-    results = ensemble.run([one, two], [1.0, 2.0], tmp_path / "out")
+    results = ensembles.run([one, two], [1.0, 2.0], tmp_path / "out")
     assert results["encoders"]["pretrained"]["top1"] == pytest.approx(2 / 3)
 
 
 def test_weighted_mean_of_softmax():
-    found = ensemble.ensemble([np.log(ONE) + 5, np.log(TWO)], [1.0, 3.0])
+    found = ensembles.mean_softmax([np.log(ONE) + 5, np.log(TWO)], [1.0, 3.0])
     np.testing.assert_allclose(found, (ONE + 3 * TWO) / 4)
-    np.testing.assert_allclose(ensemble.ensemble([np.array([[1000.0, 0]])] * 2, [1, 1]), [[1, 0]])
+    np.testing.assert_allclose(
+        ensembles.mean_softmax([np.array([[1000.0, 0]])] * 2, [1, 1]), [[1, 0]]
+    )
 
 
 def test_what_does_not_match_is_named(tmp_path):
@@ -69,7 +69,7 @@ def test_what_does_not_match_is_named(tmp_path):
     }
     for message, other in others.items():
         with pytest.raises(UserError, match=message):
-            ensemble.run([one, other], [1, 1], tmp_path / "out")
+            ensembles.run([one, other], [1, 1], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -86,13 +86,13 @@ def test_what_does_not_match_is_named(tmp_path):
 def test_arguments_that_do_not_fit(tmp_path, count, weights, message):
     members = [made(tmp_path / str(i), ONE) for i in range(count)]
     with pytest.raises(UserError, match=message):
-        ensemble.run(members, weights, tmp_path / "out")
+        ensembles.run(members, weights, tmp_path / "out")
 
 
 def test_a_members_folder_is_not_written_to(tmp_path):
     members = [made(tmp_path / str(i), ONE) for i in range(2)]
     with pytest.raises(UserError, match="is a member; expected another"):
-        ensemble.run(members, [1, 1], members[1])
+        ensembles.run(members, [1, 1], members[1])
 
 
 def test_a_file_of_another_kind(tmp_path):
@@ -143,6 +143,7 @@ def main(*arguments):
 def test_command(tmp_path, capsys):
     members = [made(tmp_path / str(i), p) for i, p in enumerate((ONE, TWO))]
     main(*members, f"--workdir={tmp_path / 'out'}")
+    assert "pretrained: ensemble" in capsys.readouterr().out
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [member["weight"] for member in results["members"]] == [1.0, 1.0]
     main(*members, "--weights=1,2", f"--workdir={tmp_path / 'out'}")

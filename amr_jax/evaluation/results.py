@@ -14,6 +14,8 @@ from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.evaluation.task import Outcome
 from amr_jax.run import workdir
 
+RESULTS_FILE = "results.json"
+
 # The encoders in the table of a protocol that trains them.
 TITLES = {"pretrained": "pretrained (fine-tuned)", "random": "random (trained from scratch)"}
 
