@@ -21,7 +21,7 @@ EXPONENTIAL_K = 69.0  # 1 − exp(−0.01·k) = ½: k = 100 · ln 2
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
-    """The config for `NAME` or `NAME,runlocal`."""
+    """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = comparison(argument)
     config.reference = "full"
     config.ours = "full"

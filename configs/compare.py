@@ -16,7 +16,7 @@ from amr_jax.config.comparison import comparison, row, table
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
-    """The config for `NAME` or `NAME,runlocal`."""
+    """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = comparison(argument)
     config.reference = "mamp"
     config.ours = "amr"

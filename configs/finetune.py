@@ -19,5 +19,5 @@ SETTINGS = FINETUNING
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
-    """The config for `NAME` or `NAME,runlocal`."""
+    """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     return finetuning("finetune", argument)

@@ -32,7 +32,7 @@ SETTINGS = {
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
-    """The config for `NAME` or `NAME,runlocal`."""
+    """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = base.pretraining("gfp", argument)
     width = config.model.decoder_width
     config.model.feature_width = width

@@ -15,6 +15,7 @@ import ml_collections
 from amr_jax.config import base
 from amr_jax.config.evaluation import FROZEN, evaluation
 from amr_jax.config.settings import Setting
+from amr_jax.data import datasets
 
 SETTINGS = {
     **FROZEN,
@@ -33,14 +34,14 @@ SETTINGS = {
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
-    """The config for `NAME` or `NAME,runlocal`."""
+    """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = evaluation("linear", argument)
     if config.dataset in base.SMALL:  # more steps an epoch, and views encoded once
         config.features = "cached"
         config.cached_views = 3 if config.dataset == "synthetic" else 5
         config.batch_size = 32
         config.learning_rate = 0.1
-    if argument.endswith(",runlocal"):
+    if datasets.argument(argument).runlocal:
         config.features = "cached"
         config.epochs = 20
         config.batch_size = 32

@@ -18,5 +18,5 @@ SETTINGS = FROZEN
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
-    """The config for `NAME` or `NAME,runlocal`."""
+    """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     return evaluation("retrieval", argument)

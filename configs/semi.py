@@ -15,6 +15,7 @@ import ml_collections
 from amr_jax.config import base
 from amr_jax.config.evaluation import FINETUNING, finetuning
 from amr_jax.config.settings import Setting
+from amr_jax.data import datasets
 
 SETTINGS = {
     **FINETUNING,
@@ -28,10 +29,10 @@ SETTINGS = {
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
-    """The config for `NAME` or `NAME,runlocal`."""
+    """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = finetuning("semi", argument)
     config.test_epochs = config.epochs  # only at the end
-    if argument.endswith(",runlocal"):
+    if datasets.argument(argument).runlocal:
         config.draws = 2
         config.min_steps = 0
     return config

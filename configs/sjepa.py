@@ -42,7 +42,7 @@ SETTINGS = {
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
-    """The config for `NAME` or `NAME,runlocal`."""
+    """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = base.pretraining("sjepa", argument)
     dataset = datasets.get(config.dataset)
     config.model.view_angles = base.max_angles(dataset)

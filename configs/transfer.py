@@ -14,7 +14,7 @@ from amr_jax.config.evaluation import finetuning
 
 
 def get_config(argument: str = "pku2_xsub") -> ml_collections.ConfigDict:
-    """The config for `NAME` or `NAME,runlocal`."""
+    """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = finetuning("finetune", argument)
     config.adapt = True
     return config

@@ -185,12 +185,12 @@ def with_default(setting: Setting, default) -> Setting:
 
 
 def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
-    """The pre-training config of a method, for a data set: `NAME` or `NAME,runlocal`.
+    """The pre-training config of a method, for a data set and options: `datasets.argument`.
 
-    `NAME` may be the folder of a user's own records; `data_dir` does not matter then. `runlocal` is
-    a small model and batch, seconds on two cores.
+    For the folder of a user's own records, `data_dir` does not matter.
     """
-    name, dataset, runlocal = datasets.argument(argument)
+    chosen = datasets.argument(argument)
+    name, dataset = chosen.name, chosen.dataset
     config = settings.defaults(of_method(method))
     config.method, config.dataset = method, name
     config.input.centre = dataset.centre
@@ -201,9 +201,10 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
     config.encoder.confidence = dataset.has_confidence
     if name in SMALL:
         SMALL[name](config)
-    if runlocal:
+    if chosen.runlocal:
         _runlocal(config)
         config.input.split = dataset.first("train", 64)
+        config.batch_size = max(1, dataset.at_most(config.batch_size, "train"))
     return config
 
 

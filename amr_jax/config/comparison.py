@@ -11,6 +11,7 @@ from amr_jax.data import datasets
 COMPARISON: Tree = {
     "dataset": base.PRETRAINING["dataset"],
     "runlocal": Setting(False, "every row in its small variant"),
+    "published": Setting(False, "every row as its authors published it"),
     "data_dir": base.PRETRAINING["data_dir"],
     "seed": Setting(0, "seed of pre-training and evaluation"),
     "budget": Setting("epochs", "what is equal for all rows", choices=("epochs", "seconds")),
@@ -32,11 +33,12 @@ def comparison(argument: str) -> ml_collections.ConfigDict:
     """The shared part of configs/compare.py and configs/ablation.py, which add rows and tables.
 
     Args:
-      argument: `NAME`, or `NAME,runlocal`: every row in its `runlocal` variant.
+      argument: as in `datasets.argument`; its options are those of every row.
     """
-    name, _, runlocal = datasets.argument(argument)
+    chosen = datasets.argument(argument)
     config = settings.defaults(COMPARISON)
-    config.dataset, config.runlocal = name, runlocal
+    config.dataset = chosen.name
+    config.runlocal, config.published = chosen.runlocal, chosen.published
     config.tables = ml_collections.ConfigDict(sort_keys=False)  # rows run in the tables' order
     return config
 

@@ -68,33 +68,33 @@ def of_protocol(protocol: str) -> Tree:
 
 
 def evaluation(protocol: str, argument: str) -> ml_collections.ConfigDict:
-    """The config of a protocol, for a data set: `NAME` or `NAME,runlocal`."""
-    name, dataset, runlocal = datasets.argument(argument)
+    """The config of a protocol, for a data set and options: `datasets.argument`."""
+    chosen = datasets.argument(argument)
     config = settings.defaults(of_protocol(protocol))
-    config.protocol, config.dataset = protocol, name
-    if runlocal:
-        config.train_split = dataset.first("train", 64)
-        config.test_split = dataset.first("test", 64)
+    config.protocol, config.dataset = protocol, chosen.name
+    if chosen.runlocal:
+        config.train_split = chosen.dataset.first("train", 64)
+        config.test_split = chosen.dataset.first("test", 64)
         if "encode_batch_size" in config:
             config.encode_batch_size = 32
     return config
 
 
 def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
-    """The config of a protocol that trains the encoder, for `NAME` or `NAME,runlocal`."""
-    name, _, runlocal = datasets.argument(argument)
+    """The config of a protocol that trains the encoder, as `evaluation`."""
+    chosen = datasets.argument(argument)
     config = evaluation(protocol, argument)
     scratch = base.pretraining("amr", argument)
     for section in ("encoder", "augment", "input"):
         for key in config.scratch[section]:
             config.scratch[section][key] = scratch[section][key]
-    if name in base.SMALL:  # few steps: a higher learning rate and less regularisation
+    if chosen.name in base.SMALL:  # few steps: a higher learning rate and less regularisation
         config.epochs = 30
         config.batch_size = 32
         config.optim.lr = 1e-3
         config.drop_path = 0.1
         config.head.hidden = 512
-    if runlocal:
+    if chosen.runlocal:
         config.epochs = 4
         config.batch_size = 16
         config.test_epochs = 2

@@ -58,8 +58,11 @@ class Dataset:
 
     def first(self, split: str, count: int) -> str:
         """The first `count` sequences of a split, in the syntax of TFDS; all, if it has no more."""
-        few = self.sequences is not None and self.sequences.get(split, 0) <= count
-        return split if few else f"{split}[:{count}]"
+        return f"{split}[:{count}]" if self.at_most(count + 1, split) > count else split
+
+    def at_most(self, count: int, split: str) -> int:
+        """`count`, or the sequences of the split if they are known to be fewer."""
+        return count if self.sequences is None else min(count, self.sequences.get(split, 0))
 
     @property
     def has_confidence(self) -> bool:
@@ -114,7 +117,7 @@ def get(name: str) -> Dataset:
 
 
 def _own(folder: epath.Path) -> Dataset:
-    file = folder / records.VERSION / "metadata.json"
+    file = _metadata(folder)
     try:
         content = json.loads(file.read_text())
         layout, channels, scale, longest, sequences = (
@@ -138,14 +141,80 @@ def _own(folder: epath.Path) -> Dataset:
     )
 
 
-def argument(text: str) -> tuple[str, Dataset, bool]:
-    """A config's argument, `NAME` or `NAME,runlocal` → (name, its row, whether `runlocal`).
+# What may follow the name in a config's argument.
+OPTIONS = ("runlocal", "published")
 
-    A folder is returned as its absolute path, so that the run finds it from any working directory.
+
+@dataclasses.dataclass(frozen=True)
+class Argument:
+    """What follows the colon of `--config=amr:NAME,runlocal,published`.
+
+    Attributes:
+      name: of the data set, or the absolute path of the folder with a user's own records, so that
+        the run finds it from any working directory.
+      dataset: its row.
+      runlocal: a tiny model and few sequences, seconds on two cores.
+      published: the authors' settings where they differ from the defaults.
     """
-    name, _, variant = text.partition(",")
-    if variant not in ("", "runlocal"):
-        raise UserError(f"config argument {text!r}: expected 'NAME' or 'NAME,runlocal'.")
+
+    name: str
+    dataset: Dataset
+    runlocal: bool
+    published: bool
+
+
+def argument(text: str) -> Argument:
+    """Reads a config's argument: a name, then options in any order.
+
+    The name may be a folder with commas and spaces. A folder whose own name ends in an option is
+    written with a slash after it: `DATA/custom/mine,runlocal/`.
+
+    Raises:
+      UserError: no such data set or option; or an option is part of a folder's name, too.
+    """
+    name, options = text, set()
+    while (parts := name.rpartition(","))[1] and parts[2].strip() in OPTIONS:
+        if _is_own(name):
+            raise UserError(
+                f"config argument {text!r}: {name} is a folder of records, and its name ends in an "
+                f"option; expected a slash after the folder: {text.replace(name, f'{name}/')!r}."
+            )
+        name = parts[0]
+        options.add(parts[2].strip())
+    _require_known_options(text, name)
     if "/" in name:
         name = str(paths.absolute(name))
-    return name, get(name), variant == "runlocal"
+    return Argument(name, get(name), *(option in options for option in OPTIONS))
+
+
+def spell(name: str, **options: bool) -> str:
+    """The argument that `argument` reads as this name and these options."""
+    closed = f"{name.rstrip('/')}/" if "/" in name else name
+    return ",".join([closed, *(option for option, chosen in options.items() if chosen)])
+
+
+def _require_known_options(text: str, name: str) -> None:
+    """Raises `UserError` if the name, known options taken off, ends in an unknown option."""
+    if "/" in name:
+        known, comma, option = name.rpartition(",")
+        if not comma or _is_own(name) or not _is_own(known):
+            return
+    else:
+        known, comma, option = name.partition(",")
+        if not comma:
+            return
+        get(known)
+    raise UserError(
+        f"config argument {text!r}: unknown option {option.strip()!r}; expected after the name "
+        f"{' or '.join(f',{word}' for word in OPTIONS)}, or both."
+        f"{did_you_mean(option.strip(), OPTIONS)}"
+    )
+
+
+def _is_own(name: str) -> bool:
+    """Whether this is the folder of custom data."""
+    return "/" in name and _metadata(paths.absolute(name)).exists()
+
+
+def _metadata(folder: epath.Path) -> epath.Path:
+    return folder / records.VERSION / "metadata.json"

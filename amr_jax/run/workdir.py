@@ -150,8 +150,17 @@ _WERE_ZERO = (
 )
 
 
+# What versions up to 0.2.0 computed with, where a setting is newer: by the key that tells configs
+# of pre-training, of evaluation and of comparisons apart, then by the setting's.
+_BEFORE = {
+    "method": {},
+    "protocol": {},
+    "rows": {"published": False},
+}
+
+
 def _migrate(config: ml_collections.ConfigDict) -> None:
-    """Brings a config that version 0.1.0 wrote to the form of this one, in place."""
+    """Brings a config that an earlier version wrote to the form of this one, in place."""
     for key in _WERE_ZERO:
         section, _, last = key.rpartition(".")
         owner = config.get(section, {}) if section else config
@@ -161,6 +170,12 @@ def _migrate(config: ml_collections.ConfigDict) -> None:
         # The first runs of 0.1.0 had no such keys: joints, stored as float32.
         config.input.stream = config.input.get("stream", "joint")
         config.input.storage = config.input.get("storage", "float32")
+    for kind, before in _BEFORE.items():
+        for key, value in before.items() if kind in config else ():
+            section, _, last = key.rpartition(".")
+            owner = config.get(section) if section else config
+            if owner is not None and last not in owner:
+                owner[last] = value
 
 
 def _flat(config: ml_collections.ConfigDict) -> dict[str, object]:

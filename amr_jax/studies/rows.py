@@ -6,6 +6,7 @@ import ml_collections
 
 from amr_jax.config import files, settings
 from amr_jax.config.comparison import COMPARISON
+from amr_jax.data import datasets
 from amr_jax.errors import UserError
 from amr_jax.evaluation.protocols import PROTOCOLS
 
@@ -82,5 +83,5 @@ def set_epochs(config: ml_collections.ConfigDict, epochs: float) -> None:
 def _from_file(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:
     """The config `name` for the data set, from the folder `config.configs` if given."""
     file = str(Path(config.configs) / f"{name}.py") if config.configs else name
-    argument = f"{config.dataset},runlocal" if config.runlocal else config.dataset
+    argument = datasets.spell(config.dataset, runlocal=config.runlocal, published=config.published)
     return files.get_config(f"{file}:{argument}")

@@ -218,5 +218,8 @@ def test_a_comparison_reads_every_key(comparison, tmp_path, monkeypatch):
 def test_a_wrong_argument_names_the_choices(name):
     with pytest.raises(UserError, match=r"unknown data set 'ntu61'; expected one of: ntu60_xsub"):
         get_config(name, "ntu61")
-    with pytest.raises(UserError, match="expected 'NAME' or 'NAME,runlocal'"):
+    message = (
+        r"unknown option 'runlocaly'; expected after the name ,runlocal or ,published, or both"
+    )
+    with pytest.raises(UserError, match=message):
         get_config(name, "ntu60_xsub,runlocaly")

@@ -96,8 +96,9 @@ def test_own_records_are_found_by_their_absolute_path(bucket, tmp_path):
     data, options = tmp_path / "data", {"name": "mine", "layout": "coco_17", "channels": "xyc"}
     prepare.prepare("custom", raw, data, num_workers=1, **options)
     buckets.upload(data, "s3://bucket/data")
-    name, row, _ = datasets.argument("s3://bucket/data/custom/mine,runlocal")
-    assert name == "s3://bucket/data/custom/mine"
+    chosen = datasets.argument("s3://bucket/data/custom/mine,runlocal")
+    assert (chosen.name, chosen.runlocal) == ("s3://bucket/data/custom/mine", True)
+    row = chosen.dataset
     source = records.Records("not/there", row.records, "train", row.layout.centre, row.max_frames)
     assert (len(source), source.num_joints, source.channels) == (8, 17, "xyc")
     with pytest.raises(UserError, match=r"--name=x .*--data_dir=DIR, and copy .* to s3://bucket$"):

@@ -54,8 +54,9 @@ def test_the_folder_is_a_row_of_the_table(own):
 
 def test_a_config_finds_the_records_from_anywhere(own, monkeypatch):
     monkeypatch.chdir(own.parent)
-    name, row, runlocal = datasets.argument("./mine,runlocal")
-    assert (name, runlocal) == (str(own), True)
+    chosen = datasets.argument("./mine,runlocal")
+    name, row = chosen.name, chosen.dataset
+    assert (name, chosen.runlocal, chosen.published) == (str(own), True, False)
     monkeypatch.chdir("/")
     assert datasets.get(name) == row
     split = records.Records("not/there", row.records, "train", row.layout.centre, row.max_frames)
