@@ -84,7 +84,7 @@ class Records:
         """One sequence, cut and normalised: (T, M, V, C) float32."""
         with self._reading():
             joints = self._source[index]["joints"]
-        return self._normalised(joints)
+        return self._normalised(joints[: self._max_frames])
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -99,7 +99,7 @@ class Records:
             ) from error
 
     def _normalised(self, joints: np.ndarray) -> np.ndarray:
-        return normalise.normalise(joints[: self._max_frames], self._centre_joint, self.channels)
+        return normalise.normalise(joints, self._centre_joint, self.channels)
 
     def summary(self) -> str:
         """A one-line fingerprint of the number of sequences and the files."""
@@ -117,14 +117,18 @@ class Records:
             raise record_files.damage(wrong, f"{self._again} --overwrite")
 
     def examples(self, sequences: np.ndarray) -> Iterator[dict]:
-        """Some sequences in the given order: `joints` as in `joints()`, `name`, `label`."""
+        """Some sequences in the given order: `joints` as in `joints()`, `name`, `label`.
+
+        Also `present` (M,): which slots hold a body in any of these frames.
+        """
         for start in range(0, len(sequences), _CHUNK):
             with self._reading():
                 stored = self._source.__getitems__(sequences[start : start + _CHUNK].tolist())
             for example in stored:
-                name = example["name"]
+                name, joints = example["name"], example["joints"][: self._max_frames]
                 yield {
-                    "joints": self._normalised(example["joints"]),
+                    "joints": self._normalised(joints),
+                    "present": normalise.found(joints, self.channels).any(axis=(0, 2)),
                     "name": name.decode() if isinstance(name, bytes) else str(name),
                     "label": example["label"],
                 }

@@ -160,7 +160,7 @@ def read(records: Records, mesh: Mesh, frames: bool = True) -> Split:
     bodies, present, lengths, labels, names = [], [], [], [], []
     for example in records.examples(own):
         joints = example["joints"]
-        present.append(joints.any(axis=(0, 2, 3)))
+        present.append(example["present"])
         lengths.append(len(joints))
         labels.append(example["label"])
         names.append(example["name"])

@@ -4,9 +4,11 @@ import hypothesis
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from amr_jax.ops import normalise as normalise_module
 from amr_jax.ops.normalise import body_size, move_origin, normalise
 from amr_jax.skeleton import layouts
 
@@ -26,10 +28,53 @@ def test_one_joint_becomes_the_origin_and_absent_bodies_stay_zero():
     np.testing.assert_array_equal(move_origin(joints, 3, "xyz"), expected)
 
 
-def test_the_first_actor_that_never_comes():
-    joints = sequence(6, 2, 5, 3)
-    joints[:, 0] = 0
-    assert np.array_equal(move_origin(joints, 3, "xyz"), joints)
+@pytest.mark.parametrize("channels", ["xyz", "xy", "xyc"])
+@pytest.mark.parametrize("slot", [0, 1, 2])
+@pytest.mark.parametrize("xp", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
+def test_the_first_actor_stands_in_any_slot(channels, slot, xp):
+    alone = np.abs(sequence(6, 1, 5, len(channels))) + 1
+    others = np.abs(sequence(6, 1, 5, len(channels)))  # a second body, where there is a place
+    joints = np.zeros((6, 4, 5, len(channels)), np.float32)
+    joints[1:, slot], joints[:, slot + 1] = alone[1:, 0], others[:, 0]  # the second comes first
+    expected = normalise(np.concatenate([joints[:, slot : slot + 2]], axis=1), (1, 3), channels)
+    found = normalise(xp(joints), (1, 3), channels)
+    np.testing.assert_allclose(found[:, slot : slot + 2], expected, atol=1e-5)
+    assert not np.delete(found, (slot, slot + 1), axis=1).any()
+    np.testing.assert_allclose(found[1, slot, [1, 3]][:, :2].mean(axis=0), 0, atol=1e-5)
+    size = body_size(xp(joints), channels)
+    assert size == pytest.approx(body_size(joints[:, slot : slot + 1], channels), rel=1e-6)
+
+
+@pytest.mark.parametrize("channels", ["xyz", "xy", "xyc"])
+@pytest.mark.parametrize("centre", [None, 1])
+def test_nobody_is_nowhere(channels, centre):
+    joints = np.zeros((6, 2, 5, len(channels)), np.float32)
+    if channels == "xyc":  # neither a place without confidence nor the reverse is a body
+        joints[..., 0, :2], joints[..., 1, 2] = 7, 0.9
+    assert not normalise(joints, centre, channels).any()
+    assert not normalise_module.found(joints, channels).any()
+
+
+@pytest.mark.parametrize("centre", [None, 1, (0, 1)])
+@pytest.mark.parametrize("xp", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
+def test_a_key_point_at_the_corner_was_not_found_whatever_its_confidence(centre, xp):
+    joints = sequence(6, 1, 5, 3) + np.float32([300, 200, 0])
+    joints[..., 2] = 0.8
+    joints[2:4, 0, 1] = (0, 0, 0.3)
+    without = joints.copy()
+    without[2:4, 0, 1] = 0
+    np.testing.assert_array_equal(
+        normalise(xp(joints), centre, "xyc"), normalise(xp(without), centre, "xyc")
+    )
+    np.testing.assert_array_equal(normalise(xp(joints), centre, "xyc")[2:4, 0, 1], 0)
+    assert np.abs(normalise(joints, 1, "xyc")[..., :2]).max() < 10  # no jump to the corner
+
+
+def test_a_joint_at_the_origin_of_a_centred_sequence_was_found():
+    joints = np.abs(sequence(3, 1, 5, 3)) + 1
+    centred = normalise(joints, 1, "xyc")
+    np.testing.assert_array_equal(centred[0, 0, 1, :2], 0)
+    assert centred[0, 0, 1, 2] == joints[0, 0, 1, 2]
 
 
 def test_several_joints_have_their_mean_at_the_origin():
