@@ -4,13 +4,15 @@ import csv
 import io
 import re
 
-from amr_jax.data.readers import files
+from amr_jax.data.readers import files, text
 from amr_jax.errors import BadFile, UserError
 
 LABELS_FILE, CLASSES_FILE = "labels.csv", "classes.txt"
 _COLUMNS = ("name", "label", "split", "subject")
 _MAX_BYTES = 2**24  # limit for either file; a row of ten bytes takes hundreds in memory
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")  # except tab, CR, LF
+_CONTROL = re.compile(  # except tab, CR, LF
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff]"
+)
 _NUMBER = re.compile("[0-9]+")
 
 
@@ -26,8 +28,8 @@ def read_labels(raw: files.RawFile) -> dict[str, dict[str, str]]:
       BadFile: another form, or a name twice.
     """
     # Universal line ends. `strict` refuses a quote without end, which would contain the whole rest.
-    text = io.StringIO(_text(raw), newline=None)
-    reader = csv.DictReader(text, skipinitialspace=True, strict=True)
+    lines = io.StringIO(_text(raw), newline=None)
+    reader = csv.DictReader(lines, skipinitialspace=True, strict=True)
     try:
         reader.fieldnames = [column.strip() for column in reader.fieldnames or ()]
         _check_columns(reader.fieldnames, raw)
@@ -172,12 +174,9 @@ def choose_splits(found: list[str], train: str, test: str) -> tuple[str, str]:
 
 
 def _text(raw: files.RawFile) -> str:
-    try:
-        text = raw.read(_MAX_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFile(raw, "bytes that are not text", "text in UTF-8") from error
-    odd = _CONTROL.search(text)
-    if odd:  # UTF-16, or a line end known to Python only
-        line = text.count("\n", 0, odd.start()) + 1
+    content = text.decode(raw.read(_MAX_BYTES), raw)
+    odd = _CONTROL.search(content)
+    if odd:  # binary, a line end known to Python only, or a second byte order mark
+        line = content.count("\n", 0, odd.start()) + 1
         raise BadFile(raw, f"the character {odd[0]!a}", "lines of text in UTF-8", line)
-    return text
+    return content

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from amr_jax.data.readers.text import without_mark
 from amr_jax.errors import BadFile
 
 _MAX_LINES = 2**20  # files of the data sets have some ten thousand
@@ -16,6 +17,9 @@ _CLEAN = bytes(
     for c in range(256)
 )
 _LARGEST = float(np.finfo(np.float32).max)
+
+
+_MAY_PRECEDE_MINUS = np.isin(np.arange(256), np.frombuffer(b" \neE", np.uint8))
 
 
 class NumberText:
@@ -35,27 +39,46 @@ class NumberText:
 
     def __init__(self, data: bytes, path: object, max_line: int):
         self.path = path
-        text = data.rstrip().replace(b"\r\n", b"\n") if b"\r" in data else data.rstrip()
-        chars = np.frombuffer(b"\n" + text + b"\n", np.uint8)
-        is_end = chars == ord("\n")
-        if (num_lines := np.count_nonzero(is_end) - 1) > _MAX_LINES:
-            raise BadFile(path, f"{num_lines:,} lines", f"at most {_MAX_LINES:,}")
-        ends = np.flatnonzero(is_end)  # the first line begins after ends[0]
-        lengths = np.diff(ends) - 1
+        text = without_mark(data, path).rstrip()
+        text = text.replace(b"\r\n", b"\n") if b"\r" in text else text
+        chars, ends, lengths = _characters(text)
+        if len(lengths) > _MAX_LINES:
+            raise BadFile(path, f"{len(lengths):,} lines", f"at most {_MAX_LINES:,}")
         at = int(lengths.argmax())
         if lengths[at] > max_line:
             found = f"a line of {lengths[at]:,} bytes"
             raise BadFile(path, found, f"at most {max_line:,}", line=at + 1)
         blank = chars <= ord(" ")
         if text.translate(None, _USUAL) or (blank[1:] & blank[:-1]).any():
-            self.lines, self.num_values = [], []
-            for line in text.translate(_CLEAN).decode("ascii").split("\n"):
-                clean = " ".join(line.split()) if "  " in line else line.strip()
-                self.lines.append(clean)
-                self.num_values.append(clean.count(" ") + bool(clean))
-        else:
-            self.lines = text.decode("ascii").split("\n")
-            self.num_values = np.diff(np.searchsorted(np.flatnonzero(blank), ends)).tolist()
+            lines = (b" ".join(line.split()) for line in text.translate(_CLEAN).split(b"\n"))
+            text = b"\n".join(lines)
+            chars, ends, lengths = _characters(text)
+            blank = chars <= ord(" ")
+        self._chars, self._ends, self._blanks = chars, ends, np.flatnonzero(blank)
+        self.lines = text.decode("ascii").split("\n")
+        counts = np.diff(np.searchsorted(self._blanks, ends))
+        self.num_values = (counts * (lengths > 0)).tolist()
+
+    def check_signs(self) -> None:
+        """Refuses values of two numbers, such as 1.52.5 or 1-2, also where no value is read.
+
+        A blank at the wrong place keeps the count of values, and moves all that lie between.
+
+        Raises:
+          BadFile: names the line.
+        """
+        points = np.flatnonzero(self._chars == ord("."))
+        value = np.searchsorted(self._blanks, points)
+        odd = points[1:][value[1:] == value[:-1]]
+        minus = np.flatnonzero(self._chars == ord("-"))
+        odd = np.concatenate([odd, minus[~_MAY_PRECEDE_MINUS[self._chars[minus - 1]]]])
+        if odd.size:
+            first = odd.min()
+            number = np.searchsorted(self._blanks, first)
+            begin, end = self._blanks[number - 1] + 1, self._blanks[number]
+            found = repr(self._chars[begin:end].tobytes().decode("ascii")[:40])
+            at = int(np.searchsorted(self._ends, first)) - 1
+            raise self.bad(at, "numbers with blanks between them", found)
 
     def value(self, at: int, count: int, expected: str) -> str:
         """The first value of line `at`, which must have `count` values."""
@@ -106,6 +129,13 @@ class NumberText:
             line, count = self.lines[at], self.num_values[at]
             found = repr(line[:40]) if count == 1 else f"{count} values in {line[:40]!r}"
         return BadFile(self.path, found, expected, line=at + 1)
+
+
+def _characters(text: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(characters between two line ends, places of the line ends, lengths of the lines)."""
+    chars = np.frombuffer(b"\n" + text + b"\n", np.uint8)
+    ends = np.flatnonzero(chars == ord("\n"))  # the first line begins after ends[0]
+    return chars, ends, np.diff(ends) - 1
 
 
 def _is_finite(value: str) -> bool:

@@ -69,10 +69,10 @@ def test_names_of_classes(tmp_path):
         labels.read_classes(raw(tmp_path, "wave\n\nrun\n"))
     with pytest.raises(BadFile, match="line 3: found the class 'wave' again"):
         labels.read_classes(raw(tmp_path, "wave\nrun\nwave\n"))
-    for odd in ("\x1a", "\x00", "\x85", "\u2028"):
+    for odd in ("\x1a", "\x00", "\x85", "\u2028", "\ufeff"):
         with pytest.raises(BadFile, match="line 2: found the character"):
             labels.read_classes(raw(tmp_path, f"wave\nrun{odd}fast\n"))
-    with pytest.raises(BadFile, match="line 1: found the character"):
+    with pytest.raises(BadFile, match="found text in UTF-16"):
         labels.read_classes(raw(tmp_path, "wave\nrun\n".encode("utf-16-be")))
     with pytest.raises(BadFile, match="found nothing"):
         labels.read_classes(raw(tmp_path, "\n"))
