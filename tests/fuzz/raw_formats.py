@@ -89,10 +89,10 @@ def _split_originals() -> list[bytes]:
 
 
 def _read_split(path: Path) -> list[str]:
-    names = pku.read_split(files.RawFile(str(path)))
-    assert names
-    sound_text(*names)
-    return sorted(names)
+    split = pku.read_split(files.RawFile(str(path)))
+    assert split.training
+    sound_text(*split.training, *split.others)
+    return sorted(split.training)
 
 
 def _nw_ucla_originals() -> list[bytes]:

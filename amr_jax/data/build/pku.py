@@ -58,7 +58,7 @@ def find(manual_dir: Path, protocols: Sequence[str]) -> RawSet:
                 why = f"the video has no {'label' if skeleton else 'skeleton'} file"
                 left_out.append(LeftOut(name, str(skeleton or label), why))
         for protocol, file in sorted(raw.splits.items()):
-            train[f"v{phase}_{protocol}"] = pku.read_split(file)
+            train[f"v{phase}_{protocol}"] = frozenset(pku.read_split(file).training)
         for protocol in {"xsub", "xview"} - set(raw.splits):
             notes.append(f"no split file for v{phase}_{protocol}; it is skipped.")
     if not videos:

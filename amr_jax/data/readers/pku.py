@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from amr_jax.data.readers import files
+from amr_jax.data.readers import files, text
 from amr_jax.data.readers.files import LeftOut
 from amr_jax.data.readers.number_text import NumberText
 from amr_jax.errors import BadFile
@@ -57,11 +57,11 @@ def read_video(raw: files.RawFile) -> np.ndarray:
     Raises:
       BadFile: no line, or a line without 150 finite numbers.
     """
-    text = NumberText(raw.read(), raw, _MAX_LINE)
-    rows = [at for at, count in enumerate(text.num_values) if count]  # lines may be empty
+    lines = NumberText(raw.read(), raw, _MAX_LINE)
+    rows = [at for at, count in enumerate(lines.num_values) if count]  # lines may be empty
     for at in rows or (0,):
-        text.value(at, _NUMBERS_PER_LINE, f"{_NUMBERS_PER_LINE} numbers per line")
-    numbers = text.metres(rows, _NUMBERS_PER_LINE)
+        lines.value(at, _NUMBERS_PER_LINE, f"{_NUMBERS_PER_LINE} numbers per line")
+    numbers = lines.metres(rows, _NUMBERS_PER_LINE)
     return numbers.reshape(-1, NUM_BODIES, NUM_JOINTS, 3)
 
 
@@ -73,7 +73,7 @@ def read_labels(raw: files.RawFile) -> list[Instance]:
         confidence may be absent), or an action id outside of 1..51.
     """
     instances = []
-    for number, line in enumerate(raw.read().decode("latin-1").splitlines(), start=1):
+    for number, line in enumerate(_lines(raw), start=1):
         if not line.strip():
             continue
         values = line.split(",")
@@ -93,32 +93,57 @@ def read_labels(raw: files.RawFile) -> list[Instance]:
     return instances
 
 
-def read_split(raw: files.RawFile) -> frozenset[str]:
-    """Reads the names of the training videos from a split file; all other videos are for testing.
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The names of videos in a split file -> the line that names them first."""
+
+    training: dict[str, int]
+    others: dict[str, int]
+
+
+def read_split(raw: files.RawFile) -> Split:
+    """Reads the names of videos from a split file; published code tests on all but the training.
 
     Format: a heading such as 'Training videos:', then names, separated by commas, on one or more
     lines; then the same for validation.
 
     Raises:
-      BadFile: no heading for training first, no names under it, or an invalid name.
+      BadFile: no heading for training first, no names under it, an invalid name, or one under both.
     """
-    lines = raw.read().decode("latin-1").splitlines()
-    filled = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    filled = [(number, line) for number, line in enumerate(_lines(raw), start=1) if line.strip()]
     if not filled or "train" not in filled[0][1].lower():
         found = repr(filled[0][1][:60]) if filled else "an empty file"
         raise BadFile(raw, found, "a heading such as 'Training videos:' first", 1)
-    names: list[str] = []
-    for number, line in filled[1:]:
-        values = [value.strip().removesuffix(".txt") for value in line.split(",")]
-        if re.search("valid|test", line, re.IGNORECASE) or line.rstrip().endswith(":"):
-            break
-        for value in filter(None, values):
-            if not _VIDEO.fullmatch(value):
+    split = Split({}, {})
+    for number, line in filled:
+        heading, names = _heading(line)
+        if heading:
+            here, there = split.training, split.others
+            if "train" not in heading.lower():
+                here, there = there, here
+        for value in filter(None, re.split(r"[\s,;]+", names)):
+            name = value.removesuffix(".txt")
+            if not _VIDEO.fullmatch(name):
                 raise BadFile(raw, repr(value[:40]), "a video such as 0002-L or A01N01-L", number)
-            names.append(value)
-    if not names:
+            if name in there:
+                found = f"{name}, which line {there[name]} names for the other part"
+                raise BadFile(raw, found, "every video either for training or not", number)
+            here.setdefault(name, number)
+    if not split.training:
         raise BadFile(raw, "no name under the heading", "names separated by commas", 2)
-    return frozenset(names)
+    return split
+
+
+def _heading(line: str) -> tuple[str, str]:
+    """(heading or '', names) of a line of a split file."""
+    heading, colon, names = line.partition(":")
+    if colon or re.search("train|valid|test", line, re.IGNORECASE):
+        return heading, names
+    return "", line
+
+
+def _lines(raw: files.RawFile) -> list[str]:
+    return text.without_mark(raw.read(), raw).decode("latin-1").splitlines()
 
 
 def sequences(video: Video) -> list[dict | LeftOut]:

@@ -98,7 +98,22 @@ def test_bad_labels_name_the_line(tmp_path, line):
 def test_split(tmp_path, comma):
     text = f"Training videos:\n{comma.join(['0002-L', '0002-M', '0003-R'])}{comma}\n"
     text += "Validataion videos:\n0004-L\n"  # sic: the data set's own spelling
-    assert pku.read_split(raw_file(tmp_path, text)) == {"0002-L", "0002-M", "0003-R"}
+    split = pku.read_split(raw_file(tmp_path, text))
+    assert split == pku.Split({"0002-L": 2, "0002-M": 2, "0003-R": 2}, {"0004-L": 4})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Training videos: 0002-L, 0002-M\nValidation videos: 0003-R\n",  # beside the heading
+        "training\n0002-L\n0002-M\ntesting\n0003-R\n",  # one on a line, no colon
+        "Training videos:\r\n0002-L.txt;0002-M.txt\r\n\r\nTesting videos:\r\n0003-R.txt",
+        "Training videos:\n0002-L 0002-M 0002-L\nValidation videos:\nTesting videos:\n0003-R\n",
+    ],
+)
+def test_other_forms_of_a_split(tmp_path, text):
+    split = pku.read_split(raw_file(tmp_path, text))
+    assert (set(split.training), set(split.others)) == ({"0002-L", "0002-M"}, {"0003-R"})
 
 
 @pytest.mark.parametrize(
@@ -108,6 +123,11 @@ def test_split(tmp_path, comma):
         ("0002-L, 0003-L\n", "Training videos"),
         ("Training videos:\nValidation videos:\n0002-L\n", "no name"),
         ("Training videos:\n0002-L, 0002_X\n", "line 2: found '0002_X'"),
+        ("Training videos:\n0002-L\nValidation videos:\n0003_X\n", "line 4: found '0003_X'"),
+        (
+            "Training videos:\n0002-L\nValidation videos:\n0003-L, 0002-L\n",
+            "line 4: found 0002-L, which line 2 names for the other part",
+        ),
     ],
 )
 def test_bad_split(tmp_path, text, message):
