@@ -169,10 +169,7 @@ def _assign(tracks: list[_Track], num_frames: int) -> np.ndarray:
     for track in tracks:
         for actor, (start, end) in enumerate(spans):
             if min(end, track.end) - max(start, track.start) <= 0:
-                # A bodyID that occurs twice in a frame may run past the end, where the published
-                # script fails; here it is cut.
-                inside = track.index < num_frames
-                actors[track.index[inside], actor] = track.joints[inside]
+                actors[track.index, actor] = track.joints
                 spans[actor] = (min(start, track.start), max(end, track.end))
                 break
     return actors

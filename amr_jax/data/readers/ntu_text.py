@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from amr_jax.data.readers.number_text import NumberText
+from amr_jax.errors import BadFile
 
 NUM_JOINTS = 25
 
@@ -12,6 +13,12 @@ _BODY_VALUES = 10  # bodyID, clippedEdges, hand states, lean, trackingState
 _JOINT_VALUES = 12  # x y z, depth x y, colour x y, orientation w x y z, trackingState
 
 _MAX_LINE = 2**12  # bytes; twelve values take about 120
+
+_ONCE = "every body once in a frame"
+_TWICE = (
+    "Published scripts append the second one, which moves all later frames of this body; "
+    "--on_bad_file=skip leaves the file out."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +48,9 @@ class Recording:
 def parse(data: bytes, path: str) -> Recording:
     """Parses the text of a `.skeleton` file.
 
-    Counts, ids and coordinates are checked, coordinates to be finite. The other columns must be
-    there but are not read: in some files they hold 'nan', where the sensor could not map a joint
-    into its image.
+    Counts, ids and coordinates are checked: coordinates are finite, and no frame has an id twice.
+    The other columns must be there but are not read: in some files they hold 'nan', where the
+    sensor could not map a joint into its image.
 
     Raises:
       BadFile: names the line that is wrong.
@@ -53,17 +60,22 @@ def parse(data: bytes, path: str) -> Recording:
     frames, ids, rows = [], [], []
     for frame in range(num_frames):
         where = f"frame {frame + 1} of {num_frames}"
+        first = len(ids)
         num_bodies = text.whole(at, 1, f"the number of bodies in {where}")
         at += 1
         for body in range(num_bodies):
             who = f"body {body + 1} of {num_bodies} in {where}"
+            body_id = _body_id(text, at, who)
+            if body_id in ids[first:]:
+                raise BadFile(path, f"bodyID {body_id} twice in {where}", _ONCE, at + 1, _TWICE)
             frames.append(frame)
-            ids.append(_body_id(text, at, who))
+            ids.append(body_id)
             rows += range(at + 2, at + 2 + NUM_JOINTS)
             at += 2 + NUM_JOINTS
     if at < len(text.lines):
         raise text.bad(at, f"the end of the file after its {num_frames} frames")
     joints = text.metres(rows, 3).reshape(-1, NUM_JOINTS, 3)
+    text.check_signs()
     members: dict[int, list[int]] = {}
     for row, body_id in enumerate(ids):
         members.setdefault(body_id, []).append(row)

@@ -153,12 +153,6 @@ def test_gaps():
         ntu.denoise(recording, gaps="real")
 
 
-def test_an_id_twice_in_a_frame_is_cut_at_the_end():
-    seen = sorted([*range(20), 5])
-    actors = ntu.denoise(record(20, (range(20), person(0, 20, motion=1)), (seen, person(1, 21))))
-    np.testing.assert_array_equal(actors[:, 1], person(1, 21)[:20])
-
-
 @pytest.mark.parametrize("bodies", [[], [([0, 1], np.zeros((2, 25, 3), np.float32))]])
 def test_no_body(bodies):
     with pytest.raises(ntu.NoBody) as error:

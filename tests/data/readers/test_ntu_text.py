@@ -111,6 +111,20 @@ BAD = {
     "fraction": (line(2, b"1.0"), 2, "'1.0'", "number of bodies in frame 1 of 4"),
     "more bodies": (line(2, b"2"), 30, "'0'", "10 values of body 2 of 2 in frame 1"),
     "a billion bodies": (line(2, b"999999999"), 30, "'0'", "body 2 of 999999999"),
+    "id twice": (
+        lambda text: text.replace(str(FIRST_ID + 1).encode(), str(FIRST_ID).encode()),
+        59,
+        f"bodyID {FIRST_ID} twice in frame 3 of 4",
+        "every body once in a frame",
+    ),
+    "blank moved": (
+        # x, y, z become other numbers, and the count of values stays: only column 4 shows it.
+        line(41, b"0. 1 0.2 277.419191.8218 1 2 3 4 5 6 7 2"),
+        41,
+        "'277.419191.8218'",
+        "numbers with blanks between them",
+    ),
+    "minus inside": (line(41, JOINT.replace(b"9.1 -0", b"9-0 0")), 41, "'519-0'", "blanks"),
     "fewer bodies": (line(31, b"1"), 59, f"'{FIRST_ID + 1}", "number of bodies in frame 4 of 4"),
     "24 joints": (line(4, b"24"), 4, "'24'", "25, the number of joints of body 1 of 1 in frame 1"),
     "26 joints": (
