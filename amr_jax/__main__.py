@@ -71,6 +71,8 @@ def prepare(parser: cli.Parser) -> None:
         "layout": f"joints: one of {', '.join(layouts.LAYOUTS)}, or the path of a .json",
         "channels": "numbers of a joint: xyz (metres), xy or xyc (in an image; c: confidence)",
         "scale": "factor that converts coordinates to metres (0.001 for millimetres)",
+        "scores": "xyc: the score that is confidence 1, such as 10 for RTMPose; larger ones are "
+        "cut; xy: 'drop' leaves out a third number, the score",
         "train_split": "split of the files to train on, such as xsub_train",
         "test_split": "split of the files to test on, such as xsub_val",
     }.items():

@@ -30,6 +30,7 @@ class Dataset:
       max_frames: sequences are cut at this many frames when they are read.
       channels: the numbers of a joint, one of `layouts.CHANNELS`.
       scale: custom data: the factor that converted the coordinates in its files to metres.
+      scores: custom data: what the scores in its files are, see `arrays.Form`.
       sequences: custom data: the number of sequences in each split.
     """
 
@@ -39,6 +40,7 @@ class Dataset:
     max_frames: int
     channels: str = "xyz"
     scale: float = 1.0
+    scores: float | str | None = None
     sequences: dict[str, int] | None = None
 
     def open_split(
@@ -137,6 +139,7 @@ def _own(folder: epath.Path) -> Dataset:
         max_frames=longest,
         channels=channels,
         scale=scale,
+        scores=content.get("scores"),
         sequences=sequences,
     )
 

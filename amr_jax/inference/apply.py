@@ -32,7 +32,8 @@ class Input:
       num_bodies: M, the largest number of bodies in a sequence.
       test_fraction: the fraction of the frames in the centre crop, which is resized to T frames.
       stream: see `augment.to_stream`.
-      scale: the factor that converts coordinates in files of custom data to metres (`arrays.Form`).
+      scale, scores: how the numbers in files of custom data become metres and confidences, see
+        `arrays.Form`.
     """
 
     layout: str
@@ -45,6 +46,7 @@ class Input:
     test_fraction: float
     stream: str = "joint"
     scale: float = 1.0
+    scores: float | str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,8 +89,8 @@ def features(
       variables: those of the model, or others of their shapes.
       joints: (b, L, M, V, C) as captured, in metres, or in an image in any unit; absent bodies are
         zeros.
-      length: (b,) int32, the number of real frames; later frames are ignored. A sequence of length
-        0 is padding, and costs nothing.
+      length: (b,) int32, the number of real frames; later frames are ignored, and so are frames in
+        which nobody is. A sequence of length 0 is padding, and costs nothing.
 
     Returns:
       (b, D) float32.
@@ -128,6 +130,11 @@ def _pooled(
     def sequence(joints, length):
         real = jnp.arange(size.max_frames) < length
         joints = jnp.where(real[:, None, None, None], joints, 0)
+        # Frames without anybody are not data; they are none of `length` after this.
+        found = normalise.found(joints, size.channels)
+        occupied = found.any(axis=(1, 2))
+        joints = joints[jnp.argsort(~occupied, stable=True)]
+        length = occupied.sum()
         joints = normalise.normalise(joints, size.centre, size.channels)
 
         def body(clip, here):
@@ -144,7 +151,7 @@ def _pooled(
 
             return jax.lax.cond(here, lambda: encode(view()), lambda: absent)
 
-        here = joints.any(axis=(0, 2, 3))
+        here = found.any(axis=(0, 2))
         each = jax.lax.map(lambda one: body(*one), (joints.swapaxes(0, 1), here))
         counted = len(here) if model.bodies == "all" else jnp.maximum(here.sum(), 1)
         return each.sum(axis=0) / counted

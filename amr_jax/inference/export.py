@@ -94,7 +94,9 @@ def _signature(model: Model) -> dict[str, Any]:
         "layout": size.layout,
         "joints": size.joints,
         "channels": size.channels,
-        "scale": size.scale,  # converts the coordinates of custom data to metres
+        # What converts numbers in files of custom data, see `arrays.Form`.
+        "scale": size.scale,
+        "scores": size.scores,
         "platforms": PLATFORMS,
         "provenance": dict(model.provenance),
     }

@@ -114,4 +114,5 @@ def _input(
         test_fraction=test_fraction,
         stream=seen.input.stream,
         scale=dataset.scale,
+        scores=dataset.scores,
     )

@@ -27,6 +27,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from amr_jax.config import base, settings
+from amr_jax.data.readers import scores
 from amr_jax.errors import BadFile
 from amr_jax.inference.apply import Input, Model
 from amr_jax.models import heads
@@ -196,6 +197,7 @@ def _check(model: Model) -> None:
         f"test_fraction {size.test_fraction!r}": 0 < size.test_fraction <= 1,
         f"stream {size.stream!r}": size.stream in base.STREAMS,
         f"scale {size.scale!r}": 0 < size.scale < math.inf,
+        f"scores {size.scores!r}": scores.fit(size.scores, size.channels),
         f"bodies {model.bodies!r}": model.bodies in base.BODIES,
         f"class names {model.class_names}": len(model.class_names)
         == (model.head.num_classes if model.head else 0)

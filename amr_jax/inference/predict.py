@@ -13,10 +13,12 @@ import jax
 import numpy as np
 from etils import epath
 
+from amr_jax.data.readers import findings
 from amr_jax.errors import BadFile, UserError
 from amr_jax.inference import apply
 from amr_jax.inference.apply import Model
 from amr_jax.inference.read_inputs import Sequence
+from amr_jax.ops import normalise
 from amr_jax.run import workdir
 
 TOP = 5  # classes that are reported
@@ -34,6 +36,7 @@ class Result:
     Attributes:
       name: of the sequence.
       frames: in the file.
+      empty_frames: those in which nobody is; they are not used.
       used_frames: frames that the model sees, the first ones up to its `max_frames`.
       bodies: in these frames.
       output: (K,) logits or (D,) features, float32.
@@ -41,6 +44,7 @@ class Result:
 
     name: str
     frames: int
+    empty_frames: int
     used_frames: int
     bodies: int
     output: np.ndarray
@@ -103,8 +107,10 @@ def _result(model: Model, sequence: Sequence, output: np.ndarray) -> Result | Ba
             "coordinates in the units that the model was trained in (metres)",
         )
     used = sequence.joints[: model.input.max_frames]
-    bodies = int(used.any(axis=(0, 2, 3)).sum())
-    return Result(sequence.name, len(sequence.joints), len(used), bodies, output)
+    bodies = int(normalise.found(used, model.input.channels).any(axis=(0, 2)).sum())
+    empty = sequence.findings.get(findings.EMPTY_FRAMES, 0)
+    frames = len(sequence.joints) + empty
+    return Result(sequence.name, frames, empty, len(used), bodies, output)
 
 
 def top(logits: np.ndarray, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -146,6 +152,7 @@ def classify(
                 row = {
                     "file": result.name,
                     "frames": result.frames,
+                    "empty_frames": result.empty_frames,
                     "used_frames": result.used_frames,
                     "bodies": result.bodies,
                     "top": top(result.output, model.class_names),
@@ -184,7 +191,10 @@ def _skipped(error: BadFile, skip: bool) -> BadFile:
 
 def _as_text(row: dict[str, Any]) -> str:
     frames = "1 frame" if row["frames"] == 1 else f"{row['frames']} frames"
-    if row["used_frames"] < row["frames"]:
+    occupied = row["frames"] - row["empty_frames"]
+    if row["empty_frames"]:
+        frames = f"{occupied} of {frames} that show somebody"
+    if row["used_frames"] < occupied:
         frames = f"the first {row['used_frames']} of {frames}"
     bodies = "1 body" if row["bodies"] == 1 else f"{row['bodies']} bodies"
     best = (f"  {100 * one['probability']:5.1f} %  {one['class']}" for one in row["top"])

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from amr_jax.data.readers import arrays, files, ntu, nw_ucla, pku, pyskl
+from amr_jax.data.readers import arrays, files, findings, ntu, nw_ucla, pku, pyskl
 from amr_jax.errors import BadFile
 from amr_jax.inference.apply import Input, Model
+from amr_jax.ops import normalise
 from amr_jax.skeleton import layouts
 
 _MEMBER = re.compile(r"(.+\.zip)!(.+)", re.IGNORECASE)
@@ -23,11 +24,13 @@ class Sequence:
     Attributes:
       name: the file, or `archive.zip!member`; then `[FIRST-LAST]` frames for a part of a video, or
         `[NAME]` for one of many sequences in a file.
-      joints: (T, M, V, C) float32; absent bodies are zeros.
+      joints: (T, M, V, C) float32; absent bodies are zeros. Somebody is in each frame.
+      findings: what is not as in the file, see `readers.findings`.
     """
 
     name: str
     joints: np.ndarray
+    findings: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +63,8 @@ def read(paths: Iterable[str], model: Model, options: Options) -> Iterator[Seque
         try:
             for sequence in _read(path, model.input, options):
                 if isinstance(sequence, Sequence):
-                    _check_fits(sequence, model)
-                    _note_implausible(sequence, model)
+                    sequence = _fitted(sequence, model)
+                    _note(sequence, model)
                 yield sequence
         except BadFile as error:
             yield error
@@ -90,32 +93,38 @@ def _ntu(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence
 
 
 def _nw_ucla(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
-    return [Sequence(str(raw), nw_ucla.read_joints(raw))]
+    counts: dict[str, int] = {}
+    return [Sequence(str(raw), nw_ucla.read_joints(raw, counts), counts)]
 
 
 def _form(size: Input) -> arrays.Form:
     """What an array must hold; its file does not say what the numbers are."""
     source = f"The data that the model was trained on ({size.layout})"
-    return arrays.Form(len(size.joints), size.channels, size.scale, source)
+    other = "Divide scores that are no probabilities as those of that data"
+    return arrays.Form(len(size.joints), size.channels, size.scale, source, size.scores, other)
 
 
 def _array(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
     joints, confidence = arrays.read(raw)
-    return [Sequence(str(raw), arrays.joints(joints, confidence, _form(size), raw))]
+    counts: dict[str, int] = {}
+    joints = arrays.joints(joints, confidence, _form(size), raw, counts)
+    return [Sequence(str(raw), joints, counts)]
 
 
 def _pickle(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence | BadFile]:
     for annotation in pyskl.load(raw).annotations:
         try:
-            name = f"{raw}[{annotation.name}]"
-            yield Sequence(name, pyskl.joints(annotation, _form(size)))
+            name, counts = f"{raw}[{annotation.name}]", {}
+            yield Sequence(name, pyskl.joints(annotation, _form(size), counts), counts)
         except BadFile as error:
             yield error
 
 
 def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence | BadFile]:
     if not options.labels:
-        yield Sequence(str(raw), pku.read_video(raw))
+        counts: dict[str, int] = {}
+        video = pku.read_video(raw)
+        yield Sequence(str(raw), findings.without_empty_frames(video, "xyz", counts), counts)
         return
     labels = Path(options.labels).expanduser()
     label = files.RawFile(str(labels / raw.name if labels.is_dir() else labels))
@@ -125,7 +134,8 @@ def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence
             yield instance.bad or BadFile(raw, f"{instance.name}: {instance.why}", "a body in it")
         else:
             frames = f"{instance['start']}-{instance['end']}"
-            yield Sequence(f"{raw}[{frames}]", instance["joints"])
+            found = instance.get("findings", {})
+            yield Sequence(f"{raw}[{frames}]", instance["joints"], found)
 
 
 # End of a file name -> the layout of its joints (None: that of the model) and the reader.
@@ -140,16 +150,18 @@ _KINDS: dict[str, tuple[layouts.Layout | None, Callable]] = {
 }
 
 
-def _note_implausible(sequence: Sequence, model: Model) -> None:
-    """Warns if body sizes are implausible in metres."""
+def _note(sequence: Sequence, model: Model) -> None:
+    """Tells what is not used as it is, and whether sizes of bodies are implausible in metres."""
+    for kind, count in sequence.findings.items():
+        print(f"note: {sequence.name}: {findings.line(kind, count)}", file=sys.stderr)
     if model.input.channels != "xyz":
         return
     if doubt := arrays.doubt_metres(arrays.extent(sequence.joints)):
         print(f"note: {sequence.name}: {doubt}", file=sys.stderr)
 
 
-def _check_fits(sequence: Sequence, model: Model) -> None:
-    """Raises `BadFile` for a sequence that the model cannot use."""
+def _fitted(sequence: Sequence, model: Model) -> Sequence:
+    """The sequence, without empty slots if it has more than the model; `BadFile` if none fits."""
     max_frames, max_bodies, *expected = model.sequence_shape
     found = list(sequence.joints.shape[2:])
     if found != expected:
@@ -158,9 +170,13 @@ def _check_fits(sequence: Sequence, model: Model) -> None:
             f"{found[0]} joints with {found[1]} channels",
             f"{expected[0]} ({model.input.layout}) with {expected[1]}, as the model was trained on",
         )
-    here = np.flatnonzero(sequence.joints[:max_frames].any(axis=(0, 2, 3)))
+    used = sequence.joints[:max_frames]
+    here = np.flatnonzero(normalise.found(used, model.input.channels).any(axis=(0, 2)))
     if not here.size:
-        found = f"no body (only zeros) in the first {min(len(sequence.joints), max_frames)} frames"
+        found = f"no body (only zeros) in the first {len(used)} frames"
         raise BadFile(sequence.name, found, "at least one body")
-    if here[-1] >= max_bodies:
-        raise BadFile(sequence.name, f"{here[-1] + 1} bodies", f"{max_bodies} at most")
+    if len(here) > max_bodies:
+        raise BadFile(sequence.name, f"{len(here)} bodies", f"{max_bodies} at most")
+    if here[-1] < max_bodies:
+        return sequence
+    return dataclasses.replace(sequence, joints=sequence.joints[:, here])

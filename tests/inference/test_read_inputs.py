@@ -159,6 +159,7 @@ def test_what_does_not_fit_is_reported_in_its_place(kinect_20, tmp_path):
         "late": np.concatenate([np.zeros((12, 1, 20, 3)), fine]),
         "fine": fine,
         "padded": np.concatenate([fine, np.zeros((3, 4, 20, 3))], axis=1),
+        "last": np.concatenate([np.zeros((3, 4, 20, 3)), fine], axis=1),
     }
     for name, array in arrays.items():
         np.save(tmp_path / f"{name}.npy", array)
@@ -169,9 +170,10 @@ def test_what_does_not_fit_is_reported_in_its_place(kinect_20, tmp_path):
         "2d.npy": "(3, 1, 20, 2); expected (frames, bodies, 20 joints, 3 channels xyz). The data",
         "three.npy": "3 bodies; expected 2 at most",
         "nobody.npy": "no body in any frame",
-        "late.npy": "no body (only zeros) in the first 12 frames",
+        "late.npy": None,
         "fine.npy": None,
         "padded.npy": None,
+        "last.npy": None,
         "a.skeleton": "the layout ntu_25 (25 joints); expected kinect_20",
         "a.png": "a name that ends in '.png'; expected a file .skeleton, .txt, .json, .npy, .npz",
         "absent.npy": "absent.npy: found No such file or directory",
@@ -181,6 +183,7 @@ def test_what_does_not_fit_is_reported_in_its_place(kinect_20, tmp_path):
     for result, (name, message) in zip(found, wanted.items(), strict=True):
         if message is None:
             assert result.name == str(tmp_path / name)
+            np.testing.assert_array_equal(result.joints[:, result.joints.any((0, 2, 3))], fine)
         else:
             assert isinstance(result, BadFile)
             assert message in str(result), name

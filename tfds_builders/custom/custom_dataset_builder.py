@@ -25,7 +25,7 @@ class Builder(builder.SkeletonBuilder):
     INTEGERS = ()
     TEXTS = ("name", "subject")
     PUBLISHED: ClassVar = {}
-    OPTIONS = ("name", "layout", "channels", "scale", "train_split", "test_split")
+    OPTIONS = ("name", "layout", "channels", "scale", "scores", "train_split", "test_split")
 
     def __init__(self, *, config: custom.Config | None = None, **kwargs):
         if not isinstance(config, custom.Config):
@@ -67,7 +67,7 @@ class Builder(builder.SkeletonBuilder):
         return made
 
     def options(self) -> dict[str, object]:
-        keys = ("channels", "scale", "train_split", "test_split", "longest", "sequences")
+        keys = ("channels", "scale", "scores", "train_split", "test_split", "longest", "sequences")
         kept = {key: getattr(self.builder_config, key) for key in keys}
         return {"layout": layout_file.to_json(self.builder_config.layout), **kept}
 

@@ -27,6 +27,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from amr_jax.data import record_files, records
 from amr_jax.data.build import parsing
+from amr_jax.data.readers import findings
 from amr_jax.data.readers.files import LeftOut
 from amr_jax.errors import UserError
 from amr_jax.run.console import progress_bar
@@ -169,7 +170,9 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             supervised_keys=("joints", "label"),
             homepage=self.HOMEPAGE,
             citation=self.CITATION,
-            metadata=tfds.core.MetadataDict(self.options()),
+            metadata=tfds.core.MetadataDict(
+                {key: value for key, value in self.options().items() if value is not None}
+            ),
             disable_shuffling=True,  # `_shards` orders the sequences
         )
 
@@ -194,6 +197,8 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     def _write(self, dl_manager, download_config) -> None:
         total = sum(map(len, self._members().values()))
+        if found := findings.total(self.source[1].findings()):
+            self.info.metadata["findings"] = found
         name = f"{self.name}/{self.builder_config.name}"
         with progress_bar(f"writing {name}", total) as self._advance:
             super()._download_and_prepare(dl_manager, download_config)

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from amr_jax.data.build import builder, parsing
-from amr_jax.data.readers import arrays, files, labels, layout_file, pyskl
+from amr_jax.data.readers import arrays, files, labels, layout_file, pyskl, scores
 from amr_jax.data.readers.files import LeftOut
 from amr_jax.errors import BadFile, UserError
 from amr_jax.skeleton import layouts
@@ -31,7 +31,7 @@ class Config(tfds.core.BuilderConfig):
     """One data set: the user's settings, and facts found in its files.
 
     Attributes:
-      layout, channels, scale: as in `arrays.Form`.
+      layout, channels, scale, scores: as in `arrays.Form`.
       train_split, test_split: the names of these splits in the files; '' for none.
       class_names, max_bodies: of all sequences.
       longest: frames of the longest sequence.
@@ -41,6 +41,7 @@ class Config(tfds.core.BuilderConfig):
     layout: layouts.Layout | None = None
     channels: str = ""
     scale: float = 1.0
+    scores: float | str | None = None
     train_split: str = ""
     test_split: str = ""
     class_names: Sequence[str] = ()
@@ -81,6 +82,7 @@ def config_of(options: dict[str, str]) -> Config:
         layout=layout_file.find(options["layout"]),
         channels=options["channels"],
         scale=scale,
+        scores=scores.parse(options.get("scores", ""), options["channels"]),
         train_split=options.get("train_split", ""),
         test_split=options.get("test_split", ""),
     )
@@ -93,7 +95,9 @@ def find(manual_dir: Path, config: Config) -> RawSet:
       UserError: neither, both, or several.
       BadFile: a pickle or a table cannot be read.
     """
-    form = arrays.Form(config.layout.num_joints, config.channels, config.scale)
+    form = arrays.Form(
+        config.layout.num_joints, config.channels, config.scale, scores=config.scores
+    )
     if manual_dir.suffix.lower() in _PICKLES and manual_dir.is_file():
         paths = [manual_dir, manual_dir.with_name(labels.CLASSES_FILE)]
         everything = [files.RawFile(str(path)) for path in paths if path.is_file()]

@@ -55,6 +55,10 @@ class Spool:
         """Example `index` without its joints."""
         return self.entries[index].fields
 
+    def findings(self) -> list[dict[str, int]]:
+        """The counts of `readers.findings` of every example."""
+        return [entry.fields.get("findings", {}) for entry in self.entries]
+
     def shape(self, index: int) -> tuple[int, ...]:
         """(T, M, V, C) of the joints of example `index`."""
         return self.entries[index].shape
@@ -80,9 +84,10 @@ def parse(
     """Reads every task and spools the examples, in the order of `tasks`.
 
     Args:
-      read: task -> example (a dict with `joints` (T, M, V, C) float32 and `name`), or list of
-        examples and `LeftOut`s. A task without a body (`NoBody`) is left out. Picklable if
-        `num_workers` > 1; workers start faster if its module does not import TFDS.
+      read: task -> example (a dict with `joints` (T, M, V, C) float32 and `name`; `findings`, if
+        there are any), or list of examples and `LeftOut`s. A task without a body (`NoBody`) is left
+        out. Picklable if `num_workers` > 1; workers start faster if its module does not import
+        TFDS.
       tasks: raw files, or objects with a `name`; each is read exactly once.
       folder: empty folder for the spool; the caller removes it.
       num_workers: processes to parse in; 1 parses in this one.

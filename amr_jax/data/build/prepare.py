@@ -18,6 +18,7 @@ from etils import epath
 
 from amr_jax.data import record_files, records
 from amr_jax.data.build.builder import SPLITS, SkeletonBuilder, write_left_out
+from amr_jax.data.readers import findings
 from amr_jax.errors import UserError
 from amr_jax.run import paths
 
@@ -72,6 +73,8 @@ def prepare(
                 on_bad_file=on_bad_file,
                 description=f"parsing {cls.name}",
             )
+            for kind, found in findings.total(spool.findings()).items():
+                print(f"note: {findings.line(kind, **found)}")
             made = {
                 protocol: cls.make(protocol, staging / "records", (raw, spool), **options)
                 for protocol in protocols

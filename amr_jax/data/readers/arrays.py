@@ -12,9 +12,10 @@ import io
 
 import numpy as np
 
-from amr_jax.data.readers import bounded, files
+from amr_jax.data.readers import bounded, files, findings, scores
 from amr_jax.data.readers.files import NoBody
 from amr_jax.errors import BadFile
+from amr_jax.ops import normalise
 from amr_jax.skeleton.layouts import num_coordinates
 
 JOINTS, CONFIDENCE = "joints", "confidence"
@@ -22,8 +23,6 @@ TEXTS = ("label", "split", "subject")
 
 # Limit for the arrays of a file, decompressed: hours of two persons.
 MAX_BYTES = 256 * 2**20
-# Detectors may report confidences a little above 1; a depth in metres or pixels is mostly above.
-_MAX_CONFIDENCE = 1.5
 _PLAUSIBLE = (0.05, 5.0)  # metres from the middle of a body to its joints, on average
 
 
@@ -36,12 +35,21 @@ class Form:
       channels: one of `skeleton.layouts.CHANNELS`.
       scale: factor that turns coordinates into metres.
       told_by: the source of this information, for errors.
+      scores: None: scores are confidences from 0 to 1; with channels xyc, the score that is
+        confidence 1; with xy 'drop', which leaves out the third number of a joint, a score.
+      other_scores: how other scores can be read, for errors.
     """
 
     num_joints: int
     channels: str
     scale: float = 1.0
     told_by: str = "--layout and --channels"
+    scores: float | str | None = None
+    other_scores: str = (
+        "Scores that are no probabilities, such as RTMPose's, are read by --scores=10, which "
+        "divides them by 10 and cuts them at 1; or give --channels=xy for x and y alone, with "
+        "--scores=drop if the score is the third number of a joint"
+    )
 
 
 def read(raw: files.RawFile) -> tuple[np.ndarray, np.ndarray | None]:
@@ -83,7 +91,8 @@ def read_example(
       row: its row of `labels.csv`, which replaces label, split and subject of the file.
 
     Returns:
-      joints (T, M, V, C) float32; name; label, split and subject as texts, '' if unknown.
+      joints (T, M, V, C) float32; name; label, split and subject as texts, '' if unknown; and
+      `findings`, if there are any.
 
     Raises:
       BadFile: no such file, no joints, or joints of another form.
@@ -99,29 +108,41 @@ def read_example(
         raise BadFile(raw, f"no array {JOINTS!r}", expected)
     values, confidence = _with_body_axis(found[JOINTS], found.get(CONFIDENCE))
     texts = {key: _text(found[key], key, raw) if key in found else "" for key in TEXTS}
-    return {"joints": joints(values, confidence, form, raw), "name": name, **(row or texts)}
+    counts: dict[str, int] = {}
+    example = {"joints": joints(values, confidence, form, raw, counts), "name": name}
+    return {**example, **(row or texts), **({"findings": counts} if counts else {})}
 
 
 def joints(
-    values: np.ndarray, confidence: np.ndarray | None, form: Form, path: object
+    values: np.ndarray,
+    confidence: np.ndarray | None,
+    form: Form,
+    path: object,
+    counts: dict[str, int] | None = None,
 ) -> np.ndarray:
     """Checks joints and brings them into the form of a record.
 
     Args:
       values: (T, M, V, coordinates), or with the confidence as one more channel.
-      confidence: (T, M, V) if it is a separate array; ignored if the form has none.
+      confidence: (T, M, V) if it is a separate array. If the form has none, it only tells which
+        joints were not found.
       form: what is expected.
       path: how errors call the sequence.
+      counts: gets the counts of `findings`.
 
     Returns:
-      (T, M, V, C) float32, without slots behind the last body.
+      (T, M, V, C) float32, without frames that hold nobody and slots behind the last body.
 
     Raises:
       BadFile: another shape, not numbers, not finite, or confidences out of range.
-      NoBody: no frame, or only zeros (only zero confidences, where there are confidences).
+      NoBody: no frame, or no joint that was found (`normalise.found`).
     """
+    counts = {} if counts is None else counts
     if values.dtype.kind not in "fiu":
         raise BadFile(path, f"joints of dtype {values.dtype}", "numbers")
+    if form.scores == scores.DROP and values.shape[-1:] == (3,):
+        values, confidence = values[..., :2], values[..., 2]
+    apart = confidence is not None
     if form.channels == "xyc" and (confidence is not None or values.shape[-1:] == (2,)):
         values = _append_confidence(values, confidence, form, path)
     expected = (form.num_joints, len(form.channels))
@@ -132,9 +153,14 @@ def joints(
             f"(frames, bodies, {expected[0]} joints, {expected[1]} channels {form.channels})",
             hint=f"{form.told_by} define what is expected.",
         )
+    num_places = num_coordinates(form.channels)
     with np.errstate(over="ignore", invalid="ignore"):  # reported below
         result = values.astype(np.float32)
-        result[..., : num_coordinates(form.channels)] *= np.float32(form.scale)
+        result[..., :num_places] *= np.float32(form.scale)
+    if form.channels == "xyc":
+        scores.clear_lost(result, result[..., 2], form.channels, counts)
+    elif confidence is not None and _fits(confidence, values):
+        scores.clear_lost(result, confidence, form.channels, counts)
     wrong = np.argwhere(~np.isfinite(result))
     if wrong.size:
         frame, body, joint, channel = map(int, wrong[0])
@@ -145,8 +171,13 @@ def joints(
             "finite numbers; zeros stand for joints that were not found",
         )
     if form.channels == "xyc":
-        _check_confidence(result[..., 2], form, path)
-    present = (result[..., 2:] if form.channels == "xyc" else result).any(axis=(0, 2, 3))
+        hint = f"{form.told_by} define the third channel as one. {form.other_scores}"
+        hint += "." if apart else "; use xyz for a coordinate."
+        result[..., 2] = scores.confidences(result[..., 2], form.scores, path, counts, hint)
+        at_corner = (result[..., 2] > 0) & ~result[..., :2].any(axis=-1)
+        findings.add(counts, findings.AT_CORNER, np.count_nonzero(at_corner))
+    result = findings.without_empty_frames(result, form.channels, counts)
+    present = normalise.found(result, form.channels).any(axis=(0, 2))
     if not present.any():
         raise NoBody(path, "no body in any frame", f"{form.channels} that are not all zero")
     return result[:, : np.flatnonzero(present)[-1] + 1]
@@ -191,15 +222,9 @@ def _append_confidence(
     return np.concatenate([values, confidence[..., None]], axis=-1)
 
 
-def _check_confidence(confidence: np.ndarray, form: Form, path: object) -> None:
-    odd = (confidence < 0) | (confidence > _MAX_CONFIDENCE)
-    if odd.any():
-        raise BadFile(
-            path,
-            f"the confidence {confidence[odd][0]:g}",
-            f"0 to 1 (up to {_MAX_CONFIDENCE} is accepted)",
-            hint=f"{form.told_by} define the third channel as one; use xyz for a coordinate.",
-        )
+def _fits(confidence: np.ndarray, values: np.ndarray) -> bool:
+    """Whether they are the numbers of these joints."""
+    return confidence.dtype.kind in "fiu" and confidence.shape == values.shape[:-1]
 
 
 def _text(value: np.ndarray, key: str, raw: files.RawFile) -> str:

@@ -9,7 +9,8 @@ import re
 
 import numpy as np
 
-from amr_jax.data.readers import bounded, files
+from amr_jax.data.readers import bounded, files, findings
+from amr_jax.data.readers.files import NoBody
 from amr_jax.errors import BadFile
 
 ACTION_CODES = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)  # in the order of the labels 1..10
@@ -46,9 +47,11 @@ def read(raw: files.RawFile) -> dict:
 
     Returns:
       joints (T, 1, 20, 3) float32 in metres as captured, T >= 1; name (without suffix); label 0..9;
-      subject, camera, replication (episode) and action (code, with gaps) as in the name.
+      subject, camera, replication (episode) and action (code, with gaps) as in the name; and
+      `findings`, if there are any.
 
     Raises:
+      NoBody: only zeros.
       BadFile: not JSON, keys missing, not (T, 20, 3) finite numbers, or the content contradicts the
         file's name.
     """
@@ -66,17 +69,25 @@ def read(raw: files.RawFile) -> dict:
             f"label {content['label']!r}",
             f"{label + 1}, the label of action code a{fields['action']:02d} in the name",
         )
-    joints = _joints(content["skeletons"], raw)
-    return {"joints": joints[:, None], "name": name, "label": label, **fields}
+    counts: dict[str, int] = {}
+    joints = _joints(content["skeletons"], raw, counts)
+    told = {"findings": counts} if counts else {}
+    return {"joints": joints, "name": name, "label": label, **fields, **told}
 
 
-def read_joints(raw: files.RawFile) -> np.ndarray:
+def read_joints(raw: files.RawFile, counts: dict[str, int] | None = None) -> np.ndarray:
     """Reads the joints of a file of any name: (T, 1, 20, 3) float32.
 
+    Args:
+      raw: the file.
+      counts: gets the counts of `findings`.
+
     Raises:
+      NoBody: only zeros.
       BadFile: not JSON, or not (T, 20, 3) finite numbers under 'skeletons'.
     """
-    return _joints(_load(raw, ("skeletons",))["skeletons"], raw)[:, None]
+    skeletons = _load(raw, ("skeletons",))["skeletons"]
+    return _joints(skeletons, raw, {} if counts is None else counts)
 
 
 def _load(raw: files.RawFile, keys: tuple[str, ...] = ("file_name", "skeletons", "label")) -> dict:
@@ -87,14 +98,18 @@ def _load(raw: files.RawFile, keys: tuple[str, ...] = ("file_name", "skeletons",
     return content
 
 
-def _joints(skeletons: object, raw: files.RawFile) -> np.ndarray:
+def _joints(skeletons: object, raw: files.RawFile, counts: dict[str, int]) -> np.ndarray:
     if not isinstance(skeletons, list) or not skeletons:
         raise BadFile(raw, "no frame under 'skeletons'", "a list of at least one frame")
     for place, frame in enumerate(skeletons):
         if not _is_frame(frame):
             expected = f"{NUM_JOINTS} joints of 3 finite numbers (x, y, z)"
             raise BadFile(raw, f"something else in skeletons[{place}]", expected)
-    return np.array(skeletons, np.float64).astype(np.float32)
+    joints = np.array(skeletons, np.float64).astype(np.float32)[:, None]
+    joints = findings.without_empty_frames(joints, "xyz", counts)
+    if not len(joints):
+        raise NoBody(raw, f"only zeros in {len(skeletons)} frames", "a body in one of them")
+    return joints
 
 
 def _is_frame(frame: object) -> bool:

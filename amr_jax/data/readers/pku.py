@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from amr_jax.data.readers import files, text
+from amr_jax.data.readers import files, findings, text
 from amr_jax.data.readers.files import LeftOut
 from amr_jax.data.readers.number_text import NumberText
 from amr_jax.errors import BadFile
@@ -150,8 +150,9 @@ def sequences(video: Video) -> list[dict | LeftOut]:
     """Reads every labelled instance of a video, in the order of the labels.
 
     Returns:
-      For each instance joints (T, 2, 25, 3) float32, name ('<video>_<number of the instance>'),
-      video, phase, label 0..50, start and end (frames [start, end)); or `LeftOut` if it has no
+      For each instance joints (T, 2, 25, 3) float32, without frames that hold nobody; name
+      ('<video>_<number of the instance>'), video, phase, label 0..50, start and end (frames
+      [start, end)), and `findings`, if there are any; or `LeftOut` if it has no
       frame or no body, or if it reaches out of the video (then with the error).
 
     Raises:
@@ -178,12 +179,14 @@ def _sequence(video: Video, joints: np.ndarray, number: int, instance: Instance)
         return LeftOut(name, str(video.label), f"no frame in [{start}, {end})")
     if not joints[start:end].any():
         return LeftOut(name, str(video.label), f"no body in the frames [{start}, {end})")
+    counts: dict[str, int] = {}
     return {
-        "joints": joints[start:end],
+        "joints": findings.without_empty_frames(joints[start:end], "xyz", counts),
         "name": name,
         "video": video.name,
         "phase": video.phase,
         "label": instance.action - 1,
         "start": start,
         "end": end,
+        **({"findings": counts} if counts else {}),
     }

@@ -89,23 +89,28 @@ def read(annotation: Annotation, form: arrays.Form) -> dict:
       form: what its joints must be.
 
     Returns:
-      joints (T, M, V, C) float32; name; label as text, '' if unknown; subject ''; splits.
+      joints (T, M, V, C) float32; name; label as text, '' if unknown; subject ''; splits; and
+      `findings`, if there are any.
 
     Raises:
       BadFile: no joints, joints of another form, or a label that is no number.
       NoBody: no body in it.
     """
+    counts: dict[str, int] = {}
     return {
-        "joints": joints(annotation, form),
+        "joints": joints(annotation, form, counts),
         "name": annotation.name,
         "label": _label(annotation.content.get("label"), annotation),
         "subject": "",
         "splits": annotation.splits,
+        **({"findings": counts} if counts else {}),
     }
 
 
-def joints(annotation: Annotation, form: arrays.Form) -> np.ndarray:
-    """Reads the joints of a sequence, (T, M, V, C) float32; arguments and errors as of `read`."""
+def joints(
+    annotation: Annotation, form: arrays.Form, counts: dict[str, int] | None = None
+) -> np.ndarray:
+    """Reads the joints of a sequence, (T, M, V, C) float32; see `read` and `arrays.joints`."""
     content = annotation.content
     values, score = content.get("keypoint"), content.get("keypoint_score")
     for key, value in (("keypoint", values), ("keypoint_score", score)):
@@ -123,7 +128,7 @@ def joints(annotation: Annotation, form: arrays.Form) -> np.ndarray:
             f"total_frames, {pickles.shown(frames)}",
         )
     score = None if score is None else score.swapaxes(0, 1)
-    return arrays.joints(values.swapaxes(0, 1), score, form, annotation)
+    return arrays.joints(values.swapaxes(0, 1), score, form, annotation, counts)
 
 
 def _splits(value: object, raw: files.RawFile) -> Iterator[tuple[str, list[str]]]:
