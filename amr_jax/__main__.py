@@ -49,7 +49,7 @@ def prepare(parser: cli.Parser) -> None:
     from amr_jax.skeleton import layouts
 
     parser.add("dataset", str, None, f"one of {', '.join(tfds_builders.__all__)}")
-    parser.add("manual_dir", str, None, "folder of the raw files or archives")
+    parser.add("manual_dir", cli.any_name, None, "folder of the raw files or archives")
     parser.add_needed("data_dir", "folder of the records")
     parser.add(
         "on_bad_file", str, "fail", "skip: leave bad files out and list them", choices=ON_BAD_FILE
@@ -93,12 +93,12 @@ def predict(parser: cli.Parser) -> None:
     )
     parser.add(
         "labels",
-        str,
+        cli.any_name,
         "",
         "PKU-MMD: a label file, or a folder with one for each video; each instance is a sequence",
     )
     parser.add("gaps", str, "contiguous", "NTU RGB+D: as in --gaps of prepare", choices=ntu.GAPS)
-    parser.add_files("files", "skeleton files, or archive.zip!member")
+    parser.add_files("files", "skeleton files, or archive.zip!member", cli.any_name)
 
 
 def export(parser: cli.Parser) -> None:
@@ -220,6 +220,7 @@ def script(name: str) -> NoReturn:
 
 
 def _run_with_config(name: str, parser: cli.Parser, argv: list[str]) -> None:
+    cli.refuse_any_name(argv)
     argv, overrides = files.split_overrides(argv)
     if _asks_for_help(argv):
         given, _ = parser.parse_known_args([x for x in argv if x not in ("-h", "--help")])

@@ -36,7 +36,8 @@ class BadFile(UserError):
         line: int | None = None,
         hint: str | None = None,
     ):
-        self.path, self.found, self.expected = str(path), _printable(found), _printable(expected)
+        self.path = readable(path)
+        self.found, self.expected = _printable(found), _printable(expected)
         self.line, self.hint = line, hint
         place = self.path if line is None else f"{self.path}, line {line}"
         message = f"{place}: found {self.found}; expected {self.expected}."
@@ -55,9 +56,29 @@ def for_the_user(error: BaseException) -> UserError | None:
     """The `UserError` to print for an exception; None if the exception is a bug."""
     if isinstance(error, UserError):
         return error
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        return not_utf8(error.object)
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return UserError(f"{error}. Free some space, then run the same command again.")
     return None
+
+
+def readable(path: object) -> str:
+    """A path as text for records, tables and messages.
+
+    File systems also hold names that are not UTF-8 (GBK, Shift-JIS). Python keeps such bytes as
+    surrogates, which no file and no terminal takes; here they become `\\xb6`. All other names stay
+    as they are.
+    """
+    return str(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def not_utf8(path: str) -> UserError:
+    """The error for a folder or file whose name is not UTF-8, where libraries need that."""
+    return UserError(
+        f"{readable(path)}: found a name that is not UTF-8; expected UTF-8. Rename it, or choose "
+        "another folder. (Raw files may have such names: --manual_dir and FILE… of predict.)"
+    )
 
 
 def _printable(text: str) -> str:

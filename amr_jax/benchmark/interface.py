@@ -25,7 +25,7 @@ def counts(text: str) -> tuple[int, ...]:
 
 def json_file(text: str) -> Path:
     """The type of --json. Its folder is checked now, not after minutes of measuring."""
-    path = Path(text).expanduser().absolute()
+    path = Path(os.path.expanduser(text)).absolute()
     if not path.parent.is_dir() or path.is_dir():
         raise argparse.ArgumentTypeError(f"found {text!r}; expected a file in a folder that exists")
     return path

@@ -6,6 +6,7 @@ file of the user's, from the current folder.
 
 import functools
 import importlib.util
+import os
 import re
 import traceback
 from collections.abc import Iterable
@@ -37,7 +38,7 @@ def names() -> list[str]:
 def find(name: str) -> Path:
     """The file called NAME.py in `FOLDERS`, or else at the path `name`; `UserError` if absent."""
     if name.endswith(".py"):
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         if path.is_file():
             return path
         raise UserError(

@@ -70,7 +70,7 @@ def read(path: os.PathLike | str) -> Model:
       BadFile: the file is absent, not safetensors, truncated, changed, of another version of the
         format, or its tensors are not those of its description.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     _check_header_size(path)
     try:
         with safetensors.safe_open(path, "np") as file:

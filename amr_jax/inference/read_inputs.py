@@ -1,6 +1,7 @@
 """Reads files of all formats into sequences for a trained model, as `prepare` reads them."""
 
 import dataclasses
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from amr_jax.inference.apply import Input, Model
 from amr_jax.ops import normalise
 from amr_jax.skeleton import layouts
 
-_MEMBER = re.compile(r"(.+\.zip)!(.+)", re.IGNORECASE)
+_MEMBER = re.compile(r"(.+\.zip)!(.+)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,8 +127,13 @@ def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence
         video = pku.read_video(raw)
         yield Sequence(str(raw), findings.without_empty_frames(video, "xyz", counts), counts)
         return
-    labels = Path(options.labels).expanduser()
-    label = files.RawFile(str(labels / raw.name if labels.is_dir() else labels))
+    labels = Path(os.path.expanduser(options.labels))
+    if labels.is_dir():
+        name = os.path.basename(raw.member or raw.container)
+        plain = labels / (name[: -len(".gz")] if name.lower().endswith(".gz") else name)
+        packed = plain.with_name(f"{plain.name}.gz")
+        labels = packed if packed.is_file() and not plain.is_file() else plain
+    label = files.RawFile(str(labels))
     video = pku.Video(raw.name.removesuffix(".txt"), raw, label)
     for instance in pku.sequences(video):
         if isinstance(instance, files.LeftOut):

@@ -42,6 +42,7 @@ class Checkpoints:
 
     def __init__(self, workdir: os.PathLike | str, keep: int):
         self._folder = paths.absolute(workdir) / FOLDER
+        _refuse_patterns(self._folder)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             cleanup_tmp_directories=True,
@@ -124,6 +125,18 @@ class Checkpoints:
             f"{self._folder}: a checkpoint could not be saved: "
             f"{checkpoint_step.first_line(error)}\nThe last complete one is {newest}. Remove the "
             "cause (a full disk, say); the same command then resumes from there."
+        )
+
+
+def _refuse_patterns(folder: epath.Path) -> None:
+    """Refuses folders in which a save would complete, but lose the state.
+
+    Orbax takes the folder for a pattern, and TensorStore a backslash for a slash.
+    """
+    if odd := sorted(set("*?[\\") & set(os.fspath(folder))):
+        raise UserError(
+            f"{folder}: found {odd[0]} in the path; expected a --workdir without * ? [ and \\. "
+            "Checkpoints cannot be written there: rename the folder, or choose another one."
         )
 
 

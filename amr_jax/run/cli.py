@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from logging import LogRecord
 from typing import NoReturn
 
-from amr_jax.errors import Preempted, UserError, did_you_mean, for_the_user
+from amr_jax.errors import Preempted, UserError, did_you_mean, for_the_user, not_utf8, readable
 
 # sysexits.h's EX_TEMPFAIL: nothing is wrong, try again.
 PREEMPTED_STATUS = 75
@@ -49,19 +49,22 @@ class Parser(argparse.ArgumentParser):
         )
         self.add_argument(f"--no{name}", dest=name, action="store_false", help=argparse.SUPPRESS)
 
-    def add_files(self, name: str, help: str) -> None:
+    def add_files(self, name: str, help: str, kind: Callable = str) -> None:
         """Arguments without a flag; they may stand between flags."""
-        self.add_argument(name, nargs="*", help=help)
+        self.add_argument(name, nargs="*", type=kind, help=help)
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         """The values of all flags; `argv` does not begin with the command's name.
 
         Raises:
-          UserError: an unknown or missing flag; a value of another kind.
+          UserError: an unknown or missing flag; a value of another kind, or not in UTF-8.
         """
         found, rest = self.parse_known_intermixed_args(argv)
         if rest:
             self._refuse(rest[0])
+        for action in self._actions:
+            if action.type is not any_name:
+                refuse_any_name(getattr(found, action.dest, None))
         for name, help in self._needed.items():
             if getattr(found, name) in (None, ""):
                 raise UserError(f"--{name} is missing: {help}.")
@@ -108,6 +111,18 @@ def at_least(low: int) -> Callable[[str], int]:
     return whole_number
 
 
+def any_name(text: str) -> str:
+    """The type of a flag that names files to read: their names need not be UTF-8."""
+    return text
+
+
+def refuse_any_name(value: object) -> None:
+    """Raises `UserError` for a text that is not UTF-8: libraries write no file of such a name."""
+    for text in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(text, str) and readable(text) != text:
+            raise not_utf8(text)
+
+
 def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
         raise argparse.ArgumentTypeError(f"{text!r}: expected true or false")
@@ -132,13 +147,13 @@ def command(main: Callable) -> Callable:
             sys.exit(PREEMPTED_STATUS)
         except KeyboardInterrupt:
             _end("interrupted.", 128 + signal.SIGINT)
-        except (UserError, OSError) as error:
+        except (UserError, OSError, UnicodeEncodeError) as error:
             if _reader_is_gone():
                 _end("", 128 + signal.SIGPIPE)
             told = for_the_user(error)
             if told is None:
                 raise
-            _end(f"error: {told}", 2)
+            _end(f"error: {readable(told)}", 2)
 
     return wrapped
 

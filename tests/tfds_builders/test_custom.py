@@ -286,7 +286,7 @@ def test_other_folders(raw, tmp_path):
     with pytest.raises(UserError, match=r"\(\*\.npz\).*there is none among 1 file"):
         run(tmp_path / "texts", tmp_path / "out")
     custom_sets.write_pickle(raw / "set.pkl", custom_sets.exchange(1))
-    with pytest.raises(UserError, match=r"one pickle, or only \.npz files"):
+    with pytest.raises(UserError, match=r"only pickles, or only \.npz files"):
         run(raw, tmp_path / "out")
     (raw / "set.pkl").unlink()
     for folder in ("walk", "."):

@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 from amr_jax.data.build import builder, parsing
 from amr_jax.data.readers import arrays, files, labels, layout_file, pyskl, scores
 from amr_jax.data.readers.files import LeftOut
-from amr_jax.errors import BadFile, UserError
+from amr_jax.errors import BadFile, UserError, readable
 from amr_jax.skeleton import layouts
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -89,32 +89,33 @@ def config_of(options: dict[str, str]) -> Config:
 
 
 def find(manual_dir: Path, config: Config) -> RawSet:
-    """Finds a pickle, or all `.npz` files with their `labels.csv`; and a `classes.txt`.
+    """Finds pickles, or all `.npz` files with their `labels.csv`; and a `classes.txt`.
 
     Raises:
-      UserError: neither, both, or several.
+      UserError: neither or both.
       BadFile: a pickle or a table cannot be read.
     """
     form = arrays.Form(
         config.layout.num_joints, config.channels, config.scale, scores=config.scores
     )
-    if manual_dir.suffix.lower() in _PICKLES and manual_dir.is_file():
-        paths = [manual_dir, manual_dir.with_name(labels.CLASSES_FILE)]
-        everything = [files.RawFile(str(path)) for path in paths if path.is_file()]
+    alone = files.RawFile(str(manual_dir))
+    if alone.name.lower().endswith(_PICKLES) and manual_dir.is_file():
+        classes = files.RawFile(str(manual_dir.with_name(labels.CLASSES_FILE)))
+        everything = [raw for raw in (alone, classes) if os.path.isfile(raw.container)]
     else:
         everything = files.find(manual_dir, "", what=_WHAT, unique=False)
     file = _only(everything, labels.CLASSES_FILE)
     pickles = [raw for raw in everything if raw.name.lower().endswith(_PICKLES)]
     sequences = [raw for raw in everything if raw.name.lower().endswith(".npz")]
-    if len(pickles) > 1 or (pickles and sequences):
+    if pickles and sequences:
         raise UserError(
-            f"{manual_dir}: found {pickles[0]}, and other pickles or .npz files beside it; "
-            "expected one pickle, or only .npz files, for one data set."
+            f"{manual_dir}: found {pickles[0]} and {sequences[0]}; expected only pickles, or only "
+            ".npz files, for one data set."
         )
     if not (pickles or sequences):
         files.find(manual_dir, ".npz", what=_WHAT)  # its error lists the files that are there
     if pickles:
-        tasks, left_out = _in_pickle(pickles[0], config)
+        tasks, left_out = _in_pickles(pickles, config)
         read = functools.partial(pyskl.read, form=form)
     else:
         tasks, left_out = _in_npz(manual_dir, sequences, _only(everything, labels.LABELS_FILE))
@@ -159,12 +160,14 @@ def split(train: str, test: str, protocol: str, fields: dict) -> str | None:
     return "test" if test in fields["splits"] else None
 
 
-def _in_pickle(raw: files.RawFile, config: Config) -> tuple[list[pyskl.Annotation], list[LeftOut]]:
-    content = pyskl.load(raw)
+def _in_pickles(
+    pickles: Sequence[files.RawFile], config: Config
+) -> tuple[list[pyskl.Annotation], list[LeftOut]]:
+    content = pyskl.load(*pickles)
     if content.splits:  # report a wrong choice before everything is read
         labels.choose_splits(content.splits, config.train_split, config.test_split)
     why = "named in a split, but has no annotation"
-    return content.annotations, [LeftOut(name, str(raw), why) for name in content.absent]
+    return content.annotations, [LeftOut(name, str(pickles[0]), why) for name in content.absent]
 
 
 def _in_npz(
@@ -184,8 +187,8 @@ def _in_npz(
 
 
 def _name(raw: files.RawFile, manual_dir: Path) -> str:
-    """The file's path below the folder, or in its archive, without `.npz`."""
-    path = raw.member or os.path.relpath(raw.container, manual_dir)
+    """The file's path below the folder, or in its archive, without `.npz` and `.gz`."""
+    path = raw.path if raw.member else os.path.relpath(raw.path, readable(manual_dir))
     return Path(path).as_posix()[: -len(".npz")]
 
 

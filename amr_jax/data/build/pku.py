@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -43,7 +44,7 @@ def find(manual_dir: Path, protocols: Sequence[str]) -> RawSet:
     Raises:
       UserError: no phase, or an incomplete one.
     """
-    manual_dir = Path(manual_dir).expanduser().resolve()
+    manual_dir = Path(os.path.expanduser(manual_dir)).resolve()
     videos, left_out, notes, train = [], [], [], {}
     for phase, raw in _sort_by_phase(manual_dir).items():
         if not (raw.skeletons or raw.labels or raw.splits):

@@ -51,12 +51,12 @@ def prepare(
                 "need random access. launch/prepare_on_gcs.sh downloads, prepares and uploads; "
                 "elsewhere prepare on a disk, then copy the finished folder."
             )
-    data_dir = Path(data_dir).expanduser()
+    data_dir = Path(os.path.expanduser(data_dir))
     home, wanted = data_dir / cls.name, cls.protocols(**options)
     done = {} if overwrite else _already_prepared(cls, data_dir, options)
     protocols = [protocol for protocol in wanted if protocol not in done]
     if protocols:
-        raw = cls.find(Path(manual_dir).expanduser(), **options)
+        raw = cls.find(Path(os.path.expanduser(manual_dir)), **options)
         for note in raw.notes:
             print(f"note: {note}")
         protocols = [protocol for protocol in protocols if protocol in raw.protocols]

@@ -22,7 +22,7 @@ MAX_RATIO = 100
 
 _ENTRY = b"PK\x01\x02"  # signature of an entry in the directory of a zip archive
 _INTACT, _AGAIN = "an intact archive", "Download the archive again."
-_ENCRYPTED = 1  # bit of `ZipInfo.flag_bits`
+_ENCRYPTED, _UTF8 = 1, 0x800  # bits of `ZipInfo.flag_bits`
 
 
 @contextlib.contextmanager
@@ -131,6 +131,27 @@ def read(path: str, member: str, max_bytes: int) -> bytes:
         return _read_member(archive, info, where, max_bytes)
 
 
+def gunzip(data: bytes, path: object, max_bytes: int) -> bytes:
+    """Decompresses a `.gz`; its checksums are verified.
+
+    Raises:
+      BadFile: damaged, incomplete, or larger than `max_bytes` or than `MAX_RATIO` allows.
+    """
+    limit = most = min(max_bytes, max(MAX_BYTES, MAX_RATIO * len(data)))
+    content = []
+    with errors_as_bad_file(path, "a complete .gz file"):
+        while data:  # a file may consist of several parts
+            part = zlib.decompressobj(wbits=31)
+            content.append(part.decompress(data, most + 1))
+            most -= len(content[-1])
+            if most < 0:
+                raise BadFile(path, f"more than {limit:,} bytes in a .gz file", "a smaller one")
+            if not part.eof:
+                raise EOFError("it ends early")
+            data = part.unused_data.lstrip(b"\0")  # tapes pad with zeros
+    return b"".join(content)
+
+
 def _open(path: str) -> zipfile.ZipFile:
     """The archive, from a cache unless it was written since."""
     with errors_as_bad_file(
@@ -147,8 +168,23 @@ def _opened(path: str, pid: int, modified: int) -> zipfile.ZipFile:
     """An open archive, cached per process: a forked child must not share its parent's position."""
     del pid, modified  # keys of the cache
     archive = zipfile.ZipFile(path)
+    _decode_names(archive)
     _check_directory(archive, path)
     return archive
+
+
+def _decode_names(archive: zipfile.ZipFile) -> None:
+    """Decodes names as UTF-8 where they are, although the archive does not say so (macOS).
+
+    Otherwise they stay as the zip format has it, in the code page 437.
+    """
+    for info in archive.infolist():
+        if not info.flag_bits & _UTF8 and not info.filename.isascii():
+            with contextlib.suppress(UnicodeError):
+                name = info.filename.encode("cp437").decode()
+                if name not in archive.NameToInfo:
+                    info.filename = name
+                    archive.NameToInfo[name] = info
 
 
 def _check_directory(archive: zipfile.ZipFile, path: object) -> None:

@@ -7,9 +7,10 @@ import pathlib
 
 from amr_jax.data.readers import archives
 from amr_jax.data.readers.archives import MAX_BYTES
-from amr_jax.errors import BadFile, UserError
+from amr_jax.errors import BadFile, UserError, readable
 
-_PACKED = (".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
+_PACKED = (".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".zst")  # not read in place
+_GZ = ".gz"
 
 
 class NoBody(BadFile):
@@ -19,6 +20,8 @@ class NoBody(BadFile):
 @dataclasses.dataclass(frozen=True)
 class RawFile:
     """One raw file: on disk, or a member of a zip archive. Small and picklable, for workers.
+
+    It may be compressed with gzip, and then ends in `.gz`.
 
     Attributes:
       container: path of the file itself, or of the archive.
@@ -30,11 +33,22 @@ class RawFile:
 
     @property
     def name(self) -> str:
-        """The base name, without folders."""
-        return os.path.basename(self.member or self.container)
+        """The base name, without folders and `.gz`, as text that can be written."""
+        return os.path.basename(self.path)
+
+    @property
+    def path(self) -> str:
+        """The path on disk or in the archive, without `.gz`, as text that can be written."""
+        path = readable(self.member or self.container)
+        return path[: -len(_GZ)] if self._is_packed else path
+
+    @property
+    def _is_packed(self) -> bool:
+        return (self.member or self.container).lower().endswith(_GZ)
 
     def __str__(self) -> str:
-        return self.container if self.member is None else f"{self.container}!{self.member}"
+        parts = [self.container] if self.member is None else [self.container, self.member]
+        return readable("!".join(parts))
 
     def read(self, max_bytes: int = MAX_BYTES) -> bytes:
         """Reads the whole content; decompresses at most `max_bytes`, whatever a member claims.
@@ -43,6 +57,10 @@ class RawFile:
           BadFile: larger than `max_bytes`, unreadable, encrypted or damaged; or its archive is
             damaged or missing.
         """
+        data = self._stored(max_bytes)
+        return archives.gunzip(data, self, max_bytes) if self._is_packed else data
+
+    def _stored(self, max_bytes: int) -> bytes:
         if self.member is not None:
             return archives.read(self.container, self.member, max_bytes)
         with (
@@ -103,6 +121,7 @@ def find(
     found = [raw for raw in everything if raw.name.lower().endswith(ending)]
     if not found:
         raise UserError(_nothing_found(manual_dir, suffix, what, everything, len(zips)))
+    _note_packed(everything)
     found.sort(key=lambda raw: (raw.name, raw.member is not None, str(raw)))
     if unique:
         found = list({raw.name: raw for raw in reversed(found)}.values())[::-1]
@@ -115,7 +134,7 @@ def _existing(manual_dir: str | os.PathLike, what: str) -> str:
         raise UserError(
             f"no --manual_dir given; expected the folder that holds the {what}, unpacked or as zip."
         )
-    path = pathlib.Path(manual_dir).expanduser()
+    path = pathlib.Path(os.path.expanduser(manual_dir))
     if path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip"):
         return str(path)
     if path.is_file():
@@ -171,9 +190,18 @@ def _nothing_found(
     return message + "Point --manual_dir at the folder with the files or any folder above it."
 
 
+def _note_packed(everything: list[RawFile]) -> None:
+    """Names archives beside the files that are not read, unless a folder holds their content."""
+    packed = [raw for raw in everything if raw.name.lower().endswith(_PACKED)]
+    unread = [str(raw) for raw in packed if not os.path.isdir(os.path.splitext(raw.path)[0])]
+    if unread:
+        more = f", and {len(unread) - 3} more" if len(unread) > 3 else ""
+        print(f"note: {', '.join(unread[:3])}{more}: not read. {how_to_unpack(*unread[:3])}")
+
+
 def how_to_unpack(*paths: str) -> str:
     """The hint for archives that are not read in place."""
     if paths[0].lower().endswith(".7z"):
         commands = " && ".join(f"7z x {path} -o{os.path.splitext(path)[0]}" for path in paths)
         return f"7z archives are not read in place: unpack with `{commands}` (package p7zip)."
-    return f"Unpack it first (only zip archives are read in place): {', '.join(paths)}."
+    return f"Unpack it first (only .zip and .gz are read in place): {', '.join(paths)}."

@@ -14,6 +14,7 @@ _CONTROL = re.compile(  # except tab, CR, LF
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff]"
 )
 _NUMBER = re.compile("[0-9]+")
+_ENDING = re.compile(r"\.npz(\.gz)?$", re.IGNORECASE)
 
 
 def read_labels(raw: files.RawFile) -> dict[str, dict[str, str]]:
@@ -55,7 +56,7 @@ def _table(reader: csv.DictReader, raw: files.RawFile) -> dict[str, dict[str, st
             raise BadFile(
                 raw, "another number of cells than of columns", "one per column", reader.line_num
             )
-        name = row["name"].strip().removesuffix(".npz")
+        name = _ENDING.sub("", row["name"].strip())
         if not name:
             raise BadFile(raw, "no name", "the name of a sequence", reader.line_num)
         if name in table:

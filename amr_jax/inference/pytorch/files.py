@@ -37,7 +37,7 @@ def read(path: os.PathLike | str) -> dict[str, np.ndarray]:
       UserError: another suffix; PyTorch is not installed.
       BadFile: the file is absent or damaged, contains code, or holds no state dict.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     _check_suffix(path)
     if not path.is_file():
         raise BadFile(path, "nothing", "a file of weights")
@@ -58,7 +58,7 @@ def write(path: os.PathLike | str, state: Mapping[str, np.ndarray]) -> None:
     Raises:
       UserError: another suffix; PyTorch is not installed; the file cannot be written.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     _check_suffix(path)
     buffer = io.BytesIO()
     if path.suffix == ".npz":
