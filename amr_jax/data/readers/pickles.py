@@ -1,10 +1,11 @@
 """Reads plain data and NumPy arrays from a pickle, and runs no code in it.
 
 A pickle is a program that may import and call anything. This reader accepts only instructions that
-build None, numbers, texts, bytes, tuples, lists and dicts. For the few names that NumPy writes into
-pickles it substitutes functions of its own, which check sizes before they build an array.
+build None, numbers, texts, bytes, tuples, lists, dicts and sets. For the few names that NumPy
+writes into pickles it substitutes functions of its own, which check sizes before they build an
+array.
 
-It reads protocols 2 to 5, and arrays written by NumPy 1 and 2.
+It reads protocols 2 to 5, of Python 2 and 3, and arrays written by NumPy 1 and 2.
 """
 
 import io
@@ -33,10 +34,12 @@ _INSTRUCTIONS = frozenset((
     "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT",
     "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
     "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8",
+    "SHORT_BINSTRING", "BINSTRING",  # of Python 2: texts, and the content of arrays
     "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS",
-    "EMPTY_DICT", "SETITEM", "SETITEMS", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD",
+    "EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_SET", "ADDITEMS", "FROZENSET",
+    "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD",
 ))  # fmt: skip
-_DTYPE = re.compile(r"[biuf][1248]|U[1-9]\d{0,4}")  # numbers; texts of fixed length
+_DTYPE = re.compile(r"[biuf][1248]|U[1-9]\d{0,4}|O8")  # numbers; texts, O8: of any length
 # What `pickle`, `pickletools` and NumPy raise on instructions that are cut off or make no sense.
 _DAMAGED = (
     pickle.UnpicklingError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
@@ -130,6 +133,8 @@ class _Unpickler(pickle._Unpickler):
             "_codecs.encode": self._bytes_from_text,
             "builtins.bytes": lambda: b"",
             "collections.OrderedDict": lambda: {},
+            "builtins.set": _set_of,
+            "builtins.frozenset": _set_of,
         }
 
     def find_class(self, module: str, name: str) -> object:
@@ -147,6 +152,7 @@ class _Unpickler(pickle._Unpickler):
 
     def _scalar(self, dtype: np.dtype, data: bytes) -> object:
         """A NumPy scalar as a Python number or text."""
+        data = _without_text(data)
         _check_array(data, dtype, ())
         self._count_copy(len(data))
         value = np.frombuffer(data, dtype)[0].item()
@@ -170,11 +176,30 @@ class _Unpickler(pickle._Unpickler):
             target.__setstate__(target.newbyteorder(order).__reduce__()[2])
         elif isinstance(target, np.ndarray) and target.size == 0:
             _, shape, dtype, is_fortran, data = state
+            data = _without_text(data)
             _check_array(data, dtype, shape)
             self._count_copy(len(data))
-            target.__setstate__((1, shape, dtype, bool(is_fortran), bytes(data)))
+            content = data if dtype.hasobject else bytes(data)
+            target.__setstate__((1, shape, dtype, bool(is_fortran), content))
         else:
             raise _Refused(f"a state for {shown(target)}")
+
+    def _decode_string(self, value: bytes) -> str | bytes:
+        """A string of Python 2, which has one type for texts and bytes."""
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
+
+    def load_additems(self) -> None:
+        items, target = self.pop_mark(), self.stack[-1]
+        if type(target) is not set or not target.isdisjoint(_set_of(items)):
+            raise _Refused(f"these items for {shown(target)}")
+        target.update(items)
+
+    def load_frozenset(self) -> None:
+        items = self.pop_mark()  # this replaces `self.append`
+        self.append(_set_of(items))
 
     def load_setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
@@ -199,7 +224,9 @@ class _Unpickler(pickle._Unpickler):
 
     dispatch = {  # noqa: RUF012 - as in the base class
         **pickle._Unpickler.dispatch,
+        pickle.ADDITEMS[0]: load_additems,
         pickle.BUILD[0]: load_build,
+        pickle.FROZENSET[0]: load_frozenset,
         pickle.SETITEM[0]: load_setitem,
         pickle.SETITEMS[0]: load_setitems,
         pickle.STOP[0]: load_stop,
@@ -213,6 +240,20 @@ def _dtype(code: str, *_: object) -> np.dtype:
     return np.dtype(code, copy=True)
 
 
+def _without_text(data: object) -> object:
+    """The content of an array; `_decode_string` takes some of Python 2 for texts."""
+    return data.encode() if isinstance(data, str) else data
+
+
+def _set_of(items: list | tuple = ()) -> set:
+    """A set of plain values: hashing a deeply nested one would crash the process."""
+    if type(items) not in (list, tuple) or any(type(x) not in (str, int, float) for x in items):
+        raise _Refused(f"a set of {shown(items)}")
+    if len(made := set(items)) < len(items):
+        raise _Refused("a value twice in a set")
+    return made
+
+
 def _array_from_bytes(
     data: bytes, dtype: np.dtype, shape: tuple, order: str, axes: tuple | None = None
 ) -> np.ndarray:
@@ -224,13 +265,16 @@ def _array_from_bytes(
     return np.frombuffer(data, dtype).reshape(shape, order=order)
 
 
-def _check_array(data: bytes | bytearray, dtype: np.dtype, shape: tuple) -> None:
+def _check_array(data: bytes | bytearray | list, dtype: np.dtype, shape: tuple) -> None:
     """Compares the size that an array claims with its data."""
-    if not isinstance(data, (bytes, bytearray)) or not isinstance(dtype, np.dtype):
+    of_objects = isinstance(dtype, np.dtype) and dtype.hasobject
+    if of_objects and not (type(data) is list and all(type(item) is str for item in data)):
+        raise _Refused("an array of Python objects that are no texts")
+    if not isinstance(dtype, np.dtype) or not (of_objects or isinstance(data, (bytes, bytearray))):
         raise _Refused(f"an array of {shown(data)}, dtype {shown(dtype)}")
     if type(shape) is not tuple or not all(type(size) is int and size >= 0 for size in shape):
         raise _Refused(f"an array of shape {shown(shape)}")
-    claimed = math.prod(shape) * dtype.itemsize
+    claimed = math.prod(shape) * (1 if of_objects else dtype.itemsize)
     if claimed != len(data):
         raise _Refused(
             f"an array that claims {shown(shape)} elements of {dtype}, {shown(claimed)} bytes, "

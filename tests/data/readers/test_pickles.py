@@ -128,6 +128,13 @@ def test_code_is_not_run(tmp_path, protocol, function, argument):
         b"\x80\x02(K\x01cos\nsystem\no.",  # OBJ
         b"\x80\x02}(K\x01K\x02K\x01K\x03u.",  # a key twice
         b"\x80\x02}K\x01K\x02sK\x01K\x03s.",
+        b"\x80\x04\x8f(K\x01K\x01\x90.",  # a value twice in a set
+        b"\x80\x04\x8f(K\x01\x90(K\x01\x90.",
+        b"\x80\x04\x8f(K\x01\x85\x90.",  # a tuple in a set
+        b"\x80\x04](K\x01\x90.",  # items of a set for a list
+        b"\x80\x04(K\x01\x85\x91.",  # a tuple in a frozenset
+        b"\x80\x02c__builtin__\nset\n]K\x01\x85a\x85R.",
+        b"\x80\x02c__builtin__\nset\nJ\xff\xff\xff\x7f\x85R.",
     ],
 )
 def test_refuses_everything_but_data(tmp_path, data, monkeypatch):
@@ -290,3 +297,27 @@ def test_damaged_bytes_are_refused_or_harmless():
 def test_half_a_surrogate_pair(data):
     with pytest.raises(BadFile, match="a damaged pickle"):
         pickles.load(data, "x")
+
+
+def test_python_2():
+    """Written by Python 2.7 and NumPy 1: one type for texts and bytes."""
+    array = np.array([1.5, -2, 0], "<f4")
+    data = (
+        b"\x80\x02}q\x01(U\x05splitq\x02}q\x03T\x05\x00\x00\x00trainq\x04]q\x05(U\x01aq\x06"
+        b"U\x03\xe5\x8a\xa8q\x07esU\x01xq\x16cnumpy.core.multiarray\n_reconstruct\nq\x08cnumpy\n"
+        b"ndarray\nq\x09K\x00\x85q\x0aU\x01bq\x0b\x87q\x0cRq\x0d(K\x01K\x03\x85q\x0ecnumpy\ndtype\n"
+        b"q\x0fU\x02f4q\x10K\x00K\x01\x87q\x11Rq\x12(K\x03U\x01<q\x13NNNJ\xff\xff\xff\xffJ\xff\xff\xff"
+        b"\xffK\x00tq\x14b\x89U\x0c" + array.tobytes() + b"q\x15tq\x16bu."
+    )
+    assert pickle.loads(data, encoding="latin1")["x"].tolist() == array.tolist()
+    content = pickles.load(data, "x")
+    assert content["split"] == {"train": ["a", "动"]}
+    np.testing.assert_array_equal(content["x"], array)
+
+
+@protocols
+def test_nested_arrays_of_objects_are_refused(protocol):
+    """The end of deeply nested ones would crash the process."""
+    nested = np.array([["a"]], object)
+    nested[0, 0] = np.array(["a"], object)
+    assert "objects that are no texts" in refused(pickle.dumps(nested, protocol=protocol))

@@ -64,7 +64,9 @@ for _ in range(12):
         ({"keypoint_score": np.ones((1, 17))}, r"'keypoint_score' of shape \(1, 17\)"),
         ({"keypoint_score": None}, "no confidences"),
         ({"total_frames": 99}, "total_frames, 99"),
-        ({"label": "wave"}, "the label 'wave'; expected a whole number"),
+        ({"label": [0, 1]}, "the label a list; expected a whole number from 0, or a name"),
+        ({"label": 1.0}, "the label 1.0; expected"),
+        ({"label": np.arange(2)}, "the label a ndarray; expected"),
         ({"label": -1}, "the label -1; expected"),
         ({"label": True}, "the label True; expected"),
         ({"label": 10**6000}, "the label a int"),
@@ -103,3 +105,118 @@ def test_refuses_a_sequence(tmp_path, changes, message):
 def test_refuses_a_pickle(tmp_path, content, message):
     with pytest.raises(BadFile, match=message):
         load(tmp_path, content)
+
+
+NAMES = ["S000", "S001"]
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "names",
+    [
+        tuple(NAMES),
+        np.array(NAMES),
+        np.array(NAMES, object),  # a column of a table
+        np.array([NAMES]),
+        set(NAMES),
+        frozenset(NAMES),
+        dict.fromkeys(NAMES, 1),
+        [np.str_(name) for name in NAMES],
+    ],
+)
+def test_names_of_a_split_in_any_container(tmp_path, names, protocol):
+    content = custom_sets.exchange(3) | {"split": {"train": names, "val": ["S002"]}}
+    loaded = load(tmp_path, content, protocol)
+    assert [a.splits for a in loaded.annotations] == [("train",), ("train",), ("val",)]
+    assert (sorted(loaded.splits), loaded.absent) == (["train", "val"], [])
+
+
+@pytest.mark.parametrize("names", [{1, 2}, np.arange(3), np.array([1, "a"], object), "S001", None])
+def test_names_of_a_split_that_are_no_texts(tmp_path, names):
+    content = custom_sets.exchange(3) | {"split": {"train": names}}
+    with pytest.raises(BadFile, match=r"no list of names|objects that are no texts"):
+        load(tmp_path, content)
+
+
+def write_lists(folder, **lists) -> list[files.RawFile]:
+    paths = [
+        custom_sets.write_pickle(folder / f"{name}.pkl", entries) for name, entries in lists.items()
+    ]
+    return [files.RawFile(str(path)) for path in paths]
+
+
+def of_splits(content: pyskl.Content) -> dict:
+    return {annotation.name: annotation.splits for annotation in content.annotations}
+
+
+def test_older_forms(tmp_path):
+    """A list of annotations per split; one annotation per file; a dict of lists; one list."""
+    a, b, c = (custom_sets.annotation(i, 0) for i in range(3))
+    expected = {"S000": ("x_train",), "S001": ("x_train",), "S002": ("x_val",)}
+    both = pyskl.load(*write_lists(tmp_path / "0", x_train=[a, b], x_val=[c]))
+    assert of_splits(both) == expected
+    assert both.splits == ["x_train", "x_val"]
+    assert both.annotations[2].file == f"{tmp_path}/0/x_val.pkl"
+    together = pyskl.load(*write_lists(tmp_path / "1", all={"x_train": [a, b], "x_val": [c]}))
+    assert of_splits(together) == expected
+    without = dict.fromkeys(expected, ())
+    for folder, lists in (("2", {"v0": a, "v1": b, "v2": c}), ("3", {"train": [a, b, c]})):
+        loaded = pyskl.load(*write_lists(tmp_path / folder, **lists))
+        assert (of_splits(loaded), loaded.splits) == (without, [])
+
+
+def test_older_forms_that_contradict_each_other(tmp_path):
+    a, b = (custom_sets.annotation(i, 0) for i in range(2))
+    with pytest.raises(BadFile, match=r"val\.pkl: found the frame_dir 'S000', .*train\.pkl too"):
+        pyskl.load(*write_lists(tmp_path / "0", train=[a], val=[b, a]))
+    with pytest.raises(BadFile, match=r"whole\.pkl: found 'annotations', and other pickles beside"):
+        pyskl.load(*write_lists(tmp_path / "1", train=[a], whole={"annotations": [b]}))
+    train, _ = write_lists(tmp_path / "2", train=[a], val=[b])
+    (other,) = write_lists(tmp_path / "2" / "x", train=[b])
+    with pytest.raises(BadFile, match="found the split 'train' again"):
+        pyskl.load(train, other)
+
+
+def test_filename_stands_for_frame_dir_as_in_pyskl(tmp_path):
+    content = custom_sets.exchange(3)
+    for entry in content["annotations"]:
+        entry["filename"] = entry["frame_dir"]
+        entry["frame_dir"] = "/data/videos"
+    assert of_splits(load(tmp_path, content))["S000"] == ("sub_val",)
+    del content["annotations"][1]["filename"]
+    with pytest.raises(BadFile, match=r"no 'filename' in annotations\[1\]"):
+        load(tmp_path, content)
+
+
+POINTS = np.random.default_rng(0).uniform(1, 9, (4, 17, 2))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"keypoint": POINTS, "keypoint_score": np.ones((4, 17))},  # without the axis of bodies
+        {"keypoint": POINTS[None].astype(np.float16), "total_frames": 4.0},
+        {"keypoint": POINTS[None].astype(np.float64), "total_frames": np.int64(4)},
+        {"keypoint": POINTS[None].astype(np.int64), "label": np.int64(3)},
+        {"keypoint": np.asfortranarray(POINTS[None]).astype(">f4"), "label": np.array([3])},
+        {"keypoint": POINTS[None].astype(np.uint8), "label": "3"},
+        {"keypoint": np.concatenate([POINTS, np.ones((4, 17, 1))], -1), "keypoint_score": None},
+    ],
+)
+def test_other_forms_of_key_points(tmp_path, changes):
+    entry = custom_sets.annotation(1, label=3) | {
+        "total_frames": 4, "keypoint_score": np.ones((1, 4, 17), np.float16),
+    }  # fmt: skip
+    content = {"annotations": [entry | changes]}
+    (annotation,) = load(tmp_path, content).annotations
+    example = pyskl.read(annotation, FORM)
+    expected = changes["keypoint"].reshape(4, 1, 17, -1)[..., :2].astype(np.float32)
+    np.testing.assert_array_equal(example["joints"][..., :2], expected)
+    assert (example["joints"][..., 2] == 1).all()
+    assert example["label"] == "3"
+
+
+def test_labels_that_are_names(tmp_path):
+    entry = custom_sets.annotation(1, label=1) | {"label": " wave "}
+    (annotation,) = load(tmp_path, {"annotations": [entry]}).annotations
+    assert pyskl.read(annotation, FORM)["label"] == "wave"
