@@ -101,8 +101,7 @@ def _nw_ucla(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequ
 def _form(size: Input) -> arrays.Form:
     """What an array must hold; its file does not say what the numbers are."""
     source = f"The data that the model was trained on ({size.layout})"
-    other = "Divide scores that are no probabilities as those of that data"
-    return arrays.Form(len(size.joints), size.channels, size.scale, source, size.scores, other)
+    return arrays.Form(len(size.joints), size.channels, size.scale, source, size.scores, "")
 
 
 def _array(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:

@@ -37,7 +37,7 @@ class Form:
       told_by: the source of this information, for errors.
       scores: None: scores are confidences from 0 to 1; with channels xyc, the score that is
         confidence 1; with xy 'drop', which leaves out the third number of a joint, a score.
-      other_scores: how other scores can be read, for errors.
+      other_scores: how other scores can be read, for errors; '' if they cannot.
     """
 
     num_joints: int
@@ -147,11 +147,12 @@ def joints(
         values = _append_confidence(values, confidence, form, path)
     expected = (form.num_joints, len(form.channels))
     if values.ndim != 4 or values.shape[2:] != expected:
+        third = form.channels == "xy" and values.shape[-1:] == (3,)
         raise BadFile(
             path,
             f"joints of shape {values.shape}",
             f"(frames, bodies, {expected[0]} joints, {expected[1]} channels {form.channels})",
-            hint=f"{form.told_by} define what is expected.",
+            hint=f"{form.told_by} define what is expected.{_advice(form, third)}",
         )
     num_places = num_coordinates(form.channels)
     with np.errstate(over="ignore", invalid="ignore"):  # reported below
@@ -171,8 +172,8 @@ def joints(
             "finite numbers; zeros stand for joints that were not found",
         )
     if form.channels == "xyc":
-        hint = f"{form.told_by} define the third channel as one. {form.other_scores}"
-        hint += "." if apart else "; use xyz for a coordinate."
+        hint = f"{form.told_by} define the third channel as one.{_advice(form)}"
+        hint += "" if apart else " If it is none, use xyz for a coordinate."
         result[..., 2] = scores.confidences(result[..., 2], form.scores, path, counts, hint)
         at_corner = (result[..., 2] > 0) & ~result[..., :2].any(axis=-1)
         findings.add(counts, findings.AT_CORNER, np.count_nonzero(at_corner))
@@ -220,6 +221,10 @@ def _append_confidence(
     if confidence.dtype.kind not in "fiu":
         raise BadFile(path, f"confidences of dtype {confidence.dtype}", "numbers")
     return np.concatenate([values, confidence[..., None]], axis=-1)
+
+
+def _advice(form: Form, applies: bool = True) -> str:
+    return f" {form.other_scores}." if form.other_scores and applies else ""
 
 
 def _fits(confidence: np.ndarray, values: np.ndarray) -> bool:
