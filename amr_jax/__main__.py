@@ -111,11 +111,14 @@ def export(parser: cli.Parser) -> None:
 
 def interop(parser: cli.Parser) -> None:
     """Imports published PyTorch weights into a workdir, or exports them."""
-    parser.add("import", str, None, "published weights to read (.pth, .pt or .npz)")
+    parser.add(
+        "import", str, None, "published weights to read (.pth, .ckpt, .safetensors, .npz, …)"
+    )
     parser.add("export", str, None, "file to write, under the published names")
     parser.add_needed("workdir", "the run's folder; --import makes it")
     for name, kind, meaning in (
         ("dataset", str, "what the weights were trained on, such as ntu60_xsub (--import)"),
+        ("key", str, "which weights, if the file has several models: 'teacher' (--import)"),
         ("method", str, "how they were trained: mamp (default) or skeleton_mae (--import)"),
         ("num_heads", cli.at_least(1), "attention heads of every block; default 8 (--import)"),
         (

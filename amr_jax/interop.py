@@ -3,7 +3,8 @@
     python -m amr_jax.interop --import=FILE --dataset=NAME --workdir=DIR
     python -m amr_jax.interop --export=FILE --workdir=DIR
 
-FILE is `.pth`, `.pt` or `.npz`. The first makes DIR; the second reads the newest checkpoint of DIR.
+The first makes DIR from what PyTorch saves (.pth, .pt, .bin, .ckpt, .pth.tar), `.safetensors` or
+`.npz`. The second writes the newest checkpoint of DIR to a `.pth`, `.pt`, `.safetensors` or `.npz`.
 """
 
 if __name__ == "__main__":  # before JAX is imported: --help answers at once
@@ -18,7 +19,7 @@ from amr_jax.config import settings
 from amr_jax.errors import UserError
 from amr_jax.inference.pytorch import runs
 
-_IMPORT, _EXPORT = ("dataset", "method", "num_heads", "data_dir"), ("step",)
+_IMPORT, _EXPORT = ("dataset", "method", "num_heads", "data_dir", "key"), ("step",)
 
 
 def main(flags: argparse.Namespace) -> None:
@@ -43,4 +44,5 @@ def main(flags: argparse.Namespace) -> None:
         method=flags.method or "mamp",
         num_heads=flags.num_heads or 8,
         data_dir=flags.data_dir or runs.DATA_DIR,
+        key=flags.key,
     )

@@ -111,7 +111,7 @@ def test_torch_of_an_evaluation_is_its_encoder(evaluation, tmp_path, capsys):
     folder, model = evaluation
     call(f"--checkpoint={folder}", "--format=torch", f"--out={tmp_path}/out.npz")
     assert "left out, as published models have no such part: head" in capsys.readouterr().out
-    back, left_out = mamp.from_state_dict(files.read(tmp_path / "out.npz"))
+    back, left_out = mamp.from_state_dict(files.read(tmp_path / "out.npz", mamp.ANCHOR).arrays)
     assert not left_out
     expected = model.variables["params"]["encoder"]
     jax.tree.map(np.testing.assert_array_equal, back, {"encoder": expected})
@@ -121,7 +121,9 @@ def test_torch_of_a_run_is_what_interop_exports(pretraining, tmp_path):
     folder, _ = pretraining
     call(f"--checkpoint={folder}", "--format=torch", f"--out={tmp_path}/out.npz")
     runs.export_run(folder, tmp_path / "interop.npz")
-    ours, theirs = files.read(tmp_path / "out.npz"), files.read(tmp_path / "interop.npz")
+    ours, theirs = (
+        files.read(tmp_path / name, mamp.ANCHOR).arrays for name in ("out.npz", "interop.npz")
+    )
     assert "decoder_pred.weight" in ours
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
@@ -137,7 +139,10 @@ def test_the_command_refuses(evaluation, tmp_path, capsys):
         ({"out": None}, "--out is missing: the file to write"),
         ({"checkpoint": tmp_path / "absent"}, "absent: found No such file"),
         ({"step": 3}, "only a pre-training run has steps"),
-        ({"format": "torch"}, "out: expected a file name that ends in .pth, .pt, .npz"),
+        (
+            {"format": "torch"},
+            "out: expected a file name that ends in .pth, .pt, .safetensors,",
+        ),
         ({"out": tmp_path / "no" / "out"}, "no/out: could not be written"),
     ):
         arguments = [f"--{k}={v}" for k, v in {**given, **changes}.items() if v is not None]

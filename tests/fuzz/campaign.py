@@ -11,7 +11,6 @@ nearly all of it for models.
 
 import argparse
 import faulthandler
-import importlib.util
 import os
 import resource
 import sys
@@ -25,7 +24,6 @@ from tests.fuzz import exchange_formats, model_formats, raw_formats
 from tests.fuzz.judge import Fault, Judge
 
 FORMATS = raw_formats.FORMATS | exchange_formats.FORMATS | model_formats.FORMATS
-OF_TORCH = ("pth", "pth_old")
 _MEMORY = 2**30  # bytes, limit for reading a mutant
 _HUNG = 60  # seconds until a mutant that ignores signals ends the command with a traceback
 
@@ -49,9 +47,6 @@ def main() -> int:
     print("format        mutants  refused    read  seconds  worst ms")
     num_faults = 0
     for name in options.format:
-        if name in OF_TORCH and importlib.util.find_spec("torch") is None:
-            print(f"{name:<12}skipped: PyTorch is not installed")
-            continue
         with tempfile.TemporaryDirectory() as folder:
             judge = Judge(FORMATS[name], options.seed, Path(folder))
             _bound_memory()

@@ -4,6 +4,7 @@ import argparse
 import functools
 import io
 import json
+import pickletools
 import tempfile
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from amr_jax.inference.pytorch import mamp
 from tests import tiny_models
 from tests.fuzz import structured
 from tests.fuzz.formats import Format, sound_text
-from tests.inference.pytorch import published
+from tests.inference.pytorch import published, torch_form
 
 
 def _model_originals() -> list[bytes]:
@@ -133,20 +134,44 @@ def _weight_originals() -> list[bytes]:
 
 
 def _torch_files(zipped: bool) -> list[bytes]:
-    """As training scripts save them: alone, or with other content."""
-    import torch  # an extra
+    """As training scripts save them: with other content, in half precision, and alone."""
+    state = published.state_dict(False)
+    half = {f"module.{key}": value.astype(np.float16) for key, value in state.items()}
+    training = {"args": argparse.Namespace(lr=1e-3), "epoch": 3, "seen": {1, 2}}
+    contents = ({"model": state, **training}, {"state_dict": half}, state)
+    return [torch_form.saved(content, zipped) for content in contents]
 
-    state = {key: torch.from_numpy(value) for key, value in published.state_dict(False).items()}
-    files = []
-    for content in ({"model": state, "args": argparse.Namespace(lr=1e-3), "epoch": 3}, state):
-        buffer = io.BytesIO()
-        torch.save(content, buffer, _use_new_zipfile_serialization=zipped)
-        files.append(buffer.getvalue())
-    return files
+
+def program_in_zip(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
+    """Changes an instruction of the pickle in an archive; the checksums are valid."""
+    members = structured.members_of(data)
+    name = next(name for name in members if name.endswith("data.pkl"))
+    members[name], _ = structured.pickle_program(rng, members[name])
+    return structured.pack(list(members.items())), "sane"
+
+
+def program_in_file(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
+    """Changes an instruction of one of the pickles at the beginning of a file."""
+    stream, ends = io.BytesIO(data), [0]
+    for _ in range(5):
+        for _ in pickletools.genops(stream):
+            pass
+        ends.append(stream.tell())
+    at = int(rng.choice([0, 1, 2, 3, 3, 3, 3, 4]))
+    begin, end = ends[at : at + 2]
+    return data[:begin] + structured.pickle_program(rng, data[begin:end])[0] + data[end:], "sane"
+
+
+def _safetensors_files() -> list[bytes]:
+    state = published.state_dict(False)
+    return [
+        safetensors.numpy.save(state),
+        safetensors.numpy.save({key: torch_form.bfloat16(value) for key, value in state.items()}),
+    ]
 
 
 def _read_weights(path: Path) -> list:
-    params, left_out = mamp.from_state_dict(weights.read(path), str(path))
+    params, left_out = mamp.from_state_dict(weights.read(path, mamp.ANCHOR).arrays, str(path))
     leaves = jax.tree.leaves(params)
     assert all(leaf.dtype == np.float32 for leaf in leaves)
     assert all(np.isfinite(leaf).all() for leaf in leaves), "not finite"
@@ -163,10 +188,15 @@ FORMATS = {
         "weights.pth",
         functools.partial(_torch_files, zipped=True),
         _read_weights,
-        special=structured.ZIP,
+        special=(*structured.ZIP, program_in_zip),
     ),
     # No checksums: after damage anywhere, only sound data are required (`head` is the whole file).
     "pth_old": Format(
-        "weights.pth", functools.partial(_torch_files, zipped=False), _read_weights, head=len
+        "weights.pth",
+        functools.partial(_torch_files, zipped=False),
+        _read_weights,
+        special=(program_in_file,),
+        head=len,
     ),
+    "weights_st": Format("weights.safetensors", _safetensors_files, _read_weights, head=len),
 }

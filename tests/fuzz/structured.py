@@ -202,7 +202,8 @@ def npy_value(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 # --- zip archives and .npz
 
 
-def _members(data: bytes) -> dict[str, bytes]:
+def members_of(data: bytes) -> dict[str, bytes]:
+    """The members of an archive."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
@@ -220,7 +221,7 @@ def pack(members: list[tuple[str, bytes]], method: int = zipfile.ZIP_STORED) -> 
 
 def zip_form(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
     """Writes the same members with another compression or in another order."""
-    members = list(_members(data).items())
+    members = list(members_of(data).items())
     rng.shuffle(members)
     methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
     return pack(members, methods[rng.integers(4)]) + rng.bytes(rng.integers(2)), "same"
@@ -228,7 +229,7 @@ def zip_form(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 
 def zip_members(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
     """Removes, renames or damages a member; all checksums are valid."""
-    members = list(_members(data).items())
+    members = list(members_of(data).items())
     at, way = int(rng.integers(len(members))), rng.integers(4)
     name, content = members[at]
     if way == 0:
@@ -244,7 +245,7 @@ def zip_members(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
 
 def zip_twice(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
     """Adds a member with a name that exists."""
-    members = list(_members(data).items())
+    members = list(members_of(data).items())
     one, other = rng.integers(len(members), size=2)
     members.insert(int(rng.integers(len(members))), (members[one][0], members[other][1]))
     with warnings.catch_warnings(action="ignore"):  # zipfile warns about it

@@ -24,6 +24,7 @@ from amr_jax.errors import BadFile
 from amr_jax.data.readers import arrays, files, labels, layout_file, ntu, nw_ucla, pku, pyskl
 from amr_jax.evaluation import score_file
 from amr_jax.inference.pytorch import files as weights
+from amr_jax.inference.pytorch import mamp
 READERS = {{
     ".skeleton": ntu.read_joints, ".txt": pku.read_video, ".json": nw_ucla.read_joints,
     ".npy": arrays.read, ".npz": arrays.read, ".pkl": pyskl.load,
@@ -31,7 +32,7 @@ READERS = {{
 }}
 SPECIAL = {{
     "own.npz": lambda raw: arrays.read_example(raw, "own", arrays.Form(17, "xyz")),
-    "weights.npz": lambda raw: weights.read(raw.container),
+    "weights.npz": lambda raw: weights.read(raw.container, mamp.ANCHOR),
     "scores.npz": lambda raw: score_file.read(Path(raw.container).parent),
     "layout.json": lambda raw: layout_file.read(raw.container),
 }}

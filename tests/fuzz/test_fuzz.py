@@ -14,14 +14,8 @@ from tests.fuzz.campaign import FORMATS
 MUTANTS = {"model": 25, "weights": 60}  # slow formats; the others: 150
 
 
-def skip_without_torch(name):
-    if name in campaign.OF_TORCH:
-        pytest.importorskip("torch", reason="PyTorch (the extra 'torch') is not installed")
-
-
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_mutant_is_refused_by_name_or_read_but_for_its_damage(name, tmp_path):
-    skip_without_torch(name)
     judging = judge.Judge(FORMATS[name], 2, tmp_path)
     for number in range(MUTANTS.get(name, 150)):
         judging.try_one(number)

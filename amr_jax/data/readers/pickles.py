@@ -8,11 +8,14 @@ array.
 It reads protocols 2 to 5, of Python 2 and 3, and arrays written by NumPy 1 and 2.
 """
 
+import contextlib
 import io
 import math
 import pickle
 import pickletools
 import re
+from collections.abc import Collection, Iterator
+from typing import BinaryIO
 
 import numpy as np
 
@@ -29,7 +32,7 @@ _HINT = (
     "None of it was run. If you trust the file, load it where its code is installed, and save "
     "its content as dicts, lists and numpy arrays of numbers."
 )
-_INSTRUCTIONS = frozenset((
+INSTRUCTIONS = frozenset((
     "PROTO", "FRAME", "STOP", "MARK", "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET",
     "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT",
     "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
@@ -47,8 +50,8 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-class _Refused(Exception):
-    """The pickle asks for something other than data."""
+class Refused(Exception):
+    """The pickle asks for something other than what its reader accepts."""
 
 
 def load(data: bytes, path: object) -> object:
@@ -69,11 +72,23 @@ def load(data: bytes, path: object) -> object:
             hint="Decompress it if it is compressed; load and save an older pickle again: "
             "pickle.dump(content, file, protocol=4).",
         )
+    stream = io.BytesIO(data)
+    with errors_as_bad_file(path, _EXPECTED, _HINT):
+        check_instructions(stream, len(data), INSTRUCTIONS)
+        if stream.read(1):
+            raise Refused("data after its end")
+        return Unpickler(data).load()
+
+
+@contextlib.contextmanager
+def errors_as_bad_file(path: object, expected: str, hint: str | None = None) -> Iterator[None]:
+    """Turns `Refused`, and what reading a damaged pickle raises, into `BadFile`."""
     try:
-        _check_instructions(data)
-        return _Unpickler(data).load()
-    except _Refused as error:
-        raise BadFile(path, f"a pickle with {error}", _EXPECTED, hint=_HINT) from error
+        yield
+    except Refused as error:
+        raise BadFile(path, f"a pickle with {error}", expected, hint=hint) from error
+    except BadFile:
+        raise
     except _DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadFile(path, f"a damaged pickle ({reason})", "a complete one") from error
@@ -92,26 +107,31 @@ def shown(value: object) -> str:
     return str(value) if short else f"a {type(value).__name__}"
 
 
-def _check_instructions(data: bytes) -> None:
-    """Scans the pickle before it is run: only known instructions, and not too many of them.
+def check_instructions(stream: BinaryIO, size: int, allowed: Collection[str]) -> None:
+    """Scans the pickle at the stream's position before it is run; leaves the stream at its end.
 
-    `pickletools` compares the length of every text and bytes with the data, so nothing is allocated
-    for a length that is only claimed.
+    Only known instructions, and not too many of them. `pickletools` compares the length of every
+    text and bytes with the data, so nothing is allocated for a length that is only claimed.
+
+    Args:
+      stream: the file.
+      size: bytes of the pickle, or a bound.
+      allowed: names of instructions.
+
+    Raises:
+      Refused: another instruction, or too many.
     """
-    stream = io.BytesIO(data)
-    most = max(MAX_INSTRUCTIONS, len(data) // _BYTES_PER_INSTRUCTION)
+    most = max(MAX_INSTRUCTIONS, size // _BYTES_PER_INSTRUCTION)
     for number, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         if number >= most:
-            raise _Refused(f"more than {most:,} instructions")
-        if opcode.name not in _INSTRUCTIONS:
-            raise _Refused(f"the instruction {opcode.name}")
+            raise Refused(f"more than {most:,} instructions")
+        if opcode.name not in allowed:
+            raise Refused(f"the instruction {opcode.name}")
         if isinstance(argument, str):
             argument.encode()  # pickles may hold half a surrogate pair, which nothing can print
-    if stream.read(1):
-        raise _Refused("data after its end")
 
 
-class _Unpickler(pickle._Unpickler):
+class Unpickler(pickle._Unpickler):
     """Python's unpickler with names, states and keys of dicts restricted.
 
     This is the version in Python, because the C version has no hook for the keys of dicts: a key
@@ -143,12 +163,12 @@ class _Unpickler(pickle._Unpickler):
         try:
             return self._names[full.replace("__builtin__.", "builtins.")]
         except KeyError as error:
-            raise _Refused(f"the name {full[:80]}") from error
+            raise Refused(f"the name {full[:80]}") from error
 
     def _count_copy(self, num_bytes: int) -> None:
         self._bytes_left -= num_bytes
         if self._bytes_left < 0:
-            raise _Refused("arrays larger than the file")
+            raise Refused("arrays larger than the file")
 
     def _scalar(self, dtype: np.dtype, data: bytes) -> object:
         """A NumPy scalar as a Python number or text."""
@@ -163,7 +183,7 @@ class _Unpickler(pickle._Unpickler):
     def _bytes_from_text(self, text: str, encoding: str) -> bytes:
         """What protocol 2 writes for bytes."""
         if encoding != "latin1" or not isinstance(text, str):
-            raise _Refused(f"a text in {shown(encoding)}")
+            raise Refused(f"a text in {shown(encoding)}")
         self._count_copy(len(text))
         return text.encode("latin1")
 
@@ -182,7 +202,7 @@ class _Unpickler(pickle._Unpickler):
             content = data if dtype.hasobject else bytes(data)
             target.__setstate__((1, shape, dtype, bool(is_fortran), content))
         else:
-            raise _Refused(f"a state for {shown(target)}")
+            raise Refused(f"a state for {shown(target)}")
 
     def _decode_string(self, value: bytes) -> str | bytes:
         """A string of Python 2, which has one type for texts and bytes."""
@@ -194,7 +214,7 @@ class _Unpickler(pickle._Unpickler):
     def load_additems(self) -> None:
         items, target = self.pop_mark(), self.stack[-1]
         if type(target) is not set or not target.isdisjoint(_set_of(items)):
-            raise _Refused(f"these items for {shown(target)}")
+            raise Refused(f"these items for {shown(target)}")
         target.update(items)
 
     def load_frozenset(self) -> None:
@@ -203,23 +223,24 @@ class _Unpickler(pickle._Unpickler):
 
     def load_setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        self._set_items([key, value])
+        self.set_item(self.stack[-1], key, value)
 
     def load_setitems(self) -> None:
-        self._set_items(self.pop_mark())
-
-    def _set_items(self, items: list) -> None:
-        target = self.stack[-1]
+        items = self.pop_mark()
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if type(target) is not dict or not isinstance(key, (str, int, float)):
-                raise _Refused(f"{shown(key)} as a key of {shown(target)}")
-            if key in target:
-                raise _Refused(f"the key {shown(key)} twice")
-            target[key] = value
+            self.set_item(self.stack[-1], key, value)
+
+    def set_item(self, target: object, key: object, value: object) -> None:
+        """Adds an item to a dict."""
+        if type(target) is not dict or not isinstance(key, (str, int, float)):
+            raise Refused(f"{shown(key)} as a key of {shown(target)}")
+        if key in target:
+            raise Refused(f"the key {shown(key)} twice")
+        target[key] = value
 
     def load_stop(self) -> None:
         if self.metastack or len(self.stack) != 1:
-            raise _Refused("more values than its content")
+            raise Refused("more values than its content")
         super().load_stop()
 
     dispatch = {  # noqa: RUF012 - as in the base class
@@ -236,7 +257,7 @@ class _Unpickler(pickle._Unpickler):
 def _dtype(code: str, *_: object) -> np.dtype:
     """A dtype of numbers or text, a copy of its own: its byte order follows as its state."""
     if not isinstance(code, str) or not _DTYPE.fullmatch(code):
-        raise _Refused(f"an array of dtype {shown(code)}")
+        raise Refused(f"an array of dtype {shown(code)}")
     return np.dtype(code, copy=True)
 
 
@@ -248,9 +269,9 @@ def _without_text(data: object) -> object:
 def _set_of(items: list | tuple = ()) -> set:
     """A set of plain values: hashing a deeply nested one would crash the process."""
     if type(items) not in (list, tuple) or any(type(x) not in (str, int, float) for x in items):
-        raise _Refused(f"a set of {shown(items)}")
+        raise Refused(f"a set of {shown(items)}")
     if len(made := set(items)) < len(items):
-        raise _Refused("a value twice in a set")
+        raise Refused("a value twice in a set")
     return made
 
 
@@ -261,7 +282,7 @@ def _array_from_bytes(
     if order == "K" and axes is not None:  # NumPy 2.3: axes in the order of the memory
         return np.frombuffer(data, dtype).reshape(shape).transpose(axes)
     if order not in ("C", "F"):
-        raise _Refused(f"an array of order {shown(order)}")
+        raise Refused(f"an array of order {shown(order)}")
     return np.frombuffer(data, dtype).reshape(shape, order=order)
 
 
@@ -269,14 +290,14 @@ def _check_array(data: bytes | bytearray | list, dtype: np.dtype, shape: tuple) 
     """Compares the size that an array claims with its data."""
     of_objects = isinstance(dtype, np.dtype) and dtype.hasobject
     if of_objects and not (type(data) is list and all(type(item) is str for item in data)):
-        raise _Refused("an array of Python objects that are no texts")
+        raise Refused("an array of Python objects that are no texts")
     if not isinstance(dtype, np.dtype) or not (of_objects or isinstance(data, (bytes, bytearray))):
-        raise _Refused(f"an array of {shown(data)}, dtype {shown(dtype)}")
+        raise Refused(f"an array of {shown(data)}, dtype {shown(dtype)}")
     if type(shape) is not tuple or not all(type(size) is int and size >= 0 for size in shape):
-        raise _Refused(f"an array of shape {shown(shape)}")
+        raise Refused(f"an array of shape {shown(shape)}")
     claimed = math.prod(shape) * (1 if of_objects else dtype.itemsize)
     if claimed != len(data):
-        raise _Refused(
+        raise Refused(
             f"an array that claims {shown(shape)} elements of {dtype}, {shown(claimed)} bytes, "
             f"and has {len(data)}"
         )

@@ -1,68 +1,142 @@
-"""State dicts in files: `.pth` and `.pt` through PyTorch, `.npz` without it."""
+"""Weights in files: of PyTorch, `.safetensors` or `.npz`. Reading them needs no PyTorch."""
 
-import argparse
 import io
 import os
-import re
-import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any
 
+import ml_dtypes
 import numpy as np
+import safetensors
+import safetensors.numpy
 
-from amr_jax.data.readers import archives, bounded
+from amr_jax.data.readers import archives, bounded, pickles
 from amr_jax.errors import BadFile, UserError
+from amr_jax.inference.pytorch import choice, torch_files
 from amr_jax.run import workdir as workdirs
 
-SUFFIXES = (".pth", ".pt", ".npz")
+# Of files to write. A file to read may have any name: its content shows what it is.
+SUFFIXES = (".pth", ".pt", ".safetensors", ".npz")
 
-# Keys under which training scripts save the state dict, beside the optimiser's state and the like.
-_WRAPPERS = ("model", "state_dict")
+_EXPECTED = "weights in a file of PyTorch, .safetensors or .npz"
+# First bytes of files that people download instead of the weights, or unpack too late.
+_OTHERS = {
+    b"version https://git-lfs": ("a pointer of Git LFS", "Fetch the file itself: git lfs pull."),
+    b"<": ("a web page, or another text", "Download the file again; a browser shows what it is."),
+    b"\x1f\x8b": ("a file compressed by gzip", "Decompress it: gunzip FILE."),
+    b"\x89HDF": ("an HDF5 file", "Save the weights as .npz, under the published names."),
+}
+_NO_CHECKSUMS = (
+    "Fetch it again. If it was saved without checksums (torch.serialization.set_crc32_options), "
+    "save it again with PyTorch's defaults."
+)
+_TAR = (257, b"ustar")  # place and text of a mark in a tar archive
+_SAFETENSORS = {
+    "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"),
+    "BF16": np.dtype(ml_dtypes.bfloat16), "I64": np.dtype("<i8"), "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"), "I8": np.dtype("i1"), "U8": np.dtype("u1"), "BOOL": np.dtype("?"),
+}  # fmt: skip
 
 
-def read(path: os.PathLike | str) -> dict[str, np.ndarray]:
-    """Reads the state dict in a file: name -> array, on the host.
-
-    Removes the wrappers {'model': …} and {'state_dict': …} of training scripts, and the prefix
-    `module.` of models trained in parallel.
+def read(path: os.PathLike | str, anchor: str, key: str | None = None) -> choice.Weights:
+    """Reads the weights of one model, on the host; code in the file is never run.
 
     Args:
-      path: `.pth` or `.pt`, as `torch.save` writes it, or `.npz`, as `np.savez` does. Code in the
-        file is never run.
+      path: a file of `torch.save` (.pth, .pt, .bin, .ckpt, .pth.tar), `.safetensors`, or `.npz`.
+      anchor, key: which weights of the file, see `choice.choose`.
 
     Raises:
-      UserError: another suffix; PyTorch is not installed.
-      BadFile: the file is absent or damaged, contains code, or holds no state dict.
+      BadFile: the file is absent, damaged or of another kind, or has no such weights.
     """
     path = Path(os.path.expanduser(path))
-    _check_suffix(path)
-    if not path.is_file():
-        raise BadFile(path, "nothing", "a file of weights")
-    content = bounded.load_npz(path, path) if path.suffix == ".npz" else _read_torch(path)
-    prefix = "module."
-    if content and all(key.startswith(prefix) for key in content):
-        content = {key.removeprefix(prefix): value for key, value in content.items()}
-    return content
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        found = "nothing" if isinstance(error, FileNotFoundError) else error.strerror
+        raise BadFile(path, found or str(error), "a file of weights") from error
+    return choice.choose(_content(data, path), anchor, key, path)
+
+
+def _content(data: bytes, path: Path) -> Any:
+    """The dicts, lists and arrays in a file of any form."""
+    if data.startswith(b"PK"):
+        return _in_archive(data, path)
+    if data.startswith(b"\x80"):
+        is_old = torch_files.MAGIC in data[:32]
+        return torch_files.read_old(data, path) if is_old else pickles.load(data, path)
+    for first, (found, hint) in _OTHERS.items():
+        if data.lstrip().startswith(first):
+            raise BadFile(path, found, _EXPECTED, hint=hint)
+    place, mark = _TAR
+    if data[place:].startswith(mark):
+        hint = "Unpack it, and import the file of weights in it: tar -xf FILE."
+        raise BadFile(path, "a tar archive", _EXPECTED, hint=hint)
+    if path.suffix == ".safetensors" or data[8:9] == b"{":
+        return _in_safetensors(data, path)
+    if not data:
+        raise BadFile(path, "an empty file", _EXPECTED, hint="Fetch it again.")
+    raise BadFile(path, f"a damaged file, or another kind ({data[:8]!r} …)", _EXPECTED)
+
+
+def _in_archive(data: bytes, path: Path) -> Any:
+    """The content of a zip archive, verified by the checksums of its members."""
+    try:
+        members = archives.read_members(io.BytesIO(data), path, _EXPECTED)
+    except BadFile as error:
+        hint = _NO_CHECKSUMS if "CRC" in error.found else error.hint
+        raise BadFile(path, error.found, error.expected, hint=hint) from error
+    if any(name.rpartition("/")[2] == "data.pkl" for name in members):
+        return torch_files.read_zip(members, path)
+    others = [name for name in members if not name.endswith(".npy")]
+    if others:
+        hint = "Unpack it, and import the file of weights in it."
+        raise BadFile(path, f"an archive of {', '.join(others[:3])}", _EXPECTED, hint=hint)
+    return bounded.load_npz(io.BytesIO(data), path)
+
+
+def _in_safetensors(data: bytes, path: Path) -> dict[str, np.ndarray]:
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > len(data) - 8:
+        found = f"a damaged file (it ends before its header of {size:,} bytes does)"
+        raise BadFile(path, found, _EXPECTED, hint="Fetch it again.")
+    bounded.load_json(data[8 : 8 + size], path, "a header in JSON")  # refuses a name twice
+    try:
+        tensors = safetensors.deserialize(data)
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise BadFile(
+            path, f"a damaged file ({error})", _EXPECTED, hint="Fetch it again."
+        ) from error
+    arrays = {}
+    for name, tensor in tensors:
+        kind, shape = tensor["dtype"], tensor["shape"]
+        if kind not in _SAFETENSORS:
+            raise BadFile(path, f"{name!r} of {kind}", f"one of {', '.join(_SAFETENSORS)}")
+        arrays[name] = np.frombuffer(tensor["data"], _SAFETENSORS[kind]).reshape(shape)
+    return arrays
 
 
 def write(path: os.PathLike | str, state: Mapping[str, np.ndarray]) -> None:
     """Writes a state dict, atomically.
 
     Args:
-      path: `.pth` or `.pt` ({'model': state}, which published scripts load), or `.npz`.
+      path: `.pth` or `.pt` ({'model': state}, which published scripts load), `.safetensors`, or
+        `.npz`.
       state: name -> array.
 
     Raises:
       UserError: another suffix; PyTorch is not installed; the file cannot be written.
     """
     path = Path(os.path.expanduser(path))
-    _check_suffix(path)
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: expected a file name that ends in {', '.join(SUFFIXES)}.")
     buffer = io.BytesIO()
     if path.suffix == ".npz":
         np.savez(buffer, **state)
+    elif path.suffix == ".safetensors":
+        arrays = {name: np.ascontiguousarray(value) for name, value in state.items()}
+        buffer.write(safetensors.numpy.save(arrays))
     else:
         torch = _torch(path)
         tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
@@ -70,83 +144,12 @@ def write(path: os.PathLike | str, state: Mapping[str, np.ndarray]) -> None:
     workdirs.write(path, buffer.getvalue())
 
 
-def _check_suffix(path: Path) -> None:
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{path}: expected a file name that ends in {', '.join(SUFFIXES)}.")
-
-
 def _torch(path: Path) -> ModuleType:
     try:
         import torch  # an extra, which nothing else needs
     except ImportError as error:
         raise UserError(
-            f"{path}: {path.suffix} files need PyTorch ({error}): pip install 'amr_jax[torch]' "
-            "(the CPU build suffices), or convert the file to .npz on a machine that has PyTorch."
+            f"{path}: writing {path.suffix} needs PyTorch ({error}): pip install 'amr_jax[torch]' "
+            "(the CPU build suffices), or write .safetensors or .npz."
         ) from error
     return torch
-
-
-def _read_torch(path: Path) -> dict[str, np.ndarray]:
-    torch = _torch(path)
-    try:
-        # Published scripts save their command line beside the weights, an argparse.Namespace, which
-        # holds attributes and runs no code.
-        with (
-            torch.serialization.safe_globals([argparse.Namespace]),
-            warnings.catch_warnings(action="ignore"),  # of files that are refused anyway
-        ):
-            content = torch.load(_verified(path), map_location="cpu", weights_only=True)
-    except BadFile:
-        raise
-    except Exception as error:  # PyTorch, pickle and zipfile raise many kinds on damaged files
-        # The text of PyTorch recommends the unsafe way: do not repeat it.
-        code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if code:
-            found, hint = f"a pickle that wants to run {code[1]}", _CONVERT
-        else:
-            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
-            found, hint = f"a damaged file, or none of PyTorch's ({reason})", None
-        raise BadFile(path, found, _EXPECTED, hint=hint) from error
-    while name := next((name for name in _WRAPPERS if _is_mapping(content, name)), None):
-        content = content[name]
-    if not isinstance(content, Mapping):
-        raise BadFile(path, f"a {type(content).__name__}", _EXPECTED)
-    return {key: _array(path, key, value) for key, value in content.items()}
-
-
-def _verified(path: Path) -> BinaryIO:
-    """The file, verified by the checksums of its zip members, which PyTorch ignores.
-
-    Files from before PyTorch 1.6 are no archives and have no checksums.
-    """
-    data = path.read_bytes()
-    if not data.startswith(b"PK"):
-        return io.BytesIO(data)
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name, content in archives.read_members(io.BytesIO(data), path, _EXPECTED).items():
-            archive.writestr(name, content)
-    packed.seek(0)
-    return packed
-
-
-_EXPECTED = "a state dict, {name: tensor}"
-_CONVERT = (
-    "No code was run. If you trust the file, load it where its code is installed, and save "
-    "only model.state_dict()."
-)
-
-
-def _is_mapping(content: Any, name: str) -> bool:
-    return isinstance(content, Mapping) and isinstance(content.get(name), Mapping)
-
-
-def _array(path: Path, key: Any, value: Any) -> np.ndarray:
-    try:
-        if not isinstance(key, str):
-            raise TypeError
-        return value.detach().numpy()
-    except (AttributeError, TypeError, RuntimeError) as error:  # no tensor, or no dtype of numpy
-        kind = getattr(value, "dtype", type(value).__name__)
-        expected = "only tensors, of dtypes that numpy has"
-        raise BadFile(path, f"{key!r}: {kind}", expected) from error

@@ -19,6 +19,9 @@ from amr_jax.errors import BadFile
 Path = tuple[str, ...]
 Shapes = dict[Path, tuple[int, ...]]
 
+# A weight that every published model has.
+ANCHOR = "joints_embed.proj.weight"
+
 _PATCH = ("encoder", "patch_embed", "kernel")
 
 # From our names to the published ones: pattern and replacement, one after the other.

@@ -36,6 +36,7 @@ def import_run(
     method: str = "mamp",
     num_heads: int = 8,
     data_dir: str = DATA_DIR,
+    key: str | None = None,
 ) -> ml_collections.ConfigDict:
     """Makes the workdir of a pre-training run from published weights; returns its config.
 
@@ -46,11 +47,13 @@ def import_run(
       method: one of METHODS.
       num_heads: of every block.
       data_dir: default folder of the records for evaluations.
+      key: which weights of the file; None: it has only one model.
 
     Raises:
       UserError: weights that do not fit the data set or `num_heads`; a folder that holds a run.
     """
-    state, row = files.read(source), datasets.get(dataset)
+    row, weights = datasets.get(dataset), files.read(source, mamp.ANCHOR, key)
+    state = weights.arrays
     params, left_out = mamp.from_state_dict(state, str(source))
     sections = mamp.sections(state, num_heads, str(source))
     encoder = sections["encoder"] | {"confidence": row.has_confidence}
@@ -72,7 +75,12 @@ def import_run(
             "optim": {"ema_decay": 0.0},
             "encoder": encoder,
             "model": sections["model"],
-            "imported": {"file": str(Path(source).absolute()), "left_out": sorted(left_out)},
+            "imported": {
+                "file": str(Path(source).absolute()),
+                "key": weights.key,
+                "left_out": sorted(left_out),
+                "notes": weights.notes,
+            },
         }
     )
     if checkpoint.has_one(folder):
@@ -81,7 +89,7 @@ def import_run(
         run.record()
         # What `checkpoint.load_encoder` reads of a `TrainState`; no training resumes from it.
         run.save(STEP, {"step": np.int32(STEP), "params": params, "average": {}})
-    _report_import(source, folder, config, params, left_out)
+    _report_import(source, folder, config, params)
     return config
 
 
@@ -134,12 +142,14 @@ def export_params(
     return state
 
 
-def _report_import(source, folder, config, params, left_out) -> None:
+def _report_import(source, folder, config, params) -> None:
+    for note in config.imported.notes:
+        print(f"{source}: {note}")
     for name, part in params.items():
         print(f"{name}: {_count(jax.tree.leaves(part))}")
     print(", ".join(f"{key} {value}" for key, value in sorted(config.encoder.items())))
-    if left_out:
-        print(f"left out of {source}: {', '.join(sorted(left_out))}")
+    if config.imported.left_out:
+        print(f"left out of {source}: {', '.join(config.imported.left_out)}")
     print(
         f"evaluate it: python -m amr_jax.evaluate --config=configs/linear.py:{config.dataset} "
         f"--config.pretrained={folder} --workdir={folder}/linear"
