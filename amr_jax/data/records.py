@@ -99,7 +99,13 @@ class Records:
             ) from error
 
     def _normalised(self, joints: np.ndarray) -> np.ndarray:
-        return normalise.normalise(joints, self._centre_joint, self.channels)
+        result = normalise.normalise(joints, self._centre_joint, self.channels)
+        if (
+            self.channels == "xy"
+        ):  # a found joint at the origin would read as one that was not found
+            at_origin = normalise.found(joints, "xy") & ~result.any(axis=-1)
+            result[at_origin, 0] = np.finfo(np.float32).tiny
+        return result
 
     def summary(self) -> str:
         """A one-line fingerprint of the number of sequences and the files."""

@@ -90,7 +90,8 @@ def _read(path: str, size: Input, options: Options) -> Iterable[Sequence | BadFi
 
 
 def _ntu(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
-    return [Sequence(str(raw), ntu.read_joints(raw, options.gaps))]
+    counts: dict[str, int] = {}
+    return [Sequence(str(raw), ntu.read_joints(raw, options.gaps, counts), counts)]
 
 
 def _nw_ucla(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:

@@ -10,10 +10,12 @@ import tensorflow_datasets as tfds
 
 from amr_jax import prepare
 from amr_jax.data import batches, datasets, records
-from amr_jax.data.readers import files, nw_ucla, pku
+from amr_jax.data.readers import files, ntu, nw_ucla, pku
 from amr_jax.data.split import Split
 from amr_jax.errors import BadFile, UserError
 from tests import custom_sets, raw_sets
+from tests.data.readers import ntu_files
+from tests.data.readers.test_layout_file import PUPPET
 
 FRAMES, CLIPS = 8, 4
 
@@ -180,6 +182,20 @@ def test_frames_without_anybody_are_left_out(tmp_path, capsys, change):
         expected = stored(plain, split)
         for name, joints in stored(row, split).items():
             np.testing.assert_array_equal(joints, expected[name])
+
+
+@pytest.mark.parametrize("channels", ["xy", "xyc"])
+def test_a_joint_at_the_origin_of_a_loaded_sequence_was_found(tmp_path, channels):
+    layout = tmp_path / "puppet.json"
+    layout.write_text(json.dumps(PUPPET | {"centre": PUPPET["joints"][:1]}))
+    joints = np.random.default_rng(0).uniform(0.1, 1, size=(9, 1, 5, len(channels)))
+    joints[3, 0, 2] = 0
+    custom_sets.write_npz(tmp_path / "raw", joints=joints)
+    how = {"name": "d", "layout": str(layout), "channels": channels, "num_workers": 1}
+    prepare.prepare("custom", tmp_path / "raw", tmp_path / "data", **how)
+    found = loaded(datasets.get(str(tmp_path / "data/custom/d")))["a"]["joints"]
+    np.testing.assert_allclose(found[0, 0, 0, :2], 0, atol=1e-30)  # it is the origin
+    np.testing.assert_array_equal(found[:, 0].any(axis=-1), joints[:, 0].any(axis=-1))
 
 
 @pytest.mark.parametrize("channels", ["xyz", "xy", "xyc"])
@@ -399,6 +415,23 @@ def test_empty_frames_of_nw_ucla(tmp_path):
     )
     with pytest.raises(files.NoBody, match="only zeros in 6 frames"):
         nw_ucla.read(raw)
+
+
+def test_empty_frames_of_ntu(tmp_path, capsys):
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for name, frames in (("S001C001P001R001A001", 20), ("S001C001P003R001A001", 23)):
+        film = ntu_files.film(frames, (7, range(2, 20), ntu_files.person(0, 18)))
+        (folder / f"{name}.skeleton").write_bytes(ntu_files.skeleton_text(film))
+    prepare.prepare("ntu_rgbd60", folder, tmp_path / "data", num_workers=1)
+    out = capsys.readouterr().out
+    assert "note: 7 frames without anybody in 2 sequences: left out." in out
+    metadata = json.loads((tmp_path / "data/ntu_rgbd60/xsub/1.0.0/metadata.json").read_text())
+    assert metadata == {
+        "gaps": "contiguous",
+        "findings": {"empty_frames": {"count": 7, "sequences": 2}},
+    }
+    assert len(ntu.read(files.RawFile(str(folder / f"{name}.skeleton")))["joints"]) == 18
 
 
 def test_empty_frames_of_pku(tmp_path):

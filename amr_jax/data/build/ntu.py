@@ -72,7 +72,7 @@ class NtuBuilder(builder.SkeletonBuilder, skip_registration=True):
         listed = missing_skeletons(Path(manual_dir))
         return builder.RawSet(
             tasks=[raw for raw in wanted if _stem(raw) not in listed],
-            read=functools.partial(ntu.read, gaps=gaps, num_actions=len(cls.CLASS_NAMES)),
+            read=functools.partial(ntu.read_and_tell, gaps=gaps, num_actions=len(cls.CLASS_NAMES)),
             split=cls.split,
             protocols=tuple(cls.builder_configs),
             left_out=tuple(

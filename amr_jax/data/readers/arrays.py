@@ -110,7 +110,7 @@ def read_example(
     texts = {key: _text(found[key], key, raw) if key in found else "" for key in TEXTS}
     counts: dict[str, int] = {}
     example = {"joints": joints(values, confidence, form, raw, counts), "name": name}
-    return {**example, **(row or texts), **({"findings": counts} if counts else {})}
+    return {**example, **(row or texts), **findings.told(counts)}
 
 
 def joints(

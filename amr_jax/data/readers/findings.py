@@ -35,6 +35,11 @@ def add(counts: dict[str, int], kind: str, number: int | np.integer) -> None:
         counts[kind] = counts.get(kind, 0) + int(number)
 
 
+def told(counts: dict[str, int]) -> dict[str, dict[str, int]]:
+    """The key `findings` of an example, if there are any."""
+    return {"findings": counts} if counts else {}
+
+
 def without_empty_frames(joints: np.ndarray, channels: str, counts: dict[str, int]) -> np.ndarray:
     """The frames of (T, M, V, C) in which somebody is: padding is not data."""
     occupied = normalise.found(joints, channels).any(axis=(1, 2))

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from amr_jax.data.readers import files
+from amr_jax.data.readers import files, findings
 from amr_jax.data.readers.files import NoBody
 from amr_jax.data.readers.ntu_text import NUM_JOINTS, Body, Recording, parse
 from amr_jax.errors import BadFile, UserError
@@ -46,8 +46,13 @@ def parse_name(path: str) -> NtuName:
     return NtuName(match.group(0)[: len("SsssCcccPpppRrrrAaaa")], *numbers)
 
 
-def read(raw: files.RawFile, gaps: str = "contiguous", num_actions: int = 120) -> dict:
-    """Reads a sequence of a data set with `num_actions` actions.
+def read(
+    raw: files.RawFile,
+    gaps: str = "contiguous",
+    num_actions: int = 120,
+    counts: dict[str, int] | None = None,
+) -> dict:
+    """Reads a sequence of a data set with `num_actions` actions; `counts` as in `read_joints`.
 
     Returns:
       joints as of `read_joints`; label, from 0; and the fields of `NtuName`.
@@ -59,13 +64,30 @@ def read(raw: files.RawFile, gaps: str = "contiguous", num_actions: int = 120) -
     name = parse_name(str(raw))
     if name.action > num_actions:
         raise BadFile(raw, f"action A{name.action:03d}", f"A001 to A{num_actions:03d}")
-    joints = read_joints(raw, gaps)
+    joints = read_joints(raw, gaps, counts)
     return {"joints": joints, "label": name.action - 1, **dataclasses.asdict(name)}
 
 
-def read_joints(raw: files.RawFile, gaps: str = "contiguous") -> np.ndarray:
-    """Reads the joints of a file of any name: (T, 2, 25, 3) float32, zeros for an absent body."""
-    return denoise(parse(raw.read(), str(raw)), gaps)
+def read_and_tell(raw: files.RawFile, gaps: str, num_actions: int) -> dict:
+    """As `read`, with `findings` in the example."""
+    counts: dict[str, int] = {}
+    example = read(raw, gaps, num_actions, counts)
+    return {**example, **findings.told(counts)}
+
+
+def read_joints(
+    raw: files.RawFile, gaps: str = "contiguous", counts: dict[str, int] | None = None
+) -> np.ndarray:
+    """Reads the joints of a file of any name: (T, 2, 25, 3) float32, zeros for an absent body.
+
+    `counts` gets the counts of `findings`: frames of the file without any body.
+    """
+    recording = parse(raw.read(), str(raw))
+    joints = denoise(recording, gaps)
+    if counts is not None:
+        num_seen = len(np.unique(np.concatenate([body.frames for body in recording.bodies])))
+        findings.add(counts, findings.EMPTY_FRAMES, recording.num_frames - num_seen)
+    return joints
 
 
 def denoise(recording: Recording, gaps: str = "contiguous") -> np.ndarray:

@@ -71,7 +71,7 @@ def read(raw: files.RawFile) -> dict:
         )
     counts: dict[str, int] = {}
     joints = _joints(content["skeletons"], raw, counts)
-    told = {"findings": counts} if counts else {}
+    told = findings.told(counts)
     return {"joints": joints, "name": name, "label": label, **fields, **told}
 
 

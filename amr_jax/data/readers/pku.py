@@ -188,5 +188,5 @@ def _sequence(video: Video, joints: np.ndarray, number: int, instance: Instance)
         "label": instance.action - 1,
         "start": start,
         "end": end,
-        **({"findings": counts} if counts else {}),
+        **findings.told(counts),
     }

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from amr_jax.data.readers import arrays, files, pickles
+from amr_jax.data.readers import arrays, files, findings, pickles
 from amr_jax.errors import BadFile
 
 MAX_BYTES = 16 * 2**30  # limit for a pickle; the largest in use have a few GB
@@ -164,7 +164,7 @@ def read(annotation: Annotation, form: arrays.Form) -> dict:
         "label": _label(annotation.content.get("label"), annotation),
         "subject": "",
         "splits": annotation.splits,
-        **({"findings": counts} if counts else {}),
+        **findings.told(counts),
     }
 
 
