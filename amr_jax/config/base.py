@@ -213,8 +213,8 @@ def max_angles(dataset: datasets.Dataset) -> tuple[float, float, float]:
     return tuple(0.3 * turns for turns in dataset.turns_about)
 
 
-def _nwucla(config: ml_collections.ConfigDict) -> None:
-    """1,020 sequences of 39 frames on average, seen by three cameras: minutes on two cores."""
+def _one_kinect(config: ml_collections.ConfigDict) -> None:
+    """Sets of one Kinect: hundreds of sequences of 20 to 110 frames. Minutes on two cores."""
     config.epochs = 60
     config.batch_size = 32
     config.augment.min_frames = 16
@@ -240,7 +240,10 @@ def _synthetic(config: ml_collections.ConfigDict) -> None:
 
 
 # Data sets with a small model of their own.
-SMALL = {"nwucla": _nwucla, "synthetic": _synthetic}
+SMALL = {
+    "synthetic": _synthetic,
+    **{name: _one_kinect for name in datasets.DATASETS if datasets.DATASETS[name].one_kinect},
+}
 
 
 def _runlocal(config: ml_collections.ConfigDict) -> None:

@@ -32,6 +32,7 @@ class Dataset:
       scale: custom data: the factor that converted the coordinates in its files to metres.
       scores: custom data: what the scores in its files are, see `arrays.Form`.
       sequences: custom data: the number of sequences in each split.
+      one_kinect: whether it is a small set of one Kinect, which a small model suits.
     """
 
     records: str
@@ -42,6 +43,7 @@ class Dataset:
     scale: float = 1.0
     scores: float | str | None = None
     sequences: dict[str, int] | None = None
+    one_kinect: bool = False
 
     def open_split(
         self, data_dir: str, split: str, section: ml_collections.ConfigDict
@@ -87,6 +89,13 @@ def _pku(records: str) -> Dataset:
     return Dataset(records, layouts.NTU_25, centre=False, max_frames=300)
 
 
+def _kinect(records: str, layout: layouts.Layout, longest: int) -> Dataset:
+    """A set of one Kinect: one body, hundreds of sequences."""
+    return Dataset(records, layout, centre=True, max_frames=longest, one_kinect=True)
+
+
+_TEN = range(1, 11)
+
 DATASETS = {
     "ntu60_xsub": _ntu("ntu_rgbd60/xsub"),
     "ntu60_xview": _ntu("ntu_rgbd60/xview"),
@@ -96,7 +105,16 @@ DATASETS = {
     "pku1_xview": _pku("pku_mmd/v1_xview"),
     "pku2_xsub": _pku("pku_mmd/v2_xsub"),
     "pku2_xview": _pku("pku_mmd/v2_xview"),
-    "nwucla": Dataset("nw_ucla/xview", layouts.KINECT_20, centre=True, max_frames=201),
+    "nwucla": _kinect("nw_ucla/xview", layouts.KINECT_20, 201),
+    "nwucla_xsub": _kinect("nw_ucla/xsub", layouts.KINECT_20, 201),
+    "utd": _kinect("utd_mhad/xsub", layouts.KINECT_20, 125),
+    "msr": _kinect("msr_action3d/xsub", layouts.KINECT_20, 196),
+    "kard": _kinect("kard/xsub", layouts.OPENNI_15, 310),
+    "utkinect": _kinect("utkinect/xsub", layouts.KINECT_20, 115),
+    "florence": _kinect("florence3d/xsub", layouts.OPENNI_15, 34),
+    # Leave one subject out: subject S is the test.
+    **{f"utkinect_loso{s}": _kinect(f"utkinect/loso{s}", layouts.KINECT_20, 115) for s in _TEN},
+    **{f"florence_loso{s}": _kinect(f"florence3d/loso{s}", layouts.OPENNI_15, 34) for s in _TEN},
     # `python -m amr_jax.synthetic` writes files in the format of NTU RGB+D 60.
     "synthetic": _ntu("ntu_rgbd60/xsub"),
 }

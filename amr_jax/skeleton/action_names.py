@@ -196,3 +196,107 @@ NW_UCLA = (
     "throw",
     "carry",
 )
+
+# UTD-MHAD, actions 1..27.
+UTD_MHAD = (
+    "right arm swipe to the left",
+    "right arm swipe to the right",
+    "right hand wave",
+    "two hand front clap",
+    "right arm throw",
+    "cross arms in the chest",
+    "basketball shoot",
+    "right hand draw x",
+    "right hand draw circle (clockwise)",
+    "right hand draw circle (counter clockwise)",
+    "draw triangle",
+    "bowling (right hand)",
+    "front boxing",
+    "baseball swing from right",
+    "tennis right hand forehand swing",
+    "arm curl (two arms)",
+    "tennis serve",
+    "two hand push",
+    "right hand knock on door",
+    "right hand catch an object",
+    "right hand pick up and throw",
+    "jogging in place",
+    "walking in place",
+    "sit to stand",
+    "stand to sit",
+    "forward lunge (left foot forward)",
+    "squat (two arms stretch out)",
+)
+
+# MSR-Action3D, actions 1..20.
+MSR_ACTION3D = (
+    "high arm wave",
+    "horizontal arm wave",
+    "hammer",
+    "hand catch",
+    "forward punch",
+    "high throw",
+    "draw x",
+    "draw tick",
+    "draw circle",
+    "hand clap",
+    "two hand wave",
+    "side boxing",
+    "bend",
+    "forward kick",
+    "side kick",
+    "jogging",
+    "tennis swing",
+    "tennis serve",
+    "golf swing",
+    "pick up and throw",
+)
+
+# KARD, actions 1..18.
+KARD = (
+    "horizontal arm wave",
+    "high arm wave",
+    "two hand wave",
+    "catch cap",
+    "high throw",
+    "draw x",
+    "draw tick",
+    "toss paper",
+    "forward kick",
+    "side kick",
+    "take umbrella",
+    "bend",
+    "hand clap",
+    "walk",
+    "phone call",
+    "drink",
+    "sit down",
+    "stand up",
+)
+
+# UTKinect-Action, actions 1..10.
+UTKINECT = (
+    "walk",
+    "sit down",
+    "stand up",
+    "pick up",
+    "carry",
+    "throw",
+    "push",
+    "pull",
+    "wave hands",
+    "clap hands",
+)
+
+# Florence 3D Actions, actions 1..9.
+FLORENCE_3D = (
+    "wave",
+    "drink from a bottle",
+    "answer phone",
+    "clap",
+    "tight lace",
+    "sit down",
+    "stand up",
+    "read watch",
+    "bow",
+)

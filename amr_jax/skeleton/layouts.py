@@ -113,7 +113,7 @@ NTU_25 = _layout(
     centre="spine middle",
 )
 
-# Kinect v1: NW-UCLA.
+# Kinect v1: NW-UCLA, UTD-MHAD, MSR-Action3D, UTKinect.
 KINECT_20 = _layout(
     "kinect_20",
     """
@@ -146,6 +146,38 @@ KINECT_20 = _layout(
         "right leg": "right hip, right knee, right ankle, right foot",
     },
     centre="spine",
+)
+
+# OpenNI with NITE: KARD, Florence 3D. Its neck is the middle of the shoulders, and its torso the
+# middle of neck and hips: they have the names of these places in the other layouts. So do its hands
+# and feet, which end forearms of 0.29 m and shins of 0.39 to 0.44 m: at wrist and ankle.
+OPENNI_15 = _layout(
+    "openni_15",
+    """
+    head < shoulder centre
+    shoulder centre < spine middle
+    spine middle
+    left shoulder < shoulder centre
+    left elbow < left shoulder
+    left wrist < left elbow
+    right shoulder < shoulder centre
+    right elbow < right shoulder
+    right wrist < right elbow
+    left hip < spine middle
+    left knee < left hip
+    left ankle < left knee
+    right hip < spine middle
+    right knee < right hip
+    right ankle < right knee
+    """,
+    {
+        "trunk": "head, shoulder centre, spine middle",
+        "left arm": "left shoulder, left elbow, left wrist",
+        "right arm": "right shoulder, right elbow, right wrist",
+        "left leg": "left hip, left knee, left ankle",
+        "right leg": "right hip, right knee, right ankle",
+    },
+    centre="spine middle",
 )
 
 _HIPS = ("left hip", "right hip")
@@ -282,5 +314,6 @@ SAME_JOINT = (
 )
 
 LAYOUTS = {
-    layout.name: layout for layout in (NTU_25, KINECT_20, COCO_17, OPENPOSE_18, MEDIAPIPE_33)
+    layout.name: layout
+    for layout in (NTU_25, KINECT_20, OPENNI_15, COCO_17, OPENPOSE_18, MEDIAPIPE_33)
 }

@@ -24,7 +24,14 @@ BONES = {
         "(16,1) (15,1) (18,16) (17,15)"
     ),
 }
-ROOTS = {"ntu_25": 20, "kinect_20": 2, "coco_17": 0, "openpose_18": 1, "mediapipe_33": 0}
+ROOTS = {
+    "ntu_25": 20,
+    "kinect_20": 2,
+    "openni_15": 2,
+    "coco_17": 0,
+    "openpose_18": 1,
+    "mediapipe_33": 0,
+}
 
 every_layout = pytest.mark.parametrize("layout", layouts.LAYOUTS.values(), ids=layouts.LAYOUTS)
 
