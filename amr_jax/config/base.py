@@ -19,6 +19,7 @@ BODIES = ("packed", "all")
 STREAMS = ("joint", "bone", "motion")
 KERNELS = ("xla", "cudnn")
 DTYPES = ("float32", "bfloat16")
+BODY_FRAMES = ("first", "mean", "yaw")
 
 ADAM = {
     "weight_decay": Setting(0.05, "weight decay of AdamW, on kernels only", low=0),
@@ -151,6 +152,12 @@ PRETRAINING: Tree = {
         ),
         "stream": Setting("joint", "representation of clips for encoder and loss", choices=STREAMS),
         "centre": Setting(True, "move the origin to the first actor's centre"),
+        "body_frame": Setting(
+            "none",
+            "turn sequences so that the first actor stands upright and faces the viewer: by the "
+            "first frames, the mean of all, or about the vertical only",
+            choices=("none", *BODY_FRAMES),
+        ),
         "max_frames": Setting(300, "sequences are cut at this many frames", low=1),
     },
     "encoder": ENCODER,

@@ -57,7 +57,10 @@ FINETUNING: Tree = {
         encoder={key: entry for key, entry in base.ENCODER.items() if key != "drop_path"},
         augment=base.AUGMENT,
         data_dir=base.PRETRAINING["data_dir"],
-        input={key: base.PRETRAINING["input"][key] for key in ("stream", "centre", "max_frames")},
+        input={
+            key: base.PRETRAINING["input"][key]
+            for key in ("stream", "centre", "body_frame", "max_frames")
+        },
     ),
 }
 

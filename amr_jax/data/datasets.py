@@ -14,6 +14,7 @@ from etils import epath
 from amr_jax.data import records
 from amr_jax.data.readers import layout_file
 from amr_jax.errors import UserError, did_you_mean
+from amr_jax.ops.body_frame import BodyFrame
 from amr_jax.run import paths
 from amr_jax.skeleton import layouts
 
@@ -52,13 +53,33 @@ class Dataset:
 
         Args:
           data_dir, split: as in `records.Records`.
-          section: the section `input` of the pre-training config: `centre`, `max_frames`.
+          section: the section `input` of the pre-training config: `centre`, `max_frames`,
+            `body_frame`.
 
         Raises:
-          UserError: the records are absent, of another version, or damaged.
+          UserError: the records are absent, of another version, or damaged; `body_frame`, and the
+            joints are in an image, or have no shoulders and hips.
         """
         centre = self.layout.centre if section.centre else None
-        return records.Records(data_dir, self.records, split, centre, section.max_frames)
+        turned = self.body_frame(section.body_frame)
+        return records.Records(data_dir, self.records, split, centre, section.max_frames, turned)
+
+    def body_frame(self, kind: str) -> BodyFrame | None:
+        """How the setting `input.body_frame` turns sequences of this set; None if it is 'none'.
+
+        Raises:
+          UserError: the joints are in an image, or have no shoulders and hips.
+        """
+        if kind == "none":
+            return None
+        how = BodyFrame.of(kind, self.layout.joints) if self.channels == "xyz" else None
+        if how is None:
+            raise UserError(
+                f"config.input.body_frame = {kind!r}: expected 'none', as {self.records} has "
+                f"joints of {self.channels} in the layout {self.layout.name}; a body frame takes "
+                "shoulders and hips in space."
+            )
+        return how
 
     def first(self, split: str, count: int) -> str:
         """The first `count` sequences of a split, in the syntax of TFDS; all, if it has no more."""

@@ -13,6 +13,7 @@ from etils import epath
 from amr_jax.data import record_files
 from amr_jax.errors import UserError
 from amr_jax.ops import normalise
+from amr_jax.ops.body_frame import BodyFrame
 from amr_jax.run import paths
 
 # The version of the TFDS builders in tfds_builders/; increases when the records' content changes.
@@ -31,6 +32,7 @@ class Records:
       split: 'train' or 'test', or a part of one in the syntax of TFDS: 'train[:64]'.
       centre_joint: see `normalise.move_origin`; None: the origin stays.
       max_frames: sequences are cut at this many frames.
+      body_frame: see `ops.body_frame`; None: sequences keep the camera's axes.
 
     Attributes:
       class_names: all classes of the data set.
@@ -49,6 +51,7 @@ class Records:
         split: str,
         centre_joint: int | tuple[int, ...] | None,
         max_frames: int,
+        body_frame: BodyFrame | None = None,
     ):
         builder, self._again = _open(data_dir, name)
         whole = split.partition("[")[0]
@@ -70,6 +73,7 @@ class Records:
         # The files that hold the sequences, in order.
         self._parts = builder.info.splits[split].file_instructions
         self._centre_joint, self._max_frames = centre_joint, max_frames
+        self._body_frame = body_frame
         self.class_names = tuple(builder.info.features["label"].names)
         # Only custom data names its channels; all other data sets are metres in space.
         self.channels = dict(builder.info.metadata or {}).get("channels", "xyz")
@@ -99,7 +103,9 @@ class Records:
             ) from error
 
     def _normalised(self, joints: np.ndarray) -> np.ndarray:
-        result = normalise.normalise(joints, self._centre_joint, self.channels)
+        result = normalise.normalise(
+            joints, self._centre_joint, self.channels, self._body_frame
+        )
         if (
             self.channels == "xy"
         ):  # a found joint at the origin would read as one that was not found

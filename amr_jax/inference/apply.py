@@ -16,6 +16,7 @@ from flax import linen as nn
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.heads import LinearHead
 from amr_jax.ops import augment, normalise
+from amr_jax.ops.body_frame import BodyFrame
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Input:
     num_bodies: int
     test_fraction: float
     stream: str = "joint"
+    body_frame: str = "none"
     scale: float = 1.0
     scores: float | str | None = None
 
@@ -116,6 +118,8 @@ def _pooled(
 ) -> jax.Array:
     """The head's input for each sequence, (b, F): the mean of `of_body` over its bodies."""
     encoder, size = model.encoder, model.input
+    turned = size.body_frame != "none"
+    frame = BodyFrame.of(size.body_frame, size.joints) if turned else None
     params = {"params": variables["params"]["encoder"]}
 
     def encode(clip):  # (T, V, C)
@@ -135,7 +139,7 @@ def _pooled(
         occupied = found.any(axis=(1, 2))
         joints = joints[jnp.argsort(~occupied, stable=True)]
         length = occupied.sum()
-        joints = normalise.normalise(joints, size.centre, size.channels)
+        joints = normalise.normalise(joints, size.centre, size.channels, frame)
 
         def body(clip, here):
             def view():

@@ -113,6 +113,7 @@ def _input(
         num_bodies=num_bodies,
         test_fraction=test_fraction,
         stream=seen.input.stream,
+        body_frame=seen.input.body_frame,
         scale=dataset.scale,
         scores=dataset.scores,
     )

@@ -33,6 +33,7 @@ from amr_jax.inference.apply import Input, Model
 from amr_jax.models import heads
 from amr_jax.models.encoder import Encoder, build_encoder
 from amr_jax.models.settings import construct
+from amr_jax.ops.body_frame import BodyFrame
 from amr_jax.run import workdir
 from amr_jax.skeleton import layouts
 
@@ -196,6 +197,12 @@ def _check(model: Model) -> None:
         or (size.centre != () and all(type(n) is int and 0 <= n < num_joints for n in centre)),
         f"test_fraction {size.test_fraction!r}": 0 < size.test_fraction <= 1,
         f"stream {size.stream!r}": size.stream in base.STREAMS,
+        f"body_frame {size.body_frame!r}": size.body_frame == "none"
+        or (
+            size.body_frame in base.BODY_FRAMES
+            and size.channels == "xyz"
+            and BodyFrame.of(size.body_frame, size.joints) is not None
+        ),
         f"scale {size.scale!r}": 0 < size.scale < math.inf,
         f"scores {size.scores!r}": scores.fit(size.scores, size.channels),
         f"bodies {model.bodies!r}": model.bodies in base.BODIES,

@@ -9,20 +9,25 @@ Sequences are (T, M, V, C), bodies absent from a frame are zero there; `channels
 `layouts.CHANNELS`. Confidence is neither moved nor scaled.
 """
 
-from typing import TypeVar
-
+from amr_jax.ops import body_frame
+from amr_jax.ops.body_frame import Array, BodyFrame
 from amr_jax.skeleton import layouts
 
-Array = TypeVar("Array")  # numpy.ndarray or jax.Array
 
-
-def normalise(joints: Array, centre: int | tuple[int, ...] | None, channels: str) -> Array:
+def normalise(
+    joints: Array,
+    centre: int | tuple[int, ...] | None,
+    channels: str,
+    frame: BodyFrame | None = None,
+) -> Array:
     """Moves the origin to `centre` (None: it stays), and scales positions in an image.
 
-    All numbers of a joint in an image that was not found become 0.
+    With `frame`, positions in space are also turned into the first actor's body frame. All numbers
+    of a joint in an image that was not found become 0.
     """
     if channels == "xyz":
-        return joints if centre is None else move_origin(joints, centre, channels)
+        joints = joints if centre is None else move_origin(joints, centre, channels)
+        return joints if frame is None else body_frame.turn(joints, frame)
     xp = joints.__array_namespace__()
     joints = xp.where(found(joints, channels)[..., None], joints, 0)
     size = body_size(joints, channels)

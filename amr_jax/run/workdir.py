@@ -153,8 +153,12 @@ _WERE_ZERO = (
 # What versions up to 0.2.0 computed with, where a setting is newer: by the key that tells configs
 # of pre-training, of evaluation and of comparisons apart, then by the setting's.
 _BEFORE = {
-    "method": {},
-    "protocol": {},
+    "method": {
+        "input.body_frame": "none",
+    },
+    "protocol": {
+        "scratch.input.body_frame": "none",
+    },
     "rows": {"published": False},
 }
 

@@ -45,7 +45,7 @@ def leaves(config: ml_collections.ConfigDict, prefix: str = "") -> dict[tuple[in
 class TwelveSequences:
     """Stands in for `records.Records`: twelve random sequences with the joints of a layout."""
 
-    def __init__(self, data_dir, name, split, centre_joint, max_frames):
+    def __init__(self, data_dir, name, split, centre_joint, max_frames, body_frame):
         assert data_dir == "somewhere"
         assert split in ("train[:64]", "test[:64]")
         layouts = {row.records: row.layout for row in datasets.DATASETS.values()}
@@ -65,7 +65,7 @@ class TwelveSequences:
         random = np.random.default_rng(0)
         for i in sequences:
             joints = random.normal(size=(3 + i, 1, self.num_joints, 3)).astype(np.float32)
-            yield {"joints": joints, "name": str(i), "label": 0}
+            yield {"joints": joints, "present": np.array([True]), "name": str(i), "label": 0}
 
 
 def unread_keys(config, run, monkeypatch) -> list[str]:

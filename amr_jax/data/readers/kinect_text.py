@@ -12,7 +12,7 @@ import re
 
 import numpy as np
 
-from amr_jax.data.readers import files
+from amr_jax.data.readers import files, findings
 from amr_jax.data.readers.number_text import NumberText
 from amr_jax.errors import BadFile
 from amr_jax.skeleton import layouts
@@ -51,20 +51,21 @@ class TextSet:
         """Reads one sequence.
 
         Returns:
-          joints (T, 1, V, 3) float32 in metres, T >= 1; name (without suffix); label (from 0);
-          subject and replication (from 1) as in the name.
+          joints (T, 1, V, 3) float32 in metres, without frames in which all joints are zero; name
+          (without suffix); label (from 0); subject and replication (from 1) as in the name.
 
         Raises:
           BadFile: the name has another form; the lines are not full frames of finite numbers.
           NoBody: all joints of all frames are zero.
         """
         fields = self._fields(raw)
-        joints = self._joints(raw)
-        if not joints.any():
+        counts: dict[str, int] = {}
+        joints = findings.without_empty_frames(self._joints(raw)[:, None], "xyz", counts)
+        if not len(joints):
             raise files.NoBody(raw, "no body in any frame", "at least one")
-        label = fields.pop("action") - 1
+        label, told = fields.pop("action") - 1, {"findings": counts} if counts else {}
         name = raw.name[: -len(".txt")]
-        return {"joints": joints[:, None], "name": name, "label": label, **fields}
+        return {"joints": joints, "name": name, "label": label, **fields, **told}
 
     def _fields(self, raw: files.RawFile) -> dict[str, int]:
         match = re.fullmatch(self.pattern, raw.name, re.IGNORECASE)

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import scipy.io
 
-from amr_jax.data.readers import files
+from amr_jax.data.readers import files, findings
 from amr_jax.errors import BadFile
 from amr_jax.skeleton import layouts
 
@@ -31,6 +31,7 @@ def read(raw: files.RawFile) -> dict:
     Raises:
       BadFile: the name has another form; no MATLAB file of version 5 that holds `d_skel`,
         (20, 3, T) finite numbers.
+      NoBody: all joints of all frames are zero.
     """
     match = _NAME.fullmatch(raw.name)
     if match is None:
@@ -39,14 +40,17 @@ def read(raw: files.RawFile) -> dict:
     label = fields.pop("action") - 1
     if not 0 <= label < NUM_ACTIONS:
         raise BadFile(raw, f"action {label + 1} in the name", f"1 to {NUM_ACTIONS}")
-    joints = read_joints(raw)
-    if not joints.any():
-        raise files.NoBody(raw, "no body in any frame", "at least one")
-    return {"joints": joints, "name": raw.name[: -len(".mat")], "label": label, **fields}
+    counts: dict[str, int] = {}
+    joints = read_joints(raw, counts)
+    told = {"findings": counts} if counts else {}
+    return {"joints": joints, "name": raw.name[: -len(".mat")], "label": label, **fields, **told}
 
 
-def read_joints(raw: files.RawFile) -> np.ndarray:
-    """Reads the joints of a file of any name: (T, 1, 20, 3) float32; `BadFile` as in `read`."""
+def read_joints(raw: files.RawFile, counts: dict[str, int]) -> np.ndarray:
+    """Reads the joints of a file of any name: (T, 1, 20, 3) float32; errors as in `read`.
+
+    Frames in which all joints are zero are left out, and counted in `counts` (`findings`).
+    """
     expected = "a MATLAB file that holds d_skel, (20 joints, xyz, frames)"
     data = raw.read(_MAX_BYTES)
     try:
@@ -62,4 +66,7 @@ def read_joints(raw: files.RawFile) -> np.ndarray:
         joints = skeleton.transpose(2, 0, 1)[:, None, _ORDER].astype(np.float32)
     if not len(joints) or not np.isfinite(joints).all():
         raise BadFile(raw, "no frame, or numbers that are not finite", "finite numbers, in metres")
+    joints = findings.without_empty_frames(joints, "xyz", counts)
+    if not len(joints):
+        raise files.NoBody(raw, "no body in any frame", "at least one")
     return joints

@@ -70,7 +70,12 @@ def import_run(
             "dataset": dataset,
             "data_dir": str(data_dir),
             "dtype": "float32",
-            "input": {"stream": "joint", "centre": row.centre, "max_frames": row.max_frames},
+            "input": {
+                "stream": "joint",
+                "centre": row.centre,
+                "body_frame": "none",
+                "max_frames": row.max_frames,
+            },
             "augment": {**_AUGMENT, "max_angles": base_config.max_angles(row)},
             "optim": {"ema_decay": 0.0},
             "encoder": encoder,

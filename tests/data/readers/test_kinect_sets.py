@@ -37,7 +37,9 @@ def write(folder, text_set, rows, name=None):
 
 @pytest.mark.parametrize("text_set", TEXT_SETS.values(), ids=TEXT_SETS)
 def test_text_reads_content_and_name(text_set, tmp_path):
-    example = text_set.read(write(tmp_path, text_set, lines(text_set)))
+    nobody = ["0 0 0" + " 0" * text_set.confidence] * len(text_set.joints)
+    example = text_set.read(write(tmp_path, text_set, lines(text_set) + nobody))
+    assert example.pop("findings") == {"empty_frames": 1}
     joints, num_joints = example.pop("joints"), text_set.layout.num_joints
     assert joints.shape == (2, 1, num_joints, 3)
     assert joints.dtype == np.float32
@@ -146,7 +148,7 @@ NAMES = {
 
 @functools.cache
 def real(name, folder):
-    """The examples of a real set, without frames in which nobody is."""
+    """The examples of a real set; joints are (T, V, 3)."""
     archive, suffix, *_ = REAL[name]
     raw = files.find(folder / f"{archive}.zip", suffix, what=name)
     read = utd_mhad.read if name == "utd_mhad" else TEXT_SETS[name].read
@@ -156,8 +158,7 @@ def real(name, folder):
             example = read(file)
         except files.NoBody:
             continue
-        joints = example["joints"][:, 0]
-        examples.append(example | {"joints": joints[joints.any(axis=(1, 2))]})
+        examples.append(example | {"joints": example["joints"][:, 0]})
     return examples
 
 
