@@ -1,6 +1,7 @@
 """Every config: locked, of sizes that fit, trained for a step, with every key read."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import jax
@@ -40,6 +41,10 @@ def leaves(config: ml_collections.ConfigDict, prefix: str = "") -> dict[tuple[in
         else:
             names[id(config), key] = prefix + key
     return names
+
+
+# One of the rows that leave a subject out stands for all.
+DATASETS = [name for name in datasets.DATASETS if not re.search(r"loso([2-9]|10)$", name)]
 
 
 class TwelveSequences:
@@ -102,7 +107,7 @@ def trained_unread(config, folder, monkeypatch) -> list[str]:
     return unread_keys(config, lambda c: pretrain.run(c, folder, jax.devices()[:1]), monkeypatch)
 
 
-@pytest.mark.parametrize("dataset", datasets.DATASETS)
+@pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("method", METHODS)
 def test_config_of_a_method(method, dataset):
     full = get_config(method, dataset)
@@ -128,7 +133,7 @@ def test_a_key_that_nothing_reads_is_found(monkeypatch):
     assert "optim.lr" not in unread
 
 
-@pytest.mark.parametrize("dataset", datasets.DATASETS)
+@pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
 def test_config_of_a_protocol(protocol, dataset):
     full, local = get_config(protocol, dataset), get_config(protocol, f"{dataset},runlocal")
@@ -169,7 +174,7 @@ def unread_from_scratch(config, resolve, folder, monkeypatch) -> list[str]:
     return unread_keys(config, lambda c: evaluate.run(c, folder / "scratch"), monkeypatch)
 
 
-@pytest.mark.parametrize("dataset", datasets.DATASETS)
+@pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("comparison", sorted(COMPARISONS))
 def test_every_row_of_a_comparison_is_a_method(comparison, dataset):
     full, local = get_config(comparison, dataset), get_config(comparison, f"{dataset},runlocal")
@@ -184,7 +189,7 @@ def test_every_row_of_a_comparison_is_a_method(comparison, dataset):
             assert rows.protocol(config, name).protocol == name
 
 
-@pytest.mark.parametrize("dataset", datasets.DATASETS)
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_the_baselines_predict_as_many_patches_as_the_full_method(dataset):
     config = get_config("ablation", dataset)
     predicted = {

@@ -91,15 +91,16 @@ def mat(folder, name="a10_s1_t2_skeleton.mat", **content):
 
 
 def test_utd_by_hand(tmp_path):
-    skeleton = np.zeros((20, 3, 4))
+    skeleton = np.zeros((20, 3, 4))  # nobody is in the first three frames
     skeleton[0, :, 3], skeleton[3, :, 3], skeleton[5, :, 3] = (1, 2, 3), (4, 5, 6), (7, 8, 9)
     example = utd_mhad.read(mat(tmp_path, d_skel=skeleton))
-    last = example.pop("joints")[3, 0]
+    last = example.pop("joints")[0, 0]
     assert [last[layouts.KINECT_20.joints.index(j)].tolist() for j in ("head", "hip centre")] == [
         [1, 2, 3],
         [4, 5, 6],
     ]
     assert last[layouts.KINECT_20.joints.index("left elbow")].tolist() == [7, 8, 9]
+    assert example.pop("findings") == {"empty_frames": 3}
     assert example == {"name": "a10_s1_t2_skeleton", "label": 9, "subject": 1, "replication": 2}
 
 
