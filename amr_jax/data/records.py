@@ -103,9 +103,7 @@ class Records:
             ) from error
 
     def _normalised(self, joints: np.ndarray) -> np.ndarray:
-        result = normalise.normalise(
-            joints, self._centre_joint, self.channels, self._body_frame
-        )
+        result = normalise.normalise(joints, self._centre_joint, self.channels, self._body_frame)
         if (
             self.channels == "xy"
         ):  # a found joint at the origin would read as one that was not found
