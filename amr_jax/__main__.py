@@ -75,6 +75,9 @@ def prepare(parser: cli.Parser) -> None:
         "cut; xy: 'drop' leaves out a third number, the score",
         "train_split": "split of the files to train on, such as xsub_train",
         "test_split": "split of the files to test on, such as xsub_val",
+        "test_fraction": "data without splits: the part to set aside for testing, such as 0.2; by "
+        "subject where the files name subjects",
+        "split_seed": "another number sets other sequences aside; default 0",
     }.items():
         custom.add_argument(f"--{name}", help=meaning)
 

@@ -27,7 +27,10 @@ from amr_jax.errors import UserError, did_you_mean
 DATASETS = tuple(tfds_builders.__all__)
 
 # Flags of single data sets, passed to their builders.
-OPTIONS = ("gaps", "name", "layout", "channels", "scale", "scores", "train_split", "test_split")
+OPTIONS = (
+    "gaps", "name", "layout", "channels", "scale", "scores", "train_split", "test_split",
+    "test_fraction", "split_seed",
+)  # fmt: skip
 
 
 def prepare(

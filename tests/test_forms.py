@@ -236,7 +236,7 @@ def test_archives_that_are_not_read_are_named(tmp_path, name, capsys):
     assert f"{name}: not read. " in capsys.readouterr().out
     (tmp_path / "raw" / name.removesuffix(".gz").rpartition(".")[0]).mkdir()  # unpacked
     prepare(tmp_path / "raw", tmp_path / "again")
-    assert "not read" not in capsys.readouterr().out
+    assert f"{name}: not read" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -56,10 +56,15 @@ class Records:
         builder, self._again = _open(data_dir, name)
         whole = split.partition("[")[0]
         if whole not in builder.info.splits:
+            missing = (
+                f"If the files name no test split: {self._again} --test_fraction=0.2 --overwrite"
+                if _is_custom(name)
+                else f"If one of train and test is missing, {name} was prepared from a part of the "
+                "raw files: add the others and prepare it again with --overwrite."
+            )
             raise UserError(
                 f"{builder.data_path}: found the splits {', '.join(builder.info.splits)}; expected "
-                f"{split!r}. If one of train and test is missing, {name} was prepared from a part "
-                "of the raw files: add the others and prepare it again with --overwrite."
+                f"{split!r}. {missing}"
             )
         self._folder = epath.Path(builder.data_path)
         self._shards = record_files.shards(builder, whole)
@@ -150,13 +155,18 @@ class Records:
         return [epath.Path(self._parts[i].filename).name for i in held]
 
 
+def _is_custom(name: str) -> bool:
+    """Whether the records are a user's own: their name is the path of their folder."""
+    return name.startswith("/") or paths.is_remote(name)
+
+
 def _open(data_dir: str, name: str) -> tuple[tfds.core.DatasetBuilder, str]:
     """The read-only builder of the records, and the command that prepares them.
 
     Raises:
       UserError: the records are absent or damaged; the message has the command.
     """
-    if name.startswith("/") or paths.is_remote(name):  # custom data
+    if _is_custom(name):
         folder = epath.Path(name)
         dataset, where = f"custom --name={folder.name}", folder.parent.parent
     else:

@@ -108,8 +108,80 @@ def test_sequences_without_labels_are_for_pretraining(tmp_path, capsys):
     assert counts(run(tmp_path / "raw", tmp_path / "out")) == {"train": 2, "test": 0}
     assert "no sequence has a split; all are for training" in capsys.readouterr().out
     assert info(tmp_path / "out").features["label"].names == ["unlabelled"]
-    with pytest.raises(UserError, match="found the splits train; expected 'test'"):
+    with pytest.raises(UserError, match=r"expected 'test'.*--test_fraction=0\.2 --ov"):
         records.Records("", str(tmp_path / "out/custom/mine"), "test", None, 100)
+
+
+def test_a_set_without_splits_is_divided(tmp_path, capsys):
+    for i in range(10):
+        custom_sets.write_npz(
+            tmp_path / "raw", f"{i}", label=i % 2, split=None, subject=f"p{i % 5}"
+        )
+    rows = run(tmp_path / "raw", tmp_path / "out", test_fraction="0.2")
+    assert counts(rows) == {"train": 8, "test": 2}
+    ((subject,),) = [{e["subject"].decode() for e in examples(tmp_path / "out", "test").values()}]
+    told = capsys.readouterr().out
+    assert f"2 of 10 sequences are for testing, all those of the subjects {subject} (--test" in told
+    metadata = dict(info(tmp_path / "out").metadata)
+    assert metadata["test_fraction"] == 0.2
+    assert (metadata["split_seed"], metadata["split_by"]) == (0, "subject")
+    assert run(tmp_path / "gone", tmp_path / "out", test_fraction="0.2", split_seed="0") == rows
+    assert run(tmp_path / "gone", tmp_path / "out") == rows
+    with pytest.raises(UserError, match=r"made with {'split_seed': 0}, now .*'split_seed': 1"):
+        run(tmp_path / "raw", tmp_path / "out", test_fraction="0.2", split_seed="1")
+    run(tmp_path / "raw", tmp_path / "other")
+    with pytest.raises(UserError, match=r"made with {'split_seed': None, 'test_fraction': None}"):
+        run(tmp_path / "raw", tmp_path / "other", test_fraction="0.2")
+
+
+def test_a_set_with_splits_is_not_divided(raw, exchange, tmp_path):
+    with pytest.raises(UserError, match=r"without splits; these have: sub_val, sub_train\. Remove"):
+        run(exchange, tmp_path / "out", channels="xyc", test_fraction="0.2")
+    exchange.unlink()
+    custom_sets.write_npz(raw, "c", split=None)
+    with pytest.raises(UserError, match=r"without splits; these have: train\. Remove"):
+        run(raw, tmp_path / "out", test_fraction="0.2")
+
+
+def test_a_pickle_without_splits_is_divided_by_class(tmp_path, capsys):
+    content = custom_sets.exchange()
+    del content["split"]
+    exchange = custom_sets.write_pickle(tmp_path / "set.pkl", content)
+    assert counts(run(exchange, tmp_path / "a", channels="xyc")) == {"train": 12, "test": 0}
+    assert "--test_fraction=0.2 sets a fifth aside for testing" in capsys.readouterr().out
+    run(exchange, tmp_path / "b", channels="xyc", test_fraction="0.3")
+    test = examples(tmp_path / "b", "test")
+    assert sorted(example["label"] for example in test.values()) == [0, 0, 1, 1]
+    content["annotations"].reverse()
+    custom_sets.write_pickle(exchange, content)
+    run(exchange, tmp_path / "c", channels="xyc", test_fraction="0.3")
+    assert everything(tmp_path / "b") == everything(tmp_path / "c")
+    # One split only is none.
+    content["split"] = {"all": [entry["frame_dir"] for entry in content["annotations"]]}
+    custom_sets.write_pickle(exchange, content)
+    with pytest.raises(UserError, match=r"one split, all; expected .*--test_fraction=0\.2"):
+        run(exchange, tmp_path / "d", channels="xyc")
+    run(exchange, tmp_path / "d", channels="xyc", test_fraction="0.3")
+    assert set(examples(tmp_path / "d", "test")) == set(test)
+
+
+def test_lists_of_two_splits(tmp_path):
+    """MMAction2 0.x: one pickle for each split."""
+    annotations = custom_sets.exchange(6)["annotations"]
+    custom_sets.write_pickle(tmp_path / "raw" / "my_train.pkl", annotations[:4])
+    custom_sets.write_pickle(tmp_path / "raw" / "my_val.pkl", annotations[4:])
+    rows = run(tmp_path / "raw", tmp_path / "out", channels="xyc")
+    assert counts(rows) == {"train": 4, "test": 2}
+    assert set(examples(tmp_path / "out", "test")) == {"S004", "S005"}
+
+
+def test_two_classes_of_one_name(tmp_path, capsys):
+    exchange = custom_sets.write_pickle(tmp_path / "raw" / "set.pkl", custom_sets.exchange())
+    exchange.with_name("classes.txt").write_text("tuck\ntuck\nleap\n")
+    run(exchange, tmp_path / "out", channels="xyc")
+    assert info(tmp_path / "out").features["label"].names == ["tuck", "tuck (class 1)", "leap"]
+    told = "note: names in classes.txt that occur again became tuck (class 1)."
+    assert told in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -272,6 +344,12 @@ def test_a_custom_layout(tmp_path):
         ({"scale": "mm"}, "--scale is 'mm'; expected a number above 0"),
         ({"scale": "-1"}, "--scale is '-1'"),
         ({"gaps": "true_time"}, "--gaps does not apply to custom"),
+        ({"test_fraction": "1"}, "--test_fraction is '1'; expected a number between 0 and 1"),
+        ({"test_fraction": "0"}, "--test_fraction is '0'"),
+        ({"test_fraction": "20%"}, "--test_fraction is '20%'"),
+        ({"test_fraction": "0.2", "test_split": "test"}, "--test_fraction and --test_split"),
+        ({"split_seed": "1"}, "--split_seed is for --test_fraction"),
+        ({"test_fraction": "0.2", "split_seed": "-1"}, "--split_seed is '-1'"),
     ],
 )
 def test_invalid_settings(raw, tmp_path, options, message):
@@ -309,3 +387,16 @@ def test_the_builder_refers_to_prepare(tmp_path):
     with pytest.raises(UserError, match="prepare --dataset=custom"):
         tfds.builder("custom", data_dir=tmp_path)
     assert set(layouts.CHANNELS) == {"xyz", "xy", "xyc"}
+
+
+def test_files_that_are_not_read_are_counted(raw, exchange, tmp_path, capsys):
+    for name in ("a.npy", "b.npy", "README.md", ".DS_Store", "labels.csv"):
+        (raw / name).write_text("name,label,split\nwalk/a,0,train\nwalk/b,1,train\nc,1,test\n")
+    exchange.rename(tmp_path / "set.pkl")
+    run(raw, tmp_path / "out")
+    assert "note: not read: 2 .npy, 1 .md (expected .npz or pickles" in capsys.readouterr().out
+    shutil.rmtree(raw / "walk")
+    (raw / "c.npz").unlink()
+    (tmp_path / "set.pkl").rename(exchange)
+    run(raw, tmp_path / "other", channels="xyc")
+    assert "note: not read: 2 .npy, 1 .md, 1 labels.csv (" in capsys.readouterr().out

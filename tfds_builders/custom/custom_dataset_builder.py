@@ -25,7 +25,10 @@ class Builder(builder.SkeletonBuilder):
     INTEGERS = ()
     TEXTS = ("name", "subject")
     PUBLISHED: ClassVar = {}
-    OPTIONS = ("name", "layout", "channels", "scale", "scores", "train_split", "test_split")
+    OPTIONS = (
+        "name", "layout", "channels", "scale", "scores", "train_split", "test_split",
+        "test_fraction", "split_seed",
+    )  # fmt: skip
 
     def __init__(self, *, config: custom.Config | None = None, **kwargs):
         if not isinstance(config, custom.Config):
@@ -68,6 +71,10 @@ class Builder(builder.SkeletonBuilder):
 
     def options(self) -> dict[str, object]:
         keys = ("channels", "scale", "scores", "train_split", "test_split", "longest", "sequences")
+        if self.builder_config.test_fraction:
+            keys += ("test_fraction", "split_seed")
+        if self.builder_config.split_by:
+            keys += ("split_by",)
         kept = {key: getattr(self.builder_config, key) for key in keys}
         return {"layout": layout_file.to_json(self.builder_config.layout), **kept}
 
@@ -80,5 +87,6 @@ def _facts_of_records(info: tfds.core.DatasetInfo, config: custom.Config) -> dic
         "max_bodies": info.features["joints"].shape[1],
         "longest": made["longest"],
         "sequences": made["sequences"],
+        "split_by": made.get("split_by", ""),
         **{key: getattr(config, key) or made[key] for key in ("train_split", "test_split")},
     }

@@ -3,6 +3,7 @@
 `tfds_builders/custom` writes its records.
 """
 
+import collections
 import dataclasses
 import functools
 import math
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from amr_jax.data.build import builder, parsing
+from amr_jax.data.build import builder, held_out, parsing
 from amr_jax.data.readers import arrays, files, labels, layout_file, pyskl, scores
 from amr_jax.data.readers.files import LeftOut
 from amr_jax.errors import BadFile, UserError, readable
@@ -23,6 +24,7 @@ from amr_jax.skeleton import layouts
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _PICKLES = (".pkl", ".pickle")
 _WHAT = "sequences of your own (.npz files, or one .pkl)"
+_HOW_TO_TEST = "--test_fraction=0.2 sets a fifth aside for testing."
 _SAMPLES = 100  # sequences whose size is checked
 
 
@@ -33,6 +35,8 @@ class Config(tfds.core.BuilderConfig):
     Attributes:
       layout, channels, scale, scores: as in `arrays.Form`.
       train_split, test_split: the names of these splits in the files; '' for none.
+      test_fraction, split_seed: as in `held_out.choose`; 0: the files name the splits.
+      split_by: what is set aside as a whole, 'subject' or 'sequence'; '' without `test_fraction`.
       class_names, max_bodies: of all sequences.
       longest: frames of the longest sequence.
       sequences: number of sequences in 'train' and 'test'.
@@ -44,6 +48,9 @@ class Config(tfds.core.BuilderConfig):
     scores: float | str | None = None
     train_split: str = ""
     test_split: str = ""
+    test_fraction: float = 0.0
+    split_seed: int = 0
+    split_by: str = ""
     class_names: Sequence[str] = ()
     max_bodies: int = 0
     longest: int = 0
@@ -71,12 +78,22 @@ def config_of(options: dict[str, str]) -> Config:
             f"--channels is {options['channels']!r}; expected {', '.join(layouts.CHANNELS)}: "
             "metres in space, positions in an image, or positions and their confidence."
         )
-    try:
-        scale = float(options.get("scale", 1.0))
-    except ValueError:
-        scale = math.nan
+    scale = _number(options, "scale", 1.0)
     if not 0 < scale < math.inf:
         raise UserError(f"--scale is {options['scale']!r}; expected a number above 0, e.g. 0.001.")
+    fraction = _number(options, "test_fraction", 0.0)
+    if options.get("test_fraction") and not 0 < fraction < 1:
+        raise UserError(
+            f"--test_fraction is {options['test_fraction']!r}; expected a number between 0 and 1."
+        )
+    for other in ("train_split", "test_split"):
+        if fraction and options.get(other):
+            raise UserError(f"--test_fraction and --{other} contradict each other; give one.")
+    if options.get("split_seed") and not fraction:
+        raise UserError("--split_seed is for --test_fraction, which is not given.")
+    seed = options.get("split_seed") or "0"
+    if not re.fullmatch("[0-9]{1,9}", str(seed)):
+        raise UserError(f"--split_seed is {seed!r}; expected a whole number from 0.")
     return Config(
         name=options["name"],
         layout=layout_file.find(options["layout"]),
@@ -85,7 +102,16 @@ def config_of(options: dict[str, str]) -> Config:
         scores=scores.parse(options.get("scores", ""), options["channels"]),
         train_split=options.get("train_split", ""),
         test_split=options.get("test_split", ""),
+        test_fraction=fraction,
+        split_seed=int(seed),
     )
+
+
+def _number(options: dict[str, str], key: str, default: float) -> float:
+    try:
+        return float(options.get(key) or default)
+    except ValueError:
+        return math.nan
 
 
 def find(manual_dir: Path, config: Config) -> RawSet:
@@ -114,11 +140,13 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         )
     if not (pickles or sequences):
         files.find(manual_dir, ".npz", what=_WHAT)  # its error lists the files that are there
+    table = None
     if pickles:
         tasks, left_out = _in_pickles(pickles, config)
         read = functools.partial(pyskl.read, form=form)
     else:
-        tasks, left_out = _in_npz(manual_dir, sequences, _only(everything, labels.LABELS_FILE))
+        table = _only(everything, labels.LABELS_FILE)
+        tasks, left_out = _in_npz(manual_dir, sequences, table)
         read = functools.partial(read_npz, form=form)
     return RawSet(
         tasks=tasks,
@@ -126,6 +154,7 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         split=functools.partial(split, config.train_split, config.test_split),
         protocols=(config.name,),
         left_out=tuple(left_out),
+        notes=_not_read(everything, {*pickles, *sequences, file, table}),
         classes=labels.read_classes(file) if file else None,
     )
 
@@ -164,7 +193,7 @@ def _in_pickles(
     pickles: Sequence[files.RawFile], config: Config
 ) -> tuple[list[pyskl.Annotation], list[LeftOut]]:
     content = pyskl.load(*pickles)
-    if content.splits:  # report a wrong choice before everything is read
+    if content.splits and not config.test_fraction:  # report it before everything is read
         labels.choose_splits(content.splits, config.train_split, config.test_split)
     why = "named in a split, but has no annotation"
     return content.annotations, [LeftOut(name, str(pickles[0]), why) for name in content.absent]
@@ -192,6 +221,17 @@ def _name(raw: files.RawFile, manual_dir: Path) -> str:
     return Path(path).as_posix()[: -len(".npz")]
 
 
+def _not_read(everything: list[files.RawFile], used: set[files.RawFile | None]) -> tuple[str, ...]:
+    """A note that counts the other files, if any, by their endings."""
+    names = [raw.name for raw in everything if raw not in used and not raw.name.startswith(".")]
+    kinds = collections.Counter(
+        name if name == labels.LABELS_FILE else os.path.splitext(name)[1] or name for name in names
+    )
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6))
+    expected = f"expected .npz or pickles, {labels.CLASSES_FILE}; with .npz also labels.csv"
+    return (f"not read: {counts} ({expected}).",) if names else ()
+
+
 def _only(everything: Sequence[files.RawFile], name: str) -> files.RawFile | None:
     """The file of that name, if any."""
     found = [raw for raw in everything if raw.name == name]
@@ -217,7 +257,10 @@ def facts(raw: RawSet, spool: parsing.Spool, config: Config) -> dict[str, object
     )
     for example, number in zip(examples, numbers, strict=True):
         example["label"] = number
-    train, test = _splits(examples, config)
+    if raw.classes and len(set(raw.classes)) < len(raw.classes) == len(classes):
+        marked = [name for name, old in zip(classes, raw.classes, strict=True) if name != old]
+        print(f"note: names in {labels.CLASSES_FILE} that occur again became {', '.join(marked)}.")
+    train, test, split_by = _splits(examples, config)
     if config.channels == "xyz":
         _warn_if_not_metres(spool)
     shapes = [spool.shape(index) for index in range(len(spool))]
@@ -229,17 +272,23 @@ def facts(raw: RawSet, spool: parsing.Spool, config: Config) -> dict[str, object
         "sequences": {name: of_split.count(name) for name in builder.SPLITS},
         "train_split": train,
         "test_split": test,
+        "split_by": split_by,
     }
 
 
-def _splits(examples: list[dict], config: Config) -> tuple[str, str]:
-    """The names of the two splits; no sequence may be in both."""
+def _splits(examples: list[dict], config: Config) -> tuple[str, str, str]:
+    """The names of the two splits, no sequence in both; and `split_by` of `Config`."""
     found = list(dict.fromkeys(split for example in examples for split in example["splits"]))
+    if config.test_fraction:
+        split_by = held_out.set_aside(examples, found, config.test_fraction, config.split_seed)
+        return "train", "test", split_by
     if not found and not (config.train_split or config.test_split):
-        print("note: no sequence has a split; all are for training.")
+        print(f"note: no sequence has a split; all are for training. {_HOW_TO_TEST}")
         for example in examples:
             example["splits"] = ("train",)
         found = ["train"]
+    elif found == ["train"]:
+        print(f"note: the only split is 'train'. {_HOW_TO_TEST}")
     train, test = labels.choose_splits(found, config.train_split, config.test_split)
     both = [e["name"] for e in examples if train in e["splits"] and test in e["splits"]]
     if both:
@@ -250,7 +299,7 @@ def _splits(examples: list[dict], config: Config) -> tuple[str, str]:
     neither = sum(not {train, test} & set(example["splits"]) for example in examples)
     if neither:
         print(f"note: {neither:,} sequences are neither in {train!r} nor in {test!r}: not written.")
-    return train, test
+    return train, test, ""
 
 
 def _warn_if_not_metres(spool: parsing.Spool) -> None:

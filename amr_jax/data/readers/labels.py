@@ -1,5 +1,6 @@
 """Tables that users put beside their sequences: `labels.csv` and `classes.txt`."""
 
+import collections
 import csv
 import io
 import re
@@ -69,16 +70,11 @@ def read_classes(raw: files.RawFile) -> tuple[str, ...]:
     """Reads the names of the classes, one per line, in the order of their numbers from 0.
 
     Raises:
-      BadFile: an empty line between them, or a name twice.
+      BadFile: an empty line between them.
     """
     names = tuple(line.strip() for line in _text(raw).rstrip().splitlines())
-    seen: set[str] = set()
-    for number, name in enumerate(names, start=1):
-        if not name:
-            raise BadFile(raw, "an empty line", "the name of a class", number)
-        if name in seen:
-            raise BadFile(raw, f"the class {name!r} again", "every class once", number)
-        seen.add(name)
+    if "" in names:
+        raise BadFile(raw, "an empty line", "the name of a class", names.index("") + 1)
     if not names:
         raise BadFile(raw, "nothing", "the names of the classes, one per line")
     return names
@@ -91,7 +87,8 @@ def numbered(
 
     Labels that are all whole numbers are the numbers of classes, from 0. Other labels are names,
     numbered in alphabetical order or as in `classes`. If no sequence has a label, all are of one
-    class 'unlabelled'.
+    class 'unlabelled'. Two classes may have one name, if the labels are numbers; the second is then
+    marked by its number.
 
     Args:
       labels: one per sequence, '' for none.
@@ -99,7 +96,7 @@ def numbered(
       classes: from `read_classes`; None if there is no such file.
 
     Raises:
-      UserError: only some sequences have a label, or a label is no class.
+      UserError: only some sequences have a label, or a label is no class or could be two.
     """
     missing = [name for name, label in zip(names, labels, strict=True) if not label]
     if len(missing) == len(labels):
@@ -123,13 +120,34 @@ def numbered(
                 f"{names[numbers.index(highest)]}: label {highest}; expected 0 to "
                 f"{len(classes) - 1}: {CLASSES_FILE} names {len(classes)} classes."
             )
-        return numbers, classes
+        return numbers, _distinct(classes)
     classes = classes or tuple(sorted(set(labels)))
+    counts = collections.Counter(classes)
     number = {name: i for i, name in enumerate(classes)}
     for name, label in zip(names, labels, strict=True):
         if label not in number:
             raise UserError(f"{name}: label {label!r}; expected a class of {CLASSES_FILE}.")
-    return [number[label] for label in labels], classes
+        if counts[label] > 1:
+            raise UserError(
+                f"{name}: label {label!r}; expected a number: {CLASSES_FILE} has {counts[label]} "
+                "classes of this name."
+            )
+    return [number[label] for label in labels], _distinct(classes)
+
+
+def _distinct(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Names that occur again get the numbers of their classes: records need different names."""
+    taken, seen, made = set(classes), set(), []
+    for number, name in enumerate(classes):
+        distinct = name
+        if name in seen:
+            distinct = f"{name} (class {number})"
+            while distinct in taken:
+                distinct += "*"
+            taken.add(distinct)
+        seen.add(name)
+        made.append(distinct)
+    return tuple(made)
 
 
 def choose_splits(found: list[str], train: str, test: str) -> tuple[str, str]:
@@ -166,6 +184,11 @@ def choose_splits(found: list[str], train: str, test: str) -> tuple[str, str]:
         return pairs[0]
     if not pairs and found == ["train"]:
         return "train", ""
+    if len(found) == 1:
+        raise UserError(
+            f"the data has one split, {found[0]}; expected --train_split={found[0]} to train on "
+            "all of it, or --test_fraction=0.2 to set a part of it aside for testing."
+        )
     choices = "; ".join(f"--train_split={a} --test_split={b}" for a, b in pairs)
     raise UserError(
         f"the data has the splits {', '.join(found)}; expected --train_split and --test_split to "

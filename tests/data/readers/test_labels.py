@@ -67,8 +67,8 @@ def test_names_of_classes(tmp_path):
     assert labels.read_classes(raw(tmp_path, "wave\n run fast \n\n")) == ("wave", "run fast")
     with pytest.raises(BadFile, match="line 2: found an empty line"):
         labels.read_classes(raw(tmp_path, "wave\n\nrun\n"))
-    with pytest.raises(BadFile, match="line 3: found the class 'wave' again"):
-        labels.read_classes(raw(tmp_path, "wave\nrun\nwave\n"))
+    twice = labels.read_classes(raw(tmp_path, "wave\nrun\nwave\n"))
+    assert twice == ("wave", "run", "wave")
     for odd in ("\x1a", "\x00", "\x85", "\u2028", "\ufeff"):
         with pytest.raises(BadFile, match="line 2: found the character"):
             labels.read_classes(raw(tmp_path, f"wave\nrun{odd}fast\n"))
@@ -88,6 +88,14 @@ def test_names_of_classes(tmp_path):
         (["wave", "2"], None, [1, 0], ("2", "wave")),
         (["wave", "run"], ("wave", "sit", "run"), [0, 2], ("wave", "sit", "run")),
         (["", ""], None, [0, 0], ("unlabelled",)),
+        (["2", "0"], ("wave", "run", "wave"), [2, 0], ("wave", "run", "wave (class 2)")),
+        (["run"], ("wave", "run", "wave"), [1], ("wave", "run", "wave (class 2)")),
+        (
+            ["3"],
+            ("a", "a (class 1)*", "a (class 3)", "a"),
+            [3],
+            ("a", "a (class 1)*", "a (class 3)", "a (class 3)*"),
+        ),
     ],
 )
 def test_labels_become_numbers(told, classes, numbers, names):
@@ -101,6 +109,11 @@ def test_labels_become_numbers(told, classes, numbers, names):
         (["1", "", ""], None, "2 of 3 sequences have no label, the first is y"),
         (["0", "2", "1"], ("a", "b"), "y: label 2; expected 0 to 1: classes.txt names 2"),
         (["a", "b", "c"], ("a", "b"), "z: label 'c'; expected a class of classes.txt"),
+        (
+            ["b", "a", "b"],
+            ("a", "b", "a"),
+            "y: label 'a'; expected a number: classes.txt has 2",
+        ),
         (["0", "1", "1000000000"], None, "the label 1000000000; expected numbers of classes"),
     ],
 )
@@ -137,6 +150,7 @@ def test_choice_of_splits(found, asked, expected):
         (["a", "b"], ("", ""), "the splits a, b; expected --train_split and --test_split to"),
         (["a", "b"], ("a", "c"), "--test_split is 'c'; the data has: a, b"),
         (["a", "b"], ("a", "a"), "both 'a'"),
+        (["all"], ("", ""), "one split, all; expected --train_split=all .* or --test_fraction=0.2"),
     ],
 )
 def test_ambiguous_splits(found, asked, message):
