@@ -37,6 +37,7 @@ setup(
         "importlib_resources",  # array_record through TFDS needs it; TFDS does not declare it
         "grain>=0.2.18",
         "numpy>=2.0",
+        "scipy",  # reads MATLAB files; JAX needs it, too
         "ml-collections>=1.1",
         "absl-py",
         "safetensors>=0.5",  # trained models in one file that runs no code when read

@@ -9,7 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from amr_jax.data.readers import arrays, files, findings, ntu, nw_ucla, pku, pyskl
+from amr_jax.data.readers import (
+    arrays,
+    files,
+    findings,
+    kinect_text,
+    ntu,
+    nw_ucla,
+    pku,
+    pyskl,
+    utd_mhad,
+)
 from amr_jax.errors import BadFile
 from amr_jax.inference.apply import Input, Model
 from amr_jax.ops import normalise
@@ -79,7 +89,7 @@ def _read(path: str, size: Input, options: Options) -> Iterable[Sequence | BadFi
         ending = f"a name that ends in {kind!r}" if kind else "a name without an ending"
         found = "a folder" if Path(path).is_dir() else ending
         raise BadFile(path, found, f"a file {', '.join(_KINDS)}, or archive.zip!member")
-    of_kind, reader = _KINDS[kind]
+    of_kind, reader = _of_text_set(raw) or _KINDS[kind]
     if of_kind is not None and of_kind.name != size.layout:
         raise BadFile(
             path,
@@ -97,6 +107,25 @@ def _ntu(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence
 def _nw_ucla(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
     counts: dict[str, int] = {}
     return [Sequence(str(raw), nw_ucla.read_joints(raw, counts), counts)]
+
+
+def _utd_mhad(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
+    counts: dict[str, int] = {}
+    return [Sequence(str(raw), utd_mhad.read_joints(raw, counts), counts)]
+
+
+def _of_text_set(raw: files.RawFile) -> tuple[layouts.Layout, Callable] | None:
+    """Layout and reader of a text file that is named as in one of `kinect_text`; None for others.
+
+    Their names tell them from the text files of PKU-MMD.
+    """
+
+    def reader(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
+        counts: dict[str, int] = {}
+        return [Sequence(str(raw), of.read_joints(raw, counts), counts)]
+
+    of = kinect_text.of_name(raw.name)
+    return of and (of.layout, reader)
 
 
 def _form(size: Input) -> arrays.Form:
@@ -149,6 +178,7 @@ _KINDS: dict[str, tuple[layouts.Layout | None, Callable]] = {
     ".skeleton": (layouts.NTU_25, _ntu),
     ".txt": (layouts.NTU_25, _pku),
     ".json": (layouts.KINECT_20, _nw_ucla),
+    ".mat": (layouts.KINECT_20, _utd_mhad),
     ".npy": (None, _array),
     ".npz": (None, _array),
     ".pkl": (None, _pickle),

@@ -60,12 +60,20 @@ class TextSet:
         """
         fields = self._fields(raw)
         counts: dict[str, int] = {}
-        joints = findings.without_empty_frames(self._joints(raw)[:, None], "xyz", counts)
-        if not len(joints):
-            raise files.NoBody(raw, "no body in any frame", "at least one")
+        joints = self.read_joints(raw, counts)
         label, told = fields.pop("action") - 1, {"findings": counts} if counts else {}
         name = raw.name[: -len(".txt")]
         return {"joints": joints, "name": name, "label": label, **fields, **told}
+
+    def read_joints(self, raw: files.RawFile, counts: dict[str, int]) -> np.ndarray:
+        """Reads the joints of a file of any name: (T, 1, V, 3); errors as in `read`.
+
+        Frames in which all joints are zero are left out, and counted in `counts` (`findings`).
+        """
+        joints = findings.without_empty_frames(self._joints(raw)[:, None], "xyz", counts)
+        if not len(joints):
+            raise files.NoBody(raw, "no body in any frame", "at least one")
+        return joints
 
     def _fields(self, raw: files.RawFile) -> dict[str, int]:
         match = re.fullmatch(self.pattern, raw.name, re.IGNORECASE)
@@ -170,3 +178,10 @@ FLORENCE3D = TextSet(
     num_actions=9,
     metres=1e-3,
 )
+
+_SETS = (MSR_ACTION3D, KARD, UTKINECT, FLORENCE3D)
+
+
+def of_name(name: str) -> TextSet | None:
+    """The set whose files are named like this; None if there is none."""
+    return next((s for s in _SETS if re.fullmatch(s.pattern, name, re.IGNORECASE)), None)

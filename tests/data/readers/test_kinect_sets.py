@@ -51,6 +51,12 @@ def test_text_reads_content_and_name(text_set, tmp_path):
         assert joints[1, 0, place].tolist() == [-x if text_set.flip_x else x, y, z]
 
 
+def test_names_tell_the_sets_apart():
+    for text_set in TEXT_SETS.values():
+        assert kinect_text.of_name(text_set.example) is text_set
+    assert kinect_text.of_name("0002-L.txt") is None
+
+
 def test_kard_by_hand(tmp_path):
     """Line 9 is the torso, line 3 the right shoulder; millimetres, and x points to the left."""
     rows = ["0 0 0"] * 15
