@@ -175,7 +175,7 @@ def test_what_does_not_fit_is_reported_in_its_place(kinect_20, tmp_path):
         "padded.npy": None,
         "last.npy": None,
         "a.skeleton": "the layout ntu_25 (25 joints); expected kinect_20",
-        "a.png": "a name that ends in '.png'; expected a file .skeleton, .txt, .json, .mat, .npy, .npz",
+        "a.png": "a name that ends in '.png'; expected a file .skeleton, .txt, .json, .mat, .npy",
         "absent.npy": "absent.npy: found No such file or directory",
         "": "found a folder",
     }
