@@ -235,7 +235,7 @@ def test_splits_of_a_pickle_are_chosen_by_name(tmp_path, capsys):
         run(exchange, tmp_path / "out", channels="xyc")
     how = {"channels": "xyc", "train_split": "view_train", "test_split": "view_val"}
     assert counts(run(exchange, tmp_path / "out", **how)) == {"train": 5, "test": 5}
-    assert "note: 2 sequences are neither in 'view_train' nor" in capsys.readouterr().out
+    assert "note: 2 sequences are in no split: S010, S011" in capsys.readouterr().out
     with pytest.raises(UserError, match="5 sequences are in both splits, view_train and both"):
         run(exchange, tmp_path / "other", **how | {"test_split": "both"})
     with pytest.raises(UserError, match="--test_split is 'x'; the data has: sub_train, sub_val"):
@@ -394,9 +394,9 @@ def test_files_that_are_not_read_are_counted(raw, exchange, tmp_path, capsys):
         (raw / name).write_text("name,label,split\nwalk/a,0,train\nwalk/b,1,train\nc,1,test\n")
     exchange.rename(tmp_path / "set.pkl")
     run(raw, tmp_path / "out")
-    assert "note: not read: 2 .npy, 1 .md (expected .npz or pickles" in capsys.readouterr().out
+    assert "note: not read: 2 .npy, 1 .md." in capsys.readouterr().out
     shutil.rmtree(raw / "walk")
     (raw / "c.npz").unlink()
     (tmp_path / "set.pkl").rename(exchange)
     run(raw, tmp_path / "other", channels="xyc")
-    assert "note: not read: 2 .npy, 1 .md, 1 labels.csv (" in capsys.readouterr().out
+    assert "note: not read: 2 .npy, 1 .md, 1 .csv." in capsys.readouterr().out

@@ -9,14 +9,16 @@ from amr_jax.data.build import builder
 from amr_jax.data.readers import files, nw_ucla
 from amr_jax.skeleton import action_names
 
-TRAIN_VIEWS = (1, 2)  # view 3 is for testing
+TRAIN_VIEWS, TEST_VIEW = (1, 2), 3
 # Ours: published results are cross-view. Nearly every test sequence of x-view has twins among the
 # training sequences: the same performance, seen by another camera (docs/formats.md).
 TRAIN_SUBJECTS = (1, 3, 5, 7, 9)
 
 
-def split(protocol: str, fields: dict) -> str:
-    """'train' or 'test' for an example."""
+def split(protocol: str, fields: dict) -> str | None:
+    """'train' or 'test' for an example; None for a view that the data set does not have."""
+    if fields["camera"] not in (*TRAIN_VIEWS, TEST_VIEW):
+        return None
     if protocol == "xsub":
         return "train" if fields["subject"] in TRAIN_SUBJECTS else "test"
     return "train" if fields["camera"] in TRAIN_VIEWS else "test"
@@ -49,5 +51,6 @@ class Builder(builder.SkeletonBuilder):
     @classmethod
     def find(cls, manual_dir: Path) -> builder.RawSet:
         """Finds every `aAA_sSS_eEE_vVV.json` in folders and archives."""
-        raw = files.find(manual_dir, ".json", what="sequences of NW-UCLA (aAA_sSS_eEE_vVV.json)")
-        return builder.RawSet(raw, nw_ucla.read, split, tuple(cls.builder_configs))
+        search = files.Search(manual_dir, "sequences of NW-UCLA (aAA_sSS_eEE_vVV.json)", ".json")
+        raw, protocols = search.samples(".json"), tuple(cls.builder_configs)
+        return builder.RawSet(raw, nw_ucla.read, split, protocols, search.left_out, search.notes)

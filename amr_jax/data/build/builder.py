@@ -9,6 +9,7 @@ on its own; importing the package as well would register every builder twice.
 """
 
 import abc
+import collections
 import dataclasses
 import errno
 import functools
@@ -28,7 +29,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from amr_jax.data import record_files, records
 from amr_jax.data.build import parsing
 from amr_jax.data.readers import findings
-from amr_jax.data.readers.files import LeftOut
+from amr_jax.data.readers.files import LeftOut, raise_first, some
 from amr_jax.errors import UserError
 from amr_jax.run.console import progress_bar
 
@@ -54,7 +55,8 @@ class RawSet:
       split: (protocol, fields of an example) -> 'train', 'test', or None if the example is not
         part of that protocol.
       protocols: the builder configs that these files allow.
-      left_out: samples that are not read, e.g. those in the authors' list of missing skeletons.
+      left_out: samples that are not read, e.g. those in the authors' list of missing skeletons;
+        those with an error end the command, unless bad files are skipped.
       notes: messages for the user about the files found.
     """
 
@@ -62,11 +64,13 @@ class RawSet:
     read: Callable[[object], dict | list]
     split: Callable[[str, dict], str | None]
     protocols: tuple[str, ...]
-    left_out: tuple[LeftOut, ...] = ()
-    notes: tuple[str, ...] = ()
+    left_out: Sequence[LeftOut] = ()
+    notes: Sequence[str] = ()
 
     def parse(self, folder: Path, **options) -> parsing.Spool:
         """Reads all tasks into a spool in `folder`; options as in `parsing.parse`."""
+        if options.get("on_bad_file") != "skip":
+            raise_first(self.left_out)
         spool = parsing.parse(self.read, self.tasks, folder, **options)
         spool.left_out[:0] = self.left_out
         return spool
@@ -227,7 +231,36 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 members[split].append(index)
         if not any(members.values()):
             raise UserError(NOTHING_LEFT.format(f"{self.name}/{protocol}"))
+        for split, indices in members.items():
+            names = collections.Counter(spool.fields(index)["name"] for index in indices)
+            name, count = max(names.items(), key=lambda item: item[1], default=("", 0))
+            if count > 1:
+                raise UserError(
+                    f"{self.name}/{protocol}, {split}: found {count} sequences called {name!r}; "
+                    "expected every name once. Rename or remove the file of one."
+                )
         return members
+
+    def notes(self) -> list[str]:
+        """Messages for the user about the classes of this protocol."""
+        name, spool = f"{self.name}/{self.builder_config.name}", self.source[1]
+        train, test = (
+            {spool.fields(index)["label"] for index in indices}
+            for indices in self._members().values()
+        )
+        names = self.info.features["label"].names
+        untaught = [names[label] for label in sorted(test - train)]
+        absent = [names[label] for label in range(len(names)) if label not in train | test]
+        notes = []
+        if untaught and train:
+            notes.append(
+                f"{name}: {len(untaught)} of {len(names)} classes have test sequences, but none "
+                f"for training: {some(untaught)}."
+            )
+        if absent:
+            what = f"{len(absent)} of {len(names)} classes have no sequence"
+            notes.append(f"{name}: {what}: {some(absent)}.")
+        return notes
 
     def _example_writer(self) -> writer.ExampleWriter:
         return _DeterministicWriter(file_format=self.info.file_format)

@@ -49,8 +49,9 @@ class SubjectBuilder(builder.SkeletonBuilder, skip_registration=True):
     @classmethod
     def find(cls, manual_dir: Path) -> builder.RawSet:
         """Finds the raw files in folders and archives."""
-        raw = files.find(manual_dir, cls.SUFFIX, what=cls.FILES)
-        return builder.RawSet(raw, cls.read, cls.split, tuple(cls.builder_configs))
+        search = files.Search(manual_dir, cls.FILES, cls.SUFFIX)
+        raw, protocols = search.samples(cls.SUFFIX), tuple(cls.builder_configs)
+        return builder.RawSet(raw, cls.read, cls.split, protocols, search.left_out, search.notes)
 
     @staticmethod
     def read(raw: files.RawFile) -> dict:

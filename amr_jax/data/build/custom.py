@@ -3,7 +3,6 @@
 `tfds_builders/custom` writes its records.
 """
 
-import collections
 import dataclasses
 import functools
 import math
@@ -128,8 +127,10 @@ def find(manual_dir: Path, config: Config) -> RawSet:
     if alone.name.lower().endswith(_PICKLES) and manual_dir.is_file():
         classes = files.RawFile(str(manual_dir.with_name(labels.CLASSES_FILE)))
         everything = [raw for raw in (alone, classes) if os.path.isfile(raw.container)]
+        search = None
     else:
-        everything = files.find(manual_dir, "", what=_WHAT, unique=False)
+        search = files.Search(manual_dir, _WHAT)
+        everything = search.files
     file = _only(everything, labels.CLASSES_FILE)
     pickles = [raw for raw in everything if raw.name.lower().endswith(_PICKLES)]
     sequences = [raw for raw in everything if raw.name.lower().endswith(".npz")]
@@ -139,22 +140,25 @@ def find(manual_dir: Path, config: Config) -> RawSet:
             ".npz files, for one data set."
         )
     if not (pickles or sequences):
-        files.find(manual_dir, ".npz", what=_WHAT)  # its error lists the files that are there
-    table = None
+        search.ending(".npz")  # its error lists the files that are there
+    table = _only(everything, labels.LABELS_FILE) if sequences else None
     if pickles:
         tasks, left_out = _in_pickles(pickles, config)
         read = functools.partial(pyskl.read, form=form)
     else:
-        table = _only(everything, labels.LABELS_FILE)
-        tasks, left_out = _in_npz(manual_dir, sequences, table)
+        once = search.once(sequences, functools.partial(_name, manual_dir=manual_dir))
+        tasks, left_out = _in_npz(manual_dir, once, table)
         read = functools.partial(read_npz, form=form)
+    if search:
+        search.tell_unread({*pickles, *sequences, file, table})
+        left_out = [*search.left_out, *left_out]
     return RawSet(
         tasks=tasks,
         read=read,
         split=functools.partial(split, config.train_split, config.test_split),
         protocols=(config.name,),
-        left_out=tuple(left_out),
-        notes=_not_read(everything, {*pickles, *sequences, file, table}),
+        left_out=left_out,
+        notes=search.notes if search else (),
         classes=labels.read_classes(file) if file else None,
     )
 
@@ -203,12 +207,7 @@ def _in_npz(
     manual_dir: Path, sequences: Sequence[files.RawFile], table_file: files.RawFile | None
 ) -> tuple[list[Task], list[LeftOut]]:
     table = labels.read_labels(table_file) if table_file else {}
-    names: dict[str, files.RawFile] = {}
-    for raw in sequences:
-        name = _name(raw, manual_dir)
-        if name in names:
-            raise UserError(f"{names[name]} and {raw} are both called {name!r}; remove one.")
-        names[name] = raw
+    names = {_name(raw, manual_dir): raw for raw in sequences}
     path = str(table_file) if table_file else None
     tasks = [Task(raw, name, table.get(name), path) for name, raw in sorted(names.items())]
     why = "a row of the table, but no file of that name"
@@ -219,17 +218,6 @@ def _name(raw: files.RawFile, manual_dir: Path) -> str:
     """The file's path below the folder, or in its archive, without `.npz` and `.gz`."""
     path = raw.path if raw.member else os.path.relpath(raw.path, readable(manual_dir))
     return Path(path).as_posix()[: -len(".npz")]
-
-
-def _not_read(everything: list[files.RawFile], used: set[files.RawFile | None]) -> tuple[str, ...]:
-    """A note that counts the other files, if any, by their endings."""
-    names = [raw.name for raw in everything if raw not in used and not raw.name.startswith(".")]
-    kinds = collections.Counter(
-        name if name == labels.LABELS_FILE else os.path.splitext(name)[1] or name for name in names
-    )
-    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6))
-    expected = f"expected .npz or pickles, {labels.CLASSES_FILE}; with .npz also labels.csv"
-    return (f"not read: {counts} ({expected}).",) if names else ()
 
 
 def _only(everything: Sequence[files.RawFile], name: str) -> files.RawFile | None:
@@ -296,9 +284,6 @@ def _splits(examples: list[dict], config: Config) -> tuple[str, str, str]:
             f"{len(both)} sequences are in both splits, {train} and {test}, the first is "
             f"{both[0]}; expected none."
         )
-    neither = sum(not {train, test} & set(example["splits"]) for example in examples)
-    if neither:
-        print(f"note: {neither:,} sequences are neither in {train!r} nor in {test!r}: not written.")
     return train, test, ""
 
 

@@ -1,12 +1,11 @@
 """Common base of the builders of NTU RGB+D 60 and 120, which define only their protocols."""
 
 import functools
-import re
 from pathlib import Path
 from typing import ClassVar
 
 from amr_jax.data.build import builder
-from amr_jax.data.readers import files, ntu
+from amr_jax.data.readers import files, ntu, ntu_missing
 from amr_jax.data.readers.files import LeftOut
 from amr_jax.errors import BadFile, UserError
 
@@ -15,8 +14,6 @@ ARCHIVES = {
     range(1, 18): "nturgbd_skeletons_s001_to_s017.zip",
     range(18, 33): "nturgbd_skeletons_s018_to_s032.zip",
 }
-
-_LISTED = re.compile(r"(S\d{3}C\d{3}P\d{3}R\d{3}A\d{3})(\.skeleton)?", re.IGNORECASE)
 
 
 class NtuBuilder(builder.SkeletonBuilder, skip_registration=True):
@@ -46,15 +43,16 @@ class NtuBuilder(builder.SkeletonBuilder, skip_registration=True):
     def find(cls, manual_dir: Path, gaps: str = "contiguous") -> builder.RawSet:
         """Finds the `.skeleton` files of the data set's setups.
 
-        Files are left out if a text file whose name contains 'missing' lists them: the authors
-        publish a list of samples with missing skeletons.
+        Samples are left out if a list of samples with missing skeletons names them, as the authors
+        of the data set publish it (`readers.ntu_missing`).
         """
         if gaps not in ntu.GAPS:
             raise UserError(f"--gaps is {gaps!r}; expected {' or '.join(ntu.GAPS)}.")
         first, last = cls.SETUPS[0], cls.SETUPS[-1]
         archives = {setups: name for setups, name in ARCHIVES.items() if setups[0] in cls.SETUPS}
         what = f"skeletons of {cls.name} (S{first:03d}...S{last:03d}...)"
-        setups = {raw: _setup(raw) for raw in files.find(manual_dir, ".skeleton", what=what)}
+        search = files.Search(manual_dir, what, ".skeleton")
+        setups = {raw: _setup(raw) for raw in search.ending(".skeleton")}
         # Keep names that do not parse: reading them reports the error.
         wanted = [raw for raw, setup in setups.items() if setup is None or setup in cls.SETUPS]
         if not wanted:
@@ -62,25 +60,29 @@ class NtuBuilder(builder.SkeletonBuilder, skip_registration=True):
                 f"{manual_dir}: none of {len(setups):,} .skeleton files is of setups {first} to "
                 f"{last}, the setups of {cls.name}; expected {' and '.join(archives.values())}."
             )
-        notes = [
+        search.notes += [
             f"no file of setups {part[0]} to {part[-1]} is there: {name} belongs to {cls.name} too."
             for part, name in archives.items()
             if set(part).isdisjoint(setups.values())
         ]
         if len(wanted) < len(setups):
-            notes.append(f"{len(setups) - len(wanted):,} files of other setups are ignored.")
-        listed = missing_skeletons(Path(manual_dir))
+            search.notes.append(f"{len(setups) - len(wanted):,} files of other setups are ignored.")
+        lists = [raw for raw in search.files if ntu_missing.is_list(raw)]
+        listed = _listed(lists, {_sample(raw) for raw in setups}, search)
+        search.tell_unread([*setups, *lists])
+        samples = search.once(wanted, _sample)
+        search.left_out += [
+            LeftOut(_stem(raw), str(raw), f"named in {listed[_sample(raw)]}")
+            for raw in samples
+            if _sample(raw) in listed
+        ]
         return builder.RawSet(
-            tasks=[raw for raw in wanted if _stem(raw) not in listed],
+            tasks=[raw for raw in samples if _sample(raw) not in listed],
             read=functools.partial(ntu.read_and_tell, gaps=gaps, num_actions=len(cls.CLASS_NAMES)),
             split=cls.split,
             protocols=tuple(cls.builder_configs),
-            left_out=tuple(
-                LeftOut(_stem(raw), str(raw), f"named in {listed[_stem(raw)]}")
-                for raw in wanted
-                if _stem(raw) in listed
-            ),
-            notes=tuple(notes),
+            left_out=search.left_out,
+            notes=search.notes,
         )
 
     @staticmethod
@@ -89,24 +91,35 @@ class NtuBuilder(builder.SkeletonBuilder, skip_registration=True):
         raise NotImplementedError
 
 
-def missing_skeletons(manual_dir: Path) -> dict[str, str]:
-    """Samples named in `*missing*.txt` files anywhere in the folder -> the file that names them.
-
-    Raises:
-      BadFile: such a file names no sample.
-    """
-    listed = {}
-    for path in sorted(manual_dir.rglob("*.txt")) if manual_dir.is_dir() else ():
-        if "missing" not in path.name.lower():
-            continue
-        words = path.read_text(encoding="utf-8", errors="replace").split()
-        names = [match[1].upper() for word in words if (match := _LISTED.fullmatch(word))]
-        if not names:
-            raise BadFile(
-                path, "no name of a sample", "names like S001C002P005R002A008, one per line"
+def _listed(
+    lists: list[files.RawFile], here: set[str], search: files.Search
+) -> dict[str, files.RawFile]:
+    """Samples with missing skeletons -> the list that names them; notes what else lists name."""
+    listed: dict[str, files.RawFile] = {}
+    for raw in lists:
+        found = ntu_missing.read(raw)
+        listed |= dict.fromkeys(found.names, raw)
+        unknown = [name for name in found.names if name not in here]
+        if unknown:
+            search.notes.append(
+                f"{raw}: {len(unknown):,} of {len(found.names):,} samples that it lists are not "
+                f"here: {files.some(unknown)}."
             )
-        listed |= dict.fromkeys(names, path.name)
+        if found.in_comments:
+            search.notes.append(
+                f"{raw}: samples in comments are not left out: {files.some(found.in_comments)}."
+            )
+    search.notes += [
+        f"{raw} names samples. It is not used: the name of a list of samples with missing "
+        "skeletons says 'missing'."
+        for raw in search.files
+        if raw not in lists and ntu_missing.names_samples(raw)
+    ]
     return listed
+
+
+def _sample(raw: files.RawFile) -> str:
+    return _stem(raw).upper()
 
 
 def _stem(raw: files.RawFile) -> str:

@@ -8,6 +8,7 @@ stays in memory. The content and order of a spool do not depend on the number of
 import collections
 import concurrent.futures
 import dataclasses
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -38,6 +39,7 @@ class _Entry:
     offset: int  # bytes
     shape: tuple[int, ...]
     fields: dict
+    digest: bytes  # of the joints
 
 
 class Spool:
@@ -62,6 +64,13 @@ class Spool:
     def shape(self, index: int) -> tuple[int, ...]:
         """(T, M, V, C) of the joints of example `index`."""
         return self.entries[index].shape
+
+    def equal(self) -> list[list[str]]:
+        """Names of the sequences whose joints are the same, number by number; groups of several."""
+        groups: dict[tuple, list[str]] = {}
+        for entry in self.entries:
+            groups.setdefault((entry.shape, entry.digest), []).append(entry.fields["name"])
+        return [names for names in groups.values() if len(names) > 1]
 
     def example(self, index: int) -> dict:
         """Example `index`, with `joints` (T, M, V, C) float32."""
@@ -169,7 +178,9 @@ def _parse_chunk(read: Callable, tasks: Sequence, path: str, skip: bool) -> tupl
                     continue
                 fields = dict(example)
                 joints = np.ascontiguousarray(fields.pop("joints"), np.float32)
-                entries.append(_Entry(os.path.basename(path), file.tell(), joints.shape, fields))
+                place = os.path.basename(path), file.tell(), joints.shape
+                digest = hashlib.blake2b(joints.data, digest_size=16).digest()
+                entries.append(_Entry(*place, fields, digest))
                 file.write(joints.data)
     return entries, left_out, len(tasks)
 

@@ -21,17 +21,17 @@ SPLIT_FILES = {
 
 # Hyphens and underscores, with or without the phase: all of these spellings are in use.
 _SPLIT_NAME = re.compile(r"cross[-_ ]?(sub|view)\w*?(?:[-_ ]?v(\d))?\.txt", re.IGNORECASE)
-_VIDEO_NAME = re.compile(r"((\d+)|A\d+N\d+)-[LMR]\.txt")
+_VIDEO_NAME = re.compile(r"((\d+)|A\d+N\d+)-[LMR]\.txt", re.IGNORECASE)
 _PHASE_2 = re.compile(r"v2|phase[ _-]?(2|ii)\b", re.IGNORECASE)
 
 
 @dataclasses.dataclass
 class _Phase:
-    """The files of one phase, by video and by protocol ('xsub', 'xview')."""
+    """The files of one phase: all copies, until `once` keeps one of each."""
 
-    skeletons: dict[str, files.RawFile] = dataclasses.field(default_factory=dict)
-    labels: dict[str, files.RawFile] = dataclasses.field(default_factory=dict)
-    splits: dict[str, files.RawFile] = dataclasses.field(default_factory=dict)
+    skeletons: list[files.RawFile] = dataclasses.field(default_factory=list)
+    labels: list[files.RawFile] = dataclasses.field(default_factory=list)
+    splits: list[files.RawFile] = dataclasses.field(default_factory=list)
 
 
 def find(manual_dir: Path, protocols: Sequence[str]) -> RawSet:
@@ -43,38 +43,84 @@ def find(manual_dir: Path, protocols: Sequence[str]) -> RawSet:
 
     Raises:
       UserError: no phase, or an incomplete one.
+      BadFile: two split files of one protocol differ.
     """
     manual_dir = Path(os.path.expanduser(manual_dir)).resolve()
-    videos, left_out, notes, train = [], [], [], {}
-    for phase, raw in _sort_by_phase(manual_dir).items():
-        if not (raw.skeletons or raw.labels or raw.splits):
-            notes.append(f"no file of phase {'I' * phase} is there; its protocols are skipped.")
+    search = files.Search(manual_dir, "skeletons, labels and splits of PKU-MMD", ".txt")
+    phases = _sort_by_phase(search, manual_dir)
+    used = [raw for phase in phases.values() for kind in vars(phase).values() for raw in kind]
+    videos: list[pku.Video] = []
+    train: dict[str, frozenset[str]] = {}
+    for phase, raw in phases.items():
+        if not any(vars(raw).values()):
+            search.notes.append(f"no file of phase {'I' * phase} is there; it is skipped.")
             continue
         _check_complete(phase, raw, manual_dir)
-        for name in sorted(raw.skeletons.keys() | raw.labels.keys()):
-            skeleton, label = raw.skeletons.get(name), raw.labels.get(name)
-            if skeleton and label:
-                videos.append(pku.Video(name, skeleton, label, phase))
-            else:
-                why = f"the video has no {'label' if skeleton else 'skeleton'} file"
-                left_out.append(LeftOut(name, str(skeleton or label), why))
-        for protocol, file in sorted(raw.splits.items()):
-            train[f"v{phase}_{protocol}"] = frozenset(pku.read_split(file).training)
-        for protocol in {"xsub", "xview"} - set(raw.splits):
-            notes.append(f"no split file for v{phase}_{protocol}; it is skipped.")
+        videos += (here := _videos(phase, raw, search))
+        splits = {_protocol(file): file for file in _splits(raw, search)}
+        for protocol, file in sorted(splits.items()):
+            name = f"v{phase}_{protocol}"
+            train[name] = _training(name, file, {video.name for video in here}, search)
+        for protocol in {"xsub", "xview"} - set(splits):
+            search.notes.append(f"no split file for v{phase}_{protocol}; it is skipped.")
     if not videos:
+        files.raise_first(search.left_out)
         raise UserError(
             f"{manual_dir}: found no file of PKU-MMD; expected {ARCHIVES[1]}, unpacked, "
             f"and {SPLIT_FILES[1]} (phase I), or {ARCHIVES[2]} and {SPLIT_FILES[2]} (phase II)."
         )
+    search.tell_unread(used)
     return RawSet(
         tasks=videos,
         read=pku.sequences,
         split=functools.partial(split, train),
         protocols=tuple(name for name in protocols if name in train),
-        left_out=tuple(left_out),
-        notes=tuple(notes),
+        left_out=search.left_out,
+        notes=search.notes,
     )
+
+
+def _videos(phase: int, raw: _Phase, search: files.Search) -> list[pku.Video]:
+    """The videos that have a skeleton file and a label file; the others are left out."""
+    skeletons = {_video(file): file for file in search.once(raw.skeletons, _video)}
+    labels = {_video(file): file for file in search.once(raw.labels, _video)}
+    refused = {sample.name for sample in search.left_out}
+    halves = sorted((skeletons.keys() ^ labels.keys()) - refused)
+    if halves:
+        what = f"{len(halves):,} videos have no skeleton or no label file"
+        search.notes.append(f"{what}: {files.some(halves)}.")
+    for name in halves:
+        file = skeletons.get(name) or labels[name]
+        why = f"the video has no {'label' if name in skeletons else 'skeleton'} file"
+        search.left_out.append(LeftOut(name, str(file), why))
+    both = sorted(skeletons.keys() & labels.keys())
+    return [pku.Video(name, skeletons[name], labels[name], phase) for name in both]
+
+
+def _splits(raw: _Phase, search: files.Search) -> list[files.RawFile]:
+    """One split file per protocol; two that differ are an error, also where files may be bad."""
+    before = len(search.left_out)
+    found = search.once(raw.splits, _protocol)
+    files.raise_first(search.left_out[before:])
+    return found
+
+
+def _training(
+    protocol: str, file: files.RawFile, videos: set[str], search: files.Search
+) -> frozenset[str]:
+    """The training videos of a protocol; tells names without a video, and videos in no list."""
+    names = pku.read_split(file)
+    known = videos | {sample.name for sample in search.left_out}
+    named = names.training.keys() | names.others.keys()
+    if absent := sorted(named - videos):
+        what = f"{len(absent):,} videos that {file.name} names are not here"
+        search.notes.append(f"{protocol}: {what}: {files.some(absent)}.")
+    why = f"named in {file.name}, but there is no such video"
+    search.left_out += [LeftOut(name, str(file), why) for name in sorted(named - known)]
+    if names.others and (neither := sorted(videos - named)):
+        what = f"{len(neither):,} videos are in no list of {file.name}, and become test videos"
+        search.notes.append(f"{protocol}: {what}, as in published code: {files.some(neither)}.")
+    return frozenset(names.training)
 
 
 def split(train: Mapping[str, frozenset[str]], protocol: str, fields: dict) -> str | None:
@@ -84,24 +130,28 @@ def split(train: Mapping[str, frozenset[str]], protocol: str, fields: dict) -> s
     return "train" if fields["video"] in train[protocol] else "test"
 
 
-def _sort_by_phase(manual_dir: Path) -> dict[int, _Phase]:
+def _sort_by_phase(search: files.Search, manual_dir: Path) -> dict[int, _Phase]:
     """All text files of PKU-MMD, by their names and the names of their folders."""
     phases = {phase: _Phase() for phase in PHASES}
-    what = "skeletons, labels and splits of PKU-MMD"
-    for raw in files.find(manual_dir, ".txt", what=what, unique=False):
+    for raw in search.files:
         folders = _folders(raw, manual_dir)
         in_phase_2 = any(_PHASE_2.search(folder) for folder in folders)
         if match := _SPLIT_NAME.fullmatch(raw.name):
             phase = int(match[2]) if match[2] else 1 + in_phase_2
-            protocol = "xsub" if match[1].lower() == "sub" else "xview"
             if phase in phases:
-                phases[phase].splits.setdefault(protocol, raw)
+                phases[phase].splits.append(raw)
         elif match := _VIDEO_NAME.fullmatch(raw.name):
             phase = phases[1 + (in_phase_2 or match[2] is None)]
-            target = phase.labels if _is_label(raw, folders) else phase.skeletons
-            # `files.find` lists an unpacked file before the same file in an archive.
-            target.setdefault(raw.name.removesuffix(".txt"), raw)
+            (phase.labels if _is_label(raw, folders) else phase.skeletons).append(raw)
     return phases
+
+
+def _protocol(raw: files.RawFile) -> str:
+    return "xsub" if _SPLIT_NAME.fullmatch(raw.name)[1].lower() == "sub" else "xview"
+
+
+def _video(raw: files.RawFile) -> str:
+    return raw.name[: -len(".txt")].upper()
 
 
 def _folders(raw: files.RawFile, manual_dir: Path) -> Sequence[str]:

@@ -17,8 +17,10 @@ from pathlib import Path
 from etils import epath
 
 from amr_jax.data import record_files, records
+from amr_jax.data.build import parsing
 from amr_jax.data.build.builder import SPLITS, SkeletonBuilder, write_left_out
 from amr_jax.data.readers import findings
+from amr_jax.data.readers.files import LeftOut, some
 from amr_jax.errors import UserError
 from amr_jax.run import paths
 
@@ -79,6 +81,7 @@ def prepare(
                 protocol: cls.make(protocol, staging / "records", (raw, spool), **options)
                 for protocol in protocols
             }
+            _tell(spool, made.values())
             for builder in made.values():
                 _write(builder, staging)
             write_left_out(staging / "left_out.json", spool.left_out)
@@ -87,6 +90,26 @@ def prepare(
         print(f"left out: {len(spool.left_out)} samples; {left_out} lists names and reasons")
     _report(rows)
     return rows
+
+
+def _tell(spool: parsing.Spool, builders: Collection[SkeletonBuilder]) -> None:
+    """Prints what the sequences lack, or have too much of; lists those that are in no split."""
+    if equal := spool.equal():
+        what = f"{len(equal):,} sequences are there under several names, with equal joints"
+        print(f"note: {what}: {some([' = '.join(names[:3]) for names in equal])}.")
+    raw, _ = next(iter(builders)).source
+    examples = map(spool.fields, range(len(spool)))
+    nowhere = [
+        fields["name"]
+        for fields in examples
+        if not any(raw.split(protocol, fields) for protocol in raw.protocols)
+    ]
+    if nowhere:
+        print(f"note: {len(nowhere):,} sequences are in no split: {some(nowhere)}.")
+        spool.left_out += [LeftOut(name, "", "in no split") for name in nowhere]
+    for builder in builders:
+        for note in builder.notes():
+            print(f"note: {note}")
 
 
 def _write(builder: SkeletonBuilder, staging: Path) -> None:

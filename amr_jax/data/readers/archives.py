@@ -116,6 +116,12 @@ def names(path: str, read_later: Callable[[str], bool]) -> list[str]:
     return [name for name in archive.namelist() if name and not name.endswith("/")]
 
 
+def fingerprint(path: str, member: str) -> tuple[int, int]:
+    """(size, CRC-32) of a member as the archive's directory has them; reading verifies both."""
+    info = _open(path).getinfo(member)
+    return info.file_size, info.CRC
+
+
 def read(path: str, member: str, max_bytes: int) -> bytes:
     """Reads one member of an archive, which stays open.
 

@@ -4,12 +4,15 @@ import collections
 import dataclasses
 import os
 import pathlib
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 
-from amr_jax.data.readers import archives
+from amr_jax.data.readers import archives, walk
 from amr_jax.data.readers.archives import MAX_BYTES
 from amr_jax.errors import BadFile, UserError, readable
 
-_PACKED = (".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".zst")  # not read in place
+# Archives that are not read in place, and parts of one.
+_PACKED = (".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".z01", ".001")
 _GZ = ".gz"
 
 
@@ -49,6 +52,13 @@ class RawFile:
     def __str__(self) -> str:
         parts = [self.container] if self.member is None else [self.container, self.member]
         return readable("!".join(parts))
+
+    def fingerprint(self) -> tuple[int, int]:
+        """(size, CRC-32) of the content; of a member, as the archive's directory has them."""
+        if self.member is not None and not self._is_packed:
+            return archives.fingerprint(self.container, self.member)
+        data = self.read()
+        return len(data), zlib.crc32(data)
 
     def read(self, max_bytes: int = MAX_BYTES) -> bytes:
         """Reads the whole content; decompresses at most `max_bytes`, whatever a member claims.
@@ -91,41 +101,161 @@ class LeftOut:
     bad: BadFile | None = None
 
 
-def find(
-    manual_dir: str | os.PathLike, suffix: str, what: str, unique: bool = True
-) -> list[RawFile]:
-    """Finds all raw files in a folder, in its sub-folders, and inside every zip archive there.
+class Search:
+    """Everything in a folder, below it, and inside every zip archive there.
+
+    `find` is enough where every problem is an error. A preparation also tells what it does not
+    read: it passes `left_out` and `notes` on.
+
+    Attributes:
+      files: on disk and in archives, in the order of their names; of one name, a file on disk
+        before a member of an archive.
+      left_out: what gets no record; those with an error end the command unless it may skip them.
+      notes: messages for the user.
 
     Args:
       manual_dir: the folder that the user downloaded to, any level above the files; or one archive.
-      suffix: how the files' names end, in upper or lower case, e.g. '.skeleton'.
-      what: what the files are, for messages, e.g. 'skeletons of NTU RGB+D'.
-      unique: keep one file per name, for an archive beside its unpacked files: a file on disk
-        before a member of an archive, then the first path. False keeps all of them.
+      what: what is looked for, for messages, e.g. 'skeletons of NTU RGB+D'.
+      ending: how the names end of the files that are going to be read, if all end alike.
 
-    Returns:
-      The files in the order of their names.
+    Raises:
+      UserError: no such folder.
+      BadFile: an archive is incomplete.
+    """
+
+    def __init__(self, manual_dir: str | os.PathLike, what: str, ending: str = ""):
+        self._manual_dir, self._what = _existing(manual_dir, what), what
+        self.left_out: list[LeftOut] = []
+        self.notes: list[str] = []
+        disk, self._zips = self._walk()
+        found = [RawFile(path) for path in disk]
+        ending = ending.lower()
+        for path in self._zips:
+            names = archives.names(path, lambda name: ending and name.lower().endswith(ending))
+            found += [RawFile(path, name) for name in names]
+        found = [raw for raw in found if not _is_apple_double(raw.member or raw.container)]
+        found.sort(key=lambda raw: (raw.name, raw.member is not None, str(raw)))
+        self.files = found
+
+    def _walk(self) -> tuple[list[str], list[str]]:
+        """(files, zip archives); lists what cannot be looked at as left out."""
+        if os.path.isfile(self._manual_dir):
+            return [], [self._manual_dir]
+        found, problems = walk.files_below(self._manual_dir)
+        self.left_out += [
+            LeftOut(os.path.basename(bad.path), bad.path, bad.found, bad) for bad in problems
+        ]
+        zips = [path for path in found if _is_zip(path)]
+        return [path for path in found if not _is_zip(path)], zips
+
+    def ending(self, suffix: str) -> list[RawFile]:
+        """The files whose names end so, in upper or lower case; `UserError` if there is none."""
+        found = [raw for raw in self.files if raw.name.lower().endswith(suffix.lower())]
+        if not found:
+            if bad := next((sample.bad for sample in self.left_out if sample.bad), None):
+                raise bad
+            raise UserError(self._nothing_found(suffix))
+        return found
+
+    def once(
+        self,
+        found: Iterable[RawFile],
+        sample: Callable[[RawFile], str] = lambda raw: raw.name.lower(),
+    ) -> list[RawFile]:
+        """The first file of every sample; a note tells of others with the same content.
+
+        A sample with several files of different content is left out, with the error.
+
+        Args:
+          found: files, the preferred one of each sample first.
+          sample: identifies the sample of a file.
+        """
+        of_sample: dict[str, list[RawFile]] = {}
+        for raw in found:
+            of_sample.setdefault(sample(raw), []).append(raw)
+        several = {name: raws for name, raws in of_sample.items() if len(raws) > 1}
+        again = []
+        for name, (first, *others) in several.items():
+            content = first.fingerprint()
+            other = next((raw for raw in others if raw.fingerprint() != content), None)
+            if other is None:
+                again.append((first, others[0]))
+                continue
+            bad = BadFile(
+                first,
+                f"{name} with another content than in {other}",
+                "every sample once, or the same content everywhere",
+                hint="Remove one of the files.",
+            )
+            self.left_out.append(LeftOut(name, str(first), f"bad file: {bad}", bad))
+            del of_sample[name]
+        if again:
+            self.notes.append(
+                f"{len(again):,} samples are there more than once, with the same content: "
+                f"{again[0][0]} is read, {again[0][1]} is not{_and_more(len(again) - 1)}."
+            )
+        return [raws[0] for raws in of_sample.values()]
+
+    def samples(self, suffix: str) -> list[RawFile]:
+        """One file for each name that ends so, whatever its case; notes what else is there."""
+        found = self.ending(suffix)
+        self.tell_unread(found)
+        return self.once(found)
+
+    def tell_unread(self, read: Iterable[RawFile]) -> None:
+        """Notes the kinds of all other files, and lists archives that are not read in place."""
+        read = set(read)
+        others = [raw for raw in self.files if raw not in read and not raw.name.startswith(".")]
+        packed = [raw for raw in others if _is_closed(raw)]
+        for raw in packed:
+            why = "an archive in an archive" if raw.member else "an archive other than .zip"
+            self.left_out.append(LeftOut(raw.name, str(raw), f"{why}, which is not read"))
+        if packed:
+            names = some([str(raw) for raw in packed])
+            self.notes.append(f"{names}: not read. {how_to_unpack(*map(str, packed[:3]))}")
+        rest = [raw for raw in others if raw not in packed]
+        if rest:
+            self.notes.append(f"not read: {_kinds(rest)}.")
+
+    def _nothing_found(self, suffix: str) -> str:
+        """The message of an empty search."""
+        message = f"looked for the {self._what} (*{suffix}) in {readable(self._manual_dir)}, its "
+        message += f"sub-folders and {len(self._zips)} zip archive(s) there: "
+        if not self.files:
+            return f"{message}the folder is empty. Download the data set there (docs/formats.md)."
+        message += f"there is none among {len(self.files)} file(s) ({_kinds(self.files)}). "
+        packed = [str(raw) for raw in self.files if _is_closed(raw)]
+        if packed:
+            return message + how_to_unpack(*packed[:3])
+        return message + "Point --manual_dir at the folder with the files or any folder above it."
+
+
+def find(
+    manual_dir: str | os.PathLike, suffix: str, what: str, unique: bool = True
+) -> list[RawFile]:
+    """The files of a `Search` whose names end in `suffix`, in the order of their names.
+
+    Args:
+      manual_dir, what: as in `Search`.
+      suffix: e.g. '.skeleton'.
+      unique: one file per name, see `Search.once`; False keeps all of them.
 
     Raises:
       UserError: nothing found.
-      BadFile: an archive is incomplete.
+      BadFile: an archive is incomplete, a folder cannot be listed, or files of one name differ.
     """
-    manual_dir = _existing(manual_dir, what)
-    disk, zips = _walk(manual_dir)
-    ending = suffix.lower()
-    everything = [RawFile(path) for path in disk]
-    for path in zips:
-        names = archives.names(path, lambda name: bool(ending) and name.lower().endswith(ending))
-        everything += [RawFile(path, name) for name in names]
-    everything = [raw for raw in everything if not _is_apple_double(raw.member or raw.container)]
-    found = [raw for raw in everything if raw.name.lower().endswith(ending)]
-    if not found:
-        raise UserError(_nothing_found(manual_dir, suffix, what, everything, len(zips)))
-    _note_packed(everything)
-    found.sort(key=lambda raw: (raw.name, raw.member is not None, str(raw)))
-    if unique:
-        found = list({raw.name: raw for raw in reversed(found)}.values())[::-1]
+    search = Search(manual_dir, what, suffix)
+    found = search.ending(suffix)
+    found = search.once(found) if unique else found
+    raise_first(search.left_out)
     return found
+
+
+def raise_first(left_out: Iterable[LeftOut]) -> None:
+    """Raises the first error among what is left out."""
+    for sample in left_out:
+        if sample.bad is not None:
+            raise sample.bad
 
 
 def _existing(manual_dir: str | os.PathLike, what: str) -> str:
@@ -150,21 +280,17 @@ def _existing(manual_dir: str | os.PathLike, what: str) -> str:
     )
 
 
-def _walk(manual_dir: str) -> tuple[list[str], list[str]]:
-    """(files, zip archives) in a folder; follows links, but enters no folder twice."""
-    if os.path.isfile(manual_dir):
-        return [], [manual_dir]
-    disk, zips, visited = [], [], set()
-    for folder, folders, names in os.walk(manual_dir, followlinks=True):
-        if os.path.realpath(folder) in visited:
-            folders.clear()
-            continue
-        visited.add(os.path.realpath(folder))
-        folders.sort()
-        for name in sorted(names):
-            is_zip = name.lower().endswith(".zip") and not name.startswith("._")
-            (zips if is_zip else disk).append(os.path.join(folder, name))
-    return disk, zips
+def _is_zip(path: str) -> bool:
+    return path.lower().endswith(".zip") and not os.path.basename(path).startswith("._")
+
+
+def _is_closed(raw: RawFile) -> bool:
+    """Whether it is an archive that is not read in place."""
+    if raw.member is not None:
+        return raw.name.lower().endswith((*_PACKED, ".zip"))
+    # Beside the folder that it was unpacked to there is no need to read it.
+    unpacked = os.path.isdir(os.path.splitext(raw.path)[0])
+    return raw.name.lower().endswith(_PACKED) and not unpacked
 
 
 def _is_apple_double(path: str) -> bool:
@@ -173,30 +299,21 @@ def _is_apple_double(path: str) -> bool:
     return "__MACOSX" in parts or parts[-1].startswith("._")
 
 
-def _nothing_found(
-    manual_dir: str, suffix: str, what: str, everything: list[RawFile], num_zips: int
-) -> str:
-    """The message of an empty search."""
-    message = f"looked for the {what} (*{suffix}) in {manual_dir}, its sub-folders and "
-    message += f"{num_zips} zip archive(s) there: "
-    if not everything:
-        return f"{message}the folder is empty. Download the data set there (docs/formats.md)."
-    kinds = collections.Counter(os.path.splitext(raw.name)[1].lower() for raw in everything)
-    seen = ", ".join(f"{count} {kind or 'without suffix'}" for kind, count in kinds.most_common(6))
-    message += f"there is none among {len(everything)} file(s) ({seen}). "
-    packed = [str(raw) for raw in everything if raw.name.lower().endswith(_PACKED)]
-    if packed:
-        return message + how_to_unpack(*packed[:3])
-    return message + "Point --manual_dir at the folder with the files or any folder above it."
+def _kinds(found: list[RawFile]) -> str:
+    """How many files have which ending, or name."""
+    kinds = collections.Counter(os.path.splitext(raw.name)[1].lower() or raw.name for raw in found)
+    counts = [f"{count:,} {kind}" for kind, count in kinds.most_common(6)]
+    return ", ".join(counts) + (", …" if len(kinds) > 6 else "")
 
 
-def _note_packed(everything: list[RawFile]) -> None:
-    """Names archives beside the files that are not read, unless a folder holds their content."""
-    packed = [raw for raw in everything if raw.name.lower().endswith(_PACKED)]
-    unread = [str(raw) for raw in packed if not os.path.isdir(os.path.splitext(raw.path)[0])]
-    if unread:
-        more = f", and {len(unread) - 3} more" if len(unread) > 3 else ""
-        print(f"note: {', '.join(unread[:3])}{more}: not read. {how_to_unpack(*unread[:3])}")
+def some(names: Sequence[str]) -> str:
+    """The first names of many, for a note."""
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _and_more(count: int) -> str:
+    return f", and so for {count:,} more" if count > 0 else ""
 
 
 def how_to_unpack(*paths: str) -> str:

@@ -18,7 +18,7 @@ _MIN_FRAMES = 12
 _SPREAD = 0.8
 _NOISY_SHARE = 0.69754
 
-_NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})(?i:\.skeleton)?")
+_NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})(?i:\.skeleton(?:\.gz)?)?")
 
 
 @dataclasses.dataclass(frozen=True)

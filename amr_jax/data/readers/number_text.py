@@ -41,9 +41,9 @@ class NumberText:
         self.path = path
         text = without_mark(data, path).rstrip()
         text = text.replace(b"\r\n", b"\n") if b"\r" in text else text
+        if (num_lines := text.count(b"\n") + 1) > _MAX_LINES:
+            raise BadFile(path, f"{num_lines:,} lines", f"at most {_MAX_LINES:,}")
         chars, ends, lengths = _characters(text)
-        if len(lengths) > _MAX_LINES:
-            raise BadFile(path, f"{len(lengths):,} lines", f"at most {_MAX_LINES:,}")
         at = int(lengths.argmax())
         if lengths[at] > max_line:
             found = f"a line of {lengths[at]:,} bytes"
@@ -52,12 +52,13 @@ class NumberText:
         if text.translate(None, _USUAL) or (blank[1:] & blank[:-1]).any():
             lines = (b" ".join(line.split()) for line in text.translate(_CLEAN).split(b"\n"))
             text = b"\n".join(lines)
-            chars, ends, lengths = _characters(text)
-            blank = chars <= ord(" ")
-        self._chars, self._ends, self._blanks = chars, ends, np.flatnonzero(blank)
-        self.lines = text.decode("ascii").split("\n")
-        counts = np.diff(np.searchsorted(self._blanks, ends))
-        self.num_values = (counts * (lengths > 0)).tolist()
+            chars, ends, _ = _characters(text)
+            self.lines = text.decode("ascii").split("\n")
+            self.num_values = [line.count(" ") + bool(line) for line in self.lines]
+        else:
+            self.lines = text.decode("ascii").split("\n")
+            self.num_values = np.diff(np.searchsorted(np.flatnonzero(blank), ends)).tolist()
+        self._chars, self._ends = chars, ends
 
     def check_signs(self) -> None:
         """Refuses values of two numbers, such as 1.52.5 or 1-2, also where no value is read.
@@ -67,15 +68,16 @@ class NumberText:
         Raises:
           BadFile: names the line.
         """
+        blanks = np.flatnonzero(self._chars <= ord(" "))
         points = np.flatnonzero(self._chars == ord("."))
-        value = np.searchsorted(self._blanks, points)
+        value = np.searchsorted(blanks, points)
         odd = points[1:][value[1:] == value[:-1]]
         minus = np.flatnonzero(self._chars == ord("-"))
         odd = np.concatenate([odd, minus[~_MAY_PRECEDE_MINUS[self._chars[minus - 1]]]])
         if odd.size:
             first = odd.min()
-            number = np.searchsorted(self._blanks, first)
-            begin, end = self._blanks[number - 1] + 1, self._blanks[number]
+            number = np.searchsorted(blanks, first)
+            begin, end = blanks[number - 1] + 1, blanks[number]
             found = repr(self._chars[begin:end].tobytes().decode("ascii")[:40])
             at = int(np.searchsorted(self._ends, first)) - 1
             raise self.bad(at, "numbers with blanks between them", found)

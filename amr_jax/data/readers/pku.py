@@ -22,7 +22,7 @@ _NUMBERS_PER_LINE = NUM_BODIES * NUM_JOINTS * 3
 
 _MAX_LINE = 2**14  # bytes, a hundred per number
 
-_VIDEO = re.compile(r"[A-Za-z0-9]+-[LMR]")  # 0002-L in phase I, A01N01-L in phase II
+_VIDEO = re.compile(r"[A-Z0-9]+-[LMR]")  # 0002-L in phase I, A01N01-L in phase II
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +122,7 @@ def read_split(raw: files.RawFile) -> Split:
             if "train" not in heading.lower():
                 here, there = there, here
         for value in filter(None, re.split(r"[\s,;]+", names)):
-            name = value.removesuffix(".txt")
+            name = value.upper().removesuffix(".TXT")
             if not _VIDEO.fullmatch(name):
                 raise BadFile(raw, repr(value[:40]), "a video such as 0002-L or A01N01-L", number)
             if name in there:

@@ -49,10 +49,10 @@ def test_manual_dir_may_be_an_archive(tmp_path):
 
 
 def test_a_file_beside_its_archive_is_found_once_on_disk(tmp_path):
-    pack(tmp_path / "set.zip", {"a.skeleton": b"zip", "b.skeleton": b"zip"})
-    write(tmp_path / "unpacked" / "a.skeleton", b"disk")
-    assert [raw.read() for raw in find(tmp_path)] == [b"disk", b"zip"]
-    assert [raw.read() for raw in find(tmp_path, unique=False)] == [b"disk", b"zip", b"zip"]
+    archive = pack(tmp_path / "set.zip", {"a.skeleton": b"same", "b.skeleton": b"zip"})
+    path = write(tmp_path / "unpacked" / "a.skeleton", b"same")
+    assert list(map(str, find(tmp_path))) == [str(path), f"{archive}!b.skeleton"]
+    assert [raw.read() for raw in find(tmp_path, unique=False)] == [b"same", b"same", b"zip"]
 
 
 def test_ignores_files_added_by_macos(tmp_path):
