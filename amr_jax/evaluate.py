@@ -110,6 +110,7 @@ def _outcomes(
         task = Task(
             encoder=subject.encoder,
             params=sharding.put(params, sharding.replicated(train.mesh)),
+            pretrained=name == "pretrained",
             train=train,
             test=test,
             num_classes=len(test.host.class_names),

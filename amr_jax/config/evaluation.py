@@ -43,13 +43,14 @@ FINETUNING: Tree = {
     "drop_path": Setting(0.3, "stochastic depth of the encoder", low=0, below=1),
     "head": {
         "hidden": Setting(2048, "features between the head's layers", low=1),
-        "dropout": Setting(0.3, "share of the features dropped before the head", low=0, below=1),
+        "dropout": Setting(0.3, "share of every token's features dropped", low=0, below=1),
     },
     "optim": {
-        "lr": Setting(5e-4, "largest learning rate", low=0),
-        "min_lr": Setting(1e-6, "last learning rate", low=0, high="optim.lr"),
+        "lr": Setting(3e-4, "largest learning rate", low=0),
+        "min_lr": Setting(1e-5, "last learning rate", low=0, high="optim.lr"),
         "warmup_epochs": Setting(5, "epochs of linear warm-up", low=0, high="epochs"),
         "layer_decay": Setting(0.8, "a layer's learning rate over the next one's", low=0, high=1),
+        "scratch_layer_decay": Setting(1.0, "the same, of a random encoder", low=0, high=1),
         **base.ADAM,
         "b2": Setting(0.999, "decay of AdamW's second moment", low=0, below=1),
     },

@@ -44,7 +44,6 @@ def head_loss(
     labels: jax.Array,
     real: jax.Array,
     label_smoothing: float,
-    rngs: dict[str, jax.Array] | None = None,
 ) -> tuple[jax.Array, tuple[Any, jax.Array]]:
     """Mean cross-entropy of the real rows of a batch.
 
@@ -53,12 +52,11 @@ def head_loss(
       x: (n, F) features. labels: (n,) int32.
       real: (n,) bool, False for padding rows.
       label_smoothing: share of a label that is spread over all classes.
-      rngs: the stream `dropout`, if the head drops features.
 
     Returns:
       The mean; the new batch_stats and the sum of the losses.
     """
-    logits, changed = head.apply(variables, x, real, train=True, rngs=rngs, mutable=["batch_stats"])
+    logits, changed = head.apply(variables, x, real, train=True, mutable=["batch_stats"])
     target = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[1]), label_smoothing)
     losses = jnp.where(real, optax.softmax_cross_entropy(logits, target), 0)
     return losses.sum() / real.sum(), (changed["batch_stats"], losses.sum())

@@ -22,6 +22,7 @@ class Task:
       encoder: the architecture; `encoder.apply({'params': params}, clips)` gives its tokens.
       params: its parameters, replicated over the mesh. A protocol that trains the encoder trains a
         copy of them.
+      pretrained: False for a random encoder, which a protocol that trains it trains from scratch.
       train, test: the splits on the devices; `host` has their labels and names.
       train_view, test_view: the augmented view and the centre crop of the clip of one body.
       num_classes: size of the label set, whether or not every class occurs.
@@ -29,6 +30,7 @@ class Task:
 
     encoder: nn.Module
     params: Any
+    pretrained: bool
     train: DeviceSplit
     test: DeviceSplit
     train_view: View

@@ -1,7 +1,8 @@
 """Classifiers on top of the encoder, and the pooling of its tokens.
 
 The tokens of a body become one vector (`of_body`), the vector of a sequence is the mean over its
-bodies (`mean_over_bodies`), and the head turns it into logits.
+bodies (`mean_over_bodies`), and the head turns it into logits. All of it is float32: GPUs and TPUs
+multiply with fewer bits by default, so the products, which are small, ask for all of them.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from amr_jax.models import layers
 _STATISTICS_MOMENTUM = 0.1
 
 KERNEL_STD = 0.01  # of the initial kernel of the linear head, as published
+
+_EXACT = jax.lax.Precision.HIGHEST
 
 
 def mean_over_bodies(features: jax.Array, sequence: jax.Array, num_sequences: int) -> jax.Array:
@@ -36,7 +39,7 @@ def mean_over_bodies(features: jax.Array, sequence: jax.Array, num_sequences: in
 
 
 class BatchNorm(nn.Module):
-    """Normalisation by the statistics of the real rows of a batch, as BatchNorm1d of torch.
+    """Normalisation by the statistics of the real rows of a batch, as BatchNorm1d of torch; float32.
 
     Under jit over a mesh the statistics are those of the whole batch, however it is split over the
     devices. Evaluation uses running statistics. As in torch, the batch is normalised with the
@@ -54,16 +57,16 @@ class BatchNorm(nn.Module):
     def __call__(
         self, x: jax.Array, real: jax.Array | None = None, train: bool = False
     ) -> jax.Array:
-        """(S, F) -> (S, F); `real` (S,) bool is False for padding rows, None: no padding."""
+        """(S, F) -> (S, F) float32; `real` (S,) is False for padding rows, None: no padding."""
+        x = x.astype(jnp.float32)
         width = x.shape[-1:]
         mean = self.variable("batch_stats", "mean", jnp.zeros, width)
         var = self.variable("batch_stats", "var", jnp.ones, width)
         if train:
             weight = jnp.ones(len(x)) if real is None else real.astype(jnp.float32)
             n = jnp.maximum(weight.sum(), 1)
-            exact = jax.lax.Precision.HIGHEST
-            batch_mean = jnp.dot(weight, x, precision=exact) / n
-            batch_var = jnp.dot(weight, jnp.square(x - batch_mean), precision=exact) / n
+            batch_mean = jnp.dot(weight, x, precision=_EXACT) / n
+            batch_var = jnp.dot(weight, jnp.square(x - batch_mean), precision=_EXACT) / n
             x = (x - batch_mean) * jax.lax.rsqrt(batch_var + self.epsilon)
             if not self.is_initializing():
                 unbiased = batch_var * n / jnp.maximum(n - 1, 1)
@@ -97,24 +100,23 @@ class LinearHead(nn.Module):
     ) -> jax.Array:
         """Features of sequences (S, D) -> logits (S, K); `real` as in `BatchNorm`."""
         x = BatchNorm(epsilon=1e-6, affine=False, name="norm")(x, real, train)  # epsilon: published
-        # Full float32 products (GPUs and TPUs use fewer bits by default): the layer is small.
         dense = nn.Dense(
             self.num_classes,
             kernel_init=nn.initializers.normal(KERNEL_STD),
-            precision=jax.lax.Precision.HIGHEST,
+            precision=_EXACT,
             name="dense",
         )
         return dense(x)
 
 
 class FinetuneHead(nn.Module):
-    """The head of fine-tuning: dropout, Dense, BatchNorm, ReLU, Dense; in float32.
+    """The head of fine-tuning: dropout before the means, then Dense, BatchNorm, ReLU, Dense.
 
     Attributes:
       num_classes: K.
       num_joints: V.
       hidden: features between the Dense layers.
-      dropout: share of the V · D features of a sequence to drop in training.
+      dropout: share of the D features of each token to drop in training.
     """
 
     num_classes: int
@@ -122,28 +124,37 @@ class FinetuneHead(nn.Module):
     hidden: int
     dropout: float
 
-    def of_body(self, tokens: jax.Array) -> jax.Array:
-        """Tokens (B, T_e · V, D) -> their means over time (B, V · D), float32."""
+    def of_body(self, tokens: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """Tokens (B, T_e · V, D) -> their means over time (B, V · D), float32.
+
+        Args:
+          tokens: of the encoder.
+          key: of dropout, which acts on tokens, as published: after the means, it would be several
+            times as strong. None: nothing is dropped.
+        """
         bodies, _, width = tokens.shape
-        tokens = tokens.astype(jnp.float32).reshape(bodies, -1, self.num_joints, width)
-        return tokens.mean(axis=1).reshape(bodies, -1)
+        # JAX draws element by element: bodies of padding at the end, which depend on the number of
+        # devices, do not change the masks of the others.
+        drop = nn.Dropout(self.dropout, parent=None)  # has no variables
+        x = drop.apply({}, tokens.astype(jnp.float32), deterministic=key is None, rng=key)
+        return x.reshape(bodies, -1, self.num_joints, width).mean(axis=1).reshape(bodies, -1)
 
     @nn.compact
     def __call__(
         self, x: jax.Array, real: jax.Array | None = None, train: bool = False
     ) -> jax.Array:
-        """Features of sequences (S, V · D) -> logits (S, K); `real` as in `BatchNorm`.
-
-        In training it needs the stream `dropout`.
-        """
-        x = nn.Dropout(self.dropout)(x, deterministic=not train)
+        """Features of sequences (S, V · D) -> logits (S, K); `real` as in `BatchNorm`."""
         # Published code has a bias here. BatchNorm cancels it: its gradient is rounding noise, of
         # which Adam would make full steps.
         x = nn.Dense(
-            self.hidden, use_bias=False, kernel_init=nn.initializers.xavier_uniform(), name="fc1"
+            self.hidden,
+            use_bias=False,
+            kernel_init=nn.initializers.xavier_uniform(),
+            precision=_EXACT,
+            name="fc1",
         )(x)
         x = nn.relu(BatchNorm(epsilon=1e-5, name="norm")(x, real, train))  # epsilon: torch's
-        return layers.dense(self.num_classes, jnp.float32, "fc2")(x)
+        return layers.dense(self.num_classes, jnp.float32, "fc2", _EXACT)(x)
 
 
 HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "finetune": FinetuneHead}

@@ -99,12 +99,15 @@ train_view = functools.partial(
 )
 
 
-def make_task(train: Split, test: Split, encoder=None, devices=1, view=first_frame) -> Task:
+def make_task(
+    train: Split, test: Split, encoder=None, devices=1, view=first_frame, pretrained=True
+) -> Task:
     encoder = encoder or Plain()
     on = mesh(devices)
     return Task(
         encoder=encoder,
         params=sharding.put(init(encoder), sharding.replicated(on)),
+        pretrained=pretrained,
         train=place(train, on),
         test=place(test, on),
         train_view=view,

@@ -35,8 +35,11 @@ def mlp(x, p):
     return linear(gelu(linear(x, p["fc1"])), p["fc2"])
 
 
-def block(x, p, num_heads, context=None):
-    """Cross-attention if there is a context, then self-attention if there are weights for it."""
+def block(x, p, num_heads, context=None, kept=(1, 1)):
+    """Cross-attention if there is a context, then self-attention if there are weights for it.
+
+    `kept` are the factors of self-attention and MLP, whose branches stochastic depth may drop.
+    """
     if context is not None:
         a = p["cross_attn"]
         q = linear(layer_norm(x, p["norm_cross"]), a["q"])
@@ -44,14 +47,15 @@ def block(x, p, num_heads, context=None):
         x = x + linear(attention(q, k, v, num_heads), a["proj"])
     if "attn" in p:
         q, k, v = np.split(linear(layer_norm(x, p["norm1"]), p["attn"]["qkv"]), 3, -1)
-        x = x + linear(attention(q, k, v, num_heads), p["attn"]["proj"])
-    return x + mlp(layer_norm(x, p["norm2"]), p["mlp"])
+        x = x + kept[0] * linear(attention(q, k, v, num_heads), p["attn"]["proj"])
+    return x + kept[1] * mlp(layer_norm(x, p["norm2"]), p["mlp"])
 
 
-def blocks(x, p, num_heads, context=None):
+def blocks(x, p, num_heads, context=None, kept=()):
     i = 0
     while f"block_{i}" in p:
-        x = block(x, p[f"block_{i}"], num_heads, context)
+        factors = kept[i] if kept else (1, 1)
+        x = block(x, p[f"block_{i}"], num_heads, context, factors)
         i += 1
     return layer_norm(x, p["norm"])
 
@@ -72,10 +76,10 @@ def patches(clip, length):
     )
 
 
-def encoder(clip, ids, p, patch_len, num_heads):
+def encoder(clip, ids, p, patch_len, num_heads, kept=()):
     x = linear(patches(np.asarray(clip, np.float64), patch_len), p["patch_embed"])
     x = x + position(p["position"])
-    return blocks(x if ids is None else x[ids], p, num_heads)
+    return blocks(x if ids is None else x[ids], p, num_heads, kept=kept)
 
 
 def query_decoder(tokens, p, num_heads):

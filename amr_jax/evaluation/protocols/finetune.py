@@ -1,7 +1,8 @@
 """Fine-tuning: encoder and head trained together on the labels.
 
-With a random encoder, this is supervised training from scratch. The clips, crops and dropout masks
-of a step depend on the key, the epoch, the sequence and the step, not on the devices.
+With a random encoder, this is supervised training from scratch: all layers then learn at one rate.
+The clips, crops and dropout masks of a step depend on the key, the epoch, the sequence and the
+step, not on the devices.
 """
 
 import dataclasses
@@ -50,6 +51,7 @@ class Model:
       encoder: with its stochastic depth.
       head: of `models.heads`.
       optim: the section `optim` of the config.
+      layer_decay: a layer's learning rate over the next one's.
       warmup_steps, total_steps: of the schedule of the learning rate.
       label_smoothing: share of a label that is spread over all classes.
     """
@@ -57,6 +59,7 @@ class Model:
     encoder: nn.Module
     head: nn.Module
     optim: ml_collections.FrozenConfigDict
+    layer_decay: float
     warmup_steps: int
     total_steps: int
     label_smoothing: float
@@ -67,7 +70,7 @@ class Model:
         schedule = optim.schedule(o.lr, o.min_lr, self.warmup_steps, self.total_steps)
         return optax.chain(
             optim.adamw(schedule, o.weight_decay, o.b1, o.b2, o.clip_norm),
-            optim.scale_by_layer(self.encoder.depth, o.layer_decay),
+            optim.scale_by_layer(self.encoder.depth, self.layer_decay),
         )
 
 
@@ -94,7 +97,7 @@ def sequence_features(
 
     Args:
       key: of the views; folded with the number of each sequence.
-      rngs: the stream `drop_path`; None: stochastic depth is off.
+      rngs: the streams `drop_path` and `dropout`; None: nothing is dropped.
     """
     clips, length = split.clips(batch.body)
     # The bodies of a sequence share its key: one crop and one rotation.
@@ -102,7 +105,8 @@ def sequence_features(
     clips = jax.vmap(view)(keys, clips, length)
     encoder_params = {"params": params["encoder"]}
     tokens = model.encoder.apply(encoder_params, clips, train=rngs is not None, rngs=rngs)
-    x = heads.mean_over_bodies(model.head.of_body(tokens), batch.row, len(batch.sequence))
+    of_body = model.head.of_body(tokens, None if rngs is None else rngs["dropout"])
+    x = heads.mean_over_bodies(of_body, batch.row, len(batch.sequence))
     # The head is small: every device computes all of it, and BatchNorm sees the whole batch.
     return jax.lax.with_sharding_constraint(x, sharding.replicated(split.mesh))
 
@@ -136,11 +140,10 @@ def train_epoch(
 
     def step(state: fitting.State, batch: Batch) -> tuple[fitting.State, jax.Array]:
         path_key, dropout_key = jax.random.split(jax.random.fold_in(drop_key, state.step))
+        rngs = {"drop_path": path_key, "dropout": dropout_key}
 
         def loss(params):
-            x = sequence_features(
-                model, params, split, batch, view_key, view, {"drop_path": path_key}
-            )
+            x = sequence_features(model, params, split, batch, view_key, view, rngs)
             return fitting.head_loss(
                 model.head,
                 {"params": params["head"], "batch_stats": state.batch_stats},
@@ -148,7 +151,6 @@ def train_epoch(
                 labels[batch.sequence],
                 batch.sequence < num_sequences,
                 model.label_smoothing,
-                {"dropout": dropout_key},
             )
 
         return fitting.update(state, loss, optimizer)
@@ -188,7 +190,8 @@ class Trainer:
         bodies: see `config.base.BODIES`. seed: of the order of the sequences.
         drop_path: stochastic depth of the encoder. label_smoothing: see `Model`.
         head.hidden, head.dropout: of `FinetuneHead`.
-        optim: see `Model.optimizer`; `warmup_epochs` of `epochs`.
+        optim: see `Model.optimizer`; `warmup_epochs` of `epochs`; `layer_decay` of a pre-trained
+          encoder, `scratch_layer_decay` of a random one.
       subsets: the sequences of each training that `fit` will be called for; equally many in each.
     """
 
@@ -204,6 +207,7 @@ class Trainer:
             encoder=task.encoder.clone(drop_path=config.drop_path),
             head=heads.build("finetune", self._head_settings()),
             optim=ml_collections.FrozenConfigDict(config.optim),
+            layer_decay=config.optim["layer_decay" if task.pretrained else "scratch_layer_decay"],
             warmup_steps=round(config.optim.warmup_epochs * stretch * per_epoch),
             total_steps=self._epochs * per_epoch,
             label_smoothing=config.label_smoothing,
