@@ -39,7 +39,7 @@ def mean_over_bodies(features: jax.Array, sequence: jax.Array, num_sequences: in
 
 
 class BatchNorm(nn.Module):
-    """Normalisation by the statistics of the real rows of a batch, as BatchNorm1d of torch; float32.
+    """Normalisation by the statistics of the real rows of a batch, as BatchNorm1d of torch.
 
     Under jit over a mesh the statistics are those of the whole batch, however it is split over the
     devices. Evaluation uses running statistics. As in torch, the batch is normalised with the

@@ -62,9 +62,7 @@ MODEL = finetune.Model(
 @functools.cache
 def start() -> fitting.State:
     """The state before the first step, on the host: every parameter is noise, so that it shows."""
-    state = finetune.init(
-        tiny.init(ENCODER), jax.random.key(1), model=MODEL, mesh=tiny.mesh(1)
-    )
+    state = finetune.init(tiny.init(ENCODER), jax.random.key(1), model=MODEL, mesh=tiny.mesh(1))
     rng = np.random.default_rng(5)
 
     def draw(path, leaf):
