@@ -93,7 +93,7 @@ class Records:
         """One sequence, cut and normalised: (T, M, V, C) float32."""
         with self._reading():
             joints = self._source[index]["joints"]
-        return self._normalised(joints[: self._max_frames])
+        return self._normalised(self._used(joints))
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -107,11 +107,20 @@ class Records:
                 f"{self._again} --overwrite"
             ) from error
 
+    def _used(self, joints: np.ndarray) -> np.ndarray:
+        """The frames up to `max_frames` in which somebody is; all of these if nobody ever is.
+
+        `prepare` leaves empty frames out; records of 0.2.0 have them, and NTU RGB+D's denoising
+        keeps frames of a single body that are all zero.
+        """
+        joints = joints[: self._max_frames]
+        occupied = normalise.found(joints, self.channels).any(axis=(1, 2))
+        return joints if occupied.all() or not occupied.any() else joints[occupied]
+
     def _normalised(self, joints: np.ndarray) -> np.ndarray:
         result = normalise.normalise(joints, self._centre_joint, self.channels, self._body_frame)
-        if (
-            self.channels == "xy"
-        ):  # a found joint at the origin would read as one that was not found
+        if self.channels == "xy":
+            # A found joint at the origin would read as one that was not found.
             at_origin = normalise.found(joints, "xy") & ~result.any(axis=-1)
             result[at_origin, 0] = np.finfo(np.float32).tiny
         return result
@@ -140,7 +149,7 @@ class Records:
             with self._reading():
                 stored = self._source.__getitems__(sequences[start : start + _CHUNK].tolist())
             for example in stored:
-                name, joints = example["name"], example["joints"][: self._max_frames]
+                name, joints = example["name"], self._used(example["joints"])
                 yield {
                     "joints": self._normalised(joints),
                     "present": normalise.found(joints, self.channels).any(axis=(0, 2)),

@@ -434,6 +434,24 @@ def test_empty_frames_of_ntu(tmp_path, capsys):
     assert len(ntu.read(files.RawFile(str(folder / f"{name}.skeleton")))["joints"]) == 18
 
 
+def test_frames_of_zeros_that_denoising_keeps_are_left_out_when_loaded(tmp_path):
+    folder, body = tmp_path / "raw", ntu_files.person(0, 20)
+    folder.mkdir()
+    body[[3, 4, 19]] = 0
+    text = ntu_files.skeleton_text(ntu_files.film(20, (7, range(20), body)))
+    (folder / "S001C001P001R001A001.skeleton").write_bytes(text)
+    prepare.prepare("ntu_rgbd60", folder, tmp_path / "data", num_workers=1)
+    args = (str(tmp_path / "data"), "ntu_rgbd60/xsub", "train")
+    whole = tfds.builder_from_directory(tmp_path / "data/ntu_rgbd60/xsub/1.0.0")
+    (stored,) = whole.as_data_source("train")
+    assert len(stored["joints"]) == 20
+    kept = np.delete(stored["joints"], (3, 4, 19), axis=0)
+    np.testing.assert_array_equal(records.Records(*args, None, 300).joints(0), kept)
+    np.testing.assert_array_equal(records.Records(*args, None, 4).joints(0), kept[:3])
+    (example,) = records.Records(*args, 1, 300).examples(np.arange(1))
+    assert len(example["joints"]) == 17
+
+
 def test_empty_frames_of_pku(tmp_path):
     raw_sets.write_pku(tmp_path, videos=("0002-L",), labels="1,0,6,2\n51,6,10,2\n")
     file = tmp_path / "skeleton" / "0002-L.txt"
