@@ -49,8 +49,10 @@ FINETUNING: Tree = {
         "lr": Setting(3e-4, "largest learning rate", low=0),
         "min_lr": Setting(1e-5, "last learning rate", low=0, high="optim.lr"),
         "warmup_epochs": Setting(5, "epochs of linear warm-up", low=0, high="epochs"),
-        "layer_decay": Setting(0.8, "a layer's learning rate over the next one's", low=0, high=1),
-        "scratch_layer_decay": Setting(1.0, "the same, of a random encoder", low=0, high=1),
+        "layer_decay": Setting(
+            0.8, "learning rate of a layer over the next one's, pre-trained encoder", low=0, high=1
+        ),
+        "scratch_layer_decay": Setting(1.0, "the same, random encoder", low=0, high=1),
         **base.ADAM,
         "b2": Setting(0.999, "decay of AdamW's second moment", low=0, below=1),
     },
