@@ -150,6 +150,12 @@ PRETRAINING: Tree = {
             choices=("zeros", "repeat"),
             rule=checks.all_bodies_if_repeated,
         ),
+        "absent_frames": Setting(
+            "ignored",
+            "frames without the body, or in an image without the joint; ignored: no mask, target, "
+            "weight or loss counts them; counted: as motion to the origin and back, as published",
+            choices=("ignored", "counted"),
+        ),
         "stream": Setting("joint", "representation of clips for encoder and loss", choices=STREAMS),
         "centre": Setting(True, "move the origin to the first actor's centre"),
         "body_frame": Setting(

@@ -157,7 +157,8 @@ def views(
     }
 
     def train_view(key, clip, length):
-        return augment.train_view(key, clip, length, **how, **pretraining.augment)
+        view, _ = augment.train_view(key, clip, length, **how, **pretraining.augment)
+        return view
 
     def test_view(key, clip, length):
         del key  # nothing is drawn

@@ -1,9 +1,9 @@
 """The pre-training methods, and the contract between a method and the training loop.
 
 A method is a Linen module with a field `encoder`; the encoder's parameters are the sub-tree
-`params["encoder"]`, all that downstream tasks load. For clips (B, T, V, C),
-`method.apply({"params": …, …}, clips, rngs={…})` returns `(loss, metrics)`. The loop relies on this
-and on:
+`params["encoder"]`, all that downstream tasks load. For clips (B, T, V, C) and their presence
+(B, T, V), `method.apply({"params": …, …}, clips, present, rngs={…})` returns `(loss, metrics)`;
+what is absent counts in no mean (`ops.presence`). The loop relies on this and on:
 
 - `num_kept`, `num_predicted`: the numbers of visible and of predicted patches of a body;
 - `streams`: names of the random streams that the method draws from (`make_rng`);

@@ -7,7 +7,7 @@ from flax import linen as nn
 
 from amr_jax.methods.masked import MaskedReconstruction, mean_squared_error
 from amr_jax.models.decoder import QueryDecoder
-from amr_jax.ops import motion_energy, patches
+from amr_jax.ops import motion_energy, patches, presence
 
 
 class AMR(MaskedReconstruction):
@@ -22,6 +22,7 @@ class AMR(MaskedReconstruction):
       X_p: `x_p`, the prediction, and X_t: `x_t`, the target, (B, T_e/r, V, r·l, C).
       n: one of `windows`; S, T_w, e_s, e_t, w(e_s), its curvature k: see `motion_energy`.
       W: `w`, the weight of every predicted frame, (B, T_e/r, V, r·l, 1).
+    The paper says nothing of frames in which the body is absent: they do not count (`present`).
 
     Attributes, in addition to those of `MaskedReconstruction`:
       r: how many times larger, in time, a predicted patch is.
@@ -45,11 +46,14 @@ class AMR(MaskedReconstruction):
         return self.encoder.num_patches // self.r
 
     @nn.compact
-    def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(
+        self, clips: jax.Array, present: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
+          present: (B, T, V) bool, see `ops.presence`.
 
         Returns:
           The loss, and metrics: `loss`, `mse` (the unweighted loss), `weight` (mean of W).
@@ -57,11 +61,11 @@ class AMR(MaskedReconstruction):
         Random streams: `mask`; `drop_path` if `encoder.drop_path` is positive.
         """
         # Masking and encoding.
-        ids_keep = self.draw_mask(clips)
+        ids_keep = self.draw_mask(clips, present)
         h_v = self.encoder(clips, ids_keep, train=True)
 
         # Decoder decoupling: one query for each large patch, r patches long.
-        x_t = self.target_patches(clips, self.r)
+        x_t, counted = self.target_patches(clips, present, self.r)
         decoder = self.make_decoder(
             QueryDecoder,
             num_times=self.encoder.num_times // self.r,
@@ -73,6 +77,7 @@ class AMR(MaskedReconstruction):
         # Motion energy, fused over the temporal windows.
         w = motion_energy.motion_weights(
             self.coordinates(clips),
+            present,
             self.windows,
             self.weighting,
             self.k,
@@ -80,9 +85,11 @@ class AMR(MaskedReconstruction):
             self.energy_threshold,
         )
         w = patches.patchify(w[..., None], self.r * self.encoder.patch_len)
+        weight = presence.mean(w, counted)
 
         # Focal reconstruction.
-        mask = self.hidden_frames(ids_keep, self.r) if self.loss_on == "masked" else None
-        loss = mean_squared_error(x_p, x_t, w, mask)
-        mse = mean_squared_error(x_p, x_t, mask=mask)
-        return loss, {"loss": loss, "mse": mse, "weight": w.mean()}
+        if self.loss_on == "masked":
+            counted &= self.hidden_frames(ids_keep, self.r)
+        loss = mean_squared_error(x_p, x_t, counted, w)
+        mse = mean_squared_error(x_p, x_t, counted)
+        return loss, {"loss": loss, "mse": mse, "weight": weight}

@@ -9,22 +9,28 @@ from flax import linen as nn
 from amr_jax.methods.masked import MaskedMethod, mean_squared_error
 from amr_jax.models import layers
 from amr_jax.models.decoder import PoolingDecoder
-from amr_jax.ops import patches, targets
+from amr_jax.ops import patches, presence, targets
 
 
-def variance_loss(features: jax.Array, gamma: float = 1.0) -> jax.Array:
-    """Hinge on the standard deviation of each feature, mean of max(0, γ − std): (n, D) -> ()."""
-    std = jnp.sqrt(features.var(0) + 1e-4)
-    return jnp.maximum(0.0, gamma - std).mean()
+def variance_loss(features: jax.Array, counted: jax.Array, gamma: float = 1.0) -> jax.Array:
+    """Hinge on the standard deviation of each feature, mean of max(0, γ − std): (n, D) -> ().
+
+    Over the rows that are `counted`, (n,); 0 if none is.
+    """
+    std = jnp.sqrt(presence.variance(features, counted[:, None], 0) + 1e-4)
+    return jnp.where(counted.any(), jnp.maximum(0.0, gamma - std).mean(), 0.0)
 
 
-def covariance_loss(features: jax.Array) -> jax.Array:
-    """Sum of the squared covariances of different features, divided by D: (n, D) -> ()."""
-    n, width = features.shape
-    centred = features - features.mean(0)
-    covariance = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST) / max(n - 1, 1)
-    squares = jnp.square(covariance)
-    return (squares.sum() - jnp.trace(squares)) / width
+def covariance_loss(features: jax.Array, counted: jax.Array) -> jax.Array:
+    """Sum of the squared covariances of different features, divided by D: (n, D) -> ().
+
+    Over the rows that are `counted`, (n,); 0 if none is.
+    """
+    centred = features - presence.mean(features, counted[:, None], 0)
+    centred = jnp.where(counted[:, None], centred, 0)
+    covariance = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST)
+    squares = jnp.square(covariance / jnp.maximum(counted.sum() - 1, 1))
+    return (squares.sum() - jnp.trace(squares)) / features.shape[1]
 
 
 class TargetMlp(nn.Module):
@@ -49,7 +55,8 @@ class GFP(MaskedMethod):
     terms on variance and covariance prevent the collapse of the features. The paper does not state
     the following, chosen here: two blocks a level (the linear layers then cost the 4.1 GFLOPs that
     it reports), GELU in the target networks, motion divided by its root mean square over the body,
-    and a gradient of the prediction term into both sides.
+    and a gradient of the prediction term into both sides. A cell counts if motion is known in a
+    frame of it; unknown motion is 0.
 
     Attributes, in addition to those of `MaskedMethod`:
       decoder_depth: blocks of each level.
@@ -74,34 +81,46 @@ class GFP(MaskedMethod):
         """Predictions for a body, over all levels."""
         return sum(self.encoder.num_patches // level for level in self.levels) + 1
 
-    def level_targets(self, clips: jax.Array) -> list[jax.Array]:
-        """The targets of each level, (B, N/level, feature_width), the whole body last; float32."""
-        motion = targets.motion(self.coordinates(clips), axis=-3)
-        motion = motion / jnp.sqrt(jnp.square(motion).mean((1, 2, 3), keepdims=True) + 1e-8)
-        cells = [
-            patches.flatten(patches.patchify(motion, level * self.encoder.patch_len))
-            for level in self.levels
-        ]
-        cells.append(motion.reshape(len(clips), 1, -1))
+    def level_targets(
+        self, clips: jax.Array, present: jax.Array
+    ) -> tuple[list[jax.Array], list[jax.Array]]:
+        """The targets of each level, (B, N/level, feature_width) float32, the whole body last.
+
+        And which of them count, (B, N/level).
+        """
+        known = presence.of_motion(present)[..., None]
+        motion = jnp.where(known, targets.motion(self.coordinates(clips), axis=-3), 0)
+        square = presence.mean(jnp.square(motion), known, (1, 2, 3), keepdims=True)
+        motion = motion / jnp.sqrt(square + 1e-8)
+
+        def cut(values):
+            lengths = [level * self.encoder.patch_len for level in self.levels]
+            cells = [patches.flatten(patches.patchify(values, length)) for length in lengths]
+            return [*cells, values.reshape(len(values), 1, -1)]
+
+        cells, counted = cut(motion), [cell.any(-1) for cell in cut(known)]
         features = []
         for i, values in enumerate(cells):
             hidden = self.hidden if i < len(self.levels) else self.global_hidden
             network = TargetMlp(hidden, self.feature_width, self.dtype, name=f"target_{i}")
             features.append(network(values).astype(jnp.float32))
-        return features
+        return features, counted
 
     @nn.compact
-    def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(
+        self, clips: jax.Array, present: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
+          present: (B, T, V) bool, see `ops.presence`.
 
         Returns:
           The loss, and metrics: `loss`, its terms `prediction`, `covariance`, `variance` (means
           over levels), `target_std`. Random streams as in `AMR`.
         """
-        ids_keep = self.draw_mask(clips)
+        ids_keep = self.draw_mask(clips, present)
         tokens = self.encoder(clips, ids_keep, train=True)
         decoder = self.make_decoder(
             PoolingDecoder,
@@ -110,14 +129,21 @@ class GFP(MaskedMethod):
             levels=self.levels,
         )
         predictions = decoder(tokens, ids_keep)
-        features = self.level_targets(clips)
+        features, counted = self.level_targets(clips, present)
 
-        flat = [feature.reshape(-1, self.feature_width) for feature in features]
+        cells = [here[..., None] for here in counted]
+        flat = [
+            (feature.reshape(-1, self.feature_width), here.reshape(-1))
+            for feature, here in zip(features, counted, strict=True)
+        ]
         metrics = {
-            "prediction": _mean(map(mean_squared_error, predictions, features)),
-            "covariance": _mean(map(covariance_loss, flat)),
-            "variance": _mean(map(variance_loss, flat)),
-            "target_std": _mean(feature.std(0).mean() for feature in flat),
+            "prediction": _mean(map(mean_squared_error, predictions, features, cells)),
+            "covariance": _mean(covariance_loss(*level) for level in flat),
+            "variance": _mean(variance_loss(*level) for level in flat),
+            "target_std": _mean(
+                jnp.sqrt(presence.variance(feature, here[:, None], 0)).mean()
+                for feature, here in flat
+            ),
         }
         loss = (
             self.prediction_weight * metrics["prediction"]

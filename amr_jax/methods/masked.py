@@ -8,29 +8,29 @@ from flax import linen as nn
 
 from amr_jax.models.decoder import Decoder
 from amr_jax.models.encoder import Encoder
-from amr_jax.ops import masking, patches, targets
+from amr_jax.ops import masking, patches, presence, targets
 
 
 def mean_squared_error(
     prediction: jax.Array,
     target: jax.Array,
+    counted: jax.Array,
     weight: jax.Array | None = None,
-    mask: jax.Array | None = None,
 ) -> jax.Array:
     """mean ‖√W ⊙ (X_p − X_t)‖², in float32 whatever the dtype of the prediction.
 
     Args:
       prediction, target: X_p and X_t, of one shape.
-      weight: W, broadcastable to that shape; None: 1 everywhere.
-      mask: broadcastable likewise; the mean runs over the elements where it is True. None: all.
+      counted: broadcastable to that shape; the mean runs over the elements where it is True.
+      weight: W, broadcastable likewise; None: 1 everywhere.
 
     Returns:
-      A scalar.
+      A scalar; 0 if nothing counts.
     """
     error = jnp.square(prediction.astype(jnp.float32) - target)
     if weight is not None:
         error = weight * error
-    return error.mean(where=mask)
+    return presence.mean(error, counted)
 
 
 def cosine_momentum(start: float, end: float, progress: jax.Array) -> jax.Array:
@@ -44,7 +44,7 @@ def cosine_momentum(start: float, end: float, progress: jax.Array) -> jax.Array:
 
 
 class MaskedMethod(nn.Module):
-    """Base of the methods; each defines `__call__(clips) -> (loss, metrics)`.
+    """Base of the methods; each defines `__call__(clips, present) -> (loss, metrics)`.
 
     Attributes:
       encoder: the shared encoder; it does not depend on anything below.
@@ -104,10 +104,17 @@ class MaskedMethod(nn.Module):
         """The clips (..., C) without the channel of confidence, if there is one."""
         return clips[..., : self.encoder.num_coordinates]
 
-    def draw_mask(self, clips: jax.Array) -> jax.Array:
+    def draw_mask(self, clips: jax.Array, present: jax.Array) -> jax.Array:
         """Ids of the visible patches, (B, num_kept), from the random stream `mask`."""
         x = patches.patchify(self.coordinates(clips), self.encoder.patch_len)
-        return masking.draw(self.make_rng("mask"), x, self.num_kept, self.masking, self.tau)
+        here = patches.patchify(present[..., None], self.encoder.patch_len)
+        key = self.make_rng("mask")
+        return masking.draw(key, x, here, self.num_kept, self.masking, self.tau)
+
+    def present_patches(self, present: jax.Array) -> jax.Array:
+        """Which patches show the body in at least one frame: (B, T, V) -> (B, N) bool."""
+        here = patches.patchify(present[..., None], self.encoder.patch_len)
+        return here.any((-2, -1)).reshape(-1, self.encoder.num_patches)
 
     def hidden_frames(self, ids_keep: jax.Array, r: int) -> jax.Array:
         """Where the frames of predicted patches were hidden: (B, T_e/r, V, r·l, 1) bool."""
@@ -139,7 +146,14 @@ class MaskedReconstruction(MaskedMethod):
     target: str
     normalisation: str
 
-    def target_patches(self, clips: jax.Array, r: int) -> jax.Array:
-        """X_t, the values to predict: (B, T_e/r, V, r·l, C) float32, no gradient."""
-        patch_len, places = r * self.encoder.patch_len, self.coordinates(clips)
-        return targets.reconstruction_target(places, patch_len, self.target, self.normalisation)
+    def target_patches(
+        self, clips: jax.Array, present: jax.Array, r: int
+    ) -> tuple[jax.Array, jax.Array]:
+        """X_t, the values to predict, (B, T_e/r, V, r·l, C), and where they are known, (…, 1)."""
+        return targets.reconstruction_target(
+            self.coordinates(clips),
+            present,
+            r * self.encoder.patch_len,
+            self.target,
+            self.normalisation,
+        )

@@ -7,25 +7,31 @@ from flax import linen as nn
 
 from amr_jax.methods.masked import cosine_momentum
 from amr_jax.methods.skeleton_mae import SkeletonMAE
+from amr_jax.ops import presence
 
 
-def info_nce(features: jax.Array, targets: jax.Array, temperature: float) -> jax.Array:
+def info_nce(
+    features: jax.Array, targets: jax.Array, counted: jax.Array, temperature: float
+) -> jax.Array:
     """InfoNCE: cross-entropy of recognising the target of each row by cosine similarity.
 
     Args:
       features, targets: (B, D), any scale; row i of `features` belongs to row i of `targets`.
-      temperature: of the softmax over the B targets.
+      counted: (B,) bool; other rows are neither recognised nor told apart from.
+      temperature: of the softmax over the targets.
 
     Returns:
-      A scalar, float32.
+      A scalar, float32; 0 if nothing counts.
     """
     features, targets = (x.astype(jnp.float32) for x in (features, targets))
     features, targets = (
         x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12) for x in (features, targets)
     )
     similarity = jnp.matmul(features, targets.T, precision=jax.lax.Precision.HIGHEST)
+    logits = jnp.where(counted, similarity / temperature, jnp.finfo(jnp.float32).min)
     labels = jnp.arange(len(features))
-    return optax.softmax_cross_entropy_with_integer_labels(similarity / temperature, labels).mean()
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return presence.mean(losses, counted)
 
 
 class NAT(SkeletonMAE):
@@ -35,8 +41,8 @@ class NAT(SkeletonMAE):
     paper), an InfoNCE term compares the mean of the visible tokens with the mean token that a
     momentum copy of the encoder computes from the whole sequence; the other bodies of the batch are
     the negatives. The paper leaves temperature, weight, momentum and projection heads open; here
-    there are no heads. With `config.input.bodies='all'`, absent bodies, all equal, are negatives of
-    each other: use the term with 'packed'.
+    there are no heads. Both means run over patches that show the body: the frames without it would
+    tell bodies apart. A body without a visible one does not take part.
 
     Attributes, in addition to those of `SkeletonMAE`:
       normalisation: `timestamps` (over all T frames) or `patch_timestamps` (over those of a patch).
@@ -65,25 +71,33 @@ class NAT(SkeletonMAE):
         return cosine_momentum(self.momentum_start, self.momentum_end, progress)
 
     @nn.compact
-    def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(
+        self, clips: jax.Array, present: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
+          present: (B, T, V) bool, see `ops.presence`.
 
         Returns:
           The loss, and metrics: `loss`, `reconstruction`; with the contrastive term also
           `contrast` and `target_std`. Random streams as in `AMR`.
         """
-        ids_keep = self.draw_mask(clips)
+        ids_keep = self.draw_mask(clips, present)
         tokens = self.encoder(clips, ids_keep, train=True)
-        reconstruction = self.reconstruction_loss(clips, tokens, ids_keep)
+        reconstruction = self.reconstruction_loss(clips, present, tokens, ids_keep)
         metrics = {"reconstruction": reconstruction}
         loss = reconstruction
         if self.momentum_encoder:
-            pooled = self.momentum_tokens(clips).astype(jnp.float32).mean(1)
-            visible = tokens.astype(jnp.float32).mean(1)
-            contrast = info_nce(visible, pooled, self.temperature)
+            here = self.present_patches(present)
+            seen = jnp.take_along_axis(here, ids_keep, axis=1)
+            whole = self.momentum_tokens(clips).astype(jnp.float32)
+            pooled = presence.mean(whole, here[..., None], axis=1)
+            visible = presence.mean(tokens.astype(jnp.float32), seen[..., None], axis=1)
+            counted = seen.any(1)
+            contrast = info_nce(visible, pooled, counted, self.temperature)
             loss = reconstruction + self.contrast * contrast
-            metrics |= {"contrast": contrast, "target_std": pooled.std(0).mean()}
+            target_std = jnp.sqrt(presence.variance(pooled, counted[:, None], 0)).mean()
+            metrics |= {"contrast": contrast, "target_std": target_std}
         return loss, {"loss": loss, **metrics}

@@ -6,7 +6,7 @@ from flax import linen as nn
 
 from amr_jax.methods.masked import MaskedMethod, cosine_momentum
 from amr_jax.models.decoder import SelfAttentionDecoder
-from amr_jax.ops import augment, masking
+from amr_jax.ops import augment, masking, presence
 
 
 def distribution_loss(
@@ -26,11 +26,11 @@ def distribution_loss(
       target_temperature, prediction_temperature: of the two softmaxes.
 
     Returns:
-      A scalar.
+      A scalar; 0 where no patch counts.
     """
     p = jax.nn.softmax((target.astype(jnp.float32) - centre) / target_temperature)
     log_q = jax.nn.log_softmax(prediction.astype(jnp.float32) / prediction_temperature)
-    return -(p * log_q).sum(-1).mean(where=mask)
+    return presence.mean(-(p * log_q).sum(-1), mask)
 
 
 class SJEPA(MaskedMethod):
@@ -40,7 +40,7 @@ class SJEPA(MaskedMethod):
     the encoder sees the clip rotated, shifted and mirrored at random. The paper does not state
     whether both see the same view (here: `shared_view`), nor which clip the mask is drawn from
     (here: the untransformed one). The centre of the targets is a moving average in the collection
-    `state`.
+    `state`. Patches that do not show the body count neither in the loss nor in the centre.
 
     Attributes, in addition to those of `MaskedMethod`:
       view_angles: bounds of a random rotation about x, y, z in radians; zeros: none.
@@ -71,36 +71,42 @@ class SJEPA(MaskedMethod):
         """The momentum of the target encoder at this share of the training."""
         return cosine_momentum(self.momentum_start, self.momentum_end, progress)
 
-    def view(self, clips: jax.Array) -> jax.Array:
-        """The clips (B, T, V, C), each transformed at random."""
+    def view(self, clips: jax.Array, present: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The clips (B, T, V, C), each transformed at random, and their presence (B, T, V)."""
 
-        def one(key, clip):
+        def one(key, clip, here):
             keys, view = jax.random.split(key, 3), clip
             confidence = self.encoder.confidence
             if any(self.view_angles):
                 view = augment.random_rotate(keys[0], view, self.view_angles, confidence)
             if self.view_mirror:
-                view = augment.random_mirror(keys[1], view, self.view_mirror)
+                both = jnp.concatenate([view, here[..., None]], axis=-1)
+                both = augment.random_mirror(keys[1], both, self.view_mirror)
+                view, here = both[..., :-1], both[..., -1] > 0
             if self.view_shift and self.input_stream == "joint":
                 shifted = augment.random_shift(keys[2], view, self.view_shift, confidence)
-                view = jnp.where(clip.any(), shifted, view)  # an absent body remains zero
-            return view
+                # What is absent remains zero, and so does an absent body of which all frames count.
+                view = jnp.where(here[..., None] & clip.any(), shifted, view)
+            return view, here
 
-        return jax.vmap(one)(jax.random.split(self.make_rng("view"), len(clips)), clips)
+        return jax.vmap(one)(jax.random.split(self.make_rng("view"), len(clips)), clips, present)
 
     @nn.compact
-    def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(
+        self, clips: jax.Array, present: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
+          present: (B, T, V) bool, see `ops.presence`.
 
         Returns:
           The loss, and metrics: `loss`, `target_std` (of the targets over bodies and patches, mean
           over features). Random streams: those of `AMR`, and `view`.
         """
-        ids_keep = self.draw_mask(clips)
-        view = self.view(clips)
+        ids_keep = self.draw_mask(clips, present)
+        view, view_present = self.view(clips, present)
         tokens = self.encoder(view, ids_keep, train=True)
         predictor = self.make_decoder(
             SelfAttentionDecoder,
@@ -110,17 +116,21 @@ class SJEPA(MaskedMethod):
         )
         prediction = predictor(tokens, ids_keep)
 
-        target = self.momentum_tokens(view if self.shared_view else clips).astype(jnp.float32)
+        seen, present = (view, view_present) if self.shared_view else (clips, present)
+        target = self.momentum_tokens(seen).astype(jnp.float32)
+        here = self.present_patches(present)  # (B, N)
         centre = self.variable("state", "centre", jnp.zeros, (self.encoder.width,))
         loss = distribution_loss(
             prediction,
             target,
             centre.value,
-            masking.is_hidden(ids_keep, self.encoder.num_patches),
+            here & masking.is_hidden(ids_keep, self.encoder.num_patches),
             self.target_temperature,
             self.prediction_temperature,
         )
         if self.is_mutable_collection("state") and not self.is_initializing():
-            keep = self.centre_momentum
-            centre.value = keep * centre.value + (1 - keep) * target.mean((0, 1))
-        return loss, {"loss": loss, "target_std": target.std((0, 1)).mean()}
+            keep = jnp.where(here.any(), self.centre_momentum, 1.0)
+            mean = presence.mean(target, here[..., None], (0, 1))
+            centre.value = keep * centre.value + (1 - keep) * mean
+        target_std = jnp.sqrt(presence.variance(target, here[..., None], (0, 1))).mean()
+        return loss, {"loss": loss, "target_std": target_std}

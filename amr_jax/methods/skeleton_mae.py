@@ -32,31 +32,34 @@ class SkeletonMAE(MaskedReconstruction):
         return self.num_decoded or self.encoder.num_patches // self.pool
 
     @nn.compact
-    def __call__(self, clips: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(
+        self, clips: jax.Array, present: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
+          present: (B, T, V) bool, see `ops.presence`.
 
         Returns:
           The loss, and metrics: `loss`. Random streams as in `AMR`.
         """
-        ids_keep = self.draw_mask(clips)
+        ids_keep = self.draw_mask(clips, present)
         tokens = self.encoder(clips, ids_keep, train=True)
-        loss = self.reconstruction_loss(clips, tokens, ids_keep)
+        loss = self.reconstruction_loss(clips, present, tokens, ids_keep)
         return loss, {"loss": loss}
 
     def reconstruction_loss(
-        self, clips: jax.Array, tokens: jax.Array, ids_keep: jax.Array
+        self, clips: jax.Array, present: jax.Array, tokens: jax.Array, ids_keep: jax.Array
     ) -> jax.Array:
-        """Mean squared error of the hidden frames.
+        """Mean squared error of the hidden frames, where the target is known.
 
         Args:
-          clips: (B, T, V, C).
+          clips: (B, T, V, C). present: (B, T, V).
           tokens: (B, N_v, D), the encoded visible patches.
           ids_keep: (B, N_v), their ids.
         """
-        target = self.target_patches(clips, self.pool)
+        target, known = self.target_patches(clips, present, self.pool)
         decoder = self.make_decoder(
             SelfAttentionDecoder,
             num_times=self.encoder.num_times,
@@ -66,10 +69,13 @@ class SkeletonMAE(MaskedReconstruction):
         if not self.num_decoded:
             prediction = decoder(tokens, ids_keep).reshape(target.shape)
             hidden = self.hidden_frames(ids_keep, self.pool)
-            return mean_squared_error(prediction, target, mask=hidden)
+            return mean_squared_error(prediction, target, known & hidden)
         ids_decode = masking.draw_hidden(
             self.make_rng("mask"), ids_keep, self.encoder.num_patches, self.num_decoded
         )
         prediction = decoder(tokens, ids_keep, ids_decode)
-        target = jnp.take_along_axis(patches.flatten(target), ids_decode[..., None], axis=1)
-        return mean_squared_error(prediction, target)
+        target, known = (
+            jnp.take_along_axis(patches.flatten(x), ids_decode[..., None], axis=1)
+            for x in (target, jnp.broadcast_to(known, target.shape))
+        )
+        return mean_squared_error(prediction, target, known)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from amr_jax.errors import UserError
+from amr_jax.ops import presence
 from amr_jax.ops.targets import motion
 
 
@@ -197,7 +198,7 @@ def train_view(
     stream: str,
     parents: tuple[int, ...],
     confidence: bool = False,
-) -> jax.Array:
+) -> tuple[jax.Array, jax.Array]:
     """The view of pre-training: random crop and resize, one random rotation, then the stream.
 
     Args:
@@ -206,15 +207,22 @@ def train_view(
       stream, parents: see `to_stream`; motion is from frame to frame of the view.
 
     Returns:
-      (num_frames, V, C) or (num_frames, M, V, C).
+      The view, (num_frames, V, C) or (num_frames, M, V, C), and its presence without the last axis:
+      a value is present if all those that it was made from with a weight above 0 are.
     """
     key_crop, key_rotation = jax.random.split(key)
-    view = random_crop_resize(
-        key_crop, clip, length, num_frames, min_fraction, max_fraction, min_frames
-    )
+
+    def crop(values):
+        return random_crop_resize(
+            key_crop, values, length, num_frames, min_fraction, max_fraction, min_frames
+        )
+
+    view = crop(clip)
+    absent = crop(1.0 - presence.of_clip(clip, confidence))  # an interpolation: 0 if nothing is
+    present = presence.of_stream(jnp.broadcast_to(absent == 0, view.shape[:-1]), stream, parents)
     if any(max_angles):
         view = random_rotate(key_rotation, view, max_angles, confidence)
-    return to_stream(view, stream, parents, confidence)
+    return to_stream(view, stream, parents, confidence), present
 
 
 def test_view(

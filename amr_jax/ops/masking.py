@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from amr_jax.ops import presence
+
 
 def num_visible(num_patches: int, mask_ratio: float, explicit: int | None) -> int:
     """Number of patches of a body that stay visible.
@@ -19,7 +21,14 @@ def num_visible(num_patches: int, mask_ratio: float, explicit: int | None) -> in
     return explicit or round(num_patches * (1 - mask_ratio))
 
 
-def draw(key: jax.Array, patches: jax.Array, num_visible: int, kind: str, tau: float) -> jax.Array:
+def draw(
+    key: jax.Array,
+    patches: jax.Array,
+    present: jax.Array,
+    num_visible: int,
+    kind: str,
+    tau: float,
+) -> jax.Array:
     """Draws the visible patches of every body.
 
     The ids of a body depend on the key, its place in the batch and (`motion_aware`) its motion, not
@@ -27,6 +36,7 @@ def draw(key: jax.Array, patches: jax.Array, num_visible: int, kind: str, tau: f
 
     Args:
       patches: (B, T_e, V, l, C).
+      present: (B, T_e, V, l, 1), see `presence`; `random` draws absent patches like others.
       num_visible: N_v.
       kind: `random`, or `motion_aware` with the temperature `tau`.
 
@@ -35,7 +45,9 @@ def draw(key: jax.Array, patches: jax.Array, num_visible: int, kind: str, tau: f
     """
     keys = jax.random.split(key, patches.shape[0])
     if kind == "motion_aware":
-        return jax.vmap(lambda k, p: motion_aware_mask(k, p, num_visible, tau))(keys, patches)
+        return jax.vmap(lambda *body: motion_aware_mask(*body, num_visible, tau))(
+            keys, patches, present
+        )
     num_patches = patches.shape[1] * patches.shape[2]
     return jax.vmap(lambda k: random_mask(k, num_patches, num_visible))(keys)
 
@@ -57,30 +69,39 @@ def random_mask(key: jax.Array, num_patches: int, num_visible: int) -> jax.Array
 
 
 def motion_aware_mask(
-    key: jax.Array, patches: jax.Array, num_visible: int, tau: float
+    key: jax.Array, patches: jax.Array, present: jax.Array, num_visible: int, tau: float
 ) -> jax.Array:
     """Random visible patches of one body, drawn so that moving patches tend to be hidden (MAMP).
 
     Args:
       patches: (T_e, V, l, C), T_e at least 2.
+      present: (T_e, V, l, 1).
       tau: temperature; published code uses 0.75 to 0.80.
 
     Returns:
       (num_visible,) int32, each id once.
     """
-    log_p = motion_log_probability(patches, tau)
+    log_p = motion_log_probability(patches, present, tau)
     # Gumbel noise on log p draws patches to *hide*, without replacement and in proportion to p.
     return _smallest(log_p + jax.random.gumbel(key, log_p.shape), num_visible)
 
 
-def motion_log_probability(patches: jax.Array, tau: float) -> jax.Array:
+def motion_log_probability(patches: jax.Array, present: jax.Array, tau: float) -> jax.Array:
     """log p of hiding each patch of one body: (T_e, V, l, C) -> (T_e · V,), a log-softmax.
 
-    The logit is the patch's mean absolute change since the previous patch of its joint (the first
-    patch copies the second), over `tau` times the largest change of the body.
+    The logit is the patch's mean absolute change since the previous patch of its joint, over `tau`
+    times the largest change of the body. A change counts in frames that are present in both
+    patches. A patch without such frames, as the first one, copies the next patch's change. Where
+    that is unknown, too, the logit is 0, as of a patch at rest: a patch that the body is not in
+    can be hidden as well as visible. (If it were never hidden, it would take the place of a patch
+    that shows the body; if it were always, the encoder would first meet absence in evaluation.)
     """
-    change = jnp.abs(patches[1:] - patches[:-1]).mean((-2, -1))
-    intensity = jnp.concatenate([change[:1], change]).reshape(-1)
+    both = present[1:] & present[:-1]
+    change = presence.mean(jnp.abs(patches[1:] - patches[:-1]), both, (-2, -1))
+    none = jnp.zeros_like(change[:1])
+    known = jnp.concatenate([none > 0, both.any((-2, -1))])
+    since, until = jnp.concatenate([none, change]), jnp.concatenate([change, none])
+    intensity = jnp.where(known, since, until).reshape(-1)
     return jax.nn.log_softmax(intensity / (intensity.max() * tau + 1e-10))
 
 

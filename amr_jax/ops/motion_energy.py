@@ -9,25 +9,26 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from amr_jax.ops import presence
 from amr_jax.ops.patches import patchify
 
 
-def window_energy(clips: jax.Array, window: int) -> jax.Array:
+def window_energy(clips: jax.Array, present: jax.Array, window: int) -> jax.Array:
     """e_s = (1/n) Σ_i ‖S_i − mean(S)‖²: mean squared distance of a joint to its mean position.
 
     Args:
       clips: (..., T, V, C) in metres.
+      present: (..., T, V); both means run over the frames in which the joint is present.
       window: n, frames; divides T.
 
     Returns:
-      (..., T_w, V) in square metres. A joint that stands still has exactly 0.
+      (..., T_w, V) in square metres. A joint that stands still, or is absent, has exactly 0.
     """
-    s = patchify(clips, window)
-    # Relative to the first frame: energy does not depend on the origin, and float32 keeps the
-    # millimetres of a joint that is metres away from it.
-    s = s - s[..., :1, :]
-    deviation = s - s.mean(-2, keepdims=True)
-    return jnp.square(deviation).sum(-1).mean(-1)
+    s, here = patchify(clips, window), patchify(present[..., None], window)
+    # Relative to a corner of the window: energy does not depend on the origin, and float32 keeps
+    # the millimetres of a joint that is metres away from it.
+    s = s - s.max(-2, keepdims=True, where=here, initial=-jnp.inf)
+    return presence.variance(s, here, -2).sum(-1)
 
 
 def weight(e_s: jax.Array, e_t: jax.Array, kind: str, k: float, epsilon: float) -> jax.Array:
@@ -62,6 +63,7 @@ def weight(e_s: jax.Array, e_t: jax.Array, kind: str, k: float, epsilon: float) 
 
 def motion_weights(
     clips: jax.Array,
+    present: jax.Array,
     windows: Sequence[int],
     kind: str,
     k: float,
@@ -72,21 +74,24 @@ def motion_weights(
 
     Args:
       clips: (..., T, V, C) in metres.
+      present: (..., T, V), see `presence`.
       windows: window lengths n, in frames; each divides T and has its own threshold e_t.
       kind, k, epsilon: see `weight`; `none` gives 1 everywhere (plain mean squared error).
       energy_threshold: e_t is the mean of e_s over all windows and joints of the body (`body`), or
-        over the windows of each joint (`joint`).
+        over the windows of each joint (`joint`). Windows without a present frame do not count.
 
     Returns:
-      (..., T, V) float32 in [0, 1], without gradient; 0 for a body that does not move at all.
+      (..., T, V) float32 in [0, 1], without gradient; 0 for a body that does not move at all, and
+      in frames without it.
     """
     clips = jax.lax.stop_gradient(clips.astype(jnp.float32))
     if kind == "none":
-        return jnp.ones(clips.shape[:-1], jnp.float32)
+        return present.astype(jnp.float32)
     pooled = (-2, -1) if energy_threshold == "body" else (-2,)
     total = jnp.zeros(clips.shape[:-1], jnp.float32)
     for n in windows:
-        e_s = window_energy(clips, n)
-        e_t = e_s.mean(pooled, keepdims=True)
+        e_s = window_energy(clips, present, n)
+        known = patchify(present[..., None], n).any((-2, -1))  # (..., T_w, V)
+        e_t = presence.mean(e_s, known, pooled, keepdims=True)
         total += jnp.repeat(weight(e_s, e_t, kind, k, epsilon), n, axis=-2)
-    return total / len(windows)
+    return jnp.where(present, total / len(windows), 0)

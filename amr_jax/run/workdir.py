@@ -155,6 +155,7 @@ _WERE_ZERO = (
 _BEFORE = {
     "method": {
         "input.body_frame": "none",
+        "input.absent_frames": "counted",
     },
     "protocol": {
         "scratch.input.body_frame": "none",

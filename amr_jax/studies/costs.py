@@ -85,11 +85,12 @@ def _loss_arguments(method: nn.Module, bodies: int) -> tuple:
     encoder = method.encoder
     shape = bodies, encoder.num_frames, encoder.num_joints, encoder.channels
     clips = jax.ShapeDtypeStruct(shape, jnp.float32)
+    present = jax.ShapeDtypeStruct(shape[:-1], bool)
     keys = {name: jax.random.key(0) for name in method.streams}
-    variables = jax.eval_shape(method.init, {"params": jax.random.key(0), **keys}, clips)
+    variables = jax.eval_shape(method.init, {"params": jax.random.key(0), **keys}, clips, present)
     params = variables.pop("params")
     average = params["encoder"] if method.momentum_encoder else {}
-    return params, variables, average, clips, keys
+    return params, variables, average, clips, present, keys
 
 
 def linear_flops(method: nn.Module, bodies: int) -> int:
@@ -205,8 +206,8 @@ def augmenting(config: ml_collections.ConfigDict, batch_clips: Callable, mesh: M
     def dispatch(number, arrays, batches):
         def step(number, batch):
             keys = train_step.stream_keys(config.seed, number, (train_step.AUGMENT,))
-            clips = views(keys[train_step.AUGMENT], *batch_clips(arrays, batch))
-            return number + 1, {"clips": clips}
+            clips, present = views(keys[train_step.AUGMENT], *batch_clips(arrays, batch))
+            return number + 1, {"clips": clips, "present": present}
 
         return jax.lax.scan(step, number, batches)
 

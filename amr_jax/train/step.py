@@ -56,13 +56,15 @@ def keeps_average(method: nn.Module, config: ml_collections.ConfigDict) -> bool:
 
 
 def method_loss(method: nn.Module) -> Callable:
-    """The function (params, variables, average, clips, keys) → loss, (metrics, new variables)."""
+    """A function (params, variables, average, clips, present, keys) → loss, (metrics, changed)."""
 
-    def loss(params, variables, average, clips, keys):
+    def loss(params, variables, average, clips, present, keys):
         given = {"params": params, **variables}
         if method.momentum_encoder:
             given["average"] = {"encoder": average}
-        (value, metrics), changed = method.apply(given, clips, rngs=keys, mutable=list(variables))
+        (value, metrics), changed = method.apply(
+            given, clips, present, rngs=keys, mutable=list(variables)
+        )
         return value, (metrics, changed)
 
     return loss
@@ -91,7 +93,7 @@ def _initialiser(method: nn.Module, optimizer: optax.GradientTransformation, con
         encoder = config.encoder
         clips = jnp.zeros((1, encoder.num_frames, encoder.num_joints, encoder.channels))
         keys = stream_keys(config.seed, jnp.int32(0), ("params", *method.streams))
-        variables = method.init(keys, clips)
+        variables = method.init(keys, clips, jnp.ones(clips.shape[:-1], bool))
         params = variables.pop("params")
         # A copy: the state is donated, and a buffer cannot be donated twice.
         average = jax.tree.map(jnp.copy, params["encoder"]) if keeps_average(method, config) else {}
@@ -101,9 +103,10 @@ def _initialiser(method: nn.Module, optimizer: optax.GradientTransformation, con
 
 
 def make_views(config: ml_collections.ConfigDict, mesh: Mesh) -> Callable:
-    """The augmentation of a step: (key, clips (b, L, slots, V, C), lengths (b,)) → (B, T, V, C).
+    """The augmentation of a step: (key, clips (b, L, slots, V, C), lengths (b,)) → views.
 
-    B = b · slots bodies; those of a sequence share crop and rotation.
+    Views are clips (B, T, V, C) and their presence (B, T, V), for B = b · slots bodies; those of a
+    sequence share crop and rotation.
     """
     view = dict(
         num_frames=config.encoder.num_frames,
@@ -115,11 +118,15 @@ def make_views(config: ml_collections.ConfigDict, mesh: Mesh) -> Callable:
 
     def views(key, clips, lengths):
         keys = jax.random.split(key, len(clips))
-        clips = jax.vmap(lambda k, clip, length: augment.train_view(k, clip, length, **view))(
+        clips, present = jax.vmap(lambda *sequence: augment.train_view(*sequence, **view))(
             keys, clips, lengths
-        )  # (b, T, slots, V, C)
-        clips = clips.swapaxes(1, 2).reshape(-1, *clips.shape[1:2], *clips.shape[3:])
-        return jax.lax.with_sharding_constraint(clips, sharding.over_data(mesh))
+        )  # (b, T, slots, V, …)
+        if config.input.absent_frames == "counted":
+            present = jnp.ones_like(present)
+        bodies = [
+            x.swapaxes(1, 2).reshape(-1, *x.shape[1:2], *x.shape[3:]) for x in (clips, present)
+        ]
+        return jax.lax.with_sharding_constraint(tuple(bodies), sharding.over_data(mesh))
 
     return views
 
@@ -162,7 +169,7 @@ class Step:
         state = abstract_state(self.method, self.optimizer, self.config, self.mesh)
         return jax.tree.map(lambda x: x.sharding, state)
 
-    def gradients(self, state: TrainState, views: jax.Array, keys: dict[str, jax.Array]) -> tuple:
+    def gradients(self, state: TrainState, views: tuple, keys: dict[str, jax.Array]) -> tuple:
         """(loss, (metrics, variables)) and gradient of a batch, in the layout of the parameters.
 
         With `optim.accumulate`, the batch is processed in parts and their results are averaged.
@@ -174,28 +181,34 @@ class Step:
         )
         num_parts = self.config.optim.accumulate
         if num_parts == 1:
-            found, gradients = gradient(*given, views, keys)
+            found, gradients = gradient(*given, *views, keys)
         else:
             found, gradients = self._averaged(gradient, given, views, keys, num_parts)
         return found, jax.lax.with_sharding_constraint(gradients, self.layout.params)
 
     @staticmethod
     def _averaged(
-        gradient: Callable, given: tuple, views: jax.Array, keys: dict, num_parts: int
+        gradient: Callable, given: tuple, views: tuple, keys: dict, num_parts: int
     ) -> tuple:
-        """The mean over the parts of a batch of `gradient(*given, part, keys of the part)`."""
+        """The mean over the parts of a batch of `gradient(*given, *part, keys of the part)`.
+
+        A part weighs as much as the share of present values that it holds.
+        """
         # Part i takes every num_parts-th row, so that each device only splits its own rows.
-        parts = views.reshape(-1, num_parts, *views.shape[1:]).swapaxes(0, 1)
+        parts = [x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1) for x in views]
+        count = parts[1].sum((1, 2, 3))  # of each part
+        weight = jnp.where(count.any(), count / jnp.maximum(count.sum(), 1), 1 / num_parts)
 
         def add(total, part):
-            i, rows = part
+            i, weight, *rows = part
             part_keys = {name: jax.random.fold_in(key, i) for name, key in keys.items()}
-            return jax.tree.map(jnp.add, total, gradient(*given, rows, part_keys)), None
+            found = gradient(*given, *rows, part_keys)
+            return jax.tree.map(lambda total, x: total + weight * x, total, found), None
 
-        shapes = jax.eval_shape(gradient, *given, parts[0], keys)
+        shapes = jax.eval_shape(gradient, *given, *(x[0] for x in parts), keys)
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_parts), parts))
-        return jax.tree.map(lambda x: x / num_parts, total)
+        total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_parts), weight, *parts))
+        return total
 
     def update(self, state: TrainState, gradient: Tree, variables: Tree) -> TrainState:
         """The state after a step of the optimiser and of the average of the encoder."""

@@ -109,7 +109,13 @@ def draw() -> str:
     """The picture, as the text of an SVG file."""
     joints = clip()
     weights = motion_energy.motion_weights(
-        joints, windows=(4, 8, 12), kind="ratio", k=0.01, epsilon=1e-8, energy_threshold="body"
+        joints,
+        np.ones(joints.shape[:2], bool),
+        windows=(4, 8, 12),
+        kind="ratio",
+        k=0.01,
+        epsilon=1e-8,
+        energy_threshold="body",
     )
     ids = masking.random_mask(jax.random.key(1), TIMES * JOINTS, 75)
     visible = np.zeros(TIMES * JOINTS, bool)

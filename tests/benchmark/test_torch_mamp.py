@@ -20,6 +20,7 @@ from tests.models.params import noisy
 
 KEY = jax.random.key(5)
 CLIPS = small.clips()
+ALL = small.everywhere(CLIPS)
 
 
 def same_weights(fused):
@@ -37,12 +38,12 @@ def same_weights(fused):
 @pytest.mark.parametrize("fused", [False, True])
 def test_loss_and_gradients_are_ours(fused):
     method, params, model = same_weights(fused)
-    ids = method.apply({"params": params}, CLIPS, rngs={"mask": KEY}, method="draw_mask")
+    ids = method.apply({"params": params}, CLIPS, ALL, rngs={"mask": KEY}, method="draw_mask")
     hidden = [np.setdiff1d(np.arange(20), row) for row in np.asarray(ids)]
     order = torch.from_numpy(np.concatenate([np.asarray(ids), np.stack(hidden)], 1)).long()
 
     def loss_of(params):
-        return method.apply({"params": params}, CLIPS, rngs={"mask": KEY})[0]
+        return method.apply({"params": params}, CLIPS, ALL, rngs={"mask": KEY})[0]
 
     expected, gradients = jax.jit(jax.value_and_grad(loss_of))(params)
     loss = model(torch.from_numpy(np.array(CLIPS)), order)
@@ -66,7 +67,8 @@ def test_moving_patches_are_hidden(monkeypatch):
     # The same noise everywhere: patches come in the order of their probability.
     monkeypatch.setattr(torch, "rand_like", lambda x: torch.full_like(x, 0.5))
     patches = patchify(jnp.asarray(CLIPS), 3)
-    log_p = np.stack([masking.motion_log_probability(p, 0.8) for p in patches])
+    here = jnp.ones((4, 5, 3, 1), bool)
+    log_p = np.stack([masking.motion_log_probability(p, here, 0.8) for p in patches])
     rising = np.take_along_axis(log_p, model.draw_order(clips).numpy(), 1)
     assert (np.diff(rising, axis=1) > -1e-6).all()
     assert rising[0, -1] - rising[0, 0] > 0.1

@@ -71,7 +71,8 @@ def test_the_example_of_a_new_method_runs(monkeypatch, tmp_path):
     config.dtype = "float32"
     method = methods.build(config)
     rngs = {name: jax.random.key(0) for name in ("params", *method.streams)}
-    (loss, _), _ = method.init_with_output(rngs, jnp.ones((1, 48, 20, 3)))
+    clips, present = jnp.ones((1, 48, 20, 3)), jnp.ones((1, 48, 20), bool)
+    (loss, _), _ = method.init_with_output(rngs, clips, present)
     assert loss > 0
 
 

@@ -86,17 +86,21 @@ def first_frame(key, clip, length):
     return jnp.broadcast_to(clip[:1], (FRAMES, *clip.shape[1:]))
 
 
-# A view that is cropped and rotated at random.
-train_view = functools.partial(
-    augment.train_view,
-    num_frames=FRAMES,
-    min_fraction=0.5,
-    max_fraction=1.0,
-    min_frames=1,
-    max_angles=(0.3, 0.3, 0.3),
-    stream="joint",
-    parents=(),
-)
+def train_view(key, clip, length):
+    """A view that is cropped and rotated at random."""
+    view, _ = augment.train_view(
+        key,
+        clip,
+        length,
+        num_frames=FRAMES,
+        min_fraction=0.5,
+        max_fraction=1.0,
+        min_frames=1,
+        max_angles=(0.3, 0.3, 0.3),
+        stream="joint",
+        parents=(),
+    )
+    return view
 
 
 def make_task(

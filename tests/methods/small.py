@@ -53,6 +53,11 @@ def clips(bodies=3, frames=12, joints=5):
     return 0.1 * steps.cumsum(1)
 
 
+def everywhere(clips):
+    """The presence of clips of bodies that are always there."""
+    return jnp.ones(clips.shape[:-1], bool)
+
+
 def keys(module, seed=0):
     """One key for each of the method's random streams."""
     return {
@@ -62,7 +67,8 @@ def keys(module, seed=0):
 
 def variables(module, inputs):
     """What the method keeps beside parameters, not at its initial values; nothing is compiled."""
-    shapes = jax.eval_shape(module.init, {"params": jax.random.key(0), **keys(module)}, inputs)
+    given = inputs, everywhere(inputs)
+    shapes = jax.eval_shape(module.init, {"params": jax.random.key(0), **keys(module)}, *given)
     rng = np.random.default_rng(3)
     shapes.pop("params")
     return jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
@@ -79,5 +85,11 @@ def average(module):
 
 @functools.cache  # compiled once for all the tests of a method
 def loss_and_gradient(module):
-    """Compiled (params, variables, average, clips, keys) -> `method_loss` and its gradient."""
-    return jax.jit(jax.value_and_grad(train_step.method_loss(module), has_aux=True))
+    """Compiled `method_loss` and its gradient; by default everything is present."""
+    compiled = jax.jit(jax.value_and_grad(train_step.method_loss(module), has_aux=True))
+
+    def of(params, variables, average, clips, keys, present=None):
+        present = everywhere(clips) if present is None else present
+        return compiled(params, variables, average, clips, present, keys)
+
+    return of

@@ -17,6 +17,7 @@ from tests.ops.test_motion_energy import reference_weights
 from tests.ops.test_targets import reference as reference_target
 
 CLIPS = small.clips()
+ALL = small.everywhere(CLIPS)
 KEY = jax.random.key(5)
 KEYS = {"mask": KEY}
 
@@ -42,7 +43,7 @@ def reference_loss(method, params, clip, ids):
 
 @functools.partial(jax.jit, static_argnums=0)
 def draw_mask(method, params, key):
-    return method.apply({"params": params}, CLIPS, rngs={"mask": key}, method="draw_mask")
+    return method.apply({"params": params}, CLIPS, ALL, rngs={"mask": key}, method="draw_mask")
 
 
 @pytest.mark.parametrize(
@@ -72,16 +73,19 @@ def test_the_weighted_loss_by_hand_eagerly_compiled_and_mapped():
     x_p = jnp.array([[1.0, 2.0], [3.0, 4.0]])
     x_t = jnp.array([[0.0, 0.0], [0.0, 2.0]])
     w = jnp.array([[1.0, 0.5], [0.0, 0.25]])
+    everywhere = jnp.ones((2, 2), bool)
     for loss in (mean_squared_error, jax.jit(mean_squared_error)):
-        assert loss(x_p, x_t, w) == 1.0  # (1 + 2 + 0 + 1) / 4
-    np.testing.assert_array_equal(jax.vmap(mean_squared_error)(x_p, x_t, w), [1.5, 0.5])
-    assert mean_squared_error(x_p, x_t, w, jnp.array([[True, True], [True, False]])) == 1.0
-    assert mean_squared_error(x_p, x_t, w, jnp.array([[False, True], [False, False]])) == 2.0
+        assert loss(x_p, x_t, everywhere, w) == 1.0  # (1 + 2 + 0 + 1) / 4
+        assert loss(x_p, x_t, ~everywhere, w) == 0  # nothing counts
+    mapped = jax.vmap(mean_squared_error)(x_p, x_t, everywhere, w)
+    np.testing.assert_array_equal(mapped, [1.5, 0.5])
+    assert mean_squared_error(x_p, x_t, jnp.array([[True, True], [True, False]]), w) == 1.0
+    assert mean_squared_error(x_p, x_t, jnp.array([[False, True], [False, False]]), w) == 2.0
     # Weights and masks broadcast; without a weight, all count alike.
     column = jnp.array([[1.0], [0.5]])
-    assert mean_squared_error(x_p, x_t, column, jnp.array([[False], [True]])) == 3.25
-    assert mean_squared_error(x_p, x_t) == 4.5
-    assert mean_squared_error(x_p.astype(jnp.bfloat16), x_t, w).dtype == jnp.float32
+    assert mean_squared_error(x_p, x_t, jnp.array([[False], [True]]), column) == 3.25
+    assert mean_squared_error(x_p, x_t, everywhere) == 4.5
+    assert mean_squared_error(x_p.astype(jnp.bfloat16), x_t, everywhere, w).dtype == jnp.float32
 
 
 @pytest.mark.parametrize("r", [1, 2, 3, 5, 6, 10, 15, 30])
@@ -90,12 +94,13 @@ def test_every_scale_runs_on_one_encoder(r):
     method = methods.build(small.config(encoder=encoder, r=r, windows=(4, 8, 12)))
     assert method.num_predicted == 60 // r
     clips = small.clips(bodies=2, frames=120, joints=2)
+    here = small.everywhere(clips)
     params = noisy(method, clips)
     alone = noisy(method.encoder, clips)
     assert jax.tree.map(jnp.shape, params["encoder"]) == jax.tree.map(jnp.shape, alone)
     assert params["decoder"]["queries"].shape == (60 // r, 12)
     assert params["decoder"]["pred"]["kernel"].shape == (12, r * 4 * 3)
-    loss, _ = jax.eval_shape(lambda p: method.apply({"params": p}, clips, rngs=KEYS), params)
+    loss, _ = jax.eval_shape(lambda p: method.apply({"params": p}, clips, here, rngs=KEYS), params)
     assert loss.shape == ()
 
 
@@ -120,7 +125,9 @@ def test_eight_devices_compute_the_loss_of_one_without_gathering_the_batch():
     spread = NamedSharding(mesh, PartitionSpec("data"))
 
     def loss(params, clips):
-        return method.apply({"params": params}, clips, rngs={"mask": KEY})[0]
+        return method.apply({"params": params}, clips, small.everywhere(clips), rngs={"mask": KEY})[
+            0
+        ]
 
     compiled = (
         jax.jit(jax.value_and_grad(loss), in_shardings=(everywhere, spread))
@@ -134,7 +141,9 @@ def test_eight_devices_compute_the_loss_of_one_without_gathering_the_batch():
 
 def test_size_of_the_default_model():
     method = default_method()
-    shapes = jax.eval_shape(method.init, jax.random.key(0), jnp.zeros((1, 120, 25, 3)))["params"]
+    clips = jnp.zeros((1, 120, 25, 3))
+    given = jax.random.key(0), clips, small.everywhere(clips)
+    shapes = jax.eval_shape(method.init, *given)["params"]
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 10_409_288
 
 

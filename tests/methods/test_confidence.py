@@ -15,6 +15,8 @@ ONE, OTHER = (
     for i in (1, 2)
 )
 
+ALL = small.everywhere(ONE)
+
 
 def build(method, confidence=True, **model):
     if method == "sjepa":
@@ -26,7 +28,9 @@ def build(method, confidence=True, **model):
 @pytest.mark.parametrize("method", methods.METHODS)
 def test_every_method_trains_on_clips_with_confidence(method):
     module = build(method)
-    shapes = jax.eval_shape(module.init, {"params": jax.random.key(0), **small.keys(module)}, ONE)
+    shapes = jax.eval_shape(
+        module.init, {"params": jax.random.key(0), **small.keys(module)}, ONE, ALL
+    )
     assert shapes["params"]["encoder"]["patch_embed"]["kernel"].shape == (3 * 3, 8)
     decoder = shapes["params"]["decoder"]
     if method in ("amr", "mamp", "nat", "skeleton_mae"):
@@ -37,8 +41,9 @@ def test_every_method_trains_on_clips_with_confidence(method):
 @pytest.mark.parametrize("method", ["amr", "mamp"])
 def test_targets_do_not_depend_on_confidence(method):
     module, without = build(method), build(method, confidence=False)
-    target, expected = (
-        m.apply({}, x, 1, method="target_patches") for m, x in ((module, ONE), (without, PLACES))
+    (target, _), (expected, _) = (
+        m.apply({}, x, ALL, 1, method="target_patches")
+        for m, x in ((module, ONE), (without, PLACES))
     )
     np.testing.assert_array_equal(target, expected)
 
@@ -46,7 +51,7 @@ def test_targets_do_not_depend_on_confidence(method):
 def test_motion_aware_masks_do_not_depend_on_confidence():
     module = build("mamp")
     masks = [
-        module.apply({}, clips, rngs={"mask": jax.random.key(0)}, method="draw_mask")
+        module.apply({}, clips, ALL, rngs={"mask": jax.random.key(0)}, method="draw_mask")
         for clips in (ONE, OTHER)
     ]
     np.testing.assert_array_equal(*masks)
@@ -55,7 +60,7 @@ def test_motion_aware_masks_do_not_depend_on_confidence():
 def test_motion_features_of_gfp_do_not_depend_on_confidence():
     module = build("gfp")
     params = noisy(module, ONE)
-    apply = jax.jit(lambda x: module.apply({"params": params}, x, rngs=small.keys(module))[1])
+    apply = jax.jit(lambda x: module.apply({"params": params}, x, ALL, rngs=small.keys(module))[1])
     one, other = apply(ONE), apply(OTHER)
     for name in ("covariance", "variance", "target_std"):  # of the features alone
         assert one[name] == other[name]
@@ -65,7 +70,7 @@ def test_motion_features_of_gfp_do_not_depend_on_confidence():
 def test_the_encoder_of_amr_sees_confidence_and_its_weights_do_not():
     module = build("amr")
     params = noisy(module, ONE)
-    apply = jax.jit(lambda x: module.apply({"params": params}, x, rngs=small.keys(module)))
+    apply = jax.jit(lambda x: module.apply({"params": params}, x, ALL, rngs=small.keys(module)))
     (loss, metrics), (other_loss, other_metrics) = apply(ONE), apply(OTHER)
     assert 0 < metrics["weight"] == other_metrics["weight"]
     assert np.isfinite(loss)
@@ -74,7 +79,7 @@ def test_the_encoder_of_amr_sees_confidence_and_its_weights_do_not():
 
 def test_the_views_of_sjepa_keep_confidence():
     module = build("sjepa")
-    view = module.apply({}, ONE, rngs={"view": jax.random.key(0)}, method="view")
+    view, _ = module.apply({}, ONE, ALL, rngs={"view": jax.random.key(0)}, method="view")
     mirrored = ONE[:, :, jnp.array(module.view_mirror)]
     for body in range(3):
         same = [np.array_equal(view[body, ..., 2], x[body, ..., 2]) for x in (ONE, mirrored)]

@@ -14,6 +14,7 @@ from amr_jax.config import files
 from amr_jax.errors import UserError
 from amr_jax.methods.masked import MaskedMethod
 from amr_jax.models import layers
+from amr_jax.ops import presence
 from amr_jax.run import checkpoint, metrics
 from amr_jax.studies import costs
 from configs import knn
@@ -35,11 +36,11 @@ class Toy(MaskedMethod):
         return 0.5 + 0.5 * progress
 
     @nn.compact
-    def __call__(self, clips):
-        tokens = self.encoder(clips, self.draw_mask(clips), train=True)
+    def __call__(self, clips, present):
+        tokens = self.encoder(clips, self.draw_mask(clips, present), train=True)
         prediction = layers.dense(3, self.dtype, "mean")(tokens.mean(1))
         prediction += self.param("anchor", nn.initializers.zeros, (3,))
-        target = clips.mean((1, 2))
+        target = presence.mean(clips, present[..., None], (1, 2))
         target += self.noise * jax.random.normal(self.make_rng("noise"), target.shape)
         calls = self.variable("state", "calls", jnp.zeros, ())
         if self.is_mutable_collection("state") and not self.is_initializing():

@@ -13,6 +13,7 @@ from tests.models import reference
 from tests.models.params import noisy
 
 CLIPS = small.clips()
+ALL = small.everywhere(CLIPS)
 PLAIN = {"view_angles": (0.0, 0.0, 0.0), "view_shift": 0.0, "view_mirror": ()}
 
 
@@ -40,7 +41,9 @@ def test_the_loss_follows_the_definition():
     method = methods.build(small.config("sjepa", **PLAIN))
     params, average = noisy(method, CLIPS), small.average(method)
     kept, keys = small.variables(method, CLIPS), small.keys(method)
-    ids = jax.jit(lambda: method.apply({"params": params}, CLIPS, rngs=keys, method="draw_mask"))()
+    ids = jax.jit(
+        lambda: method.apply({"params": params}, CLIPS, ALL, rngs=keys, method="draw_mask")
+    )()
     centre = np.asarray(kept["state"]["centre"], np.float64)
     losses, targets = [], []
     for clip, visible in zip(np.asarray(CLIPS), np.asarray(ids), strict=True):
@@ -77,14 +80,17 @@ def test_the_target_encoder_sees_the_untransformed_clip_unless_the_view_is_share
 def test_an_absent_body_stays_zero_in_every_view():
     method = methods.build(small.config("sjepa"))
     rngs = {"view": jax.random.key(0)}
-    assert not method.apply({}, jnp.zeros_like(CLIPS), rngs=rngs, method="view").any()
+    for here in (ALL, ~ALL):  # counted, ignored
+        view, _ = method.apply({}, jnp.zeros_like(CLIPS), here, rngs=rngs, method="view")
+        assert not view.any()
 
 
 def test_a_view_is_rotated_shifted_and_sometimes_mirrored():
     method = methods.build(small.config("sjepa", view_shift=0.5))
     clips = jnp.broadcast_to(CLIPS[:1], (64, *CLIPS.shape[1:]))
     rngs = {"view": jax.random.key(0)}
-    views = jax.jit(lambda: method.apply({}, clips, rngs=rngs, method="view"))()
+    here = small.everywhere(clips)
+    views, _ = jax.jit(lambda: method.apply({}, clips, here, rngs=rngs, method="view"))()
 
     def distances(clips, a, b):
         return jnp.linalg.norm(clips[:, :, a] - clips[:, :, b], axis=-1)
@@ -101,7 +107,8 @@ def test_a_view_is_rotated_shifted_and_sometimes_mirrored():
 def test_only_joints_are_shifted(stream):
     method = methods.build(small.config("sjepa", input_stream=stream, view_shift=0.5))
     clips = CLIPS.at[:, :, 0].set(0)  # the root's bone; joint 0 mirrors itself
-    view = jax.jit(lambda: method.apply({}, clips, rngs=small.keys(method), method="view"))()
+    rngs = small.keys(method)
+    view, _ = jax.jit(lambda: method.apply({}, clips, ALL, rngs=rngs, method="view"))()
     assert view[:, :, 0].any() == (stream == "joint")
     assert not np.allclose(view, clips)  # rotated and mirrored all the same
 
@@ -109,12 +116,12 @@ def test_only_joints_are_shifted(stream):
 def test_the_centre_starts_at_zero_and_changes_in_training_alone():
     method = methods.build(small.config("sjepa"))
     keys = small.keys(method)
-    variables = jax.jit(method.init)({"params": jax.random.key(0), **keys}, CLIPS)
+    variables = jax.jit(method.init)({"params": jax.random.key(0), **keys}, CLIPS, ALL)
     assert set(variables) == {"params", "state"}
     assert (variables["state"]["centre"] == 0).all()
     given = {**variables, "average": {"encoder": small.average(method)}}
     # Flax refuses to change a collection that is not mutable.
-    loss, _ = jax.eval_shape(lambda: method.apply(given, CLIPS, rngs=keys))
+    loss, _ = jax.eval_shape(lambda: method.apply(given, CLIPS, ALL, rngs=keys))
     assert loss.shape == ()
 
 

@@ -22,7 +22,7 @@ def drawn(method, params):
     """The visible patches, and those that decoder masking decodes, as the method draws them."""
 
     def draw(module):
-        ids = module.draw_mask(CLIPS)
+        ids = module.draw_mask(CLIPS, small.everywhere(CLIPS))
         count = module.num_decoded or 1
         key = module.make_rng("mask")
         return ids, masking.draw_hidden(key, ids, module.encoder.num_patches, count)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from amr_jax.methods.masked import MaskedMethod
 from amr_jax.models.encoder import Encoder, build_encoder
 
 
@@ -12,7 +13,12 @@ def encoder(dtype: str = "float32", **sizes) -> Encoder:
 
 
 def noisy(module, *inputs):
-    """Parameters of the module's shapes: biases not zero, scales not one. Nothing is compiled."""
+    """Parameters of the module's shapes: biases not zero, scales not one. Nothing is compiled.
+
+    Methods are given clips alone: everything is present.
+    """
+    if isinstance(module, MaskedMethod):
+        inputs += (np.ones(inputs[0].shape[:-1], bool),)
     streams = ("params", *getattr(module, "streams", ("mask",)))
     rngs = {name: jax.random.key(0) for name in streams}
     shapes = jax.eval_shape(module.init, rngs, *inputs)["params"]

@@ -204,7 +204,7 @@ def test_confidence_is_neither_turned_nor_shifted(coordinates):
 def test_a_training_view_keeps_confidence_between_0_and_1():
     clip = jnp.array(np.random.default_rng(0).uniform(0, 1, size=(70, 5, 3)), jnp.float32)
     how = TRAIN_VIEW | {"num_frames": 12, "max_angles": (0.0, 0.0, 1.5), "confidence": True}
-    views = jax.jit(jax.vmap(lambda key: augment.train_view(key, clip, 70, **how)))(
+    views, _ = jax.jit(jax.vmap(lambda key: augment.train_view(key, clip, 70, **how)))(
         jax.random.split(jax.random.key(0), 16)
     )
     assert 0 <= views[..., 2].min() < views[..., 2].max() <= 1
@@ -214,8 +214,8 @@ def test_a_training_view_keeps_confidence_between_0_and_1():
 def test_two_bodies_share_their_view():
     key = jax.random.key(4)
     train_view = jax.jit(functools.partial(augment.train_view, num_frames=40, **TRAIN_VIEW))
-    view = train_view(key, jnp.stack([WALK, WALK[::-1]], 1), 200)
-    alone = train_view(key, jnp.asarray(WALK[::-1]), 200)
+    view, _ = train_view(key, jnp.stack([WALK, WALK[::-1]], 1), 200)
+    alone, _ = train_view(key, jnp.asarray(WALK[::-1]), 200)
     assert view.shape == (40, 2, 2, 3)
     np.testing.assert_allclose(view[:, 1], alone, atol=1e-6)
 
@@ -226,7 +226,7 @@ def test_views_agree_eagerly_compiled_and_mapped():
     lengths = jnp.array([300, 61, 150])
 
     def train(key, clip, length):
-        return augment.train_view(key, clip, length, num_frames=40, **TRAIN_VIEW)
+        return augment.train_view(key, clip, length, num_frames=40, **TRAIN_VIEW)[0]
 
     def test(key, clip, length):
         return augment.test_view(
@@ -329,7 +329,7 @@ def test_views_take_the_stream_last():
     def views(stream):
         how = {"num_frames": 30, "stream": stream, "parents": NTU.parents}
         clip, length = jnp.asarray(DANCE), jnp.int32(11)
-        train = augment.train_view(key, clip, length, **TRAIN_VIEW | how)
+        train, _ = augment.train_view(key, clip, length, **TRAIN_VIEW | how)
         return train, augment.test_view(clip, length, fraction=0.8, **how)
 
     joints = views("joint")

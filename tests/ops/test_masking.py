@@ -13,6 +13,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from amr_jax.ops import masking
 
 
+def everywhere(patches):
+    """The presence of patches of a body that is always there."""
+    return jnp.ones((*patches.shape[:-1], 1), bool)
+
+
 def test_number_of_visible_patches():
     assert masking.num_visible(750, 0.9, None) == 75  # int() of the floating-point product is 74
     assert masking.num_visible(750, 0.9, 0) == 75
@@ -24,7 +29,7 @@ def test_number_of_visible_patches():
 def mask_of_random_clip(seed, kind, shape, visible):
     key = jax.random.key(seed)
     patches = jax.random.normal(key, (1, *shape, 2, 3))
-    ids = masking.draw(key, patches, visible, kind, 0.75)[0]
+    ids = masking.draw(key, patches, everywhere(patches), visible, kind, 0.75)[0]
     return ids, masking.is_hidden(ids, shape[0] * shape[1])
 
 
@@ -65,17 +70,37 @@ def test_motion_aware_probability_follows_its_definition():
             ).mean()
     logit = intensity.reshape(-1) / (intensity.max() * 0.8 + 1e-10)
     expected = np.exp(logit) / np.exp(logit).sum()
-    out = jnp.exp(masking.motion_log_probability(jnp.asarray(patches), 0.8))
+    out = jnp.exp(masking.motion_log_probability(jnp.asarray(patches), everywhere(patches), 0.8))
     np.testing.assert_allclose(out, expected, rtol=1e-5)
+
+
+def test_a_jump_to_an_absence_is_no_motion():
+    # One joint that moves by 1 a patch, in patches of 2 frames; a second one stands still.
+    position = np.repeat(np.arange(1.0, 7.0), 2).reshape(6, 2)
+    patches = np.stack([position, np.full((6, 2), 9.0)], axis=1)[..., None]
+    present = np.ones((6, 2, 2, 1), bool)
+    present[2:4, 0] = False  # two patches away, back in the second frame of patch 4
+    present[4, 0, 0] = False
+    present[:4, 1] = False  # the still joint's patches 0 to 3
+    patches = jnp.where(present, patches, 0)
+    log_p = masking.motion_log_probability(patches, jnp.asarray(present), 0.5).reshape(6, 2)
+    # Joint 0: patch 1 moves by 1, which patch 0 copies; 2 and 3 are away; of patch 4, the change
+    # since patch 3 is unknown: it copies that of patch 5, known in the second frame, 1.
+    intensity = np.array([[1, 0], [1, 0], [0, 0], [0, 0], [1, 0], [1, 0]])
+    np.testing.assert_allclose(log_p, jax.nn.log_softmax(intensity / 0.5, (0, 1)), rtol=1e-5)
+    # Taken as positions, the zeros are the largest motion there is.
+    counted = masking.motion_log_probability(patches, everywhere(patches), 0.5).reshape(6, 2)
+    assert counted[4, 1] == counted.max() > counted[1, 0] + 1
 
 
 def test_moving_patches_tend_to_be_hidden():
     moving = jnp.arange(10.0)[:, None, None]
     patches = jnp.zeros((10, 2, 1, 3)).at[:, 1].set(moving)  # joint 1 moves
     keys = jax.random.split(jax.random.key(0), 2000)
-    ids = jax.vmap(lambda key: masking.motion_aware_mask(key, patches, 4, 0.2))(keys)
+    here = everywhere(patches)
+    ids = jax.vmap(lambda key: masking.motion_aware_mask(key, patches, here, 4, 0.2))(keys)
     assert (ids % 2).mean() < 0.05
-    still = jax.vmap(lambda key: masking.motion_aware_mask(key, 0 * patches, 4, 0.2))(keys)
+    still = jax.vmap(lambda key: masking.motion_aware_mask(key, 0 * patches, here, 4, 0.2))(keys)
     assert 0.45 < (still % 2).mean() < 0.55  # nothing moves: as random as can be
 
 
@@ -84,7 +109,7 @@ def test_masks_of_a_batch_do_not_depend_on_devices(kind):
     patches = jax.random.normal(jax.random.key(1), (16, 6, 5, 1, 3))
 
     def draw(key, patches):
-        return masking.draw(key, patches, 7, kind, 0.75)
+        return masking.draw(key, patches, everywhere(patches), 7, kind, 0.75)
 
     eager = draw(jax.random.key(0), patches)
     assert len({tuple(ids) for ids in eager.tolist()}) == 16  # every body its own
@@ -101,7 +126,7 @@ def test_one_body_eagerly_compiled_and_mapped():
     key, patches = jax.random.key(3), jax.random.normal(jax.random.key(1), (6, 5, 1, 3))
 
     def mask(key, patches):
-        return masking.motion_aware_mask(key, patches, 7, 0.75)
+        return masking.motion_aware_mask(key, patches, everywhere(patches), 7, 0.75)
 
     eager = mask(key, patches)
     np.testing.assert_array_equal(jax.jit(mask)(key, patches), eager)

@@ -11,6 +11,11 @@ NORMALISATIONS = ("none", "patch", "timestamps", "patch_timestamps")
 CLIP = np.random.default_rng(0).normal(size=(24, 3, 2)).cumsum(0).astype(np.float32)
 
 
+def ones(clip):
+    """The presence of a body that is always there."""
+    return jnp.ones(clip.shape[:-1], bool)
+
+
 def test_motion_is_the_step_to_the_next_frame():
     clip = jnp.array([1.0, 4.0, 9.0])[:, None, None]
     np.testing.assert_array_equal(targets.motion(clip, axis=-3)[:, 0, 0], [3, 5, 0])
@@ -45,7 +50,7 @@ def reference(clip, patch_len, kind, normalisation):
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_targets_follow_their_definitions(kind, normalisation):
     def target(clip):
-        return targets.reconstruction_target(clip, 6, kind, normalisation)
+        return targets.reconstruction_target(clip, ones(clip), 6, kind, normalisation)[0]
 
     clips = jnp.stack([CLIP, CLIP[::-1] + 3])
     expected = np.stack([reference(clip, 6, kind, normalisation) for clip in clips])
@@ -53,14 +58,50 @@ def test_targets_follow_their_definitions(kind, normalisation):
         np.testing.assert_allclose(out, expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("kind", ["joint", "motion"])
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_absent_frames_have_no_target_and_change_no_other(kind, normalisation):
+    present = np.ones((24, 3), bool)
+    present[4:9, 0] = present[12:18, 1] = present[23, 1] = present[:, 2] = False
+    present[7, 2] = True  # the only frame of this joint
+    zeros = np.where(present[..., None], CLIP, 0)
+    gaps = np.where(present[..., None], np.float64(CLIP), np.nan)
+    known = present & np.append(present[1:], present[-1:], 0) if kind == "motion" else present
+    if kind == "motion":  # the last frame's is 0 by definition
+        gaps = np.where(
+            known[..., None], np.append(np.diff(gaps, axis=0), 0 * gaps[-1:], 0), np.nan
+        )
+
+    def standardise(values, axis):
+        count = np.isfinite(values).sum(axis, keepdims=True)
+        mean = np.nansum(values, axis, keepdims=True) / np.maximum(count, 1)
+        squares = np.nansum((values - mean) ** 2, axis, keepdims=True)
+        return (values - mean) / np.sqrt(squares / np.maximum(count - 1, 1) + 1e-6)
+
+    if normalisation == "timestamps":
+        gaps = standardise(gaps, 0)
+    gaps = gaps.reshape(4, 6, 3, 2).swapaxes(1, 2)
+    if normalisation.startswith("patch"):
+        gaps = standardise(gaps, (-2, -1) if normalisation == "patch" else -2)
+    compute = jax.jit(targets.reconstruction_target, static_argnums=(2, 3, 4))
+    target, where = compute(zeros, present, 6, kind, normalisation)
+    np.testing.assert_array_equal(where[..., 0], known.reshape(4, 6, 3).swapaxes(1, 2))
+    np.testing.assert_allclose(target, np.nan_to_num(gaps), atol=2e-5)
+
+
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_an_absent_body_has_a_target_of_zeros(normalisation):
     absent = jnp.zeros((24, 3, 2))
-    assert not targets.reconstruction_target(absent, 6, "joint", normalisation).any()
+    assert not targets.reconstruction_target(absent, ones(absent), 6, "joint", normalisation)[
+        0
+    ].any()
 
 
 def test_targets_are_float32_and_carry_no_gradient():
-    target = targets.reconstruction_target(jnp.asarray(CLIP, jnp.bfloat16), 6, "joint", "none")
+    half = jnp.asarray(CLIP, jnp.bfloat16)
+    target, _ = targets.reconstruction_target(half, ones(half), 6, "joint", "none")
     assert target.dtype == jnp.float32
-    gradient = jax.grad(lambda x: targets.reconstruction_target(x, 6, "motion", "patch").sum())
+    gradient = jax.grad(
+        lambda x: targets.reconstruction_target(x, ones(x), 6, "motion", "patch")[0].sum()
+    )
     assert not gradient(jnp.asarray(CLIP)).any()

@@ -33,6 +33,8 @@ def setting():
     rng = np.random.default_rng(0)
     clips = rng.normal(size=(8, 30, 2, 20, 3)).astype(np.float32)  # two bodies a sequence
     lengths = rng.integers(1, 31, size=8).astype(np.int32)
+    # Second bodies that come late or never: with accumulate=2, most of what the second part has.
+    clips[:, :12, 1] = clips[:5, :, 1] = 0
     return config, clips, lengths
 
 
@@ -67,22 +69,25 @@ def run_step(config, clips, lengths, num_devices=1):
 
 @functools.partial(jax.jit, static_argnums=0)
 def views(config, key, clips, lengths):
-    """Training views of the bodies, (sequences · 2, T, V, C)."""
+    """Training views of the bodies, (sequences · 2, T, V, C), and their presence."""
 
     def view(key, clip, length):
         how = {"num_frames": 24, "stream": config.input.stream, "parents": KINECT_20.parents}
         return augment.train_view(key, clip, length, **how, **config.augment)
 
     both = jax.vmap(view)(jax.random.split(key, len(clips)), clips, lengths)
-    return both.swapaxes(1, 2).reshape(-1, *both.shape[1:2], *both.shape[3:])
+    return [x.swapaxes(1, 2).reshape(-1, *x.shape[1:2], *x.shape[3:]) for x in both]
 
 
 def expected_gradient(method, config, params, clips, lengths):
-    """The mean over `accumulate` parts, each with keys of its own, one body after the other."""
+    """The mean over `accumulate` parts, each with keys of its own, by their present values."""
     parts = config.optim.accumulate
     keys = train_step.stream_keys(config.seed, jnp.int32(0), ("augment", "mask", "drop_path"))
     clips, lengths = jnp.asarray(clips), jnp.asarray(lengths)
-    bodies = views(ml_collections.FrozenConfigDict(config), keys.pop("augment"), clips, lengths)
+    bodies, present = views(
+        ml_collections.FrozenConfigDict(config), keys.pop("augment"), clips, lengths
+    )
+    shares = [present[i::parts].sum() / present.sum() for i in range(parts)]
 
     def loss(params):
         losses = []
@@ -90,8 +95,9 @@ def expected_gradient(method, config, params, clips, lengths):
             rngs = keys
             if parts > 1:
                 rngs = {name: jax.random.fold_in(key, i) for name, key in keys.items()}
-            losses.append(method.apply({"params": params}, bodies[i::parts], rngs=rngs)[0])
-        return sum(losses) / parts
+            part = bodies[i::parts], present[i::parts]
+            losses.append(method.apply({"params": params}, *part, rngs=rngs)[0])
+        return sum(share * loss for share, loss in zip(shares, losses, strict=True))
 
     return jax.value_and_grad(loss)(params)
 
@@ -120,6 +126,24 @@ def test_a_step_is_gradient_descent_on_the_augmented_bodies(
     ):
         np.testing.assert_allclose(mean, 0.9 * old + 0.1 * new, rtol=1e-5, atol=1e-7)
     assert after.step == 1
+
+
+@pytest.mark.parametrize("absent_frames", ["ignored", "counted"])
+def test_the_views_of_a_step_tell_who_is_there_unless_absent_frames_count(setting, absent_frames):
+    config, clips, lengths = setting
+    config = config.copy_and_resolve_references()
+    config.input.absent_frames = absent_frames
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    found = jax.jit(train_step.make_views(config, mesh))(jax.random.key(1), clips, lengths)
+    expected = views(ml_collections.FrozenConfigDict(config), jax.random.key(1), clips, lengths)
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
+    assert found[1].shape == (16, 24, 20)
+    if absent_frames == "counted":
+        assert found[1].all()
+    else:
+        np.testing.assert_array_equal(found[1], expected[1])
+        assert not found[1][1:10:2].any()  # second bodies that never come
+        assert found[1][::2].all()
 
 
 def test_a_parameter_what_the_optimiser_keeps_of_it_and_its_average_lie_alike(
@@ -155,6 +179,7 @@ def test_with_split_parameters_only_parameters_and_gradients_travel(setting):
 
 def test_a_momentum_encoder_and_a_methods_own_variables_are_kept(setting):
     _, clips, lengths = setting
+    clips = np.where(clips == 0, 0.1, clips)  # everything is present
     config = sjepa.get_config("nwucla,runlocal")
     config.encoder.num_frames = 24
     config.encoder.width = config.model.decoder_width = 16
@@ -165,7 +190,7 @@ def test_a_momentum_encoder_and_a_methods_own_variables_are_kept(setting):
     assert (before.variables["state"]["centre"] == 0).all()
     # At the start the target encoder is the encoder: what it makes of the clips as they came.
     key = train_step.stream_keys(config.seed, jnp.int32(0), ("augment",))["augment"]
-    bodies = views(ml_collections.FrozenConfigDict(config), key, clips, lengths)
+    bodies, _ = views(ml_collections.FrozenConfigDict(config), key, clips, lengths)
     tokens = jax.jit(method.encoder.apply)({"params": before.params["encoder"]}, bodies)
     np.testing.assert_allclose(
         after.variables["state"]["centre"], 0.1 * tokens.mean((0, 1)), atol=2e-6

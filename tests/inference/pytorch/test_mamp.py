@@ -12,6 +12,7 @@ from tests.methods import small
 from tests.models.params import noisy
 
 CLIPS = small.clips(bodies=2, frames=published.TIMES * published.PATCH_LEN, joints=published.JOINTS)
+ALL = small.everywhere(CLIPS)
 KEY = jax.random.key(5)
 
 
@@ -30,10 +31,11 @@ def test_features_predictions_and_loss_are_the_published_ones(name):
 
     @jax.jit
     def run(params):
-        ids = method.apply({"params": params}, CLIPS, rngs={"mask": KEY}, method="draw_mask")
+        ids = method.apply({"params": params}, CLIPS, ALL, rngs={"mask": KEY}, method="draw_mask")
         (loss, _), inside = method.apply(
             {"params": params},
             CLIPS,
+            ALL,
             rngs={"mask": KEY},
             capture_intermediates=lambda module, called: (
                 module.name in ("encoder", "decoder") and called == "__call__"
