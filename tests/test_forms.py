@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import pickle
 import zipfile
 
 import numpy as np
@@ -255,3 +256,67 @@ def test_a_workdir_that_would_lose_checkpoints_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match=r"expected a --workdir without \* \? \[ and"):
         checkpoint.Checkpoints(tmp_path / name, keep=1)
     assert not (tmp_path / name).exists()
+
+
+def test_raw_files_of_ntu_in_such_folders_and_packed(tmp_path):
+    folder = os.path.join(os.fsencode(tmp_path / "raw"), GBK)
+    os.makedirs(folder)
+    for i, performer in enumerate((1, 3)):
+        film = ntu_files.film(3, (ntu_files.FIRST_ID, [0, 1, 2], ntu_files.person(i, 3)))
+        name = b"S001C001P%03dR001A001.skeleton.gz" % performer
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(gzip.compress(ntu_files.skeleton_text(film)))
+    with open(os.path.join(folder, b"S001C001P003R002A001.skeleton"), "wb") as file:
+        file.write(b"bad")
+    amr_jax_command(
+        [
+            "prepare",
+            "--dataset=ntu_rgbd60",
+            f"--manual_dir={tmp_path}/raw",
+            f"--data_dir={tmp_path}/out",
+            "--on_bad_file=skip",
+            "--num_workers=2",
+        ]
+    )
+    builder = tfds.builder("ntu_rgbd60/xsub", data_dir=tmp_path / "out")
+    assert {split: info.num_examples for split, info in builder.info.splits.items()} == {
+        "train": 1,
+        "test": 1,
+    }
+    (row,) = json.loads((tmp_path / "out/ntu_rgbd60/left_out.json").read_text())
+    assert row["file"] == f"{tmp_path}/raw/{NAME}/S001C001P003R002A001.skeleton"
+
+
+def annotation(seed: int, **changes) -> dict:
+    joints = tiny_models.joints(seed, 5).swapaxes(0, 1)
+    return {"frame_dir": f"S{seed}", "label": 0, "total_frames": 5, "keypoint": joints} | changes
+
+
+ENTRY = annotation(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("set.pkl", {"split": {"val": {"S0"}}, "annotations": (ENTRY,)}),
+        ("set.pkl.gz", {"split": {"val": ("S0",)}, "annotations": [ENTRY]}),
+        ("val.pkl", [ENTRY]),
+        ("S0.pickle", ENTRY),
+        ("all.pkl", {"train": [], "val": [ENTRY]}),
+        ("filename.pkl", [annotation(0, filename="S0", frame_dir="/videos")]),
+        ("one_body.pkl", [annotation(0, keypoint=ENTRY["keypoint"][0])]),
+        ("float64.pkl", [annotation(0, keypoint=ENTRY["keypoint"].astype(np.float64))]),
+        ("label.pkl", [annotation(0, label="wave", total_frames=np.int64(5))]),
+        ("splits.pkl", {"split": {"x": np.array(["S9"])}, "annotations": [ENTRY]}),
+        (os.fsdecode(GBK + b".pkl"), [ENTRY]),
+    ],
+)
+def test_predict_reads_pickles_in_these_forms(checkpoint_folder, tmp_path, name, content):
+    data = pickle.dumps(content, protocol=4)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    np.save(tmp_path / "plain.npy", tiny_models.joints(0, 5))
+    command = ["predict", f"--checkpoint={checkpoint_folder}", f"--json={tmp_path}/out"]
+    amr_jax_command([*command, f"{tmp_path}/plain.npy", str(tmp_path / name)])
+    plain, row = map(json.loads, (tmp_path / "out").read_text().splitlines())
+    shown = name.replace(os.fsdecode(GBK), NAME)
+    assert row == plain | {"file": f"{tmp_path}/{shown}[S0]"}

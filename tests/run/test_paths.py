@@ -91,13 +91,14 @@ def test_absent_records_and_an_unwritable_cache_are_errors(data_dir, monkeypatch
         read(data_dir)
 
 
-def test_own_records_are_found_by_their_absolute_path(bucket, tmp_path):
+@pytest.mark.parametrize("folder", ["data", "DATA, v2", "a[1]*?#50%"])
+def test_own_records_are_found_by_their_absolute_path(bucket, tmp_path, folder):
     raw = custom_sets.write_pickle(tmp_path / "set.pkl", custom_sets.exchange())
     data, options = tmp_path / "data", {"name": "mine", "layout": "coco_17", "channels": "xyc"}
     prepare.prepare("custom", raw, data, num_workers=1, **options)
-    buckets.upload(data, "s3://bucket/data")
-    chosen = datasets.argument("s3://bucket/data/custom/mine,runlocal")
-    assert (chosen.name, chosen.runlocal) == ("s3://bucket/data/custom/mine", True)
+    buckets.upload(data, f"s3://bucket/{folder}")
+    chosen = datasets.argument(f"s3://bucket/{folder}/custom/mine,runlocal")
+    assert (chosen.name, chosen.runlocal) == (f"s3://bucket/{folder}/custom/mine", True)
     row = chosen.dataset
     source = records.Records("not/there", row.records, "train", row.layout.centre, row.max_frames)
     assert (len(source), source.num_joints, source.channels) == (8, 17, "xyc")

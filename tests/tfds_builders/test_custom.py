@@ -400,3 +400,43 @@ def test_files_that_are_not_read_are_counted(raw, exchange, tmp_path, capsys):
     (tmp_path / "set.pkl").rename(exchange)
     run(raw, tmp_path / "other", channels="xyc")
     assert "note: not read: 2 .npy, 1 .md, 1 .csv." in capsys.readouterr().out
+
+
+def test_names_of_the_table_on_other_systems(tmp_path):
+    """A Mac writes an accent as a character of its own, Windows a backslash for a slash."""
+    for name in ("a\u0308/x", "b/y"):
+        custom_sets.write_npz(tmp_path / "raw", name, label=None, split=None)
+    (tmp_path / "raw" / "labels.csv").write_text(
+        "name,label,split\n\u00e4\\x.npz,0,train\nb\\y,1,test\n"
+    )
+    run(tmp_path / "raw", tmp_path / "out")
+    assert examples(tmp_path / "out", "test")["b/y"]["label"] == 1
+    assert set(examples(tmp_path / "out", "train")) == {"a\u0308/x"}
+    assert left_out(tmp_path / "out") == []
+    custom_sets.write_npz(tmp_path / "raw", "\u00e4/x")
+    with pytest.raises(UserError, match="differ in accents or slashes only; rename one"):
+        run(tmp_path / "raw", tmp_path / "other")
+
+
+def test_names_without_a_sequence_are_told(raw, tmp_path, capsys):
+    rows = "".join(f"{name},0,train\n" for name in ("walk/a", "walk/b", "c", *"defgh"))
+    (raw / "labels.csv").write_text(f"name,label,split\n{rows}")
+    run(raw, tmp_path / "out")
+    told = capsys.readouterr().out
+    assert "note: 5 names without a sequence: d, e, f and 2 more." in told
+    content = custom_sets.exchange()
+    names = content["split"]
+    content["split"] = {key: [f"v/{name}.avi" for name in names[key]] for key in names}
+    exchange = custom_sets.write_pickle(tmp_path / "set.pkl", content)
+    with pytest.raises(BadFile, match=r"'v/S000\.avi' in a split, and no ann.*, such as 'S000'"):
+        run(exchange, tmp_path / "other", channels="xyc")
+
+
+def test_bodies_before_frames_are_doubted(tmp_path, capsys):
+    for name in "ab":
+        custom_sets.write_npz(tmp_path / "raw", name, joints=np.ones((2, 9, 17, 3)))
+    run(tmp_path / "raw", tmp_path / "out")
+    assert (
+        "note: all sequences have more bodies than frames; expected (T, M"
+        in capsys.readouterr().out
+    )

@@ -149,16 +149,21 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         once = search.once(sequences, functools.partial(_name, manual_dir=manual_dir))
         tasks, left_out = _in_npz(manual_dir, once, table)
         read = functools.partial(read_npz, form=form)
+    notes = []
+    if left_out:
+        absent = files.some([sample.name for sample in left_out])
+        notes.append(f"{len(left_out):,} names without a sequence: {absent}.")
     if search:
         search.tell_unread({*pickles, *sequences, file, table})
         left_out = [*search.left_out, *left_out]
+        notes += search.notes
     return RawSet(
         tasks=tasks,
         read=read,
         split=functools.partial(split, config.train_split, config.test_split),
         protocols=(config.name,),
         left_out=left_out,
-        notes=search.notes if search else (),
+        notes=notes,
         classes=labels.read_classes(file) if file else None,
     )
 
@@ -197,6 +202,13 @@ def _in_pickles(
     pickles: Sequence[files.RawFile], config: Config
 ) -> tuple[list[pyskl.Annotation], list[LeftOut]]:
     content = pyskl.load(*pickles)
+    if content.absent and not any(annotation.splits for annotation in content.annotations):
+        example = content.annotations[0].name if content.annotations else "a frame_dir"
+        raise BadFile(
+            pickles[0],
+            f"the name {content.absent[0]!r} in a split, and no annotation of any such name",
+            f"names of annotations, such as {example!r}",
+        )
     if content.splits and not config.test_fraction:  # report it before everything is read
         labels.choose_splits(content.splits, config.train_split, config.test_split)
     why = "named in a split, but has no annotation"
@@ -207,11 +219,19 @@ def _in_npz(
     manual_dir: Path, sequences: Sequence[files.RawFile], table_file: files.RawFile | None
 ) -> tuple[list[Task], list[LeftOut]]:
     table = labels.read_labels(table_file) if table_file else {}
-    names = {_name(raw, manual_dir): raw for raw in sequences}
     path = str(table_file) if table_file else None
-    tasks = [Task(raw, name, table.get(name), path) for name, raw in sorted(names.items())]
+    tasks: dict[str, Task] = {}
+    for raw in sorted(sequences, key=lambda raw: _name(raw, manual_dir)):
+        name = _name(raw, manual_dir)
+        key = labels.comparable(name)
+        if key in tasks:
+            raise UserError(
+                f"{tasks[key]} and {raw} differ in accents or slashes only; rename one."
+            )
+        tasks[key] = Task(raw, name, table.get(key), path)
     why = "a row of the table, but no file of that name"
-    return tasks, [LeftOut(name, str(path), why) for name in sorted(table.keys() - names.keys())]
+    absent = [LeftOut(name, str(path), why) for name in sorted(table.keys() - tasks.keys())]
+    return list(tasks.values()), absent
 
 
 def _name(raw: files.RawFile, manual_dir: Path) -> str:
@@ -252,6 +272,8 @@ def facts(raw: RawSet, spool: parsing.Spool, config: Config) -> dict[str, object
     if config.channels == "xyz":
         _warn_if_not_metres(spool)
     shapes = [spool.shape(index) for index in range(len(spool))]
+    if all(bodies > max(frames, 2) for frames, bodies, *_ in shapes):
+        print("note: all sequences have more bodies than frames; expected (T, M, V, C), T frames.")
     of_split = [split(train, test, config.name, example) for example in examples]
     return {
         "class_names": classes,

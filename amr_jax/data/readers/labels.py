@@ -4,6 +4,7 @@ import collections
 import csv
 import io
 import re
+import unicodedata
 
 from amr_jax.data.readers import files, text
 from amr_jax.errors import BadFile, UserError
@@ -24,7 +25,7 @@ def read_labels(raw: files.RawFile) -> dict[str, dict[str, str]]:
     Args:
       raw: a CSV table in UTF-8. The first line names the columns: `name` and at least one of the
         others; further columns are ignored. A name is the file's path below the folder, with or
-        without `.npz`.
+        without `.npz`; here it is `comparable`.
 
     Raises:
       BadFile: another form, or a name twice.
@@ -57,13 +58,18 @@ def _table(reader: csv.DictReader, raw: files.RawFile) -> dict[str, dict[str, st
             raise BadFile(
                 raw, "another number of cells than of columns", "one per column", reader.line_num
             )
-        name = _ENDING.sub("", row["name"].strip())
+        name = comparable(_ENDING.sub("", row["name"].strip()))
         if not name:
             raise BadFile(raw, "no name", "the name of a sequence", reader.line_num)
         if name in table:
             raise BadFile(raw, f"the name {name!r} again", "every name once", reader.line_num)
         table[name] = {key: row.get(key, "").strip() for key in _COLUMNS[1:]}
     return table
+
+
+def comparable(name: str) -> str:
+    """A name with one form of accents (a Mac writes 'ä' as two characters) and of slashes."""
+    return unicodedata.normalize("NFC", name).replace("\\", "/")
 
 
 def read_classes(raw: files.RawFile) -> tuple[str, ...]:

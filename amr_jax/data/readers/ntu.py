@@ -33,13 +33,16 @@ class NtuName:
     action: int
 
 
-def parse_name(path: str) -> NtuName:
-    """Setup, camera, performer, replication and action from 'SsssCcccPpppRrrrAaaa.skeleton'."""
+def parse_name(path: str, raw: files.RawFile | None = None) -> NtuName:
+    """Setup, camera, performer, replication and action from 'SsssCcccPpppRrrrAaaa.skeleton'.
+
+    Errors name `raw`, the file itself, if it is given.
+    """
     match = _NAME.fullmatch(path.replace("\\", "/").rsplit("/", 1)[-1].rsplit("!", 1)[-1])
     numbers = [int(group) for group in match.groups()] if match else [0]
     if min(numbers) < 1:
         raise BadFile(
-            path,
+            raw or path,
             "a name that does not parse",
             "SsssCcccPpppRrrrAaaa.skeleton with three digits each, from 001",
         )
@@ -61,7 +64,7 @@ def read(
       NoBody: no body in the file.
       BadFile: its name or its content violates the format.
     """
-    name = parse_name(str(raw))
+    name = parse_name(raw.name, raw)
     if name.action > num_actions:
         raise BadFile(raw, f"action A{name.action:03d}", f"A001 to A{num_actions:03d}")
     joints = read_joints(raw, gaps, counts)

@@ -153,6 +153,8 @@ class Unpickler(pickle._Unpickler):
             "_codecs.encode": self._bytes_from_text,
             "builtins.bytes": lambda: b"",
             "collections.OrderedDict": lambda: {},
+            "collections.defaultdict": lambda *_: {},
+            "builtins.list": "builtins.list",  # only an argument of defaultdict
             "builtins.set": _set_of,
             "builtins.frozenset": _set_of,
         }

@@ -94,7 +94,7 @@ def _lists(
     content: object, raw: files.RawFile, several: bool
 ) -> tuple[dict[str, list], dict[str, list[str]]]:
     """({split: annotations in it; '': annotations that splits name}, {split: names})."""
-    if isinstance(content, dict) and isinstance(content.get("annotations"), list):
+    if isinstance(content, dict) and isinstance(content.get("annotations"), (list, tuple)):
         if several:
             raise BadFile(
                 raw,
@@ -116,6 +116,8 @@ def _lists(
     ):
         return content, {}
     found = f"the keys {_keys(content)}" if isinstance(content, dict) else "no dict"
+    if isinstance(content, dict) and "annotations" in content:
+        found = f"'annotations' that are {pickles.shown(content['annotations'])}"
     raise BadFile(
         raw,
         found,
@@ -128,7 +130,7 @@ def _is_list_of_dicts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
-def _named(entries: list, raw: files.RawFile) -> dict[str, dict]:
+def _named(entries: list | tuple, raw: files.RawFile) -> dict[str, dict]:
     """The annotations of a list by their names."""
     has_filename = bool(entries) and isinstance(entries[0], dict) and "filename" in entries[0]
     key, named = "filename" if has_filename else "frame_dir", {}

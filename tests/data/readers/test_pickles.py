@@ -77,6 +77,9 @@ def test_plain_data_and_numpy_scalars(protocol):
         "bytes": [b"", b"\x00\xff"],
         3: [np.int64(7), np.float32(2.5), np.bool_(True), np.str_("é")],
         "ordered": collections.OrderedDict(a=1),
+        "default": collections.defaultdict(list, a=[1]),
+        "set": {1, "b"},
+        "frozen": frozenset({2.5}),
     }
     assert pickles.load(pickle.dumps(content, protocol=protocol), "x") == content
 

@@ -92,7 +92,8 @@ def test_refuses_a_sequence(tmp_path, changes, message):
     [
         ([1], "no dict"),
         ({"a": 1}, "the keys 'a'; expected a dict with 'annotations'"),
-        ({"annotations": {}}, "the keys 'annotations'"),
+        ({"annotations": {}}, "'annotations' that are a dict; expected a dict with 'annotations'"),
+        ({"x": [], "y": [3]}, "the keys 'x', 'y'"),
         ({"annotations": [{"label": 1}]}, r"no 'frame_dir' in annotations\[0\]"),
         ({"annotations": [3]}, r"no 'frame_dir' in annotations\[0\]"),
         ({"annotations": [{"frame_dir": "a"}] * 2}, "the frame_dir 'a' twice"),
