@@ -188,6 +188,7 @@ FORMATS = {
         "clip.npy.gz",
         lambda: [gzip.compress(_npy(np.ones((1, 5, 3), kind)), mtime=0) for kind in "fd"],
         _read_npy,
+        special=(structured.gzip_form,),
     ),
     "pickle": Format(
         "set.pkl",

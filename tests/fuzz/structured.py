@@ -1,5 +1,6 @@
 """Mutations for particular formats: absurd content in valid form, with valid checksums."""
 
+import gzip
 import io
 import itertools
 import json
@@ -101,6 +102,8 @@ _INSTRUCTIONS = (
     b"K\x00", b"J\xff\xff\xff\x7f", b"\x8a\x01\xff", b"\x8b\xff\xff\xff\x7f", b"I1000000000\n",
     b"X\x03\x00\x00\x00\xed\xa0\x80", b"\x8c\x05numpy\x8c\x07ndarray\x93", b"G\x7f\xf8" + bytes(6),
     b"\x95" + b"\xff" * 8, b"C\x00", b"B\xff\xff\xff\xff", b"\x8e" + b"\xff" * 7 + b"\x7f", b"\x8f",
+    b"\x90", b"\x91", b"\x8f(K\x01\x90", b"(K\x01\x85\x91", b"U\x01a", b"U\x02\xff\xfe",
+    b"T\xff\xff\xff\xff", b"c__builtin__\nset\n", b"ccollections\ndefaultdict\n)R",
 )  # fmt: skip
 
 
@@ -115,12 +118,20 @@ def pickle_program(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
     return b"".join(pieces), "rest"
 
 
+_CONTAINERS = (
+    list, tuple, set, frozenset, dict.fromkeys, np.array, lambda names: np.array(names, object),
+)  # fmt: skip
+
+
 def pickle_content(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
-    """Pickles odd content, or the same content in another protocol."""
+    """Pickles odd content, or the same content in another protocol and other containers."""
     content = pickle.loads(data)
     entry = content["annotations"][rng.integers(len(content["annotations"]))]
     way = rng.integers(6)
     if way == 0:
+        split = content["split"]
+        kind = _CONTAINERS[rng.integers(len(_CONTAINERS))]
+        content["split"] = {name: kind(members) for name, members in split.items()}
         return pickle.dumps(content, protocol=int(rng.integers(2, 6))), "same"
     if way == 1:
         entry[list(entry)[rng.integers(len(entry))]] = _odd_value(rng, entry)
@@ -142,6 +153,7 @@ def _odd_value(rng: np.random.Generator, entry: dict) -> object:
         *_ODD, joints[:0], joints[0], joints.astype(np.float64) * 1e300, joints * np.nan,
         joints[::-1], joints.astype("U8"), joints > 0, joints.astype(np.int32), np.int64(7),
         np.arange(3), np.zeros((1, 2, 17, 10**6))[..., :0], b"S001", ("a",), frozenset("a"),
+        np.array(["a", "b"], object), np.array([["a"], 1, None], object), {"S001", 1},
     )  # fmt: skip
     return odd[rng.integers(len(odd))]
 
@@ -225,6 +237,17 @@ def zip_form(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
     rng.shuffle(members)
     methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
     return pack(members, methods[rng.integers(4)]) + rng.bytes(rng.integers(2)), "same"
+
+
+def gzip_form(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
+    """Writes the same content at another level, in several parts, or with zeros behind it."""
+    content = gzip.decompress(data)
+    cuts = [0, *sorted(rng.integers(len(content), size=rng.integers(3)).tolist()), len(content)]
+    parts = [
+        gzip.compress(content[start:stop], int(rng.integers(10)), mtime=int(rng.integers(9)))
+        for start, stop in itertools.pairwise(cuts)
+    ]
+    return b"".join(parts) + bytes(int(rng.integers(3))), "same"
 
 
 def zip_members(rng: np.random.Generator, data: bytes) -> tuple[bytes, str]:
