@@ -289,8 +289,9 @@ def test_scores_above_one_are_read_by_what_the_error_names(tmp_path, capsys):
     for scores in ("10", "4", "6.5"):
         row, metadata = run(content, tmp_path / scores, scores=scores)
         assert (row.scores, metadata["scores"]) == (float(scores), float(scores))
-        expected = np.minimum(score / np.float32(scores), 1)
-        np.testing.assert_array_equal(stored(row)["clip0"][:, 0, :, 2], expected)
+        expected = np.minimum(score, float(scores)) / float(scores)
+        found = stored(row)["clip0"][:, 0, :, 2]
+        np.testing.assert_array_equal(found, expected.astype(np.float32))
         cut = np.count_nonzero(
             [a["keypoint_score"] > float(scores) for a in content["annotations"]]
         )
@@ -368,7 +369,7 @@ def test_numbers_that_mean_nothing_are_named(tmp_path, change, channels, message
         ("xy", "10"),
         ("xyz", "drop"),
         ("xyc", "drop"),
-        *(("xyc", scores) for scores in ("0", "-1", "nan", "inf", "ten", "1e999")),
+        *(("xyc", scores) for scores in ("0", "-1", "nan", "inf", "ten", "1e999", "1e-320")),
     ],
 )
 def test_scores_that_do_not_fit(tmp_path, channels, scores):

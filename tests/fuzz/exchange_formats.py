@@ -17,6 +17,11 @@ from tests.fuzz import structured
 from tests.fuzz.formats import Format, Spans, sound, sound_text, tokens
 
 _COCO = arrays.Form(17, "xyc")
+_OTHERS = [
+    arrays.Form(17, "xyc", scores=10),
+    arrays.Form(17, "xy"),
+    arrays.Form(17, "xy", scores="drop"),
+]
 _CUSTOM = arrays.Form(17, "xyz")
 
 
@@ -105,6 +110,9 @@ def _read_pickle(path: Path) -> list[bytes]:
             continue
         sound(example["joints"], 17)
         sound_text(example["label"], *example["splits"])
+        for form in _OTHERS:
+            with contextlib.suppress(files.NoBody):
+                sound(pyskl.joints(annotation, form), 17, len(form.channels))
         found = annotation.content
         values += [found["keypoint"].ravel(order="K").tobytes()]
         if found.get("keypoint_score") is not None:

@@ -191,7 +191,7 @@ def test_a_model_file_remembers_its_scores(scores, tmp_path):
     assert model_file.read(path).input.scores == scores
 
 
-@pytest.mark.parametrize("scores", ["drop", 0, -1.0, float("inf"), "ten", True, [1]])
+@pytest.mark.parametrize("scores", ["drop", 0, -1.0, float("inf"), "ten", True, [1], 10**400])
 def test_a_model_file_with_scores_that_do_not_fit(scores, tmp_path):
     path = tmp_path / "m.safetensors"
     model_file.write(path, in_image(scores=scores))

@@ -15,6 +15,7 @@ from amr_jax.skeleton.layouts import num_coordinates
 DROP = "drop"  # the third number of a joint is a score, and is left out
 # Detectors may report confidences a little above 1; a depth in metres or pixels is mostly above.
 _MAX_CONFIDENCE = 1.5
+_BOUNDS = 1e-6, 1e6  # of scores that are confidence 1
 
 
 def fit(scores: object, channels: str) -> bool:
@@ -23,7 +24,8 @@ def fit(scores: object, channels: str) -> bool:
         return True
     if scores == DROP:
         return channels == "xy"
-    return channels == "xyc" and type(scores) in (int, float) and 0 < scores < math.inf
+    is_number = type(scores) in (int, float) and _BOUNDS[0] <= scores <= _BOUNDS[1]
+    return channels == "xyc" and is_number
 
 
 def parse(text: str, channels: str) -> float | str | None:
@@ -64,7 +66,7 @@ def confidences(
     if scores is not None:
         findings.add(counts, findings.CUT_SCORES, np.count_nonzero(found > scores))
         findings.add(counts, findings.NEGATIVE_SCORES, np.count_nonzero(found < 0))
-        return np.clip(found / np.float32(scores), 0, 1)
+        return (np.clip(found.astype(np.float64), 0, scores) / scores).astype(np.float32)
     odd = (found < 0) | (found > _MAX_CONFIDENCE)
     if odd.any():
         raise BadFile(
