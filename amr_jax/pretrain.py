@@ -90,7 +90,7 @@ def make_optimizer(
     """AdamW with warm-up and cosine decay over the steps of a plan, from the section `optim`."""
     warmup_steps = round(config.warmup_epochs * plan.steps_per_epoch)
     schedule = optim.schedule(config.lr, config.min_lr, warmup_steps, plan.total_steps)
-    return optim.adamw(schedule, config.weight_decay, config.b1, config.b2, config.clip_norm)
+    return optim.adamw(schedule, config)
 
 
 def run(

@@ -13,9 +13,10 @@ NW-UCLA, AMR pre-trained for 200 epochs: 84.7 %; from scratch 72.2 % (docs/resul
 
 import ml_collections
 
-from amr_jax.config.evaluation import FINETUNING, finetuning
+from amr_jax.config.evaluation import FINETUNING, PUBLISHED_FINETUNING, finetuning
 
 SETTINGS = FINETUNING
+PUBLISHED = PUBLISHED_FINETUNING
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:

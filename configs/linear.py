@@ -29,7 +29,14 @@ SETTINGS = {
     ),
     "epochs": Setting(100, "passes over the training split", low=1),
     "batch_size": Setting(256, "sequences of a step", low=1),
-    "learning_rate": Setting(0.01, "at the first step (MAMP's configs: 0.1)", low=0),
+    "learning_rate": Setting(0.01, "at the first step", low=0),
+}
+
+# MAMP's configs; the AMR paper has 0.01.
+PUBLISHED = {
+    "": {"learning_rate": 0.1},
+    "pku1": {"batch_size": 128},
+    "pku2": {"batch_size": 32, "learning_rate": 0.01},
 }
 
 

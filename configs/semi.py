@@ -13,7 +13,7 @@ scratch 18.7 % and 43.2 % (docs/results.md).
 import ml_collections
 
 from amr_jax.config import base
-from amr_jax.config.evaluation import FINETUNING, finetuning
+from amr_jax.config.evaluation import FINETUNING, PUBLISHED_FINETUNING, finetuning
 from amr_jax.config.settings import Setting
 from amr_jax.data import datasets
 
@@ -26,6 +26,7 @@ SETTINGS = {
     ),
     "draws": Setting(5, "subsets of labels, each trained on", low=1),
 }
+PUBLISHED = PUBLISHED_FINETUNING
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:

@@ -40,6 +40,8 @@ SETTINGS = {
     "momentum_start": base.with_default(base.MOMENTUM["momentum_start"], 0.9999),
 }
 
+PUBLISHED = {"": {"epochs": 1200, "judged": "average"}}
+
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for a data set and options (`amr_jax/data/datasets.py`)."""

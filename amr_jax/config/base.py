@@ -6,6 +6,8 @@ comparison.py.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import ml_collections
 
@@ -16,13 +18,19 @@ from amr_jax.data import datasets
 # packed: the mean over the bodies present; all, as in published code: the mean over all slots, with
 # absent bodies encoded as zeros.
 BODIES = ("packed", "all")
+SECOND_BODY = ("zeros", "repeat")
 STREAMS = ("joint", "bone", "motion")
 KERNELS = ("xla", "cudnn")
 DTYPES = ("float32", "bfloat16")
 BODY_FRAMES = ("first", "mean", "yaw")
 
 ADAM = {
-    "weight_decay": Setting(0.05, "weight decay of AdamW, on kernels only", low=0),
+    "weight_decay": Setting(0.05, "weight decay of AdamW", low=0),
+    "decay_on": Setting(
+        "kernels",
+        "what decays; all, as published: whatever is no bias or norm, also embeddings and tokens",
+        choices=("kernels", "all"),
+    ),
     "b1": Setting(0.9, "decay of AdamW's first moment", low=0, below=1),
     "b2": Setting(0.95, "decay of AdamW's second moment", low=0, below=1),
     "clip_norm": Setting(None, "largest norm of a gradient; None: no clipping", float, above=0),
@@ -52,16 +60,26 @@ ENCODER: Tree = {
     "num_heads": Setting(8, "attention heads", divides="encoder.width"),
     "mlp_ratio": Setting(4.0, "hidden width of an MLP over the width", above=0),
     "drop_path": Setting(0.0, "stochastic depth of the last block", low=0, below=1),
+    "patch_init": Setting(
+        "xavier",
+        "initial patch embedding; torch, as published: uniform within 1/√(l·C), its bias too",
+        choices=("xavier", "torch"),
+    ),
 }
 
 MODEL: Tree = {
     "mask_ratio": Setting(0.9, "share of the patches that is hidden", above=0, below=1),
     "num_visible": Setting(
         None,
-        "visible patches; None: round(N · (1 - mask_ratio))",
+        "visible patches; None: N · (1 - mask_ratio), rounded",
         int,
         low=1,
         rule=checks.some_visible,
+    ),
+    "round_visible": Setting(
+        "nearest",
+        "rounding of the visible patches; down, as published: int(750 · (1 - 0.9)) is 74",
+        choices=("nearest", "down"),
     ),
     "masking": Setting(
         "random",
@@ -128,6 +146,11 @@ PRETRAINING: Tree = {
     ),
     "epochs": Setting(400, "passes over the data", low=1),
     "batch_size": Setting(128, "bodies per step; with input.bodies=all, sequences", low=1),
+    "judged": Setting(
+        "encoder",
+        "what protocols evaluate unless told: the encoder or its moving average",
+        choices=("encoder", "average"),
+    ),
     "fsdp": Setting(1, "devices that share parameters and optimiser state", low=1),
     "input": {
         "split": Setting("train", "the split or a part of it, such as train[:10%]"),
@@ -147,7 +170,7 @@ PRETRAINING: Tree = {
         "second_body": Setting(
             "zeros",
             "replaces an absent second body; repeat: a copy of the first, as MAMP on NTU-120",
-            choices=("zeros", "repeat"),
+            choices=SECOND_BODY,
             rule=checks.all_bodies_if_repeated,
         ),
         "absent_frames": Setting(
@@ -187,6 +210,20 @@ PRETRAINING: Tree = {
 }
 
 
+# What published code has where it differs from the defaults above: by the start of the data set's
+# name ('': every one), by key. The page docs/published_settings.md gives the sources.
+PUBLISHED: Mapping[str, Mapping[str, Any]] = {
+    "": {
+        "dtype": "float32",
+        "input.bodies": "all",
+        "encoder.patch_init": "torch",
+        "model.round_visible": "down",
+        "optim.decay_on": "all",
+    },
+    "ntu120": {"input.second_body": "repeat", "model.tau": 0.75},
+}
+
+
 def of_method(method: str) -> Tree:
     """The settings of pre-training by a method; `UserError` for an unknown one."""
     return {**PRETRAINING, "model": {**MODEL, **files.settings_of("method", method)}}
@@ -212,6 +249,9 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
     config.encoder.num_joints = dataset.layout.num_joints
     config.encoder.channels = len(dataset.channels)
     config.encoder.confidence = dataset.has_confidence
+    if chosen.published:
+        publish(config, PUBLISHED)
+        publish(config, files.published_of("method", method))
     if name in SMALL:
         SMALL[name](config)
     if chosen.runlocal:
@@ -219,6 +259,13 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
         config.input.split = dataset.first("train", 64)
         config.batch_size = max(1, dataset.at_most(config.batch_size, "train"))
     return config
+
+
+def publish(config: ml_collections.ConfigDict, published: Mapping[str, Mapping[str, Any]]) -> None:
+    """Sets the values of a table like `PUBLISHED` that hold for the config's data set."""
+    for start, values in published.items():
+        if config.dataset.startswith(start):
+            config.update_from_flattened_dict(values)
 
 
 def max_angles(dataset: datasets.Dataset) -> tuple[float, float, float]:

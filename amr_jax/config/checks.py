@@ -22,20 +22,35 @@ def num_patches(config: ml_collections.ConfigDict) -> int:
     return num_times(config) * config.encoder.num_joints
 
 
-def num_visible(config: ml_collections.ConfigDict) -> int:
-    """Patches of a body that stay visible."""
+def num_visible(num_patches: int, mask_ratio: float, explicit: int | None, rounding: str) -> int:
+    """Patches of a body that stay visible.
+
+    Args:
+      num_patches: N.
+      mask_ratio: share of patches that is hidden.
+      explicit: overrides the ratio unless None or 0.
+      rounding: 'nearest': 75 of 750 at the ratio 0.9; 'down', as published code computes it: 74,
+        because 750 · (1 − 0.9) lies below 75 in floating point.
+    """
+    exact = num_patches * (1 - mask_ratio)
+    return explicit or (round(exact) if rounding == "nearest" else int(exact))
+
+
+def _visible(config: ml_collections.ConfigDict) -> int:
     model = config.model
-    return model.num_visible or round(num_patches(config) * (1 - model.mask_ratio))
+    return num_visible(
+        num_patches(config), model.mask_ratio, model.num_visible, model.round_visible
+    )
 
 
 def some_visible(config: ml_collections.ConfigDict, value) -> str | None:
     """At least one patch is visible and one hidden."""
     del value
     most = num_patches(config) - 1
-    if 0 < num_visible(config) <= most:
+    if 0 < _visible(config) <= most:
         return None
     return (
-        f"1 to {most} visible patches; found {num_visible(config)}, with config.model.mask_ratio = "
+        f"1 to {most} visible patches; found {_visible(config)}, with config.model.mask_ratio = "
         f"{config.model.mask_ratio}"
     )
 
@@ -49,9 +64,9 @@ def two_times_if_motion_aware(config: ml_collections.ConfigDict, masking: str) -
 
 def all_bodies_if_repeated(config: ml_collections.ConfigDict, second_body: str) -> str | None:
     """An absent second body is repeated only where it is encoded."""
-    if second_body == "repeat" and config.input.bodies != "all":
-        return "'zeros', or config.input.bodies = 'all'"
-    return None
+    named = "config.input.bodies" if "input" in config else "config.bodies"
+    bodies = config.input.bodies if "input" in config else config.bodies
+    return None if second_body == "zeros" or bodies == "all" else f"'zeros', or {named} = 'all'"
 
 
 def bfloat16_if_cudnn(config: ml_collections.ConfigDict, kernel: str) -> str | None:
@@ -79,7 +94,7 @@ def frames_if_patch_timestamps(config: ml_collections.ConfigDict, normalisation:
 
 def hidden_and_not_pooled(config: ml_collections.ConfigDict, num_decoded: int | None) -> str | None:
     """Decoder masking decodes some hidden patches; pooling would need all of them."""
-    num_hidden = num_patches(config) - num_visible(config)
+    num_hidden = num_patches(config) - _visible(config)
     if num_decoded is None:
         return None
     if num_decoded > num_hidden:
@@ -115,6 +130,13 @@ def require_method_fits(config: ml_collections.ConfigDict, method) -> None:
             "config.optim.accumulate",
             config.optim.accumulate,
             f"1, as the loss of {config.method} compares the bodies of a whole batch",
+        )
+    if config.judged == "average" and not (method.momentum_encoder or config.optim.ema_decay):
+        refuse(
+            "config.judged",
+            config.judged,
+            f"'encoder', as this run of {config.method} keeps no moving average: set "
+            "config.optim.ema_decay for one",
         )
     if method.momentum_encoder and config.optim.ema_decay:
         refuse(

@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from amr_jax.config import base, files, settings
+from amr_jax.config import base, checks, files, settings
 from amr_jax.config.settings import Own, Setting, Tree
 from amr_jax.data import datasets
 
@@ -11,8 +11,15 @@ EVALUATION: Tree = {
     "pretrained": Setting(None, "workdir of the pre-training run", str),
     "step": Setting(None, "which checkpoint; None: the newest", int, low=1),
     "random_encoder": Setting(True, "also evaluate a random encoder"),
-    "average": Setting(False, "evaluate the moving average of the encoder"),
+    "average": Setting(
+        None, "evaluate the moving average of the encoder; None: as the run's `judged` says", bool
+    ),
     "adapt": Setting(False, "adapt the encoder to other joints, by name, or other num_frames"),
+    "time_embeddings": Setting(
+        "linear",
+        "interpolation of time embeddings to other num_frames; bicubic: as published",
+        choices=("linear", "bicubic"),
+    ),
     "num_frames": Setting(None, "frames of a clip; None: as in pre-training", int, low=1),
     "dataset": base.PRETRAINING["dataset"],
     "data_dir": Setting(None, "folder of the records; None: as in pre-training", str),
@@ -24,6 +31,12 @@ EVALUATION: Tree = {
     "test_split": Setting("test", "the split or a part of it"),
     "bodies": Setting(
         "packed", "all: absent second bodies count, as published", choices=base.BODIES
+    ),
+    "second_body": Setting(
+        "zeros",
+        "replaces an absent second body; repeat: a copy of the first, as MAMP on NTU-120",
+        choices=base.SECOND_BODY,
+        rule=checks.all_bodies_if_repeated,
     ),
     "test_fraction": Setting(0.95, "fraction of the frames in the centre crop", above=0, high=1),
 }
@@ -68,6 +81,14 @@ FINETUNING: Tree = {
 }
 
 
+# As `base.PUBLISHED`: of all protocols, and of those that train the encoder.
+PUBLISHED = {
+    "": {"dtype": "float32", "bodies": "all", "time_embeddings": "bicubic"},
+    "ntu120": {"second_body": "repeat"},
+}
+PUBLISHED_FINETUNING = {"": {"optim.decay_on": "all"}}
+
+
 def of_protocol(protocol: str) -> Tree:
     """The settings of an evaluation by a protocol; `UserError` for an unknown one."""
     return {**EVALUATION, **files.settings_of("protocol", protocol)}
@@ -78,6 +99,9 @@ def evaluation(protocol: str, argument: str) -> ml_collections.ConfigDict:
     chosen = datasets.argument(argument)
     config = settings.defaults(of_protocol(protocol))
     config.protocol, config.dataset = protocol, chosen.name
+    if chosen.published:
+        base.publish(config, PUBLISHED)
+        base.publish(config, files.published_of("protocol", protocol))
     if chosen.runlocal:
         config.train_split = chosen.dataset.first("train", 64)
         config.test_split = chosen.dataset.first("test", 64)

@@ -9,9 +9,10 @@ import importlib.util
 import os
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import ml_collections
 from absl import flags
@@ -83,7 +84,6 @@ def get_config(spec: str) -> ml_collections.ConfigDict:
     return config
 
 
-@functools.cache
 def settings_of(kind: str, name: str) -> settings.Tree:
     """The own settings of a method or protocol, SETTINGS of configs/NAME.py.
 
@@ -91,6 +91,19 @@ def settings_of(kind: str, name: str) -> settings.Tree:
       kind: 'method' or 'protocol'.
       name: of the method or protocol.
     """
+    return _module_of(kind, name).SETTINGS
+
+
+def published_of(kind: str, name: str) -> Mapping[str, Mapping[str, Any]]:
+    """What its authors published where it differs: PUBLISHED of configs/NAME.py, if it has any.
+
+    Arguments as in `settings_of`; the form is that of `base.PUBLISHED`.
+    """
+    return getattr(_module_of(kind, name), "PUBLISHED", {})
+
+
+@functools.cache
+def _module_of(kind: str, name: str) -> ModuleType:
     if name not in names():
         settings.require_choice(f"config.{kind}", name, names_of(kind))
     module = load(find(name))
@@ -99,7 +112,7 @@ def settings_of(kind: str, name: str) -> settings.Tree:
             f"config.{kind} = {name!r}: {module.__file__} has no SETTINGS, so it is a config, but "
             f"not a {kind}. Pass it as --config={name}:…, or name a {kind}."
         )
-    return module.SETTINGS
+    return module
 
 
 def names_of(kind: str) -> list[str]:

@@ -115,7 +115,7 @@ def _complete(config: ml_collections.ConfigDict, tree: Tree, whole: Tree, prefix
             if entry.default is None:
                 # A placeholder, so that the key still takes values of its type.
                 value, given = config_dict.placeholder(entry.kind), value
-                value.set(given or None)
+                value.set(None if given in (0, "") and given is not False else given)
                 if key in config:
                     del config[key]
             config[key] = value

@@ -28,8 +28,7 @@ def units(of: Split, bodies: str, second_body: str) -> np.ndarray:
     Args:
       of: the split.
       bodies: 'packed' (a unit is a body) or 'all' (a unit is a sequence).
-      second_body: with 'all', what replaces an absent body: 'zeros', or 'repeat' for a copy of the
-        sequence's first body (as MAMP does for NTU RGB+D 120).
+      second_body: with 'all', what replaces an absent body: 'zeros'; 'repeat': `Split.repeated`.
 
     Returns:
       (U, M') int32 body numbers, or `ABSENT` for zeros; M' is 1 for 'packed', M for 'all'. A
@@ -37,11 +36,8 @@ def units(of: Split, bodies: str, second_body: str) -> np.ndarray:
     """
     if bodies == "packed":
         return np.arange(len(of.length), dtype=np.int32)[:, None]
-    occupied = of.body[of.present.any(axis=1)]
-    if second_body == "zeros":
-        return occupied
-    first = occupied[np.arange(len(occupied)), (occupied != ABSENT).argmax(axis=1)]
-    return np.where(occupied == ABSENT, first[:, None], occupied)
+    body = of.repeated if second_body == "repeat" else of.body
+    return body[of.present.any(axis=1)]
 
 
 class Order:

@@ -60,6 +60,15 @@ class Split:
         body[self.present] = np.arange(len(self.length))
         return body
 
+    @functools.cached_property
+    def repeated(self) -> np.ndarray:
+        """(S, M) int32: as `body`, with the sequence's first body in place of an absent one.
+
+        So MAMP fills the second body on NTU RGB+D 120. A sequence without a body has `ABSENT`.
+        """
+        first = self.body[np.arange(len(self.body)), self.present.argmax(axis=1)]
+        return np.where(self.present, self.body, first[:, None])
+
     @property
     def own_bodies(self) -> np.ndarray:
         """(B',) the bodies whose frames `frames` holds, in their order there."""

@@ -16,7 +16,7 @@ from amr_jax.config import base as base_config
 from amr_jax.config.settings import refuse
 from amr_jax.data import datasets
 from amr_jax.errors import UserError
-from amr_jax.ops import augment
+from amr_jax.ops import augment, resample
 from amr_jax.skeleton import layouts
 from amr_jax.skeleton.layouts import Layout
 
@@ -79,18 +79,20 @@ def adapt(
     fresh: dict[str, Any],
     source: Layout,
     target: Layout,
+    time_embeddings: str,
     path: os.PathLike | str,
 ) -> tuple[dict[str, Any], Adaptation]:
     """Adapts parameters to another layout of joints and another number of frames.
 
-    Time embeddings are interpolated linearly, with half-pixel centres. A joint receives the
-    embedding of its counterpart (`match_joints`), or a random one if it has none. All other
-    parameters are unchanged.
+    Time embeddings are interpolated, with half-pixel centres. A joint receives the embedding of its
+    counterpart (`match_joints`), or a random one if it has none. All other parameters are
+    unchanged.
 
     Args:
       params: of an encoder of the source layout, on the host.
       fresh: a random initialisation of an encoder of the target layout and number of frames.
       source, target: the layouts.
+      time_embeddings: 'linear', or 'bicubic' (`resample.bicubic`).
       path: file of the parameters, for messages.
 
     Raises:
@@ -116,8 +118,10 @@ def adapt(
     for name, taken in matched.items():
         adapted[target.joints.index(name)] = joints[source.joints.index(taken)]
     num_times = [len(times), len(fresh["position"]["time"])]
-    # Embeddings are resampled as clips are.
-    times = augment.crop_resize(jnp.asarray(times), 0, *num_times)
+    if time_embeddings == "bicubic":
+        times = resample.bicubic(times, num_times[1])
+    else:  # as clips are
+        times = augment.crop_resize(jnp.asarray(times), 0, *num_times)
     adaptation = Adaptation(
         joints=matched,
         new=[name for name in target.joints if name not in matched],
@@ -147,7 +151,7 @@ def settings(
     _check_fit(config, pretraining)
     if not (config.adapt and config.pretrained):
         return pretraining
-    own = base_config.pretraining(pretraining.method, config.dataset)
+    own = base_config.pretraining(pretraining.method, datasets.spell(config.dataset))
     seen = ml_collections.ConfigDict(pretraining.copy_and_resolve_references())
     seen.dataset = config.dataset
     seen.input.centre, seen.input.max_frames = own.input.centre, own.input.max_frames

@@ -60,7 +60,7 @@ class Subject:
                     datasets.get(name).layout for name in (pretraining.dataset, config.dataset)
                 )
                 learned, adaptation = transfer.adapt(
-                    learned, untrained, before, after, config.pretrained
+                    learned, untrained, before, after, config.time_embeddings, config.pretrained
                 )
             checkpoint.check_same(learned, untrained, config.pretrained)
             params["pretrained"] = learned
@@ -141,6 +141,8 @@ def resolve(
     config.data_dir = config.data_dir or pretraining.data_dir
     config.dtype = pretraining.dtype if config.dtype == "auto" else config.dtype
     config.num_frames = config.num_frames or pretraining.encoder.num_frames
+    if config.average is None:
+        config.average = pretraining.get("judged") == "average"
     settings.check(config, tree)
     return config
 

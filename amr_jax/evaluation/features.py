@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from amr_jax.data.split import ABSENT, DeviceSplit
+from amr_jax.evaluation import packing
 from amr_jax.models.heads import LinearHead
 from amr_jax.run import sharding
 
@@ -55,33 +56,30 @@ def extract(
       key: folded with each sequence's number; differs between epochs.
       batch_size: bodies encoded at once, rounded up to a multiple of the number of devices; affects
         only memory and speed.
-      bodies: 'packed': the mean over the bodies that are present. 'all', as in published code: over
-        all M slots, where an absent body is encoded as zeros and counts. (Published code that
-        copies the first body in place of an absent one has the mean of 'packed' at M = 2.)
+      bodies: the mean runs over these, see `packing.bodies_of`.
 
     Returns:
       (S, D) float32, replicated.
     """
     mesh, host = split.mesh, split.host
-    num_sequences, num_slots = host.present.shape
+    counted = packing.bodies_of(host, bodies)
+    every, num_sequences = np.concatenate(counted), len(counted)
+    times = np.bincount(every[every != ABSENT], minlength=len(host.length)).astype(np.float32)
     size = min(batch_size, len(host.sequence))
     size = -(-size // mesh.size) * mesh.size
 
     # An absent body is zeros in every view, so its features are computed once.
     blank = _blank(params, encoder=encoder, num_joints=split.frames.shape[1])
     sums = jnp.zeros((num_sequences, *blank.shape), jnp.float32, device=sharding.replicated(mesh))
+    absent = np.array([(own == ABSENT).sum() for own in counted], np.float32)
+    number = np.array([len(own) for own in counted], np.float32)
+    times, absent, number = sharding.put((times, absent, number), sharding.replicated(mesh))
     for batch in batches(host.sequence, num_sequences, size):
         batch = sharding.put(batch, sharding.replicated(mesh))
-        sums = _add_batch(sums, params, split, batch, key, encoder=encoder, view=view)
-
-    real = host.present.sum(axis=1)
-    # A sequence without a body (its bodies appear after `max_frames`) gets the features of zeros.
-    counted = np.full_like(real, num_slots) if bodies == "all" else np.maximum(real, 1)
-    absent = sharding.put((counted - real).astype(np.float32), sharding.replicated(mesh))
-    counted = sharding.put(counted.astype(np.float32), sharding.replicated(mesh))
+        sums = _add_batch(sums, params, split, batch, times, key, encoder=encoder, view=view)
     # Simulated devices of one CPU share a pool of threads, and two extractions at the same time can
     # deadlock: each holds threads that the collectives of the other wait for.
-    return jax.block_until_ready((sums + absent[:, None] * blank) / counted[:, None])
+    return jax.block_until_ready((sums + absent[:, None] * blank) / number[:, None])
 
 
 def _pool(encoder: nn.Module, params: Any, clips: jax.Array) -> jax.Array:
@@ -101,16 +99,21 @@ def _add_batch(
     params: Any,
     split: DeviceSplit,
     batch: jax.Array,
+    times: jax.Array,
     key: jax.Array,
     *,
     encoder: nn.Module,
     view: View,
 ) -> jax.Array:
-    """Encodes one batch of bodies and adds each one's features to its sequence's row of `sums`."""
+    """Encodes one batch of bodies and adds each one's features to its sequence's row of `sums`.
+
+    Body b counts `times[b]` times.
+    """
     body, sequence = batch
     clips, length = split.clips(body)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, sequence)
     features = _pool(encoder, params, jax.vmap(view)(keys, clips, length))
+    features = times[body][:, None] * features
     # 'drop': padding has no row.
     sums = sums.at[sequence].add(features, mode="drop")
     return jax.lax.with_sharding_constraint(sums, sharding.replicated(split.mesh))

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from amr_jax.evaluation import features
+from amr_jax.evaluation import features, packing
 from amr_jax.evaluation.task import Task
 from amr_jax.run import sharding
 
@@ -32,7 +32,7 @@ def frozen(task: Task, config) -> tuple[jax.Array, jax.Array]:
             task.test_view,
             jax.random.key(config.seed),  # the view of the test draws nothing
             batch_size=config.encode_batch_size,
-            bodies=config.bodies,
+            bodies=packing.counted(config),
         )
         for split in (task.train, task.test)
     )

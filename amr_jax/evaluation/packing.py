@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import jax
+import ml_collections
 import numpy as np
 
+from amr_jax.config.base import BODIES
 from amr_jax.data.split import ABSENT, Split
 
 
@@ -23,16 +25,28 @@ class Batch(NamedTuple):
     row: jax.Array | np.ndarray
 
 
+# Which bodies of a sequence count: the settings `bodies` and `second_body` in one word.
+COUNTED = (*BODIES, "repeat")
+
+
+def counted(config: ml_collections.ConfigDict) -> str:
+    """Which bodies count by the config of an evaluation, one of `COUNTED`."""
+    return "repeat" if config.second_body == "repeat" else config.bodies
+
+
 def bodies_of(split: Split, bodies: str) -> list[np.ndarray]:
     """The bodies of each sequence: S arrays of body numbers, or `ABSENT` for zeros.
 
     Args:
       split: the split.
-      bodies: 'packed' or 'all', see `config.base.BODIES`. A sequence without a body (its bodies
-        appear after `max_frames`) gets one body of zeros.
+      bodies: one of `COUNTED`. 'packed': those that are present, and one of zeros for a sequence
+        without a body (its bodies appear after `max_frames`). 'all', as in published code: all M
+        slots, zeros in absent ones. 'repeat': copies of the first body there (`Split.repeated`).
     """
     if bodies == "all":
         return list(split.body)
+    if bodies == "repeat":
+        return list(split.repeated)
     present = (slots[slots != ABSENT] for slots in split.body)
     return [own if own.size else np.array([ABSENT]) for own in present]
 

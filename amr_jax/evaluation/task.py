@@ -52,7 +52,7 @@ class Classifier:
       head_settings: the fields of that module.
       params: {'encoder': …, 'head': …}, nested dicts of float32 arrays on the host.
       batch_stats: {'head': …}, running statistics, likewise.
-      bodies: 'packed' or 'all', the pooling of bodies; see `config.base.BODIES`.
+      bodies: which bodies count, one of `packing.COUNTED`.
     """
 
     head: str

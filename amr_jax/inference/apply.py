@@ -59,7 +59,7 @@ class Model:
       encoder: the architecture, with the dtype that it was evaluated in.
       head: the classifier, one of `models.heads.HEADS`; None: only an encoder.
       input: see `Input`.
-      bodies: 'packed' or 'all', see `config.base.BODIES`.
+      bodies: which bodies of a sequence count, see `evaluation.packing.bodies_of`.
       class_names: in the order of the logits; empty without a head.
       variables: {'params': …, 'batch_stats': …}, each with a tree for 'encoder' and 'head' if it
         has any; float32 on the host.
@@ -126,10 +126,10 @@ def _pooled(
         return of_body(encoder.apply(params, clip[None]))[0]
 
     shape = (encoder.num_frames, encoder.num_joints, encoder.channels)
-    if model.bodies == "all":  # an absent body is encoded as zeros, and counts
-        absent = encode(jnp.zeros(shape, jnp.float32))
-    else:
+    if model.bodies == "packed":
         absent = jnp.zeros_like(jax.eval_shape(encode, jax.ShapeDtypeStruct(shape, jnp.float32)))
+    else:  # an absent body is encoded as zeros, and counts, or is a copy of the first
+        absent = encode(jnp.zeros(shape, jnp.float32))
 
     def sequence(joints, length):
         real = jnp.arange(size.max_frames) < length
@@ -157,7 +157,10 @@ def _pooled(
 
         here = found.any(axis=(0, 2))
         each = jax.lax.map(lambda one: body(*one), (joints.swapaxes(0, 1), here))
-        counted = len(here) if model.bodies == "all" else jnp.maximum(here.sum(), 1)
-        return each.sum(axis=0) / counted
+        if model.bodies == "packed":
+            return each.sum(axis=0) / jnp.maximum(here.sum(), 1)
+        if model.bodies == "repeat":
+            each = jnp.where(here[:, None], each, each[here.argmax()])
+        return each.sum(axis=0) / len(here)
 
     return jax.lax.map(lambda one: sequence(*one), (joints, length))

@@ -29,6 +29,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from amr_jax.config import base, settings
 from amr_jax.data.readers import scores
 from amr_jax.errors import BadFile
+from amr_jax.evaluation import packing
 from amr_jax.inference.apply import Input, Model
 from amr_jax.models import heads
 from amr_jax.models.encoder import Encoder, build_encoder
@@ -148,7 +149,7 @@ def _describe(model: Model) -> dict[str, Any]:
 
 
 def _settings(module: nn.Module) -> dict[str, Any]:
-    left_out = {"parent", "name", "dtype", "attention_kernel"}
+    left_out = {"parent", "name", "dtype", "attention_kernel", "patch_init"}
     fields = [field.name for field in dataclasses.fields(module)]
     return {name: getattr(module, name) for name in fields if name not in left_out}
 
@@ -205,7 +206,7 @@ def _check(model: Model) -> None:
         ),
         f"scale {size.scale!r}": 0 < size.scale < math.inf,
         f"scores {size.scores!r}": scores.fit(size.scores, size.channels),
-        f"bodies {model.bodies!r}": model.bodies in base.BODIES,
+        f"bodies {model.bodies!r}": model.bodies in packing.COUNTED,
         f"class names {model.class_names}": len(model.class_names)
         == (model.head.num_classes if model.head else 0)
         and all(isinstance(name, str) for name in model.class_names),
@@ -219,6 +220,7 @@ def _encoder(text: Mapping[str, Any], number_of_tensors: int) -> Encoder:
     _require(sizes["depth"] <= number_of_tensors, f"{sizes['depth']} blocks")
     for name, value in sizes.items():  # the check of divisors counts up to them
         _require(not isinstance(value, int) or value <= _MAX_SIZE, f"{name} = {value}")
+    sizes = settings.defaults(base.ENCODER).to_dict() | sizes
     settings.check({"encoder": sizes}, {"encoder": base.ENCODER})
     return build_encoder(sizes, text["dtype"], attention_kernel="xla")
 

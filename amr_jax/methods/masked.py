@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from amr_jax.config import checks
 from amr_jax.models.decoder import Decoder
 from amr_jax.models.encoder import Encoder
 from amr_jax.ops import masking, patches, presence, targets
@@ -50,6 +51,7 @@ class MaskedMethod(nn.Module):
       encoder: the shared encoder; it does not depend on anything below.
       mask_ratio: share of patches that is hidden.
       num_visible: exact number of visible patches instead; None: by the ratio.
+      round_visible: rounding of that number, see `checks.num_visible`.
       masking: `random`, or `motion_aware` with temperature `tau`.
       decoder_depth, decoder_width, decoder_heads, decoder_mlp_ratio: of the decoder's blocks.
       input_stream: the stream of the clips (`augment.to_stream`), for methods that transform them.
@@ -61,6 +63,7 @@ class MaskedMethod(nn.Module):
     encoder: Encoder
     mask_ratio: float
     num_visible: int | None
+    round_visible: str
     masking: str
     tau: float
     decoder_depth: int
@@ -79,7 +82,9 @@ class MaskedMethod(nn.Module):
     @property
     def num_kept(self) -> int:
         """Patches of a body that stay visible."""
-        return masking.num_visible(self.encoder.num_patches, self.mask_ratio, self.num_visible)
+        return checks.num_visible(
+            self.encoder.num_patches, self.mask_ratio, self.num_visible, self.round_visible
+        )
 
     @property
     def num_predicted(self) -> int:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from amr_jax.config import base
+from amr_jax.config import base, settings
 from amr_jax.models import layers
 from amr_jax.models.settings import compute_dtype, construct
 from amr_jax.ops import patches
@@ -22,6 +22,8 @@ class Encoder(nn.Module):
         it; methods neither predict it nor count it as motion.
       width: D. depth: number of blocks. num_heads, mlp_ratio: of every block.
       drop_path: stochastic depth of the last block; it grows linearly from 0 at the first.
+      patch_init: initial values of the patch embedding: 'xavier', as of all other linear layers, or
+        'torch' (`layers.torch_init`), as published.
       dtype: compute dtype of the blocks; parameters are float32.
       attention_kernel: see `attention.attend`.
     """
@@ -36,6 +38,7 @@ class Encoder(nn.Module):
     num_heads: int
     mlp_ratio: float
     drop_path: float
+    patch_init: str
     dtype: Any
     attention_kernel: str
 
@@ -92,7 +95,8 @@ class Encoder(nn.Module):
         # In float32: a dozen values per patch cost nothing, and 16 bits would lose the motion, as
         # 3 m from the camera they resolve 16 mm.
         exact = jax.lax.Precision.HIGHEST
-        x = layers.dense(self.width, jnp.float32, "patch_embed", exact)(x)
+        init = layers.torch_init(x.shape[-1]) if self.patch_init == "torch" else {}
+        x = layers.dense(self.width, jnp.float32, "patch_embed", exact, **init)(x)
         x = (x + position).astype(self.dtype)
         for i in range(self.depth):
             block = layers.Block(
@@ -119,7 +123,7 @@ def build_encoder(section: Mapping[str, Any], dtype: str, attention_kernel: str)
     Raises:
       UserError: an unknown key or dtype.
     """
-    sizes = {key: setting.default for key, setting in base.ENCODER.items()} | dict(section)
+    sizes = settings.defaults(base.ENCODER).to_dict() | dict(section)
     return construct(
         Encoder,
         "config.encoder",

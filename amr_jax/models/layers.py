@@ -18,10 +18,22 @@ from amr_jax.models.attention import attend
 embedding_init = nn.initializers.normal(0.02)
 
 
-def dense(features: int, dtype: Any, name: str, precision: Any = None) -> nn.Dense:
-    """A linear layer: Xavier-uniform kernel, zero bias; `precision` as in `jax.lax.dot`."""
-    kernel_init = nn.initializers.xavier_uniform()
-    return nn.Dense(features, dtype=dtype, kernel_init=kernel_init, precision=precision, name=name)
+def dense(features: int, dtype: Any, name: str, precision: Any = None, **init: Any) -> nn.Dense:
+    """A linear layer; `init` replaces a Xavier-uniform kernel and zero bias.
+
+    `precision` is that of `jax.lax.dot`.
+    """
+    init = {"kernel_init": nn.initializers.xavier_uniform()} | init
+    return nn.Dense(features, dtype=dtype, precision=precision, name=name, **init)
+
+
+def torch_init(inputs: int) -> dict[str, Any]:
+    """For `dense`, the default of PyTorch: kernel and bias uniform within 1/√(inputs)."""
+
+    def within(key, shape, dtype):
+        return jax.random.uniform(key, shape, dtype, -(inputs**-0.5), inputs**-0.5)
+
+    return {"kernel_init": within, "bias_init": within}
 
 
 def layer_norm(dtype: Any, name: str) -> nn.LayerNorm:

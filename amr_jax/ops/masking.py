@@ -6,21 +6,6 @@ import jax.numpy as jnp
 from amr_jax.ops import presence
 
 
-def num_visible(num_patches: int, mask_ratio: float, explicit: int | None) -> int:
-    """Number of patches of a body that stay visible.
-
-    Args:
-      num_patches: N.
-      mask_ratio: share of patches that is hidden.
-      explicit: overrides the ratio unless None or 0. Published code keeps `int(750 * (1 - 0.9))`,
-        which is 74 in floating point; runs that reproduce it ask for 74 here.
-
-    Returns:
-      `explicit`, or round(N·(1 − ratio)): 75 of 750 at the ratio 0.9.
-    """
-    return explicit or round(num_patches * (1 - mask_ratio))
-
-
 def draw(
     key: jax.Array,
     patches: jax.Array,

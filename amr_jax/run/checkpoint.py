@@ -141,14 +141,15 @@ def _refuse_patterns(folder: epath.Path) -> None:
 
 
 def load_encoder(
-    workdir: os.PathLike | str, step: int | None = None, average: bool = False
+    workdir: os.PathLike | str, step: int | None = None, average: bool | None = None
 ) -> tuple[dict, ml_collections.ConfigDict, int]:
     """The encoder of a pre-training run, on the host.
 
     Args:
       workdir: of the run.
       step: of the checkpoint; default the newest.
-      average: load the exponential moving average of the encoder instead of its last value.
+      average: load the exponential moving average of the encoder instead of its last value; None:
+        as the run's config says (`judged`).
 
     Returns:
       Its parameters (nested dict of numpy arrays), the run's resolved config, and the step.
@@ -156,6 +157,9 @@ def load_encoder(
     Raises:
       UserError: no such run, no complete checkpoint, or damaged files.
     """
+
+    if average is None:
+        average = workdirs.read_config(paths.absolute(workdir)).get("judged") == "average"
 
     def encoder(stored: dict) -> dict:
         if not average:

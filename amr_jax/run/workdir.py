@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import json
 import os
 import platform
@@ -154,11 +155,19 @@ _WERE_ZERO = (
 # of pre-training, of evaluation and of comparisons apart, then by the setting's.
 _BEFORE = {
     "method": {
+        "judged": "encoder",
         "input.body_frame": "none",
         "input.absent_frames": "counted",
+        "encoder.patch_init": "xavier",
+        "model.round_visible": "nearest",
+        "optim.decay_on": "kernels",
     },
     "protocol": {
+        "second_body": "zeros",
+        "time_embeddings": "linear",
+        "optim.decay_on": "kernels",
         "scratch.input.body_frame": "none",
+        "scratch.encoder.patch_init": "xavier",
     },
     "rows": {"published": False},
 }
@@ -177,8 +186,8 @@ def _migrate(config: ml_collections.ConfigDict) -> None:
         config.input.storage = config.input.get("storage", "float32")
     for kind, before in _BEFORE.items():
         for key, value in before.items() if kind in config else ():
-            section, _, last = key.rpartition(".")
-            owner = config.get(section) if section else config
+            *sections, last = key.split(".")
+            owner = functools.reduce(lambda of, name: (of or {}).get(name), sections, config)
             if owner is not None and last not in owner:
                 owner[last] = value
 

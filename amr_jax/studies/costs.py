@@ -175,9 +175,7 @@ def _loop(config: ml_collections.ConfigDict, mesh: Mesh) -> tuple:
     method = methods.build(config)
     settings = config.optim
     schedule = optim.schedule(settings.lr, settings.min_lr, 1, _TOTAL_STEPS)
-    optimizer = optim.adamw(
-        schedule, settings.weight_decay, settings.b1, settings.b2, settings.clip_norm
-    )
+    optimizer = optim.adamw(schedule, settings)
     dispatch = train_step.make_dispatch(
         method, optimizer, lambda _, batch: batch, config, _TOTAL_STEPS, mesh
     )

@@ -1,18 +1,24 @@
-"""AdamW with warm-up, cosine decay, and weight decay on the kernels of linear layers only."""
+"""AdamW with warm-up, cosine decay, and weight decay on the parameters that should decay."""
 
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import optax
 
-# Weight decay applies to parameters of this name, the matrices of linear layers. All others
-# (biases, scales of norms, embeddings, tokens, queries) do not decay.
-DECAYED = "kernel"
+# Whether a parameter decays, by its name: the matrices of linear layers; or, as published, whatever
+# is no bias and no scale of a norm: also embeddings, tokens and queries.
+_DECAYS: dict[str, Callable[[str], bool]] = {
+    "kernels": lambda name: name == "kernel",
+    "all": lambda name: name not in ("bias", "scale"),
+}
 
 
-def decay_mask(params) -> dict:
-    """True where weight decay applies: on the kernels of linear layers."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == DECAYED, params)
+def decay_mask(params, decay_on: str) -> dict:
+    """True where weight decay applies; `decay_on` as in `config.base.ADAM`."""
+    decays = _DECAYS[decay_on]
+    return jax.tree_util.tree_map_with_path(lambda path, _: decays(path[-1].key), params)
 
 
 def schedule(lr: float, min_lr: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
@@ -25,14 +31,20 @@ def schedule(lr: float, min_lr: float, warmup_steps: int, total_steps: int) -> o
 
 
 def adamw(
-    learning_rate: optax.Schedule, weight_decay: float, b1: float, b2: float, clip_norm: float
+    learning_rate: optax.Schedule, settings: Mapping[str, Any]
 ) -> optax.GradientTransformation:
-    """AdamW with the exclusions of `decay_mask`; `clip_norm` 0 leaves gradients as they are."""
-    steps = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
-    steps.append(
-        optax.adamw(learning_rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=decay_mask)
+    """AdamW with the settings `config.base.ADAM`; `clip_norm` None leaves gradients as they are."""
+    steps = []
+    if settings["clip_norm"]:
+        steps.append(optax.clip_by_global_norm(settings["clip_norm"]))
+    adam = optax.adamw(
+        learning_rate,
+        b1=settings["b1"],
+        b2=settings["b2"],
+        weight_decay=settings["weight_decay"],
+        mask=lambda params: decay_mask(params, settings["decay_on"]),
     )
-    return optax.chain(*steps)
+    return optax.chain(*steps, adam)
 
 
 def layer_scales(params, depth: int, decay: float) -> dict:

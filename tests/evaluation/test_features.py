@@ -54,9 +54,10 @@ def test_counts_are_exact_at_any_batch_size(present, batch_size, devices):
     np.testing.assert_array_equal(found, np.repeat(np.array(expected)[:, None], 3, axis=1))
 
 
-@pytest.mark.parametrize("pooling", ["packed", "all"])
+@pytest.mark.parametrize("pooling", ["packed", "all", "repeat"])
 def test_features_agree_with_a_loop_over_bodies(pooling):
-    bodies = tiny.make_bodies([(True, True), (True, False), (False, True), (False, False)])
+    slots = [(True, True, False), (True, False, False), (False, True, True), (False, False, False)]
+    bodies = tiny.make_bodies(slots)
     params = tiny.init(tiny.ENCODER)
     absent = np.zeros((tiny.FRAMES, tiny.JOINTS, 3), np.float32)
 
@@ -72,7 +73,9 @@ def test_features_agree_with_a_loop_over_bodies(pooling):
         for b in np.flatnonzero(bodies.sequence == s):
             frames = tiny.bodies_of(bodies)[b]
             each.append(encode(view(jax.random.fold_in(KEY, s), frames, bodies.length[b])))
-        if pooling == "all" or not each:
+        if pooling == "repeat" and each:
+            each += each[:1] * (len(present) - len(each))
+        elif pooling != "packed" or not each:
             each += [encode(absent)] * (len(present) - len(each))
         expected.append(np.mean(each, axis=0))
     found = extract(tiny.ENCODER, bodies, tiny.train_view, bodies=pooling)

@@ -5,6 +5,7 @@ import hypothesis.strategies as st
 import numpy as np
 
 from amr_jax.evaluation import packing
+from configs import knn
 from tests.evaluation import tiny
 
 PRESENT = st.lists(
@@ -15,7 +16,7 @@ PRESENT = st.lists(
 
 
 @hypothesis.given(
-    present=PRESENT, bodies=st.sampled_from(["packed", "all"]), batch_size=st.integers(1, 25)
+    present=PRESENT, bodies=st.sampled_from(packing.COUNTED), batch_size=st.integers(1, 25)
 )
 def test_packed_batches_hold_what_counts_once(present, bodies, batch_size):
     of_sequences, num_sequences = packing.bodies_of(tiny.make_bodies(present), bodies), len(present)
@@ -33,13 +34,22 @@ def test_packed_batches_hold_what_counts_once(present, bodies, batch_size):
         # From the definitions: one sequence after the other.
         expected, body = [], 0
         for s, row in enumerate(present):
-            own = []
+            own, first = [], body if bodies == "repeat" and row.any() else packing.ABSENT
             for here in row:
-                if here or bodies == "all":
-                    own.append((s, body if here else packing.ABSENT))
+                if here or bodies != "packed":
+                    own.append((s, body if here else first))
                 body += int(here)
             expected += own or [(s, packing.ABSENT)]
         assert held == sorted(expected)
+
+
+def test_the_settings_of_bodies_in_one_word():
+    config = knn.get_config("nwucla")
+    assert packing.counted(config) == "packed"
+    config.bodies = "all"
+    assert packing.counted(config) == "all"
+    config.second_body = "repeat"
+    assert packing.counted(config) == "repeat"
 
 
 def test_capacity_is_that_of_the_fullest_batch_of_all_orders():

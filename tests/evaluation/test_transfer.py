@@ -10,6 +10,7 @@ import pytest
 
 from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt as transfer
+from amr_jax.ops import resample
 from amr_jax.skeleton import layouts
 from configs import amr, knn
 from tests.models.params import encoder as build
@@ -25,8 +26,8 @@ def made(layout, frames=24, seed=0):
     return layout, jax.tree.map(lambda x: np.asarray(x) * (1 + seed), noisy(encoder, clips))
 
 
-def adapt(source, target):
-    return transfer.adapt(source[1], target[1], source[0], target[0], "RUN")
+def adapt(source, target, time_embeddings="linear"):
+    return transfer.adapt(source[1], target[1], source[0], target[0], time_embeddings, "RUN")
 
 
 def test_joints_go_by_name_and_by_what_is_the_same():
@@ -110,7 +111,7 @@ def test_times_are_interpolated_at_half_pixel_centres(before, after):
 
 def test_parameters_of_another_number_of_joints_than_the_layout_has_are_refused():
     with pytest.raises(UserError, match=r"RUN: an encoder of 20 joints: expected 25, .*ntu_25"):
-        transfer.adapt(made(KINECT)[1], made(KINECT)[1], NTU, KINECT, "RUN")
+        transfer.adapt(made(KINECT)[1], made(KINECT)[1], NTU, KINECT, "linear", "RUN")
 
 
 def test_the_adaptation_is_described_and_is_json():
@@ -161,3 +162,12 @@ def test_from_scratch_there_is_nothing_to_adapt():
     config.num_frames = 24
     with pytest.raises(UserError, match=r"config\.scratch\.encoder\.num_frames"):
         transfer.settings(config, scratch)
+
+
+def test_time_embeddings_are_interpolated_as_published():
+    source, target = made(NTU, frames=24), made(NTU, frames=36, seed=1)
+    before = source[1]["position"]["time"]
+    params, _ = adapt(source, target, "bicubic")
+    np.testing.assert_array_equal(params["position"]["time"], resample.bicubic(before, 9))
+    linear, _ = adapt(source, target)
+    assert np.abs(linear["position"]["time"] - params["position"]["time"]).max() > 1e-3

@@ -34,14 +34,15 @@ def one_by_one(model, sequences, of_body):
         if model.input.centre is not None:
             joints = normalise.normalise(joints, model.input.centre, "xyz")
         each = [body(joints[:, m]) for m in range(joints.shape[1]) if joints[:, m].any()]
-        if model.bodies == "all":
-            each += [body(np.zeros_like(joints[:, 0]))] * (model.input.num_bodies - len(each))
+        absent = {"packed": [], "all": [body(np.zeros_like(joints[:, 0]))], "repeat": each[:1]}
+        each += absent[model.bodies] * (model.input.num_bodies - len(each))
         rows.append(np.mean(each, axis=0))
     return np.stack(rows)
 
 
 @pytest.mark.parametrize(
-    ("head", "bodies", "centred"), [("linear", "packed", True), ("finetune", "all", False)]
+    ("head", "bodies", "centred"),
+    [("linear", "packed", True), ("finetune", "all", False), ("linear", "repeat", True)],
 )
 def test_outputs_agree_with_a_loop_over_bodies(head, bodies, centred):
     model = tiny_models.make(head, bodies, centred=centred)

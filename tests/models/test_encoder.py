@@ -48,6 +48,18 @@ def test_parameters_of_the_default_encoder():
     assert shapes["position"]["joint"].shape == (25, 256)
 
 
+def test_the_published_patch_embedding_starts_as_torch_starts_it():
+    """As nn.Conv2d does: weights and biases uniform within 1/√(values of a patch)."""
+    encoder = build(num_frames=120, num_joints=25, depth=1, patch_init="torch")
+    params = jax.jit(encoder.init)(jax.random.key(0), jnp.zeros((1, 120, 25, 3)))["params"]
+    limit = 1 / np.sqrt(4 * 3)
+    for name, least in (("kernel", 0.99), ("bias", 0.9)):
+        values = np.asarray(params["patch_embed"][name])
+        assert least * limit < np.abs(values).max() <= limit
+        np.testing.assert_allclose(values.std(), limit / np.sqrt(3), rtol=0.1)
+    assert np.abs(params["block_0"]["attn"]["qkv"]["kernel"]).max() <= np.sqrt(6 / (256 + 768))
+
+
 def test_initial_values():
     encoder = build(num_frames=120, num_joints=25, depth=1)
     params = jax.jit(encoder.init)(jax.random.key(0), jnp.zeros((1, 120, 25, 3)))["params"]

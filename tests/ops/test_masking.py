@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from amr_jax.config import checks
 from amr_jax.ops import masking
 
 
@@ -19,10 +20,11 @@ def everywhere(patches):
 
 
 def test_number_of_visible_patches():
-    assert masking.num_visible(750, 0.9, None) == 75  # int() of the floating-point product is 74
-    assert masking.num_visible(750, 0.9, 0) == 75
-    assert masking.num_visible(750, 0.9, 74) == 74
-    assert masking.num_visible(600, 0.8, None) == 120
+    assert checks.num_visible(750, 0.9, None, "nearest") == 75
+    assert checks.num_visible(750, 0.9, None, "down") == 74  # as published: 74.99999999999999
+    assert checks.num_visible(750, 0.9, 0, "nearest") == 75
+    assert checks.num_visible(750, 0.9, 60, "down") == 60
+    assert checks.num_visible(600, 0.8, None, "nearest") == 120
 
 
 @functools.partial(jax.jit, static_argnames=("kind", "shape", "visible"))

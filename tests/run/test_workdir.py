@@ -1,8 +1,11 @@
 """The folder of a run: files are whole, and one run uses it."""
 
+import json
+
 import ml_collections
 import pytest
 
+from amr_jax.config import settings
 from amr_jax.errors import UserError
 from amr_jax.run import workdir
 
@@ -53,3 +56,21 @@ def test_write_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="No space left"):
         workdir.write(path, "new")
     assert path.read_text() == "old"
+
+
+def test_settings_that_are_newer_take_the_values_that_were_computed_with(tmp_path):
+    run = {"method": "amr", "input": {}, "encoder": {}, "model": {}, "optim": {"lr": 1.0}}
+    tuned = {"protocol": "finetune", "optim": {}, "scratch": {"encoder": {}}}
+    tables = {"rows": {"a": 1}}
+    for given, expected in (
+        (run, {"judged": "encoder", "optim.decay_on": "kernels", "model.round_visible": "nearest"}),
+        (tuned, {"second_body": "zeros", "scratch.encoder.patch_init": "xavier"}),
+        (tables, {"published": False}),
+    ):
+        workdir.write(tmp_path / workdir.CONFIG_FILE, json.dumps(given))
+        read = workdir.read_config(tmp_path)
+        assert {key: settings.lookup(read, key) for key in expected} == expected
+    workdir.write(tmp_path / workdir.CONFIG_FILE, json.dumps({"protocol": "knn", "k": 1}))
+    assert "optim" not in workdir.read_config(tmp_path)
+    workdir.write(tmp_path / workdir.CONFIG_FILE, json.dumps({**run, "judged": "average"}))
+    assert workdir.read_config(tmp_path).judged == "average"

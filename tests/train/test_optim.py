@@ -6,8 +6,13 @@ import numpy as np
 import optax
 import pytest
 
+from amr_jax import methods
+from amr_jax.methods import METHODS
 from amr_jax.train import optim
+from tests.methods import small
 from tests.models.params import encoder as build
+
+ADAM = {"weight_decay": 0.0, "decay_on": "kernels", "b1": 0.9, "b2": 0.95, "clip_norm": None}
 
 
 def test_schedule_warms_up_linearly_and_ends_at_its_floor():
@@ -30,7 +35,7 @@ def test_first_step_is_that_of_adamw():
     # on kernels alone.
     params = {"fc": {"kernel": jnp.array([[2.0]]), "bias": jnp.array([2.0])}, "joint": jnp.ones(1)}
     grads = jax.tree.map(jnp.ones_like, params)
-    update = optim.adamw(lambda _: 0.1, weight_decay=0.5, b1=0.9, b2=0.95, clip_norm=0.0)
+    update = optim.adamw(lambda _: 0.1, ADAM | {"weight_decay": 0.5})
     moved, _ = update.update(grads, update.init(params), params)
     np.testing.assert_allclose(moved["fc"]["kernel"], -0.1 - 0.1 * 0.5 * 2, rtol=1e-5)
     np.testing.assert_allclose(moved["fc"]["bias"], -0.1, rtol=1e-5)
@@ -40,16 +45,38 @@ def test_first_step_is_that_of_adamw():
 def test_clipping_bounds_the_gradient():
     # Adam divides the gradient's size out, but its first moment shows what came in.
     params = {"kernel": jnp.zeros((4,))}
-    update = optim.adamw(lambda _: 0.1, weight_decay=0.0, b1=0.9, b2=0.95, clip_norm=1.0)
+    update = optim.adamw(lambda _: 0.1, ADAM | {"clip_norm": 1.0})
     _, state = update.update({"kernel": jnp.full((4,), 50.0)}, update.init(params), params)
     first_moment = jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "mu"))[0].mu["kernel"]
     np.testing.assert_allclose(np.linalg.norm(first_moment), 0.1, rtol=1e-5)
 
 
-def test_kernels_decay_and_nothing_else_does():
-    params = {"layer": dict.fromkeys(("kernel", "bias", "scale", "prototypes"), jnp.ones((2, 2)))}
-    decayed = {"kernel": True, "bias": False, "scale": False, "prototypes": False}
-    assert optim.decay_mask(params) == {"layer": decayed}
+def test_kernels_decay_and_as_published_embeddings_and_tokens_do_too():
+    names = ("kernel", "bias", "scale", "time", "mask_token")
+    params = {"layer": dict.fromkeys(names, jnp.full((2, 2), 2.0))}
+
+    def decayed(decay_on):
+        update = optim.adamw(lambda _: 0.1, ADAM | {"weight_decay": 0.5, "decay_on": decay_on})
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        moved, _ = update.update(zeros, update.init(params), params)
+        return {name: float(move[0, 0]) for name, move in moved["layer"].items()}
+
+    kept, gone = 0.0, pytest.approx(-0.1 * 0.5 * 2)
+    kernels = dict.fromkeys(names, kept) | {"kernel": gone}
+    assert decayed("kernels") == kernels
+    assert decayed("all") == kernels | {"time": gone, "mask_token": gone}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_published_rule_spares_vectors_of_linear_layers_and_norms_alone(method):
+    module = methods.build(small.config(method))
+    inputs = {"params": jax.random.key(0), **small.keys(module)}
+    params = jax.eval_shape(module.init, inputs, small.clips())["params"]
+    mask = optim.decay_mask(params, "all")
+    for path, decays in jax.tree_util.tree_leaves_with_path(mask):
+        assert decays == (path[-1].key not in ("bias", "scale")), path
+    spared = jax.tree.map(lambda x, decays: decays or x.ndim == 1, params, mask)
+    assert all(jax.tree.leaves(spared))  # published: parameters of one dimension
 
 
 def test_layer_scale_of_every_parameter_of_the_encoder():
@@ -80,7 +107,7 @@ def test_updates_are_scaled_by_layer_weight_decay_with_them():
     params = {"encoder": {"block_0": {"kernel": jnp.array([[2.0]])}}, "head": {"bias": jnp.ones(1)}}
     grads = jax.tree.map(jnp.ones_like, params)
     update = optax.chain(
-        optim.adamw(lambda _: 0.1, weight_decay=0.5, b1=0.9, b2=0.999, clip_norm=0.0),
+        optim.adamw(lambda _: 0.1, ADAM | {"weight_decay": 0.5}),
         optim.scale_by_layer(depth=1, decay=0.8),
     )
     moved, _ = update.update(grads, update.init(params), params)

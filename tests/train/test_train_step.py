@@ -12,6 +12,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from amr_jax import methods, pretrain
+from amr_jax.config import base, settings
 from amr_jax.data import batches, split
 from amr_jax.ops import augment
 from amr_jax.run import sharding
@@ -247,7 +248,7 @@ def test_the_step_of_full_width_exports_for_tpu_and_gpu():
     config = pretrain.resolve(config)
     mesh = sharding.make_mesh(jax.devices()[:1])
     method = methods.build(config)
-    optimizer = optim.adamw(optim.schedule(1e-3, 5e-4, 10, 100), 0.05, 0.9, 0.95, 0.0)
+    optimizer = optim.adamw(optim.schedule(1e-3, 5e-4, 10, 100), settings.defaults(base.ADAM))
     one = split.Split(
         frames=np.zeros((300, 25, 3), np.float32),
         own=np.arange(1),

@@ -69,7 +69,7 @@ class Model:
         o = self.optim
         schedule = optim.schedule(o.lr, o.min_lr, self.warmup_steps, self.total_steps)
         return optax.chain(
-            optim.adamw(schedule, o.weight_decay, o.b1, o.b2, o.clip_norm),
+            optim.adamw(schedule, o),
             optim.scale_by_layer(self.encoder.depth, self.layer_decay),
         )
 
@@ -187,7 +187,7 @@ class Trainer:
         epochs, min_steps: passes over the subset; more, if those are fewer than `min_steps` steps.
         test_epochs: the test runs every `test_epochs` of `epochs`, and after the last one.
         batch_size: sequences at most; the batches of an epoch differ by one at most.
-        bodies: see `config.base.BODIES`. seed: of the order of the sequences.
+        bodies, second_body: see `packing.bodies_of`. seed: of the order of the sequences.
         drop_path: stochastic depth of the encoder. label_smoothing: see `Model`.
         head.hidden, head.dropout: of `FinetuneHead`.
         optim: see `Model.optimizer`; `warmup_epochs` of `epochs`; `layer_decay` of a pre-trained
@@ -212,14 +212,14 @@ class Trainer:
             total_steps=self._epochs * per_epoch,
             label_smoothing=config.label_smoothing,
         )
-        self._train_bodies = packing.bodies_of(task.train.host, config.bodies)
+        self._train_bodies = packing.bodies_of(task.train.host, packing.counted(config))
         # One capacity for all subsets: one shape, compiled once.
         self._capacity = packing.capacity(
             (self._order(subset, epoch) for subset in subsets for epoch in range(self._epochs)),
             self._train_bodies,
             mesh.size,
         )
-        test_bodies = packing.bodies_of(task.test.host, config.bodies)
+        test_bodies = packing.bodies_of(task.test.host, packing.counted(config))
         order = packing.in_turn(len(task.test.host.label), config.batch_size)
         size = packing.capacity([order], test_bodies, mesh.size)
         self._test_batches = self._put(packing.pack(order, test_bodies, size))
@@ -288,5 +288,5 @@ class Trainer:
             head_settings=self._head_settings(),
             params=jax.device_get(state.params),
             batch_stats={"head": jax.device_get(state.batch_stats)},
-            bodies=self._config.bodies,
+            bodies=packing.counted(self._config),
         )

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from amr_jax.evaluation import features, fitting
-from amr_jax.evaluation.packing import epoch_order
+from amr_jax.evaluation import features, fitting, packing
 from amr_jax.evaluation.task import Classifier, Log, Outcome, Task
 from amr_jax.models import heads
 from amr_jax.run import sharding
@@ -86,7 +85,8 @@ def predict(state: fitting.State, x: jax.Array, *, head: heads.LinearHead) -> ja
 
 def _training_features(task: Task, config, key: jax.Array) -> Callable[[int], jax.Array]:
     """Epoch (from 0) -> features (S, D) of the training split."""
-    options = {"batch_size": config.encode_batch_size, "bodies": config.bodies}
+    bodies = packing.counted(config)
+    options = {"batch_size": config.encode_batch_size, "bodies": bodies}
     encode = functools.partial(features.extract, task.encoder, task.params, task.train, **options)
     if config.features == "augmented":
         return lambda epoch: encode(task.train_view, jax.random.fold_in(key, epoch))
@@ -103,7 +103,7 @@ def run(task: Task, config, log: Log) -> Outcome:
     Reads from the config: `epochs`, `batch_size`, `learning_rate`, `seed`, and
       features: 'augmented' (every epoch encodes freshly augmented clips, as published) or 'cached'
         (encodes `cached_views` augmented views once and cycles through them; 0: the centre crop);
-      encode_batch_size, bodies: see `features.extract`.
+      encode_batch_size, bodies, second_body: see `features.extract`.
 
     Returns:
       Predictions after the last epoch; top-1 and top-5 then, and those of the best epoch.
@@ -120,7 +120,7 @@ def run(task: Task, config, log: Log) -> Outcome:
         task.test_view,
         view_key,  # the view of the test draws nothing
         batch_size=config.encode_batch_size,
-        bodies=config.bodies,
+        bodies=packing.counted(config),
     )
     where = sharding.replicated(task.train.mesh)
     train_y, test_y = sharding.put((task.train.host.label, task.test.host.label), where)
@@ -129,7 +129,7 @@ def run(task: Task, config, log: Log) -> Outcome:
     state = sharding.put(init(init_key, head, test_x.shape[1]), where)
 
     def train(state, epoch):
-        order = epoch_order(config.seed, epoch - 1, len(train_y), config.batch_size)
+        order = packing.epoch_order(config.seed, epoch - 1, len(train_y), config.batch_size)
         return train_epoch(
             state,
             train_x(epoch - 1),
@@ -147,7 +147,7 @@ def run(task: Task, config, log: Log) -> Outcome:
             head_settings=settings,
             params=jax.device_get(params),
             batch_stats={"head": jax.device_get(state.batch_stats)},
-            bodies=config.bodies,
+            bodies=packing.counted(config),
         )
 
     return fitting.fit(

@@ -21,6 +21,7 @@ def config(**changes):
         {
             "seed": 0,
             "bodies": "packed",
+            "second_body": "zeros",
             "epochs": 3,
             "min_steps": 0,
             "test_epochs": 1,
@@ -35,6 +36,7 @@ def config(**changes):
                 "layer_decay": 0.8,
                 "scratch_layer_decay": 1.0,
                 "weight_decay": 0.05,
+                "decay_on": "kernels",
                 "b1": 0.9,
                 "b2": 0.999,
                 "clip_norm": 0.0,
@@ -66,8 +68,15 @@ def make_task(train, test, **options):
 
 
 def model(head, dropped=0.0, label_smoothing=0.2):
-    how = {"weight_decay": 0.0, "b1": 0.9, "b2": 0.999, "clip_norm": None, "min_lr": 0.0}
-    how["lr"] = 0.01
+    how = {
+        "weight_decay": 0.0,
+        "decay_on": "kernels",
+        "b1": 0.9,
+        "b2": 0.999,
+        "clip_norm": None,
+        "min_lr": 0.0,
+        "lr": 0.01,
+    }
     return finetune.Model(
         encoder=tiny.ENCODER.clone(depth=2, drop_path=dropped),
         head=head,

@@ -58,7 +58,7 @@ def test_vote():
 
 def config(k=1):
     return ml_collections.ConfigDict(
-        {"seed": 0, "bodies": "packed", "encode_batch_size": 4, "k": k}
+        {"seed": 0, "bodies": "packed", "second_body": "zeros", "encode_batch_size": 4, "k": k}
     )
 
 

@@ -19,6 +19,7 @@ def config(**changes):
         {
             "seed": 0,
             "bodies": "packed",
+            "second_body": "zeros",
             "encode_batch_size": 16,
             "features": "augmented",
             "cached_views": 1,

@@ -1,0 +1,109 @@
+"""The option `published`: what it sets, on which data, and what of small models it keeps."""
+
+import pytest
+
+from amr_jax import methods, pretrain
+from amr_jax.config import base, files, settings
+from amr_jax.studies import rows
+from tests.config.test_configs import COMPARISONS, DATASETS, METHODS, PROTOCOLS
+
+GENERAL = {
+    "dtype": "float32",
+    "input.bodies": "all",
+    "encoder.patch_init": "torch",
+    "model.round_visible": "down",
+    "optim.decay_on": "all",
+}
+
+
+def changed(name: str, argument: str) -> dict:
+    """The keys that `published` changes, with its values."""
+    without = settings.flat(files.get_config(f"{name}:{argument}"))
+    given = settings.flat(files.get_config(f"{name}:{argument},published"))
+    assert given.keys() == without.keys()
+    return {key: value for key, value in given.items() if value != without[key]}
+
+
+def by_method(method: str, dataset: str) -> dict:
+    expected = dict(GENERAL)
+    if dataset.startswith("ntu120"):
+        expected |= {"input.second_body": "repeat", "model.tau": 0.75}
+    if dataset.startswith("ntu60") and method in ("mamp", "skeleton_mae"):
+        expected["model.decoder_depth"] = 3
+    if method == "sjepa":
+        expected |= {"epochs": 1200, "judged": "average"}
+    return expected
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("method", METHODS)
+def test_methods(method, dataset):
+    expected = by_method(method, dataset)
+    config = files.get_config(f"{method}:{dataset},published")
+    module = methods.build(pretrain.resolve(config))
+    small = dataset in base.SMALL
+    assert module.num_kept == (int(module.encoder.num_patches * (1 - 0.9)) if small else 74)
+    if small:  # its epochs stay
+        expected.pop("epochs", None)
+    assert changed(method, dataset) == expected
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_runlocal_has_the_small_model_and_the_published_rules(method):
+    expected = by_method(method, "ntu120_xset") | {"model.decoder_depth": 1}
+    expected |= {"epochs": 2, "batch_size": 16, "encoder.width": 32}
+    for argument in ("ntu120_xset,runlocal,published", "ntu120_xset,published,runlocal"):
+        config = settings.flat(files.get_config(f"{method}:{argument}"))
+        assert {key: config[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_protocols(protocol, dataset):
+    expected = {"dtype": "float32", "bodies": "all", "time_embeddings": "bicubic"}
+    if dataset.startswith("ntu120"):
+        expected["second_body"] = "repeat"
+    if protocol in ("finetune", "semi", "transfer"):
+        expected |= {"optim.decay_on": "all", "scratch.encoder.patch_init": "torch"}
+    if protocol == "linear":
+        small = dataset in base.SMALL  # 0.1 and batch size 32 without it
+        expected |= {} if small or dataset.startswith("pku2") else {"learning_rate": 0.1}
+        expected |= {"batch_size": 128} if dataset.startswith("pku1") else {}
+        expected |= {"batch_size": 32} if dataset.startswith("pku2") else {}
+    assert changed(protocol, dataset) == expected
+    config = files.get_config(f"{protocol}:{dataset},runlocal,published")
+    assert (config.bodies, config.train_split) == ("all", "train[:64]")
+
+
+@pytest.mark.parametrize("comparison", sorted(COMPARISONS))
+def test_every_row_of_a_comparison_is_as_published(comparison):
+    assert changed(comparison, "ntu120_xsub") == {"published": True}
+    config = files.get_config(f"{comparison}:ntu120_xsub,published")
+    for name in rows.in_order(config):
+        made = rows.pretraining(config, name)
+        assert (made.input.second_body, made.encoder.patch_init) == ("repeat", "torch")
+        methods.build(pretrain.resolve(made))
+    for name in config.protocols:
+        assert rows.protocol(config, name).second_body == "repeat"
+    both = files.get_config(f"{comparison}:ntu120_xsub,published,runlocal")
+    made = rows.pretraining(both, rows.in_order(both)[0])
+    assert (made.encoder.width, made.encoder.patch_init) == (32, "torch")
+
+
+def test_the_share_of_hidden_patches_can_still_be_chosen():
+    config = files.get_config("mamp:ntu60_xsub,published")
+    files.override(config, ["model.mask_ratio=0.8"])
+    assert methods.build(pretrain.resolve(config)).num_kept == 149  # int(750 · (1 − 0.8))
+
+
+def test_a_method_of_ones_own_may_name_what_was_published(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from amr_jax.config import base\n"
+        "SETTINGS = {}\n"
+        "PUBLISHED = {'': {'optim.lr': 0.5}, 'pku': {'epochs': 7}}\n"
+        "def get_config(argument):\n"
+        "    return base.pretraining('mine', argument)\n"
+    )
+    monkeypatch.setattr(files, "FOLDERS", [*files.FOLDERS, tmp_path])
+    assert changed("mine", "ntu60_xview") == GENERAL | {"optim.lr": 0.5}
+    assert changed("mine", "pku1_xsub") == GENERAL | {"optim.lr": 0.5, "epochs": 7}
