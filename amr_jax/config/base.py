@@ -216,6 +216,7 @@ PUBLISHED: Mapping[str, Mapping[str, Any]] = {
     "": {
         "dtype": "float32",
         "input.bodies": "all",
+        "input.absent_frames": "counted",
         "encoder.patch_init": "torch",
         "model.round_visible": "down",
         "optim.decay_on": "all",

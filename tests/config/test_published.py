@@ -10,6 +10,7 @@ from tests.config.test_configs import COMPARISONS, DATASETS, METHODS, PROTOCOLS
 GENERAL = {
     "dtype": "float32",
     "input.bodies": "all",
+    "input.absent_frames": "counted",
     "encoder.patch_init": "torch",
     "model.round_visible": "down",
     "optim.decay_on": "all",

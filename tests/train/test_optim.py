@@ -71,7 +71,8 @@ def test_kernels_decay_and_as_published_embeddings_and_tokens_do_too():
 def test_the_published_rule_spares_vectors_of_linear_layers_and_norms_alone(method):
     module = methods.build(small.config(method))
     inputs = {"params": jax.random.key(0), **small.keys(module)}
-    params = jax.eval_shape(module.init, inputs, small.clips())["params"]
+    clips = small.clips()
+    params = jax.eval_shape(module.init, inputs, clips, small.everywhere(clips))["params"]
     mask = optim.decay_mask(params, "all")
     for path, decays in jax.tree_util.tree_leaves_with_path(mask):
         assert decays == (path[-1].key not in ("bias", "scale")), path
