@@ -3,10 +3,11 @@ r"""Comparison of methods: pre-trains and evaluates each in the same way, and ma
   python -m amr_jax.compare --config=configs/compare.py:ntu60_xsub --config.data_dir=DATA \
       --workdir=DIR
 
-configs/ablation.py makes other tables with the same command. Each row has a folder DIR/ROW: the
-workdir of an ordinary pre-training run, which also holds the folders of its protocols and, written
-last, `row.json`. The same command in the same workdir resumes with the rows that are missing. The
-tables are written after every row.
+configs/ablation.py and configs/streams.py make other tables with the same command. Each row has a
+folder DIR/ROW: the workdir of an ordinary pre-training run, which also holds the folders of its
+protocols and, written last, `row.json`. With `config.seeds`, the further seeds of a row have
+folders DIR/ROW/seedN of the same kind. The same command in the same workdir resumes with what is
+missing, and `config.seeds` may rise. The tables are written after every row and seed.
 """
 
 if __name__ == "__main__":  # before JAX is imported: --help answers at once
@@ -18,26 +19,23 @@ if __name__ == "__main__":  # before JAX is imported: --help answers at once
 import argparse
 import contextlib
 import dataclasses
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 
 import ml_collections
 from etils import epath
 
-from amr_jax import evaluate, methods, pretrain
 from amr_jax.config import settings
 from amr_jax.config.comparison import COMPARISON
 from amr_jax.errors import UserError
-from amr_jax.evaluation import encoder_under_test
-from amr_jax.run import metrics, paths, workdir
+from amr_jax.run import paths
 from amr_jax.run.run import Run
-from amr_jax.studies import budget, costs, rows, tables
-
-ROW_FILE = "row.json"
+from amr_jax.studies import cells, rows, tables
+from amr_jax.studies.summed import Ensemble
+from amr_jax.studies.trained import Training
 
 # Keys that may differ between two starts in one workdir. Each row is checked against its folder.
-FREE_KEYS = {"data_dir", "configs", "only", "rows", "tables", "reference", "ours"}
+FREE_KEYS = {"data_dir", "configs", "only", "seeds", "rows", "tables", "reference", "ours"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,87 +43,65 @@ class Comparison:
     """What a comparison runs.
 
     Attributes:
-      config: of configs/compare.py or configs/ablation.py.
-      folder: the workdir.
+      config: of configs/compare.py or a file like it.
       names: of all rows, in the order of the tables.
-      chosen: of the rows to run (`config.only`).
-      trainings: pre-training config of each row that is chosen or finished.
-      protocols: config of each protocol, without the run to evaluate.
+      cells: in the order in which they run: first all rows with the first seed, ensembles after
+        the rows that they are made of. Rows that `config.only` leaves out are here if finished.
+      chosen: names of the rows to run (`config.only`).
     """
 
     config: ml_collections.ConfigDict
-    folder: epath.Path
     names: list[str]
+    cells: list[Training | Ensemble]
     chosen: list[str]
-    trainings: dict[str, ml_collections.ConfigDict]
-    protocols: dict[str, ml_collections.ConfigDict]
 
     @classmethod
-    def of(cls, config: ml_collections.ConfigDict, folder: epath.Path) -> "Comparison":
+    def of(cls, config: ml_collections.ConfigDict, root: epath.Path) -> "Comparison":
         """Resolves every row, so that a wrong setting is an error before the first row trains."""
         names = rows.in_order(config)
         chosen = rows.chosen(config, names)
-        protocols = {name: rows.protocol(config, name) for name in config.protocols}
-        done = [name for name in names if is_finished(folder / name, protocols)]
-        trainings = {}
-        for name in dict.fromkeys((*done, *chosen)):
-            with _named(name):
-                training = trainings[name] = rows.pretraining(config, name)
-                methods.build(pretrain.resolve(training))
-                epochs = budget.stored(folder / name) if config.budget == "seconds" else None
-                if epochs is not None:
-                    rows.set_epochs(training, epochs)
-        return cls(config, folder, names, chosen, trainings, protocols)
+        kinds = {n: Ensemble if rows.is_ensemble(config.rows[n]) else Training for n in names}
+        order = sorted(names, key=lambda name: kinds[name] is Ensemble)  # stable
+        made = []
+        for seed in range(config.seed, config.seed + config.seeds):
+            for name in order:
+                folder = cells.folder_of(root, config, name, seed)
+                if name in chosen or cells.is_finished(folder, kinds[name].protocols_of(config)):
+                    with _named(config, name, seed):
+                        made.append(kinds[name].of(config, root, name, seed))
+        return cls(config, names, made, chosen)
 
-    def read_finished(self) -> dict[str, dict]:
-        """The row.json of every finished row, by its name."""
+    def read_finished(self) -> dict[tuple[str, int], dict]:
+        """The row.json of every finished cell, by row and seed."""
         finished = {}
-        for name in self.names:
-            if is_finished(self.folder / name, self.protocols):
-                with _named(name):
-                    finished[name] = read_row(
-                        self.folder / name, self.trainings[name], self.protocols
-                    )
+        for cell in self.cells:
+            with _named(self.config, cell.row, cell.seed):
+                found = cell.read(finished)
+            if found is not None:
+                finished[cell.row, cell.seed] = found
         return finished
 
-    def run_row(self, name: str) -> dict:
-        """Trains or resumes one row, evaluates it, writes and returns its row.json."""
-        config, training, folder = self.config, self.trainings[name], self.folder / name
-        if config.budget == "seconds" and budget.stored(folder) is None:
-            rows.set_epochs(training, budget.measure(training, config.seconds, folder))
-        pretrain.run(training, folder)
-        results = {key: judged(folder, protocol) for key, protocol in self.protocols.items()}
-        first = next(iter(results.values()))  # all protocols use the same sequences
-        bodies = pretrain.open_records(training).num_slots
-        row = {
-            "row": name,
-            "title": config.rows[name].title,
-            "config": config.rows[name].config,
-            "overrides": [*config.overrides, *config.rows[name].overrides],
-            **trained(folder),
-            "bodies": bodies,
-            "costs": dataclasses.asdict(costs.of_config(pretrain.resolve(training), bodies)),
-            "protocols": {key: result["encoders"] for key, result in results.items()},
-            "train_sequences": first["train_sequences"],
-            "test_sequences": first["test_sequences"],
-            **workdir.provenance(),
+    def by_row(self, finished: cells.Finished) -> dict[str, list[dict]]:
+        """Row -> the row.json of its finished seeds, in the order of the tables."""
+        found = {
+            name: [x for (row, _), x in finished.items() if row == name] for name in self.names
         }
-        workdir.write(folder / ROW_FILE, json.dumps(row, indent=2, allow_nan=False) + "\n")
-        return row
+        return {name: sorted(each, key=_seed) for name, each in found.items() if each}
 
 
 def run(
     config: ml_collections.ConfigDict, folder: os.PathLike | str, command: str = "not recorded"
-) -> dict[str, dict]:
-    """Runs the rows that are missing, and writes and prints the tables.
+) -> dict[str, list[dict]]:
+    """Runs the rows and seeds that are missing, and writes and prints the tables.
 
     Args:
-      config: of configs/compare.py or configs/ablation.py.
+      config: of configs/compare.py or a file like it.
       folder: the workdir.
       command: the command line, for the tables' notes.
 
     Returns:
-      The content of each finished row's row.json, by row, in the order of the tables.
+      For each row with a finished seed, in the order of the tables: the content of the row.json of
+      its finished seeds.
 
     Raises:
       UserError: before any row trains: wrong settings, by row and key; a row that belongs to
@@ -134,113 +110,47 @@ def run(
     """
     config = settings.completed(config, COMPARISON)
     comparison = Comparison.of(config, paths.absolute(folder))
-    with Run.open(comparison.folder, config, FREE_KEYS) as run:
+    with Run.open(paths.absolute(folder), config, FREE_KEYS) as run:
         run.record()
-        finished = comparison.read_finished()
-        failed = []
-        for name in [name for name in comparison.chosen if name not in finished]:
-            run.say(f"\n=== {name}: {config.rows[name].title}")
-            _skip_random_encoder(comparison.protocols, finished)
+        finished, failed = comparison.read_finished(), []
+        for cell in comparison.cells:
+            if cell.row not in comparison.chosen or (cell.row, cell.seed) in finished:
+                continue
+            run.say(f"\n=== {_name(config, cell.row, cell.seed)}: {config.rows[cell.row].title}")
             try:
-                with _named(name):
-                    finished[name] = comparison.run_row(name)
+                with _named(config, cell.row, cell.seed):
+                    finished[cell.row, cell.seed] = cell.run(finished)
             except UserError as error:
                 # Continue: later rows may take days, and do not depend on this one.
                 failed.append(str(error))
                 run.say(f"error: {error}")
                 continue
-            finished = {name: finished[name] for name in comparison.names if name in finished}
-            tables.write(run.workdir, config, finished, command)
-        if finished:
-            run.say("\n" + tables.write(run.workdir, config, finished, command))
+            tables.write(run.workdir, config, comparison.by_row(finished), command, cell.row)
+        found = comparison.by_row(finished)
+        if found:
+            run.say("\n" + tables.write(run.workdir, config, found, command))
             run.say(f"all tables, as .md, .csv and .png: {run.workdir}")
     if failed:
         raise UserError("\n".join(failed))
-    return finished
+    return found
 
 
-def _skip_random_encoder(
-    protocols: Mapping[str, ml_collections.ConfigDict], finished: Mapping[str, dict]
-) -> None:
-    """Skips the random encoder in protocols in which a finished row has evaluated it already."""
-    for key, protocol in protocols.items():
-        if any("random" in row["protocols"][key] for row in finished.values()):
-            protocol.random_encoder = False
+def _name(config: ml_collections.ConfigDict, row: str, seed: int) -> str:
+    """A row's name; with several seeds, its seed too."""
+    return row if config.seeds == 1 else f"{row}, seed {seed}"
 
 
-def is_finished(folder: epath.Path, protocols: Iterable[str]) -> bool:
-    """Whether a row's folder holds its row.json, and all results that this was made of."""
-    results = (folder / name / evaluate.RESULTS_FILE for name in protocols)
-    return all(path.exists() for path in (folder / ROW_FILE, *results))
-
-
-def trained(folder: epath.Path) -> dict:
-    """What row.json holds of a finished pre-training run.
-
-    `training_seconds` is the time of all steps at the rate of the timed ones
-    (`console.Progress`); None if none were timed, in a run of one or two dispatches.
-    """
-    config, last = workdir.read_config(folder), metrics.read_metrics(folder)[-1]
-    timed = last["timed_steps"]
-    return {
-        "method": config.method,
-        "encoder": {key: config.encoder[key] for key in ("num_frames", "width", "depth")},
-        "dtype": config.dtype,
-        "attention_kernel": config.attention_kernel,
-        "records": config.input.found,
-        "batch_size": config.batch_size,
-        "epochs": config.epochs,
-        "steps": last["step"],
-        "training_seconds": last["timed_seconds"] / timed * last["step"] if timed else None,
-    }
-
-
-def judged(folder: epath.Path, protocol: ml_collections.ConfigDict) -> dict:
-    """The results.json of a protocol on the run in `folder`; the protocol runs if it is absent."""
-    config = ml_collections.ConfigDict(protocol.copy_and_resolve_references())
-    config.pretrained = os.fspath(folder)
-    path = folder / config.protocol / evaluate.RESULTS_FILE
-    if not path.exists():
-        return evaluate.run(config, path.parent)
-    config = encoder_under_test.resolve(config, workdir.read_config(folder))
-    # `pretrained` may differ: it is the parent folder, and the comparison may have been moved.
-    workdir.refuse_another(path.parent, config, evaluate.FREE_KEYS | {"pretrained"})
-    return json.loads(path.read_text())
-
-
-def read_row(
-    folder: epath.Path,
-    training: ml_collections.ConfigDict,
-    protocols: dict[str, ml_collections.ConfigDict],
-) -> dict:
-    """The row.json of a finished row.
-
-    Raises:
-      UserError: the row, or a protocol in it, was run with another config; or no readable file.
-    """
-    # The records are known only after loading them. 'auto' may resolve to another dtype here than
-    # on the machine where the row was trained.
-    free = pretrain.FREE_KEYS | {"input.found"}
-    free |= {"dtype"} if training.dtype == "auto" else set()
-    workdir.refuse_another(folder, pretrain.resolve(training), free)
-    for protocol in protocols.values():
-        judged(folder, protocol)  # its results exist: this compares their config with ours
-    try:
-        return json.loads((folder / ROW_FILE).read_text())
-    except ValueError as error:
-        raise UserError(
-            f"{folder / ROW_FILE}: not readable as JSON ({error}). Delete it: the "
-            "command writes it again."
-        ) from error
+def _seed(row: dict) -> int:
+    return row["seed"]
 
 
 @contextlib.contextmanager
-def _named(row: str) -> Iterator[None]:
+def _named(config: ml_collections.ConfigDict, row: str, seed: int) -> Iterator[None]:
     """Puts the row's name before a `UserError`."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"row {row!r}: {error}") from error
+        raise UserError(f"row {_name(config, row, seed)!r}: {error}") from error
 
 
 def main(config: ml_collections.ConfigDict, flags: argparse.Namespace) -> None:

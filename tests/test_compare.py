@@ -9,7 +9,7 @@ import pytest
 from amr_jax import compare, evaluate, methods, pretrain
 from amr_jax.errors import UserError
 from amr_jax.run import lock, metrics, sharding, workdir
-from amr_jax.studies import costs
+from amr_jax.studies import budget, cells, costs
 from configs import compare as methods_config
 
 
@@ -78,8 +78,8 @@ def finished(tiny_ucla, tmp_path_factory):
         patch.setattr(evaluate, "run", dies)
         with pytest.raises(KeyboardInterrupt):
             compare.run(configured(tiny_ucla), folder)
-    assert (folder / "mamp" / compare.ROW_FILE).exists()
-    assert not (folder / "amr" / compare.ROW_FILE).exists()
+    assert (folder / "mamp" / cells.ROW_FILE).exists()
+    assert not (folder / "amr" / cells.ROW_FILE).exists()
     before = (folder / "comparison.md").read_text()
     assert "| MAMP |" in before
     assert "| AMR |" not in before
@@ -95,8 +95,8 @@ def finished(tiny_ucla, tmp_path_factory):
 def test_two_rows_write_their_results_and_tables(finished):
     folder, rows = finished
     assert list(rows) == ["mamp", "amr"]
-    for name, row in rows.items():
-        assert json.loads((folder / name / compare.ROW_FILE).read_text()) == row
+    for name, (row,) in rows.items():
+        assert json.loads((folder / name / cells.ROW_FILE).read_text()) == row
         assert row["steps"] == metrics.read_metrics(folder / name)[-1]["step"] == 5
         assert row["training_seconds"] > 0
         assert (row["train_sequences"], row["test_sequences"], row["bodies"]) == (40, 20, 1)
@@ -104,12 +104,13 @@ def test_two_rows_write_their_results_and_tables(finished):
         assert row["protocols"] == {"knn": results["encoders"]}
         assert row["protocols"]["knn"]["pretrained"]["feature_std"] > 0
     # The random encoder is the same for all rows, so it is evaluated with the first one only.
-    assert [list(row["protocols"]["knn"]) for row in rows.values()] == [
+    assert [list(row["protocols"]["knn"]) for (row,) in rows.values()] == [
         ["pretrained", "random"],
         ["pretrained"],
     ]
-    assert rows["mamp"]["costs"]["num_predicted"] == 6 * rows["amr"]["costs"]["num_predicted"]
-    assert rows["mamp"]["costs"]["linear_gflops"] > rows["amr"]["costs"]["linear_gflops"] > 0
+    (mamp,), (amr,) = rows.values()
+    assert mamp["costs"]["num_predicted"] == 6 * amr["costs"]["num_predicted"]
+    assert mamp["costs"]["linear_gflops"] > amr["costs"]["linear_gflops"] > 0
     text = (folder / "comparison.md").read_text()
     assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")] == [
         "| method",
@@ -148,8 +149,8 @@ def test_a_row_without_results_is_evaluated_again(finished, monkeypatch, tmp_pat
     again = compare.run(configured(tiny_ucla), copy)
     assert seen == ["two/mamp", "mamp/knn"]
     assert list(again) == ["mamp", "amr"]
-    for encoder, judged in again["mamp"]["protocols"]["knn"].items():
-        assert judged["top1"] == rows["mamp"]["protocols"]["knn"][encoder]["top1"]
+    for encoder, judged in again["mamp"][0]["protocols"]["knn"].items():
+        assert judged["top1"] == rows["mamp"][0]["protocols"]["knn"][encoder]["top1"]
 
 
 @pytest.mark.parametrize(
@@ -174,13 +175,15 @@ def test_a_protocol_of_another_config_is_refused(finished, tiny_ucla, monkeypatc
     folder, _ = finished
     real = compare.rows.protocol
 
-    def edited(config, name):
-        made = real(config, name)
-        made.seed = 5
+    def edited(config, name, row):
+        made = real(config, name, row)
+        made.test_split = "train"
         return made
 
     monkeypatch.setattr(compare.rows, "protocol", edited)
-    with pytest.raises(UserError, match=r"(?s)row 'mamp': .*mamp/knn.*config\.seed: 0 .*, 5 now"):
+    with pytest.raises(
+        UserError, match=r"(?s)row 'mamp': .*mamp/knn.*config\.test_split: test .*, train now"
+    ):
         compare.run(configured(tiny_ucla), folder)
 
 
@@ -202,7 +205,7 @@ def test_a_row_that_fails_is_reported_and_the_others_run(
     shutil.copytree(finished[0], folder)
     shutil.rmtree(folder / "mamp")
     (folder / "comparison.md").unlink()
-    (folder / "amr" / compare.ROW_FILE).unlink()
+    (folder / "amr" / cells.ROW_FILE).unlink()
     quick(monkeypatch)
     run = pretrain.run
 
@@ -214,8 +217,8 @@ def test_a_row_that_fails_is_reported_and_the_others_run(
     monkeypatch.setattr(pretrain, "run", fails)
     with pytest.raises(UserError, match=r"^row 'mamp': the loss of step 1"):
         compare.run(configured(tiny_ucla), folder)
-    assert not (folder / "mamp" / compare.ROW_FILE).exists()
-    assert (folder / "amr" / compare.ROW_FILE).exists()
+    assert not (folder / "mamp" / cells.ROW_FILE).exists()
+    assert (folder / "amr" / cells.ROW_FILE).exists()
     text = (folder / "comparison.md").read_text()
     assert "| AMR |" in text
     assert "| MAMP |" not in text
@@ -241,5 +244,5 @@ def test_equal_time_is_measured_once_and_kept(tiny_ucla, tmp_path, monkeypatch):
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             compare.run(config, tmp_path)
-        monkeypatch.setattr(compare.budget, "measure", lambda *_: pytest.fail("measured again"))
+        monkeypatch.setattr(budget, "measure", lambda *_: pytest.fail("measured again"))
     assert trained == [(8.0, 4.0)] * 2  # of 2 epochs, 1 was warm-up

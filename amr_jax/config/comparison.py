@@ -1,6 +1,6 @@
-"""The settings of comparisons; configs/compare.py and configs/ablation.py add rows and tables."""
+"""The settings of comparisons; their files in configs/ add rows and tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import ml_collections
 
@@ -14,13 +14,14 @@ COMPARISON: Tree = {
     "published": Setting(False, "every row as its authors published it"),
     "data_dir": base.PRETRAINING["data_dir"],
     "seed": Setting(0, "seed of pre-training and evaluation"),
+    "seeds": Setting(1, "seeds of every row: seed, seed + 1, …; tables show mean ± std", low=1),
     "budget": Setting("epochs", "what is equal for all rows", choices=("epochs", "seconds")),
     "epochs": Setting(None, "epochs of every row; None: as in the rows' configs", int, low=1),
     "seconds": Setting(3600.0, "training time of a row, with budget=seconds", above=0),
     "overrides": Setting((), "for every row's config, such as ('model.mask_ratio=0.8',)"),
     "protocols": Setting(("linear", "knn"), "protocols that evaluate the rows, one column each"),
     "protocol_overrides": Setting((), "for protocols' configs, such as ('linear.epochs=50',)"),
-    "only": Setting(None, "rows to train now, such as amr,mamp; None: all", str),
+    "only": Setting(None, "rows or tables to train now, such as amr,mamp; None: all", str),
     "configs": Setting(None, "another folder of the config files that rows name", str),
     "reference": Setting(None, "the row that speed-ups are relative to", str),
     "ours": Setting(None, "the row that the notes compare with all others", str),
@@ -30,7 +31,7 @@ COMPARISON: Tree = {
 
 
 def comparison(argument: str) -> ml_collections.ConfigDict:
-    """The shared part of configs/compare.py and configs/ablation.py, which add rows and tables.
+    """The shared part of comparisons; their config files add rows and tables.
 
     Args:
       argument: as in `datasets.argument`; its options are those of every row.
@@ -43,11 +44,51 @@ def comparison(argument: str) -> ml_collections.ConfigDict:
     return config
 
 
-def row(title: str, config: str, *overrides: str) -> ml_collections.ConfigDict:
-    """A row of a comparison: `overrides` of the config `config`, as 'model.contrast=0.1'."""
-    return ml_collections.ConfigDict({"title": title, "config": config, "overrides": overrides})
+def row(
+    title: str, config: str, *overrides: str, evaluation: Iterable[str] = ()
+) -> ml_collections.ConfigDict:
+    """A row of a comparison: a pre-training, evaluated by every protocol.
+
+    Args:
+      title: its name in tables.
+      config: the config file.
+      overrides: of this config, as 'model.contrast=0.1'.
+      evaluation: overrides of the config of every protocol, as 'bodies=all'.
+    """
+    return ml_collections.ConfigDict(
+        {"title": title, "config": config, "overrides": overrides, "evaluation": tuple(evaluation)}
+    )
 
 
-def table(title: str, rows: Iterable[str], plot: str = "time") -> ml_collections.ConfigDict:
-    """A table of a comparison: rows by name; `plot` accuracy over training 'time' or over 'r'."""
-    return ml_collections.ConfigDict({"title": title, "rows": tuple(rows), "plot": plot})
+def ensemble(title: str, members: Mapping[str, float]) -> ml_collections.ConfigDict:
+    """A row that trains nothing: the softmax of other rows, weighted and summed.
+
+    Args:
+      title: its name in tables.
+      members: name of a row -> its weight.
+    """
+    return ml_collections.ConfigDict(
+        {"title": title, "members": tuple(members), "weights": tuple(map(float, members.values()))}
+    )
+
+
+def table(
+    title: str,
+    rows: Iterable[str],
+    plot: str = "time",
+    scale: str = "log",
+    metrics: Mapping[str, str] | None = None,
+) -> ml_collections.ConfigDict:
+    """A table of a comparison.
+
+    Args:
+      title: above it.
+      rows: by name.
+      plot: what the picture shows accuracy over: 'time' (of training), or a key of the rows'
+        configs, as 'model.r'.
+      scale: of that axis, 'log' or 'linear'.
+      metrics: further columns: name of a metric of pre-training (metrics.jsonl) -> head. The table
+        has its last value.
+    """
+    made = {"title": title, "rows": tuple(rows), "plot": plot, "scale": scale}
+    return ml_collections.ConfigDict({**made, "metrics": dict(metrics or {})})

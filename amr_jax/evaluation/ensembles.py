@@ -65,15 +65,18 @@ def _check(folders: Sequence[epath.Path], weights: Sequence[float], folder: epat
     """Raises `UserError` for arguments that do not fit together."""
     if len(folders) < 2:
         raise UserError(f"found {len(folders)} workdirs of evaluations; expected at least two.")
-    if len(weights) != len(folders):
-        raise UserError(
-            f"--weights: found {len(weights)}; expected {len(folders)}, one per workdir."
-        )
-    if not all(0 <= weight < math.inf for weight in weights) or not sum(weights):
-        shown = ",".join(map(str, weights))
-        raise UserError(f"--weights={shown}: expected 0 or more, and not all 0.")
+    check_weights("--weights", weights, len(folders))
     if folder in folders:
         raise UserError(f"--workdir={folder} is a member; expected another folder.")
+
+
+def check_weights(name: str, weights: Sequence[float], count: int) -> None:
+    """Raises `UserError` for weights that are not `count` numbers from 0; `name` is their name."""
+    shown = ",".join(map(str, weights))
+    if len(weights) != count:
+        raise UserError(f"{name}={shown}: found {len(weights)}; expected {count}, one per member.")
+    if not all(0 <= weight < math.inf for weight in weights) or not sum(weights):
+        raise UserError(f"{name}={shown}: expected 0 or more, and not all 0.")
 
 
 def mean_softmax(logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:

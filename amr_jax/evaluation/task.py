@@ -91,12 +91,14 @@ class Column:
       head: text at the head of the column.
       text: value -> text of the cell.
       note: explanation under the table of a comparison; '': none.
+      measured: whether a table of several seeds shows the deviation of its values.
     """
 
     key: str
     head: str
     text: Callable[[Any], str]
     note: str = ""
+    measured: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +109,10 @@ class Protocol:
       run: (task, config, log) -> outcome.
       title: its short name in tables.
       columns: metrics that tables show in addition to the accuracies.
+      has_logits: whether its outcomes have `scores`, which ensembles sum.
     """
 
     run: Callable[[Task, Any, Log], Outcome]
     title: str
     columns: tuple[Column, ...] = ()
+    has_logits: bool = False

@@ -1,8 +1,9 @@
 """A comparison as a picture: a plot, and under it the table."""
 
+import dataclasses
+import itertools
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,31 +11,51 @@ from matplotlib.figure import Figure
 from amr_jax.evaluation import report
 from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.run import console
+from amr_jax.studies.lines import Line, top1_key
 
 # The plot shows the first of these that the lines have.
-_ACCURACIES = {f"{name}_top1": f"{p.title}, top-1 %" for name, p in PROTOCOLS.items()}
+_ACCURACIES = {top1_key(name): f"{p.title}, top-1 %" for name, p in PROTOCOLS.items()}
 _OURS, _OTHERS = "tab:red", "tab:blue"
+_DASHES = ("--", ":", "-.", (0, (1, 4)))  # of random encoders
 _HEAD_WIDTH = 13  # characters per line in the head of a column
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """A setting that accuracy is shown over.
+
+    Attributes:
+      label: its name and meaning.
+      values: row -> value.
+      second, second_label: key of the numbers to show beside the accuracies, and their name.
+    """
+
+    label: str
+    values: dict[str, float]
+    second: str
+    second_label: str
 
 
 def comparison(
     title: str,
     head: Sequence[str],
     cells: Sequence[Sequence[str]],
-    lines: Sequence[dict[str, Any]],
-    plot: str,
+    lines: Sequence[Line],
+    axis: Axis | None,
+    scale: str,
     ours: str,
-    error: Callable[[float], float],
+    num_test: int,
 ) -> bytes:
     """The picture as PNG.
 
     Args:
       title: title of the picture.
       head, cells: texts of the table.
-      lines: raw lines of the table (`tables.records`); the last one is the random encoder's.
-      plot: 'time' plots accuracy over training time, 'r' over r.
+      lines: the lines of the table.
+      axis: what accuracy is shown over; None: training time.
+      scale: of that axis, 'log' or 'linear'.
       ours: the row to highlight.
-      error: function from an accuracy to its standard error.
+      num_test: test sequences, for the bars.
     """
     head = [textwrap.fill(text, _HEAD_WIDTH) for text in head]
     widths = [
@@ -44,49 +65,73 @@ def comparison(
     height = 0.3 * (len(cells) + 4)
     figure = Figure(figsize=(0.085 * sum(widths), 6 + height), layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=[6, height])
-    key = next((k for k in _ACCURACIES if lines[0][k] is not None), None)
+    key = next((k for k in _ACCURACIES if any(line[k] is not None for line in lines)), None)
     if key is not None:
-        (_over_r if plot == "r" else _over_time)(above, lines, key, ours, error)
+        drawn = [line for line in lines if line[key] is not None]
+        points = [
+            Point(line, 100 * line[key], 100 * line.error(key, num_test), line.row == ours)
+            for line in drawn
+            if not line.is_random
+        ]
+        if axis:
+            _over_setting(above, points, axis, scale)
+        else:
+            _over_time(above, points, scale)
         above.set_ylabel(_ACCURACIES[key])
-        if lines[-1][key] is not None:  # None if the row that it was evaluated with is gone
-            height = 100 * lines[-1][key]
-            above.axhline(height, color="0.6", linestyle="--", label="random encoder")
+        random = [line for line in drawn if line.is_random]
+        for line, style in zip(random, itertools.cycle(_DASHES)):
+            height = 100 * line[key]
+            above.axhline(height, color="0.6", linestyle=style, label=line["method"])
+        if random:
             above.legend(loc="lower right")
     above.set_title(title)
     _draw_table(below, head, cells, widths)
     return report.png(figure)
 
 
-def _over_time(axes: Axes, lines, key: str, ours: str, error) -> None:
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A line of the table in the plot: its accuracy and standard error in per cent."""
+
+    line: Line
+    accuracy: float
+    error: float
+    is_ours: bool
+
+    @property
+    def colour(self) -> str:
+        return _OURS if self.is_ours else _OTHERS
+
+
+def _over_time(axes: Axes, points: Sequence[Point], scale: str) -> None:
     """Plots accuracy over training time; the area of a marker is proportional to GFLOPs."""
-    drawn = [line for line in lines if line["training_seconds"] and line[key] is not None]
-    most = max((line["linear_layer_gflops"] for line in drawn), default=1)
-    for line in drawn:
-        time, accuracy = line["training_seconds"], line[key]
-        colour = _OURS if line["row"] == ours else _OTHERS
-        area = 500 * line["linear_layer_gflops"] / most
-        axes.errorbar(time, 100 * accuracy, 100 * error(accuracy), color="0.8", capsize=3, zorder=1)
-        axes.scatter(time, 100 * accuracy, area, color=colour, alpha=0.5, linewidths=0, zorder=2)
-        axes.scatter(time, 100 * accuracy, 6, color=colour, zorder=3)
-    _label(axes, drawn, key)
-    axes.set_xscale("log")
+    drawn = [point for point in points if point.line["training_seconds"]]
+    most = max((point.line["linear_layer_gflops"] for point in drawn), default=1)
+    for point in drawn:
+        time, colour = point.line["training_seconds"], point.colour
+        area = 500 * point.line["linear_layer_gflops"] / most
+        axes.errorbar(time, point.accuracy, point.error, color="0.8", capsize=3, zorder=1)
+        axes.scatter(time, point.accuracy, area, color=colour, alpha=0.5, linewidths=0, zorder=2)
+        axes.scatter(time, point.accuracy, 6, color=colour, zorder=3)
+    _label(axes, drawn)
+    axes.set_xscale(scale)
     axes.margins(x=0.25, y=0.15)
     axes.xaxis.set_major_formatter(lambda value, _: console.duration(value))
     axes.xaxis.set_minor_formatter(lambda value, _: console.duration(value))
     axes.set_xlabel(
-        "training time without compilation (log); area: GFLOPs of the linear layers; "
+        "training time without compilation; area: GFLOPs of the linear layers; "
         "bars: ± one standard error"
     )
 
 
-def _label(axes: Axes, drawn, key: str) -> None:
+def _label(axes: Axes, drawn: Sequence[Point]) -> None:
     """Writes names beside the points, alternating between the sides."""
-    by_time = sorted(drawn, key=lambda line: line["training_seconds"])
-    for i, line in enumerate(by_time):
+    by_time = sorted(drawn, key=lambda point: point.line["training_seconds"])
+    for i, point in enumerate(by_time):
         left = i % 2 == 1
         axes.annotate(
-            line["method"],
-            (line["training_seconds"], 100 * line[key]),
+            point.line["method"],
+            (point.line["training_seconds"], point.accuracy),
             xytext=(-14 if left else 14, 4),
             textcoords="offset points",
             ha="right" if left else "left",
@@ -94,25 +139,38 @@ def _label(axes: Axes, drawn, key: str) -> None:
         )
 
 
-def _over_r(axes: Axes, lines, key: str, ours: str, error) -> None:
-    """Plots accuracy and GFLOPs (second axis) over r, the patches per predicted patch."""
-    drawn = [line for line in lines if line["predicted_patches"] and line[key] is not None]
-    drawn = sorted(drawn, key=lambda line: -line["predicted_patches"])
-    r = [line["patches"] / line["predicted_patches"] for line in drawn]
-    accuracy = [100 * line[key] for line in drawn]
-    bars = [100 * error(line[key]) for line in drawn]
-    axes.errorbar(r, accuracy, bars, marker="o", color=_OTHERS, capsize=3, label="accuracy")
-    for x, y, line in zip(r, accuracy, drawn, strict=True):
-        if line["row"] == ours:
-            axes.plot(x, y, "o", color=_OURS, zorder=3, label=line["method"])
-    axes.set_xscale("log")
-    axes.set_xticks(r, [f"{value:g}" for value in r])
+def _over_setting(axes: Axes, points: Sequence[Point], axis: Axis, scale: str) -> None:
+    """Plots accuracy over the values of a setting, and a second number on an axis of its own."""
+    drawn = [point for point in points if point.line.row in axis.values]
+    drawn = sorted(drawn, key=lambda point: axis.values[point.line.row])
+    x = [axis.values[point.line.row] for point in drawn]
+    accuracies, bars = [p.accuracy for p in drawn], [p.error for p in drawn]
+    axes.errorbar(x, accuracies, bars, marker="o", color=_OTHERS, capsize=3, label="accuracy")
+    for value, point in zip(x, drawn, strict=True):
+        if point.is_ours:
+            axes.plot(value, point.accuracy, "o", color=_OURS, zorder=3, label=point.line["method"])
+    axes.set_xscale(scale)
+    if x:
+        axes.set_xlim(*_limits(x, scale))
+    axes.set_xticks(x, [f"{value:g}" for value in x])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("r: patches per predicted patch; bars: ± one standard error")
-    cost = axes.twinx()
-    cost.plot(r, [line["linear_layer_gflops"] for line in drawn], "s:", color="0.4")
-    cost.set_ylim(bottom=0)
-    cost.set_ylabel("GFLOPs per sequence, linear layers (squares)")
+    axes.set_xlabel(f"{axis.label}; bars: ± one standard error")
+    second = axes.twinx()
+    known = [(value, point.line[axis.second]) for value, point in zip(x, drawn, strict=True)]
+    known = [(value, number) for value, number in known if number is not None]
+    second.plot([v for v, _ in known], [number for _, number in known], "s:", color="0.4")
+    second.set_ylim(bottom=0)
+    second.set_ylabel(f"{axis.second_label} (squares)")
+
+
+def _limits(values: Sequence[float], scale: str) -> tuple[float, float]:
+    """Ends of an axis with room beside the values, also beside a single one."""
+    low, high = min(values), max(values)
+    if scale == "log":
+        room = max(high / low, 2.0) ** 0.1
+        return low / room, high * room
+    room = 0.05 * (high - low or abs(high) or 1.0)
+    return low - room, high + room
 
 
 def _draw_table(axes: Axes, head, cells, widths) -> None:

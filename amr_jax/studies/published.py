@@ -1,4 +1,4 @@
-"""Published figures of the rows of configs/compare.py and configs/ablation.py.
+"""Published figures of the rows of configs/compare.py, ablation.py and streams.py.
 
 Source: the tables of "Exploring Adaptive Masked Reconstruction for Self-Supervised Skeleton-Based
 Action Recognition" (CVPR 2026): linear evaluation on the joint stream; costs of 400 epochs of
@@ -59,6 +59,7 @@ ROWS = {
     "baseline2": _ablation(78.9, 70.2),
     "dd": _ablation(86.0, 80.1),
     "full": _AMR,
+    "joint": _AMR,
     "mca_msa": _ablation(87.2, 81.2),
 }
 

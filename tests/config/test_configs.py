@@ -21,7 +21,7 @@ from tests.studies import handmade
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PROTOCOLS = set(protocols.PROTOCOLS) | {"transfer"}  # that one is finetune on another data set
-COMPARISONS = {"compare", "ablation"}
+COMPARISONS = {"compare", "ablation", "streams"}
 METHODS = sorted({path.stem for path in CONFIGS.glob("*.py")} - PROTOCOLS - COMPARISONS)
 
 
@@ -179,14 +179,16 @@ def unread_from_scratch(config, resolve, folder, monkeypatch) -> list[str]:
 def test_every_row_of_a_comparison_is_a_method(comparison, dataset):
     full, local = get_config(comparison, dataset), get_config(comparison, f"{dataset},runlocal")
     assert full.dataset == local.dataset == dataset
-    assert sorted(leaves(local).values()) == sorted(leaves(full).values())
+    assert list(full.tables) == list(local.tables)
     for config in (full, local):
         for name in rows.in_order(config):
+            if rows.is_ensemble(config.rows[name]):
+                continue
             made = pretrain.resolve(rows.pretraining(config, name))
             assert made.dataset == dataset
             methods.build(made)
         for name in config.protocols:
-            assert rows.protocol(config, name).protocol == name
+            assert rows.protocol(config, name, config.reference).protocol == name
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -209,11 +211,12 @@ def test_the_baselines_predict_as_many_patches_as_the_full_method(dataset):
 
 @pytest.mark.parametrize("comparison", sorted(COMPARISONS))
 def test_a_comparison_reads_every_key(comparison, tmp_path, monkeypatch):
-    def untrained(self, name):
-        return handmade.row(name, linear=0.5, knn=0.4, title=self.config.rows[name].title)
+    def made(self, finished):
+        return handmade.row(self.row, linear=0.5, knn=0.4)
 
-    monkeypatch.setattr(compare.Comparison, "run_row", untrained)
-    monkeypatch.setattr(compare.tables.pictures, "comparison", lambda *_, plot, **__: b"")
+    for kind in (compare.Training, compare.Ensemble):
+        monkeypatch.setattr(kind, "run", made)
+    monkeypatch.setattr(compare.tables.pictures, "comparison", lambda *_, **__: b"")
     monkeypatch.setattr(
         settings, "check", lambda *_: None
     )  # it reads every key; 'seconds' is no budget here

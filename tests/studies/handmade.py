@@ -20,6 +20,7 @@ def row(name, *, linear, knn=None, title=None, **changes):
     }
     return {
         "row": name,
+        "seed": 0,
         "title": title or name.upper(),
         "method": name,
         "encoder": {"num_frames": 48, "width": 96, "depth": 4},
@@ -30,9 +31,11 @@ def row(name, *, linear, knn=None, title=None, **changes):
         "epochs": 60,
         "steps": 1912,
         "training_seconds": 600.0,
+        "last_metrics": {"step": 1912, "weight": 0.75},
         "bodies": 1,
         "costs": costs | changes.pop("costs", {}),
         "protocols": protocols,
+        "untrained": {},
         "train_sequences": 1020,
         "test_sequences": 100,
         "versions": {

@@ -4,7 +4,7 @@ import pytest
 
 from amr_jax.data import datasets
 from amr_jax.studies import published
-from configs import ablation, compare
+from configs import ablation, compare, streams
 
 
 def test_speed_ups_are_those_of_the_hours():
@@ -16,7 +16,7 @@ def test_speed_ups_are_those_of_the_hours():
 
 
 def test_rows_are_those_of_the_configs():
-    rows = {*compare.get_config("nwucla").rows, *ablation.get_config("nwucla").rows}
+    rows = {name for c in (compare, ablation, streams) for name in c.get_config("nwucla").rows}
     assert set(published.ROWS) <= rows
     assert published.of("nat").linear == {}
 

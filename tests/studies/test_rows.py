@@ -23,12 +23,12 @@ def test_a_protocol_gets_the_overrides_with_its_name():
     config = compare.get_config("nwucla,runlocal")
     config.seed = 3
     config.protocol_overrides = ("linear.epochs=7", "knn.k=5")
-    linear = rows.protocol(config, "linear")
+    linear = rows.protocol(config, "linear", "amr")
     assert (linear.epochs, linear.seed, linear.test_split) == (7, 3, "test[:64]")
-    assert rows.protocol(config, "knn").k == 5
+    assert rows.protocol(config, "knn", "amr").k == 5
     config.protocol_overrides = ("epochs=7",)
     with pytest.raises(UserError, match=r"'epochs=7': protocol = .*expected 'linear' or 'knn'"):
-        rows.protocol(config, "knn")
+        rows.protocol(config, "knn", "amr")
 
 
 def test_rows_come_in_the_order_of_the_tables_each_once():
@@ -44,13 +44,21 @@ def test_rows_come_in_the_order_of_the_tables_each_once():
         "r",
         "windows",
         "weighting",
+        "k",
         "targets",
+        "mask_ratio",
+        "decoder_depth",
+        "loss_on",
+        "energy_threshold",
+        "bodies",
     ]
     assert config.tables.r.rows == ("r_1", "r_2", "r_3", "r_4", "full", "r_12")
     full = ablation.get_config("ntu60_xsub").tables.r.rows
     assert full == ("r_1", "r_2", "r_3", "r_5", "full", "r_10", "r_15", "r_30")
     config.only = "full, dd"
     assert rows.chosen(config, names) == ["dd", "full"]
+    config.only = "k,dd"  # a table and a row
+    assert rows.chosen(config, names) == ["dd", "full", "ratio_low", "ratio_high", "k_1", "k_10"]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +70,7 @@ def test_rows_come_in_the_order_of_the_tables_each_once():
         (
             "only",
             "amr,mump",
-            r"config\.only: row = 'mump': expected 'skeleton_mae', .* mean 'mamp'\?",
+            r"config\.only: row or table = 'mump': expected 'skeleton_mae', .* mean 'mamp'\?",
         ),
         ("reference", "mump", r"config\.reference = 'mump'"),
         ("ours", "mump", r"config\.ours = 'mump'"),

@@ -7,7 +7,7 @@ import matplotlib.image
 import pytest
 
 from amr_jax.evaluation.task import Protocol
-from amr_jax.studies import tables
+from amr_jax.studies import lines, notes, tables
 from configs import ablation, compare
 from tests.studies.handmade import row
 
@@ -16,11 +16,17 @@ ROWS = [
     row("nat", linear=0.9, title="NAT", training_seconds=None, epochs=30.5),
     row("amr", linear=0.68, knn=0.65, title="AMR", costs={"linear_gflops": 0.0625}),
 ]
-SHOWN = tables.columns("MAMP", "ntu60_xsub", ("linear", "knn"))
+SHOWN = tables.columns("MAMP", "ntu60_xsub", ("linear", "knn"), {})
 
 
 def lines_of(rows=ROWS, reference=ROWS[0]):
-    return tables.records(rows, reference, "ntu60_xsub", rows)
+    """The lines of rows with one seed."""
+    known = [reference] if reference else []
+    return lines.of_rows([[each] for each in rows], known, "ntu60_xsub", rows)
+
+
+def finished(rows=ROWS):
+    return {each["row"]: [each] for each in rows}
 
 
 def test_markdown():
@@ -47,7 +53,7 @@ def test_markdown():
 
 
 def test_csv_holds_raw_numbers():
-    found = list(csv.DictReader(io.StringIO(tables.csv(lines_of(), SHOWN))))
+    found = list(csv.DictReader(io.StringIO(tables.csv(lines_of(), SHOWN, seeds=1))))
     assert [line["row"] for line in found] == ["mamp", "nat", "amr", "random"]
     amr = found[2]
     assert (amr["training_seconds"], amr["step_bytes"], amr["speed_up"]) == (
@@ -68,24 +74,24 @@ def test_a_protocol_of_ones_own_has_a_column_and_is_compared(monkeypatch):
     rows = [row("mamp", linear=0.7, title="MAMP"), row("amr", linear=0.6, title="AMR")]
     for each, top1 in zip(rows, (0.9, 0.8), strict=True):
         each["protocols"]["probe"] = {"pretrained": {"top1": top1}}
-    shown = tables.columns("MAMP", "ntu60_xsub", ("linear", "probe"))
-    lines = tables.records(rows, rows[0], "ntu60_xsub", rows)
+    shown = tables.columns("MAMP", "ntu60_xsub", ("linear", "probe"), {})
+    found = lines_of(rows, rows[0])
     assert [c.head for c in shown if c.key.endswith("top1")][:2] == ["linear %", "probe %"]
-    assert [line["probe_top1"] for line in lines] == [0.9, 0.8, None]
-    assert "MAMP (probe, +10.0)" in tables.verdict(lines, "amr", 100)
+    assert [line["probe_top1"] for line in found] == [0.9, 0.8, None]
+    assert "MAMP (probe, +10.0)" in notes.verdict(found, "amr", 100)
 
 
 def test_speed_up_is_per_epoch():
     half = row("amr", linear=0.7, epochs=30, training_seconds=600.0)  # twice as long an epoch
-    lines = lines_of([half, ROWS[0]], reference=row("full", linear=0.7))
-    assert [line["speed_up"] for line in lines] == [0.5, 0.5, None]
+    found = lines_of([half, ROWS[0]], reference=row("full", linear=0.7))
+    assert [line["speed_up"] for line in found] == [0.5, 0.5, None]
     assert [line["speed_up"] for line in lines_of(reference=None)] == [None] * 4
 
 
 def test_the_verdict_lists_better_rows_and_their_lead():
     # 0.68 of 100 sequences: a standard error of 4.7 points.
-    assert tables.standard_error(0.68, 100) == pytest.approx(0.04665, abs=1e-5)
-    assert tables.verdict(lines_of(), "amr", 100) == (
+    assert lines.standard_error(0.68, 100) == pytest.approx(0.04665, abs=1e-5)
+    assert notes.verdict(lines_of(), "amr", 100) == (
         "Ahead of AMR by more than twice the standard error of the difference: "
         "NAT (linear, +22.0). Ahead within that noise: MAMP (linear, +2.0). "
         "Faster to train: none. Fewer GFLOPs (linear layers): none. "
@@ -96,29 +102,28 @@ def test_the_verdict_lists_better_rows_and_their_lead():
 def test_the_verdict_lists_every_better_row():
     best = row("mamp", linear=0.7, title="MAMP", training_seconds=300.0, costs={"step_bytes": 9})
     collapsed = row("amr", linear=0.3, knn=0.3, title="AMR")
-    found = tables.verdict(lines_of([best, collapsed], best), "amr", 10000)
-    # The random encoder of the first row has no 1-NN.
+    found = notes.verdict(lines_of([best, collapsed], best), "amr", 10000)
+    # The random encoder's 1-NN was evaluated with the second row.
     assert found.startswith(
         "Ahead of AMR by more than twice the standard error of the difference: "
-        "MAMP (linear, +40.0), random encoder (linear, +20.0). Ahead within that noise: none. "
-        "Faster to train: MAMP."
+        "MAMP (linear, +40.0), random encoder (linear, +20.0), random encoder (1-NN, +10.0). "
+        "Ahead within that noise: none. Faster to train: MAMP."
     )
     assert found.endswith("Less memory: MAMP.")
-    assert "amr is not finished" in tables.verdict(lines_of([best], best), "amr", 100)
+    assert "amr is not finished" in notes.verdict(lines_of([best], best), "amr", 100)
 
 
 def test_a_lead_is_compared_with_the_noise_of_both_accuracies():
     # 0.50 and 0.63 of 100: 5.0 and 4.8 points, 6.9 together; ours alone would make 13 points clear.
     close = [row("amr", linear=0.5, title="AMR"), row("mamp", linear=0.63, title="MAMP")]
-    found = tables.verdict(lines_of(close), "amr", 100)
+    found = notes.verdict(lines_of(close), "amr", 100)
     assert "difference: none. Ahead within that noise: MAMP (linear, +13.0)" in found
-    assert "difference: MAMP (linear, +13.0)" in tables.verdict(lines_of(close), "amr", 120)
+    assert "difference: MAMP (linear, +13.0)" in notes.verdict(lines_of(close), "amr", 120)
 
 
 def test_files_of_a_comparison(tmp_path):
     config = compare.get_config("nwucla")
-    finished = {each["row"]: each for each in ROWS}
-    text = tables.write(tmp_path, config, finished, "python -m some command")
+    text = tables.write(tmp_path, config, finished(), "python -m some command")
     assert (tmp_path / "comparison.md").read_text() == text
     for part in (
         "Not finished yet: skeleton_mae, sjepa, gfp, nat_con.",
@@ -134,26 +139,90 @@ def test_files_of_a_comparison(tmp_path):
     image = matplotlib.image.imread(tmp_path / "comparison.png")
     assert min(image.shape[:2]) > 500
     config.budget = "seconds"
-    assert "trains for 3,600 s" in tables.write(tmp_path, config, finished, "")
+    assert "trains for 3,600 s" in tables.write(tmp_path, config, finished(), "")
 
 
 def test_files_of_an_ablation_are_those_of_tables_with_a_finished_row(tmp_path):
     config = ablation.get_config("nwucla")
     config.tables = {name: config.tables[name] for name in ("decoder", "r")}
     r_2 = row("r_2", linear=0.6, knn=0.6, costs={"num_predicted": 120})
-    tables.write(tmp_path, config, {"r_2": r_2}, "")
+    tables.write(tmp_path, config, finished([r_2]), "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.csv", "r.md", "r.png"]
     alone = matplotlib.image.imread(tmp_path / "r.png")
-    tables.write(tmp_path, config, {"r_2": r_2, "full": row("full", linear=0.7, knn=0.6)}, "")
+    tables.write(tmp_path, config, finished([r_2, row("full", linear=0.7, knn=0.6)]), "")
     names = {path.stem for path in tmp_path.iterdir()}
     assert names == set(config.tables)  # all show the full method
     assert matplotlib.image.imread(tmp_path / "r.png").shape[0] > alone.shape[0]  # a line more
 
 
 def test_a_row_that_was_not_timed_or_judged_by_linear_is_drawn_too(tmp_path):
-    rows = {name: row(name, linear=0.5, knn=0.4, training_seconds=None) for name in ("mamp", "amr")}
-    for each in rows.values():
+    rows = [row(name, linear=0.5, knn=0.4, training_seconds=None) for name in ("mamp", "amr")]
+    for each in rows:
         each["protocols"].pop("linear")
         each["protocols"]["knn"].pop("random")
-    tables.write(tmp_path, compare.get_config("nwucla"), rows, "")
+    tables.write(tmp_path, compare.get_config("nwucla"), finished(rows), "")
     assert matplotlib.image.imread(tmp_path / "comparison.png").size
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("name", "other", "value", "second"),
+    [
+        ("r", "r_2", 2, "linear_layer_gflops"),
+        ("k", "k_10", 10.0, "metric_weight"),
+        ("mask_ratio", "mask_75", 0.75, "linear_layer_gflops"),
+        ("decoder_depth", "depth_5", 5, "linear_layer_gflops"),
+    ],
+)
+def test_the_picture_of_a_setting(tmp_path, monkeypatch, name, other, value, second):
+    config = ablation.get_config("nwucla")
+    own = {"r": 6, "k": 0.01, "mask_ratio": 0.9, "decoder_depth": 2}[name]
+    drawn, draw = [], tables.pictures._over_setting
+
+    def watched(axes, points, axis, scale):
+        draw(axes, points, axis, scale)
+        drawn.append((axis, points, axes))
+
+    monkeypatch.setattr(tables.pictures, "_over_setting", watched)
+    full, second_row = row("full", linear=0.7), row(other, linear=0.6)
+    for rows in ([full], [full, second_row]):  # after the first row, and after both
+        tables.write(tmp_path, config, finished(rows), "", other)
+    assert {path.stem for path in tmp_path.iterdir()} == {name}
+    axis, points, axes = drawn[-1]
+    assert (axis.values["full"], axis.values[other], axis.second) == (own, value, second)
+    assert axis.label.startswith(f"model.{name}: ")
+    assert [point.line.row for point in points if point.is_ours] == ["full"]
+    line = axes.lines[0]
+    places = sorted([(own, 70.0), (value, 60.0)])
+    assert list(line.get_xdata()) == [x for x, _ in places]
+    assert list(line.get_ydata()) == pytest.approx([y for _, y in places])
+    assert [text.get_text() for text in axes.get_xticklabels()] == [f"{x:g}" for x, _ in places]
+    assert axes.get_xscale() == ("log" if name in ("r", "k") else "linear")
+
+
+def test_a_line_is_the_mean_over_its_seeds():
+    each = [row("amr", linear=0.5, seed=0), row("amr", linear=0.6, seed=1)]
+    each.append(row("amr", linear=0.7, seed=2, training_seconds=None))
+    line, random = lines.of_rows([each], each, "ntu60_xsub", each)
+    assert line["linear_top1"] == pytest.approx(0.6)
+    assert line.std("linear_top1") == pytest.approx(0.1)
+    # √(0.6 · 0.4 / 100) = 0.0490; 0.1 / √3 = 0.0577; together 0.0757.
+    assert line.error("linear_top1", 100) == pytest.approx(0.0757, abs=1e-4)
+    assert (line["training_seconds"], line["epochs"], line["method"]) == (600.0, 60, "AMR")
+    assert line["knn_top1"] is None
+    assert (random["linear_top1"], random.std("linear_top1")) == (0.5, 0.0)
+    one = lines_of([each[0]])[0]
+    assert one.std("linear_top1") is None
+    assert one.error("linear_top1", 100) == lines.standard_error(0.5, 100)
+
+
+def test_seeds_that_differ_make_a_lead_uncertain():
+    alike = [[row("mamp", linear=0.8, title="MAMP", seed=s) for s in (0, 1)]]
+    alike.append([row("amr", linear=0.6, title="AMR", seed=s) for s in (0, 1)])
+    apart = [[row("mamp", linear=x, title="MAMP", seed=s) for s, x in enumerate((0.6, 1.0))]]
+    apart.append(alike[1])
+    for rows, clear in ((alike, True), (apart, False)):
+        found = lines.of_rows(rows, rows[0], "ntu60_xsub", [cell for row in rows for cell in row])
+        text = notes.verdict(found, "amr", 100)
+        assert ("difference: MAMP (linear, +20.0)" in text) is clear
+        assert ("noise: MAMP (linear, +20.0)" in text) is not clear

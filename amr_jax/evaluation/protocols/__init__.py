@@ -17,9 +17,9 @@ from amr_jax.evaluation.protocols import finetune, knn, linear, retrieval, semi
 from amr_jax.evaluation.task import Protocol
 
 PROTOCOLS = {
-    "linear": Protocol(linear.run, "linear"),
+    "linear": Protocol(linear.run, "linear", has_logits=True),
     "knn": Protocol(knn.run, "1-NN", (knn.FEATURE_STD,)),
     "retrieval": Protocol(retrieval.run, "retrieval", (retrieval.MEAN_AVERAGE_PRECISION,)),
-    "finetune": Protocol(finetune.run, "fine-tuned"),
+    "finetune": Protocol(finetune.run, "fine-tuned", has_logits=True),
     "semi": Protocol(semi.run, "semi-supervised"),
 }

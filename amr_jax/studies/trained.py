@@ -1,0 +1,186 @@
+"""A row that trains: pre-training with one seed, and its evaluations."""
+
+import dataclasses
+import json
+import os
+import zlib
+
+import ml_collections
+from etils import epath
+
+from amr_jax import evaluate, methods, pretrain
+from amr_jax.config import settings
+from amr_jax.evaluation import encoder_under_test
+from amr_jax.run import metrics, workdir
+from amr_jax.studies import budget, cells, costs, rows
+
+# Settings of pre-training that do not reach a random encoder, its data or its views.
+_ONLY_OF_TRAINING = ("input.split", "input.mode", "input.storage", "input.bodies", "input.found")
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A row that trains.
+
+    Attributes:
+      row, seed, folder: of the cell. The folder is the workdir of an ordinary pre-training run,
+        with the folders of the protocols in it.
+      about: what row.json says of the row: title, config, overrides.
+      training: the pre-training config.
+      protocols: config of each protocol, without the run to evaluate.
+      seconds: training time, where that is what all rows have in common.
+      measured: folder of the measurement of how many epochs that is: one for all seeds.
+    """
+
+    row: str
+    seed: int
+    folder: epath.Path
+    about: dict
+    training: ml_collections.ConfigDict
+    protocols: dict[str, ml_collections.ConfigDict]
+    seconds: float | None
+    measured: epath.Path
+
+    @staticmethod
+    def protocols_of(config: ml_collections.ConfigDict) -> list[str]:
+        """Names of the protocols that such a row has results of."""
+        return list(config.protocols)
+
+    @classmethod
+    def of(
+        cls, config: ml_collections.ConfigDict, root: epath.Path, row: str, seed: int
+    ) -> "Training":
+        """Resolves the cell's configs, so that a wrong setting is an error before any row trains.
+
+        Args:
+          config: of the comparison.
+          root: the workdir of the comparison.
+          row, seed: of the cell.
+        """
+        training = rows.pretraining(config, row)
+        protocols = {name: rows.protocol(config, name, row) for name in cls.protocols_of(config)}
+        for made in (training, *protocols.values()):
+            made.seed = seed
+        methods.build(pretrain.resolve(training))
+        seconds = config.seconds if config.budget == "seconds" else None
+        if seconds and (epochs := budget.stored(root / row)) is not None:
+            rows.set_epochs(training, epochs)
+        spec = config.rows[row]
+        about = {
+            "title": spec.title,
+            "config": spec.config,
+            "overrides": [*config.overrides, *spec.overrides],
+        }
+        where = cells.folder_of(root, config, row, seed)
+        return cls(row, seed, where, about, training, protocols, seconds, root / row)
+
+    def read(self, finished: cells.Finished) -> dict | None:
+        """See cells.py.
+
+        Raises:
+          UserError: the row, or a protocol in it, was run with another config; or no readable file.
+        """
+        del finished
+        if not cells.is_finished(self.folder, self.protocols):
+            return None
+        # The records are known only after loading them. 'auto' may resolve to another dtype here
+        # than on the machine where the row was trained.
+        free = pretrain.FREE_KEYS | {"input.found"}
+        free |= {"dtype"} if self.training.dtype == "auto" else set()
+        workdir.refuse_another(self.folder, pretrain.resolve(self.training), free)
+        for protocol in self.protocols.values():
+            judged(self.folder, protocol)  # its results exist: this compares their config with ours
+        found = cells.read(self.folder)
+        if "last_metrics" not in found:  # written by version 0.2.0 or earlier
+            found["last_metrics"] = metrics.read_metrics(self.folder)[-1]
+        # Settings that a later version adds are in the checksums of all rows, then.
+        return {"seed": self.seed, **found, "untrained": self.untrained()}
+
+    def run(self, finished: cells.Finished) -> dict:
+        """See cells.py; `UserError` and `Preempted` as of pre-training and evaluation."""
+        if self.seconds:
+            rows.set_epochs(
+                self.training,
+                budget.stored(self.measured)
+                or budget.measure(self.training, self.seconds, self.measured),
+            )
+        pretrain.run(self.training, self.folder)
+        untrained, results = self.untrained(), {}
+        for name, protocol in self.protocols.items():
+            protocol.random_encoder = not any(
+                other["untrained"].get(name) == untrained[name]
+                and "random" in other["protocols"].get(name, {})
+                for (_, seed), other in finished.items()
+                if seed == self.seed
+            )
+            results[name] = judged(self.folder, protocol)
+        first = next(iter(results.values()))  # all protocols use the same sequences
+        bodies = pretrain.open_records(self.training).num_slots
+        made = {
+            "row": self.row,
+            "seed": self.seed,
+            **self.about,
+            **trained(self.folder),
+            "bodies": bodies,
+            "costs": dataclasses.asdict(costs.of_config(pretrain.resolve(self.training), bodies)),
+            "protocols": {key: result["encoders"] for key, result in results.items()},
+            "untrained": untrained,
+            "train_sequences": first["train_sequences"],
+            "test_sequences": first["test_sequences"],
+            **workdir.provenance(),
+        }
+        cells.write(self.folder, made)
+        return made
+
+    def untrained(self) -> dict[str, str]:
+        """Protocol -> a checksum of all that decides the result of a random encoder of one seed.
+
+        Rows with equal checksums share its result: it is evaluated with the first of them.
+        """
+        seen = {
+            key: value
+            for key, value in settings.flat(self.training).items()
+            if key.split(".")[0] in ("dtype", "input", "encoder", "augment")
+            and key not in _ONLY_OF_TRAINING
+        }
+        free = evaluate.FREE_KEYS | {"seed", "pretrained"}
+        found = {}
+        for name, protocol in self.protocols.items():
+            own = {key: x for key, x in settings.flat(protocol).items() if key not in free}
+            found[name] = f"{zlib.crc32(json.dumps([seen, own], sort_keys=True).encode()):08x}"
+        return found
+
+
+def trained(folder: epath.Path) -> dict:
+    """What row.json holds of a finished pre-training run.
+
+    `training_seconds` is the time of all steps at the rate of the timed ones
+    (`console.Progress`); None if none were timed, in a run of one or two dispatches.
+    """
+    config, last = workdir.read_config(folder), metrics.read_metrics(folder)[-1]
+    timed = last["timed_steps"]
+    return {
+        "method": config.method,
+        "encoder": {key: config.encoder[key] for key in ("num_frames", "width", "depth")},
+        "dtype": config.dtype,
+        "attention_kernel": config.attention_kernel,
+        "records": config.input.found,
+        "batch_size": config.batch_size,
+        "epochs": config.epochs,
+        "steps": last["step"],
+        "training_seconds": last["timed_seconds"] / timed * last["step"] if timed else None,
+        "last_metrics": last,
+    }
+
+
+def judged(folder: epath.Path, protocol: ml_collections.ConfigDict) -> dict:
+    """The results.json of a protocol on the run in `folder`; the protocol runs if it is absent."""
+    config = ml_collections.ConfigDict(protocol.copy_and_resolve_references())
+    config.pretrained = os.fspath(folder)
+    path = folder / config.protocol / evaluate.RESULTS_FILE
+    if not path.exists():
+        return evaluate.run(config, path.parent)
+    config = encoder_under_test.resolve(config, workdir.read_config(folder))
+    # `pretrained` may differ: it is the parent folder, and the comparison may have been moved.
+    workdir.refuse_another(path.parent, config, evaluate.FREE_KEYS | {"pretrained"})
+    return json.loads(path.read_text())
