@@ -27,8 +27,8 @@ EVALUATION: Tree = {
     "dtype": Setting(
         "auto", "compute dtype; auto: as in pre-training", choices=("auto", *base.DTYPES)
     ),
-    "train_split": Setting("train", "the split or a part of it, such as train[:10%]"),
-    "test_split": Setting("test", "the split or a part of it"),
+    "train_split": Setting("train", "the split or a part of it: train[:10%], train[subject!=7]"),
+    "test_split": Setting("test", "the split or a part of it, such as train[subject=7]"),
     "bodies": Setting(
         "packed", "all: absent second bodies count, as published", choices=base.BODIES
     ),

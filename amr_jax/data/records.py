@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from amr_jax.data import record_files
+from amr_jax.data.selection import Selection
 from amr_jax.errors import UserError
 from amr_jax.ops import normalise
 from amr_jax.ops.body_frame import BodyFrame
@@ -32,7 +33,7 @@ class Records:
       name: builder and config, such as 'ntu_rgbd60/xsub'; or the absolute path of custom data, as
         in `datasets.Dataset.records`.
       split: 'train' or 'test', or a part of one in the syntax of TFDS: 'train[:64]', which has all
-        sequences, with a note, if there are fewer.
+        sequences, with a note, if there are fewer; or 'train[subject!=7]' (`selection`).
       centre_joint: see `normalise.move_origin`; None: the origin stays.
       max_frames: sequences are cut at this many frames.
       body_frame: see `ops.body_frame`; None: sequences keep the camera's axes.
@@ -78,12 +79,15 @@ class Records:
         wrong = record_files.faults(self._folder, of=self._shards)
         if wrong := wrong or record_files.wrong_counts(builder, [whole]):
             raise record_files.damage(wrong, f"{self._again} --overwrite")
+        selected = Selection.parse(split)
         try:
-            self._source = builder.as_data_source(split)
+            self._source = builder.as_data_source(selected.split if selected else split)
+            # Their places in the source; None: all of it.
+            self._places = self._select(selected, builder) if selected else None
         except ValueError as error:  # a slice that TFDS cannot read, or beyond the end
             raise UserError(f"{builder.data_path}: split {split!r}: {error}") from error
-        # The files that hold the sequences, in order.
-        self._parts = builder.info.splits[split].file_instructions
+        # The files that hold the sequences of the source, in order.
+        self._parts = builder.info.splits[whole if selected else split].file_instructions
         self._centre_joint, self._max_frames = centre_joint, max_frames
         self._body_frame = body_frame
         self.class_names = tuple(builder.info.features["label"].names)
@@ -94,12 +98,28 @@ class Records:
         ].shape
 
     def __len__(self) -> int:
-        return len(self._source)
+        return len(self._source if self._places is None else self._places)
+
+    def _select(self, selected: Selection, builder: tfds.core.DatasetBuilder) -> np.ndarray:
+        """The places of the selected sequences; reads the whole split."""
+        fields = sorted(builder.info.features.keys() - {"joints", "label", "name"})
+        rows = []
+        for start in range(0, len(self._source), _CHUNK):
+            with self._reading():
+                stop = min(start + _CHUNK, len(self._source))
+                stored = self._source.__getitems__(list(range(start, stop)))
+            rows += [[_text(example[field]) for field in fields] for example in stored]
+        columns = np.array(rows, str).reshape(-1, len(fields)).T
+        return selected.places(dict(zip(fields, columns, strict=True)))
+
+    def _at(self, sequences: np.ndarray) -> np.ndarray:
+        """Places in the source."""
+        return sequences if self._places is None else self._places[sequences]
 
     def joints(self, index: int) -> np.ndarray:
         """One sequence, cut and normalised: (T, M, V, C) float32."""
         with self._reading():
-            joints = self._source[index]["joints"]
+            joints = self._source[int(self._at(index))]["joints"]
         return self._normalised(self._used(joints))
 
     @contextlib.contextmanager
@@ -154,21 +174,26 @@ class Records:
         """
         for start in range(0, len(sequences), _CHUNK):
             with self._reading():
-                stored = self._source.__getitems__(sequences[start : start + _CHUNK].tolist())
+                places = self._at(sequences[start : start + _CHUNK])
+                stored = self._source.__getitems__(places.tolist())
             for example in stored:
-                name, joints = example["name"], self._used(example["joints"])
+                joints = self._used(example["joints"])
                 yield {
                     "joints": self._normalised(joints),
                     "present": normalise.found(joints, self.channels).any(axis=(0, 2)),
-                    "name": name.decode() if isinstance(name, bytes) else str(name),
+                    "name": _text(example["name"]),
                     "label": example["label"],
                 }
 
     def _shards_of(self, sequences: np.ndarray) -> list[str]:
         """Names of the files that hold these sequences."""
         ends = np.cumsum([part.take for part in self._parts])
-        held = np.unique(np.searchsorted(ends, sequences, side="right"))
+        held = np.unique(np.searchsorted(ends, self._at(sequences), side="right"))
         return [epath.Path(self._parts[i].filename).name for i in held]
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _is_custom(name: str) -> bool:

@@ -1,0 +1,61 @@
+"""Parts of a split by what the records know of a sequence: `train[subject=7,8]`.
+
+TFDS slices a split by place, `train[:80%]`, which puts sequences of one person in both parts. A
+validation split that says something about new people, or new cameras, leaves them out by name:
+`train[subject!=7,8]` to train on, `train[subject=7,8]` to validate on.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+_FORM = re.compile(r"(?P<split>\w+)\[(?P<field>[a-z]\w*)(?P<sign>!?=)(?P<values>[^\[\]]+)\]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """The sequences of a split with, or without, some values of a field.
+
+    Attributes:
+      split: the whole split.
+      field: a field of the records, such as `subject` or `camera`.
+      values: its values, as texts.
+      without: whether to leave these out.
+    """
+
+    split: str
+    field: str
+    values: tuple[str, ...]
+    without: bool
+
+    @classmethod
+    def parse(cls, text: str) -> "Selection | None":
+        """The selection that a split names, such as `train[subject!=7,8]`; None for others."""
+        match = _FORM.fullmatch(text.replace(" ", ""))
+        if match is None:
+            return None
+        values = tuple(match["values"].split(","))
+        return cls(match["split"], match["field"], values, match["sign"] == "!=")
+
+    def places(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The places of the selected sequences, ascending.
+
+        Args:
+          columns: fields of all sequences of the split, (n,) texts each.
+
+        Raises:
+          ValueError: no such field, a value that no sequence has, or nothing is left.
+        """
+        if self.field not in columns:
+            fields = ", ".join(columns) or "none"
+            raise ValueError(f"no field {self.field!r}; the records have: {fields}")
+        found = columns[self.field]
+        if absent := sorted(set(self.values) - set(found.tolist())):
+            there = ", ".join(sorted(set(found.tolist()), key=lambda text: (len(text), text)))
+            raise ValueError(f"no sequence has {self.field} {absent[0]}; found {there}")
+        places = np.flatnonzero(np.isin(found, self.values, invert=self.without))
+        if not len(places):
+            raise ValueError("no sequence is left")
+        return places

@@ -1,0 +1,70 @@
+"""Parts of a split by subject or camera."""
+
+import numpy as np
+import pytest
+
+from amr_jax.data import records
+from amr_jax.data.selection import Selection
+from amr_jax.errors import UserError
+
+COLUMNS = {"subject": np.array(["1", "2", "ann", "1"]), "camera": np.array(["1", "1", "2", "2"])}
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("train[subject=1]", [0, 3]),
+        ("train[subject=1,ann]", [0, 2, 3]),
+        ("train[subject != 1, ann]", [1]),
+        ("test[camera!=2]", [0, 1]),
+    ],
+)
+def test_places(text, places):
+    assert Selection.parse(text).places(COLUMNS).tolist() == places
+
+
+@pytest.mark.parametrize("text", ["train", "train[:64]", "train[10%:]", "train[subject]", "x[=1]"])
+def test_other_forms_are_left_to_tfds(text):
+    assert Selection.parse(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train[view=1]", "no field 'view'; the records have: subject, camera"),
+        ("train[subject=1,9]", r"no sequence has subject 9; found 1, 2, ann"),
+        ("train[subject!=1,2,ann]", "no sequence is left"),
+    ],
+)
+def test_refuses(text, message):
+    with pytest.raises(ValueError, match=message):
+        Selection.parse(text).places(COLUMNS)
+
+
+def read(data_dir, split):
+    return records.Records(data_dir, "nw_ucla/xview", split, None, 201)
+
+
+def test_records(tiny_ucla):
+    """The two parts make the whole; a sequence is the same by its place in the part."""
+    whole = read(tiny_ucla, "train")
+    names = [e["name"] for e in whole.examples(np.arange(len(whole)))]
+    subjects = {int(name[5:7]) for name in names}
+    (one, *_) = subjects
+    parts = {}
+    for sign in ("=", "!="):
+        part = read(tiny_ucla, f"train[subject{sign}{one}]")
+        parts[sign] = list(part.examples(np.arange(len(part))))
+        part.verify(np.array([0]))
+        np.testing.assert_array_equal(part.joints(0), parts[sign][0]["joints"])
+        for example in parts[sign]:
+            place = names.index(example["name"])
+            np.testing.assert_array_equal(example["joints"], whole.joints(place))
+    assert {int(e["name"][5:7]) for e in parts["="]} == {one}
+    assert len(parts["="]) + len(parts["!="]) == len(whole)
+    assert not {e["name"] for e in parts["="]} & {e["name"] for e in parts["!="]}
+
+
+def test_an_error_names_records_and_split(tiny_ucla):
+    with pytest.raises(UserError, match=r"xview.*split 'train\[subject=99\]': no sequence has"):
+        read(tiny_ucla, "train[subject=99]")
