@@ -16,8 +16,9 @@ from amr_jax.data.readers import archives, files
 from amr_jax.errors import BadFile
 from amr_jax.inference import model_file
 from amr_jax.run import checkpoint
-from tests import custom_sets, tiny_models
+from tests import custom_sets, raw_sets, tiny_models
 from tests.data.readers import ntu_files
+from tests.test_prepare import everything
 
 GBK = "动作".encode("gbk")
 NAME = r"\xb6\xaf\xd7\xf7"  # how these bytes are written
@@ -119,6 +120,19 @@ def test_names_in_archives(tmp_path, code, name):
     zipped(tmp_path / "raw.zip", [f"{text}{i}.npz".encode(code) for i in range(4)])
     prepare(tmp_path / "raw.zip", tmp_path / "out")
     assert set(written(tmp_path / "out")) == {f"{name}{i}" for i in range(4)}
+
+
+def test_names_in_archives_of_older_windows_programs(tmp_path):
+    write(tmp_path / "raw", [b"a/%d.npz" % i for i in range(4)])
+    with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
+        for i in range(4):
+            info = zipfile.ZipInfo(f"a\\{i}.npz")
+            info.create_system = 0
+            archive.writestr(info, (tmp_path / f"raw/a/{i}.npz").read_bytes())
+    prepare(tmp_path / "raw", tmp_path / "folder")
+    prepare(tmp_path / "raw.zip", tmp_path / "zip")
+    assert written(tmp_path / "zip") == written(tmp_path / "folder")
+    assert "a/0" in written(tmp_path / "zip")
 
 
 def test_a_folder_in_another_encoding(tmp_path, capsys):
@@ -320,3 +334,20 @@ def test_predict_reads_pickles_in_these_forms(checkpoint_folder, tmp_path, name,
     plain, row = map(json.loads, (tmp_path / "out").read_text().splitlines())
     shown = name.replace(os.fsdecode(GBK), NAME)
     assert row == plain | {"file": f"{tmp_path}/{shown}[S0]"}
+
+
+@pytest.mark.parametrize("dataset", ["pku_mmd", "nw_ucla"])
+def test_raw_files_of_other_sets_packed(tmp_path, dataset):
+    """All files, tables of labels and splits included."""
+    if dataset == "pku_mmd":
+        raw_sets.write_pku(tmp_path / "raw")
+    else:
+        raw_sets.tiny_ucla(tmp_path)  # in tmp_path / "raw", too
+    flags = ["prepare", f"--dataset={dataset}", "--num_workers=1"]
+    amr_jax_command([*flags, f"--manual_dir={tmp_path}/raw", f"--data_dir={tmp_path}/plain"])
+    for path in (path for path in list((tmp_path / "raw").rglob("*")) if path.is_file()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    amr_jax_command([*flags, f"--manual_dir={tmp_path}/raw", f"--data_dir={tmp_path}/packed"])
+    plain, packed = everything(tmp_path / "plain"), everything(tmp_path / "packed")
+    assert {name for name in plain if plain[name] != packed[name]} <= {f"{dataset}/left_out.json"}

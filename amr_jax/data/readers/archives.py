@@ -23,6 +23,7 @@ MAX_RATIO = 100
 _ENTRY = b"PK\x01\x02"  # signature of an entry in the directory of a zip archive
 _INTACT, _AGAIN = "an intact archive", "Download the archive again."
 _ENCRYPTED, _UTF8 = 1, 0x800  # bits of `ZipInfo.flag_bits`
+_WINDOWS = 0  # of `ZipInfo.create_system`
 
 
 @contextlib.contextmanager
@@ -180,17 +181,22 @@ def _opened(path: str, pid: int, modified: int) -> zipfile.ZipFile:
 
 
 def _decode_names(archive: zipfile.ZipFile) -> None:
-    """Decodes names as UTF-8 where they are, although the archive does not say so (macOS).
+    """Mends names as other programs write them.
 
-    Otherwise they stay as the zip format has it, in the code page 437.
+    Names are decoded as UTF-8 where they are, although the archive does not say so (macOS);
+    otherwise they stay as the zip format has it, in the code page 437. Older programs on Windows
+    write backslashes for slashes.
     """
     for info in archive.infolist():
-        if not info.flag_bits & _UTF8 and not info.filename.isascii():
+        name = info.filename
+        if not info.flag_bits & _UTF8 and not name.isascii():
             with contextlib.suppress(UnicodeError):
-                name = info.filename.encode("cp437").decode()
-                if name not in archive.NameToInfo:
-                    info.filename = name
-                    archive.NameToInfo[name] = info
+                name = name.encode("cp437").decode()
+        elif info.create_system == _WINDOWS:
+            name = name.replace("\\", "/")
+        if name not in archive.NameToInfo:
+            info.filename = name
+            archive.NameToInfo[name] = info
 
 
 def _check_directory(archive: zipfile.ZipFile, path: object) -> None:

@@ -100,12 +100,12 @@ def read_example(
     """
 
     def wanted(names: list[str]) -> list[str]:
+        if JOINTS not in names:
+            listed = f"no array {JOINTS!r}, but {', '.join(names[:8]) or 'nothing'}"
+            raise BadFile(raw, listed, "joints (T, M, V, C), or (T, V, C) for one body")
         return [name for name in (JOINTS, CONFIDENCE, *TEXTS) if name in names]
 
     found = bounded.load_npz(io.BytesIO(raw.read()), raw, wanted, MAX_BYTES)
-    if JOINTS not in found:
-        expected = "joints (T, M, V, C), or (T, V, C) for one body"
-        raise BadFile(raw, f"no array {JOINTS!r}", expected)
     values, confidence = _with_body_axis(found[JOINTS], found.get(CONFIDENCE))
     texts = {key: _text(found[key], key, raw) if key in found else "" for key in TEXTS}
     counts: dict[str, int] = {}

@@ -182,9 +182,10 @@ def choose_splits(found: list[str], train: str, test: str) -> tuple[str, str]:
     pairs = [
         (name, other)
         for name in found
-        if "train" in name
-        for other in (name.replace("train", "test"), name.replace("train", "val"))
-        if other in found
+        if "train" in name.lower()
+        for to in ("test", "val")
+        for other in found
+        if other.lower() == name.lower().replace("train", to)
     ]
     if len(pairs) == 1:
         return pairs[0]

@@ -129,6 +129,8 @@ def test_invalid_labels(told, classes, message):
         (["val", "train"], ("", ""), ("train", "val")),
         (["xsub_val", "xsub_train"], ("", ""), ("xsub_train", "xsub_val")),
         (["train1", "test1", "extra"], ("", ""), ("train1", "test1")),
+        (["Test", "Train"], ("", ""), ("Train", "Test")),
+        (["TRAINING", "testing"], ("", ""), ("TRAINING", "testing")),
         (["a", "b", "c"], ("c", "a"), ("c", "a")),
         (["a", "b"], ("b", ""), ("b", "")),
         (["train"], ("", ""), ("train", "")),
