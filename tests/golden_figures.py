@@ -36,7 +36,7 @@ BFLOAT16_TOLERANCE = 2**-8  # a sum in another order rounds differently, and tra
 STEPS = 20
 CLOCKS = ("step", "time", "timed_seconds", "timed_steps", "sequences_per_s")
 SMALL = {"encoder.num_frames": 24, "encoder.width": 16, "model.decoder_width": 16, "epochs": 5,
-         "checkpoint.epochs": 100}  # fmt: skip
+         "checkpoint.epochs": 100, "input.absent_frames": "counted"}  # fmt: skip
 METHODS = {
     "amr": ("amr", {}),
     "skeleton_mae": ("skeleton_mae", {}),
