@@ -39,6 +39,7 @@ from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.evaluation.results import RESULTS_FILE
 from amr_jax.evaluation.task import Outcome, Task
 from amr_jax.inference import load, model_file
+from amr_jax.models.settings import matmul_precision
 from amr_jax.run import console, sharding, workdir
 from amr_jax.run.run import Run, describe_devices
 
@@ -116,7 +117,8 @@ def _outcomes(
             num_classes=len(test.host.class_names),
             **encoder_under_test.views(config, subject.seen),
         )
-        outcomes[name] = PROTOCOLS[config.protocol].run(task, config, _log(run, name))
+        with matmul_precision(subject.encoder.dtype, config.matmul_precision):
+            outcomes[name] = PROTOCOLS[config.protocol].run(task, config, _log(run, name))
         seconds[name] = round(time.monotonic() - start, 2)
     return outcomes, seconds
 

@@ -22,6 +22,7 @@ SECOND_BODY = ("zeros", "repeat")
 STREAMS = ("joint", "bone", "motion")
 KERNELS = ("xla", "cudnn")
 DTYPES = ("float32", "bfloat16")
+PRECISIONS = ("highest", "high", "default")
 BODY_FRAMES = ("first", "mean", "yaw")
 
 ADAM = {
@@ -137,6 +138,12 @@ PRETRAINING: Tree = {
         "auto",
         "compute dtype; auto: bfloat16 on TPU and GPU, float32 on CPU",
         choices=("auto", *DTYPES),
+    ),
+    "matmul_precision": Setting(
+        "highest",
+        "precision of matrix products with dtype=float32; highest: full float32; high, default: "
+        "faster on accelerators, which round to fewer bits (TF32, bfloat16)",
+        choices=PRECISIONS,
     ),
     "attention_kernel": Setting(
         "xla",

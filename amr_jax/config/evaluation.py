@@ -27,6 +27,11 @@ EVALUATION: Tree = {
     "dtype": Setting(
         "auto", "compute dtype; auto: as in pre-training", choices=("auto", *base.DTYPES)
     ),
+    "matmul_precision": Setting(
+        "auto",
+        "precision of matrix products with dtype=float32; auto: as in pre-training",
+        choices=("auto", *base.PRECISIONS),
+    ),
     "train_split": Setting("train", "the split or a part of it: train[:10%], train[subject!=7]"),
     "test_split": Setting("test", "the split or a part of it, such as train[subject=7]"),
     "bodies": Setting(

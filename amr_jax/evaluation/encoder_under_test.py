@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from amr_jax.config import settings
+from amr_jax.config import base, settings
 from amr_jax.config.evaluation import of_protocol
 from amr_jax.data import datasets, records
 from amr_jax.data.split import Split
@@ -122,7 +122,8 @@ def source(
             f"{num_joints}, the joints of {config.dataset}",
         )
     dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    rest = {"dataset": config.dataset, "dtype": dtype}
+    precision = base.PRETRAINING["matmul_precision"].default
+    rest = {"dataset": config.dataset, "dtype": dtype, "matmul_precision": precision}
     return None, ml_collections.ConfigDict({**scratch, **rest}), None
 
 
@@ -139,7 +140,8 @@ def resolve(
     if config.pretrained:
         config.pretrained = os.fspath(paths.absolute(config.pretrained))
     config.data_dir = config.data_dir or pretraining.data_dir
-    config.dtype = pretraining.dtype if config.dtype == "auto" else config.dtype
+    for key in ("dtype", "matmul_precision"):
+        config[key] = pretraining[key] if config[key] == "auto" else config[key]
     config.num_frames = config.num_frames or pretraining.encoder.num_frames
     if config.average is None:
         config.average = pretraining.get("judged") == "average"

@@ -15,6 +15,7 @@ from flax import linen as nn
 
 from amr_jax.models.encoder import Encoder
 from amr_jax.models.heads import LinearHead
+from amr_jax.models.settings import matmul_precision
 from amr_jax.ops import augment, normalise
 from amr_jax.ops.body_frame import BodyFrame
 
@@ -97,16 +98,18 @@ def features(
     Returns:
       (b, D) float32.
     """
-    return _pooled(model, variables, joints, length, LinearHead.of_body)
+    with matmul_precision(model.encoder.dtype, "highest"):
+        return _pooled(model, variables, joints, length, LinearHead.of_body)
 
 
 def logits(
     model: Model, variables: Mapping[str, Any], joints: jax.Array, length: jax.Array
 ) -> jax.Array:
     """The head's outputs for sequences, (b, K) float32; arguments as in `features`."""
-    pooled = _pooled(model, variables, joints, length, model.head.of_body)
     head = {name: trees["head"] for name, trees in variables.items() if "head" in trees}
-    return jax.lax.map(lambda x: model.head.apply(head, x[None])[0], pooled)
+    with matmul_precision(model.encoder.dtype, "highest"):
+        pooled = _pooled(model, variables, joints, length, model.head.of_body)
+        return jax.lax.map(lambda x: model.head.apply(head, x[None])[0], pooled)
 
 
 def _pooled(

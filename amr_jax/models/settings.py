@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -18,6 +20,19 @@ def compute_dtype(name: str) -> Any:
     """The dtype that `config.dtype` names; parameters and losses stay float32 whatever it is."""
     require_choice("config.dtype", name, DTYPES)
     return DTYPES[name]
+
+
+def matmul_precision(dtype: Any, precision: str) -> AbstractContextManager:
+    """Within it, programs are traced whose float32 matrix products have this precision.
+
+    Accelerators would round float32 operands to TF32 (10 bits) or bfloat16 (7 bits). Models that
+    compute in bfloat16 are traced as they are: their products in float32 state a precision.
+
+    Args:
+      dtype: compute dtype of the model.
+      precision: `highest`, full float32; or another choice of `config.matmul_precision`.
+    """
+    return jax.default_matmul_precision(precision if dtype == jnp.float32 else None)
 
 
 def construct(module: type[nn.Module], section: str, settings: Mapping, **given: Any) -> nn.Module:

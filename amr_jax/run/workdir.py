@@ -161,6 +161,7 @@ _BEFORE = {
         "encoder.patch_init": "xavier",
         "model.round_visible": "nearest",
         "optim.decay_on": "kernels",
+        "matmul_precision": "default",
     },
     "protocol": {
         "second_body": "zeros",
@@ -168,6 +169,7 @@ _BEFORE = {
         "optim.decay_on": "kernels",
         "scratch.input.body_frame": "none",
         "scratch.encoder.patch_init": "xavier",
+        "matmul_precision": "default",
     },
     "rows": {"published": False},
 }

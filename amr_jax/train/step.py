@@ -15,6 +15,7 @@ import optax
 from jax.sharding import Mesh
 
 from amr_jax.data import datasets
+from amr_jax.models.settings import matmul_precision
 from amr_jax.ops import augment
 from amr_jax.run import sharding
 
@@ -258,7 +259,8 @@ def make_dispatch(
     step = Step(method, optimizer, config, total_steps, mesh)
 
     def dispatch(state, arrays, batches):
-        return jax.lax.scan(lambda s, batch: step(s, *batch_clips(arrays, batch)), state, batches)
+        with matmul_precision(method.encoder.dtype, config.matmul_precision):
+            return jax.lax.scan(lambda s, b: step(s, *batch_clips(arrays, b)), state, batches)
 
     shardings = (step.layout, sharding.replicated(mesh))
     return jax.jit(dispatch, donate_argnums=0, out_shardings=shardings)

@@ -70,6 +70,7 @@ def import_run(
             "dataset": dataset,
             "data_dir": str(data_dir),
             "dtype": "float32",
+            "matmul_precision": "highest",
             "input": {
                 "stream": "joint",
                 "centre": row.centre,
