@@ -7,6 +7,7 @@ The argument is a data set (`amr_jax/data/datasets.py`) or `NAME,runlocal` for s
 batches: a minute a row on two cores. A row that several tables show is trained once: `full`, AMR
 with its settings for the data set, is in all of them. `--config.seeds=3` trains every row with
 three seeds. Other options as in configs/compare.py. Results: docs/results.md.
+`,published` runs every row and protocol as published: docs/published_settings.md.
 """
 
 from collections.abc import Callable, Iterable

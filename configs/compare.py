@@ -8,6 +8,8 @@ batches: a minute a row on two cores. All rows see the same data for the same nu
 with `--config.budget=seconds --config.seconds=36000`, train equally long. `--config.only=amr,mamp`
 runs these rows now; what an earlier start in the same workdir finished stays in the table. Results:
 docs/results.md.
+`,published` runs every row and protocol as published (docs/published_settings.md); S-JEPA's row
+then has more epochs.
 """
 
 import ml_collections

@@ -7,6 +7,8 @@ r"""Fine-tuning: encoder and head trained together on all labels, and from scrat
 
 Without `pretrained`, only the encoder of `config.scratch` is trained, from scratch. The argument is
 a data set (`amr_jax/data/datasets.py`) or `NAME,runlocal`: few epochs, seconds on two cores.
+`,published` counts absent bodies and trains in float32, with weight decay on embeddings:
+docs/published_settings.md.
 
 NW-UCLA, AMR pre-trained for 200 epochs: 84.7 %; from scratch 72.2 % (docs/results.md).
 """

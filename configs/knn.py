@@ -5,6 +5,7 @@ r"""Cosine 1-NN on the frozen encoder's features: each test sequence takes its n
 
 The argument is a data set (`amr_jax/data/datasets.py`) or `NAME,runlocal`.
 The time is that of encoding both splits once.
+`,published` counts absent bodies and encodes in float32: docs/published_settings.md.
 
 NW-UCLA, AMR pre-trained for 200 epochs: 71.3 %; random encoder 45.3 % (docs/results.md).
 """

@@ -6,6 +6,8 @@ r"""Linear evaluation: BatchNorm and one Dense layer on the frozen encoder's fea
 The argument is a data set (`amr_jax/data/datasets.py`) or `NAME,runlocal`.
 `runlocal` caches features and takes seconds on two cores. The time is that of encoding the training
 split `epochs` times; `--config.features=cached` encodes it once.
+`,published` counts absent bodies and encodes in float32, with the learning rate 0.1 and PKU-MMD's
+batches: docs/published_settings.md.
 
 NW-UCLA, AMR pre-trained for 200 epochs: 72.2 %; random encoder 49.1 % (docs/results.md).
 """

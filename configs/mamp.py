@@ -4,6 +4,8 @@
 
 The argument is a data set (`amr_jax/data/datasets.py`), or `NAME,runlocal` for a small model and
 batch: seconds on two cores. Shared settings: `amr_jax/config/base.py`.
+`,published` takes the rules of MAMP's code for bodies, masks, decay, initial values and precision,
+and on NTU 60 a decoder of 3 blocks: docs/published_settings.md.
 
 NW-UCLA, 40 epochs, one CPU core: 11:35 minutes; linear 68.5 %, 1-NN 65.7 % (docs/results.md).
 """

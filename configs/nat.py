@@ -6,6 +6,8 @@ r"""NAT pre-training: SkeletonMAE with joints normalised over time; or NAT w/ Co
 
 The argument is a data set (`amr_jax/data/datasets.py`), or `NAME,runlocal` for a small model and
 batch: seconds on two cores. Shared settings: `amr_jax/config/base.py`.
+`,published` takes the rules of MAMP's code for bodies, masks, decay, initial values and precision:
+docs/published_settings.md.
 
 NW-UCLA, 40 epochs, one CPU core: 11:16 minutes (w/ Con 17:25); linear 59.9 % (61.9 %), 1-NN 58.4 %
 (65.9 %): docs/results.md.

@@ -5,6 +5,8 @@ r"""Semi-supervised: fine-tuning on a class-balanced part of the labels; mean an
 
 Without `pretrained`, only from scratch. The argument is a data set (`amr_jax/data/datasets.py`) or
 `NAME,runlocal`: few epochs, seconds on two cores.
+`,published` counts absent bodies and trains in float32, with weight decay on embeddings:
+docs/published_settings.md.
 
 NW-UCLA, AMR pre-trained for 200 epochs: 1 % of the labels 36.9 %, 10 % of the labels 60.1 %; from
 scratch 18.7 % and 43.2 % (docs/results.md).

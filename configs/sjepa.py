@@ -4,6 +4,8 @@
 
 The argument is a data set (`amr_jax/data/datasets.py`), or `NAME,runlocal` for a small model and
 batch: seconds on two cores. Shared settings: `amr_jax/config/base.py`.
+`,published` takes the rules of MAMP's code for bodies, masks, decay, initial values and precision,
+and trains for 1,200 epochs, for evaluations of the momentum encoder: docs/published_settings.md.
 `--config.average=True` of a protocol evaluates the momentum encoder.
 
 NW-UCLA, 40 epochs, one CPU core: 18:19 minutes; linear 62.7 %, 1-NN 62.9 % (docs/results.md).

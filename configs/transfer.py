@@ -6,6 +6,8 @@ r"""Transfer: pre-trained on one data set, fine-tuned on another.
 The argument is the set to fine-tune on, or `NAME,runlocal`. The protocol is that of
 configs/finetune.py with `adapt`: the two sets may have different joints, and `num_frames` may
 differ from pre-training. Clips are centred and augmented as the new set's are.
+`,published` is that of configs/finetune.py, with bicubic time embeddings:
+docs/published_settings.md.
 """
 
 import ml_collections

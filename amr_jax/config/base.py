@@ -104,6 +104,9 @@ TARGET: Tree = {
         choices=("none", "patch", "timestamps", "patch_timestamps"),
         rule=checks.frames_if_patch_timestamps,
     ),
+    "motion_stride": Setting(
+        1, "frames that a motion target spans", low=1, below="encoder.num_frames"
+    ),
 }
 
 # For methods with mask tokens; the AMR paper's baselines are settings of them.

@@ -88,8 +88,8 @@ class GFP(MaskedMethod):
 
         And which of them count, (B, N/level).
         """
-        known = presence.of_motion(present)[..., None]
-        motion = jnp.where(known, targets.motion(self.coordinates(clips), axis=-3), 0)
+        known = presence.of_motion(present, 1)[..., None]
+        motion = jnp.where(known, targets.motion(self.coordinates(clips), axis=-3, stride=1), 0)
         square = presence.mean(jnp.square(motion), known, (1, 2, 3), keepdims=True)
         motion = motion / jnp.sqrt(square + 1e-8)
 

@@ -145,11 +145,12 @@ class MaskedReconstruction(MaskedMethod):
     """Base of the methods that predict hidden joints or their motion.
 
     Attributes, in addition to those of `MaskedMethod`:
-      target, normalisation: see `targets.reconstruction_target`.
+      target, normalisation, motion_stride: see `targets.reconstruction_target`.
     """
 
     target: str
     normalisation: str
+    motion_stride: int
 
     def target_patches(
         self, clips: jax.Array, present: jax.Array, r: int
@@ -161,4 +162,5 @@ class MaskedReconstruction(MaskedMethod):
             r * self.encoder.patch_len,
             self.target,
             self.normalisation,
+            self.motion_stride,
         )

@@ -181,7 +181,7 @@ def to_stream(
     if stream == "bone" and len(parents) != clip.shape[-2]:
         raise ValueError(f"{len(parents)} parents for {clip.shape[-2]} joints.")
     places, rest = _split(clip, confidence)
-    places = bone(places, parents) if stream == "bone" else motion(places, axis=0)
+    places = bone(places, parents) if stream == "bone" else motion(places, axis=0, stride=1)
     return jnp.concatenate([places, rest], axis=-1) if confidence else places
 
 

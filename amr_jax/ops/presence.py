@@ -24,13 +24,13 @@ def of_clip(clip: jax.Array, confidence: bool) -> jax.Array:
     return found.any(axis=-1, keepdims=True) if clip.shape[-1] == 3 else found
 
 
-def of_motion(present: jax.Array) -> jax.Array:
-    """Where displacements to the next frame are known: here and in the next frame, (..., T, V).
+def of_motion(present: jax.Array, stride: int) -> jax.Array:
+    """Where displacements over `stride` frames are known: here and where they go, (..., T, V).
 
-    The last frame has none, and `targets.motion` is 0 there by definition, not by measurement. It
-    counts where the body is present, as in published code.
+    The last frames have none, and `targets.motion` is 0 there by definition, not by measurement.
+    They count where the body is present, as in published code.
     """
-    return present & jnp.concatenate([present[..., 1:, :], present[..., -1:, :]], axis=-2)
+    return present & jnp.concatenate([present[..., stride:, :], present[..., -stride:, :]], axis=-2)
 
 
 def of_stream(present: jax.Array, stream: str, parents: tuple[int, ...]) -> jax.Array:
@@ -40,7 +40,7 @@ def of_stream(present: jax.Array, stream: str, parents: tuple[int, ...]) -> jax.
     """
     if stream == "bone":
         return present & present[..., jnp.array(parents)]
-    return of_motion(present) if stream == "motion" else present
+    return of_motion(present, 1) if stream == "motion" else present
 
 
 def mean(

@@ -9,14 +9,21 @@ from amr_jax.ops.patches import patchify
 _VARIANCE_FLOOR = 1e-6  # square metres; the value of the published code
 
 
-def motion(clips: jax.Array, axis: int) -> jax.Array:
-    """Displacement to the next frame along the axis of time; the last frame is 0."""
-    last = jax.lax.slice_in_dim(clips, clips.shape[axis] - 1, None, axis=axis)
-    return jnp.diff(clips, axis=axis, append=last)
+def motion(clips: jax.Array, axis: int, stride: int) -> jax.Array:
+    """Displacement over `stride` frames along the axis of time; the last `stride` frames are 0."""
+    before = jax.lax.slice_in_dim(clips, 0, clips.shape[axis] - stride, axis=axis)
+    after = jax.lax.slice_in_dim(clips, stride, None, axis=axis)
+    rest = jnp.zeros_like(jax.lax.slice_in_dim(clips, 0, stride, axis=axis))
+    return jnp.concatenate([after - before, rest], axis)
 
 
 def reconstruction_target(
-    clips: jax.Array, present: jax.Array, patch_len: int, kind: str, normalisation: str
+    clips: jax.Array,
+    present: jax.Array,
+    patch_len: int,
+    kind: str,
+    normalisation: str,
+    motion_stride: int,
 ) -> tuple[jax.Array, jax.Array]:
     """The target patches of a masked reconstruction.
 
@@ -24,7 +31,7 @@ def reconstruction_target(
       clips: (..., T, V, C) in metres.
       present: (..., T, V), see `presence`.
       patch_len: frames of a predicted patch (AMR: r·l).
-      kind: `joint` (coordinates) or `motion` (displacement to the next frame).
+      kind: `joint` (coordinates) or `motion` (displacement over `motion_stride` frames).
       normalisation: `none`; `patch`, over all values of a patch; `timestamps`, each channel of each
         joint over all T frames (NAT); `patch_timestamps`, each channel over the frames of a patch.
         What is not known counts in none of them.
@@ -32,11 +39,12 @@ def reconstruction_target(
     Returns:
       The targets, (..., T/patch_len, V, patch_len, C) float32, without gradient; and where they are
       known, (..., T/patch_len, V, patch_len, 1) bool: at joints that are present, for `motion` also
-      in the next frame. The targets are 0 elsewhere.
+      where they go. The targets are 0 elsewhere.
     """
     values = jax.lax.stop_gradient(clips.astype(jnp.float32))
     if kind == "motion":
-        values, present = motion(values, axis=-3), presence.of_motion(present)
+        values = motion(values, -3, motion_stride)
+        present = presence.of_motion(present, motion_stride)
     known = present[..., None]
     if normalisation == "timestamps":
         values = _standardise(values, known, axis=-3)

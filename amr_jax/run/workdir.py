@@ -151,8 +151,8 @@ _WERE_ZERO = (
 )
 
 
-# What versions up to 0.2.0 computed with, where a setting is newer: by the key that tells configs
-# of pre-training, of evaluation and of comparisons apart, then by the setting's.
+# What versions up to 0.2.0 computed with, where a setting is newer: by a key of the configs that
+# have the setting (of pre-training, evaluation, comparisons, …), then by the setting's.
 _BEFORE = {
     "method": {
         "judged": "encoder",
@@ -172,6 +172,7 @@ _BEFORE = {
         "matmul_precision": "default",
     },
     "rows": {"published": False},
+    "model.target": {"model.motion_stride": 1},
 }
 
 
@@ -187,7 +188,7 @@ def _migrate(config: ml_collections.ConfigDict) -> None:
         config.input.stream = config.input.get("stream", "joint")
         config.input.storage = config.input.get("storage", "float32")
     for kind, before in _BEFORE.items():
-        for key, value in before.items() if kind in config else ():
+        for key, value in before.items() if config.get(kind) is not None else ():
             *sections, last = key.split(".")
             owner = functools.reduce(lambda of, name: (of or {}).get(name), sections, config)
             if owner is not None and last not in owner:

@@ -43,8 +43,9 @@ def test_in_an_image_each_joint_was_found_or_not():
 
 def test_motion_is_known_from_a_present_frame_to_a_present_frame():
     present = jnp.array([1, 1, 0, 0, 1, 1], bool)[:, None]
-    np.testing.assert_array_equal(presence.of_motion(present)[:, 0], [1, 0, 0, 0, 1, 1])
-    np.testing.assert_array_equal(presence.of_motion(~present)[:, 0], [0, 0, 1, 0, 0, 0])
+    np.testing.assert_array_equal(presence.of_motion(present, 1)[:, 0], [1, 0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(presence.of_motion(~present, 1)[:, 0], [0, 0, 1, 0, 0, 0])
+    np.testing.assert_array_equal(presence.of_motion(present, 2)[:, 0], [0, 0, 0, 0, 1, 1])
 
 
 def test_a_bone_is_there_if_both_of_its_ends_are():

@@ -18,7 +18,20 @@ def ones(clip):
 
 def test_motion_is_the_step_to_the_next_frame():
     clip = jnp.array([1.0, 4.0, 9.0])[:, None, None]
-    np.testing.assert_array_equal(targets.motion(clip, axis=-3)[:, 0, 0], [3, 5, 0])
+    np.testing.assert_array_equal(targets.motion(clip, axis=-3, stride=1)[:, 0, 0], [3, 5, 0])
+
+
+def test_motion_over_several_frames_ends_in_as_many_zeros():
+    """As MAMP's `extract_motion` with its argument `motion_stride`."""
+    clip = jnp.array([1.0, 4.0, 9.0, 16.0, 25.0])[:, None, None]
+    found = targets.motion(clip, axis=-3, stride=2)[:, 0, 0]
+    np.testing.assert_array_equal(found, [8, 12, 16, 0, 0])
+    target, known = targets.reconstruction_target(clip, ones(clip), 5, "motion", "none", 2)
+    np.testing.assert_array_equal(target[0, 0, :, 0], [8, 12, 16, 0, 0])
+    here = jnp.array([1, 1, 1, 0, 1], bool)[:, None]
+    target, known = targets.reconstruction_target(clip, here, 5, "motion", "none", 2)
+    np.testing.assert_array_equal(known[0, 0, :, 0], [1, 0, 1, 0, 1])
+    np.testing.assert_array_equal(target[0, 0, :, 0], [8, 0, 16, 0, 0])
 
 
 def reference(clip, patch_len, kind, normalisation):
@@ -50,7 +63,7 @@ def reference(clip, patch_len, kind, normalisation):
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_targets_follow_their_definitions(kind, normalisation):
     def target(clip):
-        return targets.reconstruction_target(clip, ones(clip), 6, kind, normalisation)[0]
+        return targets.reconstruction_target(clip, ones(clip), 6, kind, normalisation, 1)[0]
 
     clips = jnp.stack([CLIP, CLIP[::-1] + 3])
     expected = np.stack([reference(clip, 6, kind, normalisation) for clip in clips])
@@ -83,8 +96,8 @@ def test_absent_frames_have_no_target_and_change_no_other(kind, normalisation):
     gaps = gaps.reshape(4, 6, 3, 2).swapaxes(1, 2)
     if normalisation.startswith("patch"):
         gaps = standardise(gaps, (-2, -1) if normalisation == "patch" else -2)
-    compute = jax.jit(targets.reconstruction_target, static_argnums=(2, 3, 4))
-    target, where = compute(zeros, present, 6, kind, normalisation)
+    compute = jax.jit(targets.reconstruction_target, static_argnums=(2, 3, 4, 5))
+    target, where = compute(zeros, present, 6, kind, normalisation, 1)
     np.testing.assert_array_equal(where[..., 0], known.reshape(4, 6, 3).swapaxes(1, 2))
     np.testing.assert_allclose(target, np.nan_to_num(gaps), atol=2e-5)
 
@@ -92,16 +105,15 @@ def test_absent_frames_have_no_target_and_change_no_other(kind, normalisation):
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_an_absent_body_has_a_target_of_zeros(normalisation):
     absent = jnp.zeros((24, 3, 2))
-    assert not targets.reconstruction_target(absent, ones(absent), 6, "joint", normalisation)[
-        0
-    ].any()
+    target, _ = targets.reconstruction_target(absent, ones(absent), 6, "joint", normalisation, 1)
+    assert not target.any()
 
 
 def test_targets_are_float32_and_carry_no_gradient():
     half = jnp.asarray(CLIP, jnp.bfloat16)
-    target, _ = targets.reconstruction_target(half, ones(half), 6, "joint", "none")
+    target, _ = targets.reconstruction_target(half, ones(half), 6, "joint", "none", 1)
     assert target.dtype == jnp.float32
     gradient = jax.grad(
-        lambda x: targets.reconstruction_target(x, ones(x), 6, "motion", "patch")[0].sum()
+        lambda x: targets.reconstruction_target(x, ones(x), 6, "motion", "patch", 1)[0].sum()
     )
     assert not gradient(jnp.asarray(CLIP)).any()
