@@ -34,8 +34,10 @@ from amr_jax.studies import cells, rows, tables
 from amr_jax.studies.summed import Ensemble
 from amr_jax.studies.trained import Training
 
-# Keys that may differ between two starts in one workdir. Each row is checked against its folder.
+# Keys that may differ between two starts in one workdir. Each row and each of its evaluations is
+# checked against its folder, key by key.
 FREE_KEYS = {"data_dir", "configs", "only", "seeds", "rows", "tables", "reference", "ours"}
+FREE_KEYS |= {"overrides", "protocol_overrides"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,18 +114,18 @@ def run(
     comparison = Comparison.of(config, paths.absolute(folder))
     with Run.open(paths.absolute(folder), config, FREE_KEYS) as run:
         run.record()
-        finished, failed = comparison.read_finished(), []
+        finished, failed = comparison.read_finished(), {}  # error -> rows
         for cell in comparison.cells:
             if cell.row not in comparison.chosen or (cell.row, cell.seed) in finished:
                 continue
-            run.say(f"\n=== {_name(config, cell.row, cell.seed)}: {config.rows[cell.row].title}")
+            name = _name(config, cell.row, cell.seed)
+            run.say(f"\n=== {name}: {config.rows[cell.row].title}")
             try:
-                with _named(config, cell.row, cell.seed):
-                    finished[cell.row, cell.seed] = cell.run(finished)
+                finished[cell.row, cell.seed] = cell.run(finished)
             except UserError as error:
                 # Continue: later rows may take days, and do not depend on this one.
-                failed.append(str(error))
-                run.say(f"error: {error}")
+                failed.setdefault(str(error), []).append(repr(name))
+                run.say(f"error: row {name!r}: {error}")
                 continue
             tables.write(run.workdir, config, comparison.by_row(finished), command, cell.row)
         found = comparison.by_row(finished)
@@ -131,7 +133,12 @@ def run(
             run.say("\n" + tables.write(run.workdir, config, found, command))
             run.say(f"all tables, as .md, .csv and .png: {run.workdir}")
     if failed:
-        raise UserError("\n".join(failed))
+        raise UserError(
+            "\n".join(
+                f"{'row' if len(names) == 1 else 'rows'} {'; '.join(names)}: {text}"
+                for text, names in failed.items()
+            )
+        )
     return found
 
 

@@ -157,8 +157,8 @@ def test_a_row_without_results_is_evaluated_again(finished, monkeypatch, tmp_pat
     ("changes", "message"),
     [
         ({"epochs": 3}, r"another config.*config\.epochs: None in the workdir, 3 now"),
-        ({"overrides": ()}, r"config\.overrides: \[.*now"),
-        ({"protocol_overrides": ()}, r"config\.protocol_overrides: \["),
+        ({"overrides": ()}, r"row 'mamp': .*config\.encoder\.width: 16 in the workdir, 32 now"),
+        ({"protocol_overrides": ()}, r"row 'mamp': .*mamp/knn.*config\.test_split: test in "),
         ({"rows.amr.overrides": ("model.k=0.1",)}, r"row 'amr': .*model\.k: 0\.01 .*, 0\.1 now"),
         ({"rows.amr.overrides": ("model.q=1",)}, r"row 'amr': config\.model\.q: unknown key"),
         ({"only": "gfp"}, r"row 'gfp': config\.model\.levels = .*: expected each a divisor of 6"),
@@ -188,9 +188,12 @@ def test_a_protocol_of_another_config_is_refused(finished, tiny_ucla, monkeypatc
 
 
 def test_an_error_in_a_row_comes_with_its_name(tiny_ucla, tmp_path):
-    config = configured("/nowhere")
-    with pytest.raises(UserError, match=r"row 'mamp': /nowhere.*python -m amr_jax\.prepare"):
-        compare.run(config, tmp_path)
+    message = r": /nowhere.*python -m amr_jax\.prepare"
+    with pytest.raises(UserError, match=f"^row 'mamp'{message}"):
+        compare.run(configured("/nowhere", only="mamp"), tmp_path)
+    # One that several rows have is said once in the end.
+    with pytest.raises(UserError, match=f"^rows 'mamp'; 'amr'{message}"):
+        compare.run(configured("/nowhere"), tmp_path)
 
 
 def test_a_second_start_is_refused(tiny_ucla, tmp_path):

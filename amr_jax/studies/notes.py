@@ -139,7 +139,8 @@ def _missing(
 def _noise(config: ml_collections.ConfigDict, lines: Sequence[Line], num_test: int) -> str:
     """The seeds, what ± is, and the standard error that the size of the test set gives."""
     keys = [top1_key(name) for name in config.protocols]
-    best = max(line[key] for line in lines if not line.is_random for key in keys if line[key])
+    known = [line[key] for line in lines if not line.is_random for key in keys]
+    best = max(accuracy for accuracy in known if accuracy is not None)
     error = (
         f"the standard error of an accuracy on that many test sequences is "
         f"{100 * standard_error(best, num_test):.1f} points at {100 * best:.1f} %"

@@ -63,7 +63,7 @@ class Ensemble:
         if not cells.is_finished(self.folder, self.protocols):
             return None
         found = cells.read(self.folder)
-        return found if found["members"] == self._members(finished) else None
+        return found if found.get("members") == self._members(finished) else None
 
     def run(self, finished: cells.Finished) -> dict:
         """See cells.py; `UserError` if a member is not finished, or as of `ensembles.run`."""
