@@ -47,7 +47,7 @@ def by(
     title: str,
     name: Callable[[float | str], str],
     *overrides: str,
-    evaluation: str | None = None,
+    evaluation: Iterable[str] = (),
 ) -> list[str]:
     """Adds a row for each value of a setting of AMR, except that of `full`, its own.
 
@@ -56,7 +56,7 @@ def by(
       own: AMR's config.
       key: the setting.
       values: the value of `full` is added.
-      title, evaluation: of a row, with {} for the value.
+      title, evaluation: of a row, as in `comparison.row`, with {} for the value.
       name: value -> name of the row.
       overrides: further ones of each row.
 
@@ -66,7 +66,7 @@ def by(
     full = settings.lookup(own, key)
     names = {value: "full" if value == full else name(value) for value in {*values, full}}
     for value in sorted(names.keys() - {full}):
-        judged = [evaluation.format(value)] if evaluation else []
+        judged = [text.format(value) for text in evaluation]
         config.rows[names[value]] = row(
             title.format(value), "amr", f"{key}={value}", *overrides, evaluation=judged
         )
@@ -228,6 +228,6 @@ def _add_choices(config: ml_collections.ConfigDict, own: ml_collections.ConfigDi
             "bodies: {}",
             "bodies_{}".format,
             "input.second_body=zeros",  # the only one that fits both
-            evaluation="bodies={}",
+            evaluation=("bodies={}", "second_body=zeros"),
         ),
     )

@@ -8,6 +8,7 @@ batches. Each stream is pre-trained and evaluated by itself; the row 'ensemble' 
 their logits with the weights `--config.rows.ensemble.weights="(1.0, 1.0, 1.0)"`, once for every
 seed and protocol. `--config.protocols="('linear','finetune')"` adds fine-tuning. Other options as
 in configs/compare.py.
+`,published` runs every row and protocol as published: docs/published_settings.md.
 """
 
 import ml_collections
@@ -17,7 +18,7 @@ from amr_jax.config.comparison import comparison, ensemble, row, table
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
-    """The config for `NAME` or `NAME,runlocal`."""
+    """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = comparison(argument)
     config.reference = "joint"
     config.ours = "ensemble"

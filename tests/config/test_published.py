@@ -4,6 +4,7 @@ import pytest
 
 from amr_jax import methods, pretrain
 from amr_jax.config import base, files, settings
+from amr_jax.evaluation import encoder_under_test
 from amr_jax.studies import rows
 from tests.config.test_configs import COMPARISONS, DATASETS, METHODS, PROTOCOLS
 
@@ -17,12 +18,23 @@ GENERAL = {
 }
 
 
+def flat(spec: str) -> dict:
+    """The settings of a config; of a comparison, without its rows and tables."""
+    leaves = settings.flat(files.get_config(spec))
+    return {key: leaves[key] for key in leaves if not key.startswith(("rows.", "tables."))}
+
+
 def changed(name: str, argument: str) -> dict:
     """The keys that `published` changes, with its values."""
-    without = settings.flat(files.get_config(f"{name}:{argument}"))
-    given = settings.flat(files.get_config(f"{name}:{argument},published"))
+    without, given = flat(f"{name}:{argument}"), flat(f"{name}:{argument},published")
     assert given.keys() == without.keys()
     return {key: value for key, value in given.items() if value != without[key]}
+
+
+def trained(comparison) -> list[str]:
+    """The rows of a comparison that are no ensembles."""
+    names = rows.in_order(comparison)
+    return [name for name in names if not rows.is_ensemble(comparison.rows[name])]
 
 
 def by_method(method: str, dataset: str) -> dict:
@@ -80,14 +92,19 @@ def test_protocols(protocol, dataset):
 def test_every_row_of_a_comparison_is_as_published(comparison):
     assert changed(comparison, "ntu120_xsub") == {"published": True}
     config = files.get_config(f"{comparison}:ntu120_xsub,published")
-    for name in rows.in_order(config):
-        made = rows.pretraining(config, name)
-        assert (made.input.second_body, made.encoder.patch_init) == ("repeat", "torch")
+    for row in trained(config):
+        made = rows.pretraining(config, row)
+        assert (made.dtype, made.encoder.patch_init) == ("float32", "torch")
+        second = "zeros" if row.startswith("bodies_") else "repeat"  # its rows ablate this
+        assert made.input.second_body == second
         methods.build(pretrain.resolve(made))
-    for name in config.protocols:
-        assert rows.protocol(config, name).second_body == "repeat"
+        for name in config.protocols:
+            protocol = rows.protocol(config, name, row)
+            assert protocol.second_body == second
+            protocol.pretrained = "RUN"
+            encoder_under_test.resolve(protocol, made)  # refuses what does not go together
     both = files.get_config(f"{comparison}:ntu120_xsub,published,runlocal")
-    made = rows.pretraining(both, rows.in_order(both)[0])
+    made = rows.pretraining(both, trained(both)[0])
     assert (made.encoder.width, made.encoder.patch_init) == (32, "torch")
 
 

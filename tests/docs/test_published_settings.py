@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from amr_jax.config import base, files, settings
+from amr_jax.config import base
 from tests.config.test_configs import COMPARISONS, DATASETS, METHODS, PROTOCOLS
+from tests.config.test_published import flat
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "published_settings.md").read_text(encoding="utf-8")
@@ -30,14 +31,10 @@ def value(cell: str):
     return ast.literal_eval(re.fullmatch("`(.+)`", cell)[1])
 
 
-def flat(name: str, argument: str) -> dict:
-    return settings.flat(files.get_config(f"{name}:{argument}"))
-
-
 @pytest.mark.parametrize("name", [*METHODS, *sorted(PROTOCOLS | COMPARISONS)])
 def test_each_difference_has_a_row_and_each_row_is_a_difference(name):
     for dataset in DATASETS:
-        without, given = flat(name, dataset), flat(name, f"{dataset},published")
+        without, given = flat(f"{name}:{dataset}"), flat(f"{name}:{dataset},published")
         told = {}
         for names, starts, (key, published, default, *_) in table("What it changes"):
             if name in names and any(dataset.startswith(start) for start in starts):
@@ -57,4 +54,4 @@ def test_each_difference_has_a_row_and_each_row_is_a_difference(name):
 def test_defaults_are_those_of_the_configs(heading):
     for names, _, (key, default, *_) in table(heading):
         for name in names:
-            assert flat(name, "pku1_xsub")[key.strip("`")] == value(default), (name, key)
+            assert flat(f"{name}:pku1_xsub")[key.strip("`")] == value(default), (name, key)
