@@ -13,6 +13,12 @@ import numpy as np
 _LARGEST = np.iinfo(np.int16).max
 
 
+def unit(joints: np.ndarray) -> np.ndarray:
+    """The unit of each body and channel of a sequence (T, M, V, C): (M, 1, C) float32."""
+    largest = np.abs(joints).max(axis=(0, 2))[:, None]
+    return (largest / _LARGEST).astype(np.float32)
+
+
 def encode(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Encodes one body, (T, V, C) float32.
 
@@ -21,7 +27,7 @@ def encode(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
       step: (C,) float32, the unit of each channel; 0 where the channel is zero throughout, or so
         small (1e-34) that the step would be a subnormal number.
     """
-    step = (np.abs(joints).max(axis=(0, 1)) / _LARGEST).astype(np.float32)
+    step = unit(joints[:, None])[0, 0]
     step[step < np.finfo(np.float32).tiny] = 0
     codes = np.rint(joints / np.where(step > 0, step, 1)).astype(np.int16)
     return codes, step

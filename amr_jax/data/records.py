@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from amr_jax.data import record_files
+from amr_jax.data import fixed_point, record_files
 from amr_jax.data.selection import Selection
 from amr_jax.errors import UserError
 from amr_jax.ops import normalise
@@ -147,9 +147,12 @@ class Records:
     def _normalised(self, joints: np.ndarray) -> np.ndarray:
         result = normalise.normalise(joints, self._centre_joint, self.channels, self._body_frame)
         if self.channels == "xy":
-            # A found joint at the origin would read as one that was not found.
-            at_origin = normalise.found(joints, "xy") & ~result.any(axis=-1)
-            result[at_origin, 0] = np.finfo(np.float32).tiny
+            # Zero means not found. Joints that were moved to the origin stay one unit of the
+            # fixed-point numbers beside it.
+            unit = fixed_point.unit(result)
+            at_origin = (np.abs(result) <= unit / 2).all(axis=-1)
+            moved = at_origin & normalise.found(joints, "xy")
+            result[..., 0] = np.where(moved, unit[..., 0], result[..., 0])
         return result
 
     def summary(self) -> str:

@@ -15,8 +15,7 @@ def of_clip(clip: jax.Array, confidence: bool) -> jax.Array:
 
     In space a body has all its joints or is absent, all zero. In an image each joint was found or
     not; one that was not is zero, or has confidence 0, the last channel. (`normalise.found` tells
-    the same of a sequence as captured, in which the origin, too, is a key point that was not found.
-    Without confidence, the joint at the origin of a normalised image counts as absent there.)
+    the same of a sequence as captured. `data.records` keeps found joints off the origin.)
     """
     if confidence:
         return clip[..., -1] > 0
