@@ -339,6 +339,7 @@ def _comparable(name: str, figure) -> np.ndarray:
     if name.endswith("signature"):
         signature = json.loads(str(figure))
         del signature["arguments"]
+        signature.pop("scores", None)  # new in 0.3.0
         figure = np.asarray(json.dumps(signature, sort_keys=True))
     return figure
 

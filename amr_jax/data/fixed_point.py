@@ -6,9 +6,11 @@ sensors' resolution. (float16 has steps of 1 to 2 mm there.) Equal values stay e
 joint at rest stays at rest; zeros stay zeros.
 """
 
-import jax
-import jax.numpy as jnp
+from typing import TypeVar
+
 import numpy as np
+
+Array = TypeVar("Array")  # numpy.ndarray or jax.Array
 
 _LARGEST = np.iinfo(np.int16).max
 
@@ -51,6 +53,6 @@ def encode_bodies(frames: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, n
     return codes, step
 
 
-def decode(codes: jax.Array, step: jax.Array) -> jax.Array:
+def decode(codes: Array, step: Array) -> Array:
     """int16 (..., C), and steps that broadcast to it -> float32 (..., C) in the joints' unit."""
-    return codes.astype(jnp.float32) * step
+    return codes.astype(np.float32) * step

@@ -41,6 +41,9 @@ from amr_jax.skeleton import layouts
 NAME = "model.safetensors"
 VERSION = 1
 
+# Fields of `Input` since 0.3.0; not written at their defaults, so that 0.2.0 reads the file.
+_LATER = ("scores", "body_frame")
+
 _KEY = "amr_jax"  # the JSON text in the header
 _STATISTICS = "batch_stats"
 _DTYPE = "F32"  # every tensor's, in the words of safetensors
@@ -135,12 +138,14 @@ def _describe(model: Model) -> dict[str, Any]:
     if model.head is not None:
         (kind,) = (name for name, cls in heads.HEADS.items() if type(model.head) is cls)
         head = {"kind": kind, "settings": _settings(model.head)}
+    later = {key: getattr(Input, key) for key in _LATER}  # the defaults
+    size = dataclasses.asdict(model.input)
     text = {
         "version": VERSION,
         "encoder": _settings(model.encoder),
         "dtype": jnp.dtype(model.encoder.dtype).name,
         "head": head,
-        "input": dataclasses.asdict(model.input),
+        "input": {key: value for key, value in size.items() if value != later.get(key, ...)},
         "bodies": model.bodies,
         "class_names": model.class_names,
         "provenance": dict(model.provenance),

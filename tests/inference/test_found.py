@@ -199,15 +199,10 @@ def test_a_model_file_with_scores_that_do_not_fit(scores, tmp_path):
         model_file.read(path)
 
 
-def test_a_model_file_of_an_earlier_version_has_no_scores(tmp_path, monkeypatch):
+def test_a_model_file_without_scores_is_one_of_an_earlier_version(tmp_path):
     path = tmp_path / "m.safetensors"
-    describe = model_file._describe
-
-    def earlier(model):
-        text = describe(model)
-        del text["input"]["scores"]
-        return text
-
-    monkeypatch.setattr(model_file, "_describe", earlier)
     model_file.write(path, in_image())
-    assert model_file.read(path).input.scores is None
+    described = model_file._describe(in_image())["input"]
+    assert {"scores", "body_frame"}.isdisjoint(described)
+    assert model_file._describe(in_image(scores=3.0))["input"] == described | {"scores": 3.0}
+    assert model_file.read(path).input == in_image().input
