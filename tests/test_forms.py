@@ -231,6 +231,9 @@ def test_a_skeleton_file_and_a_pickle_packed_with_gzip(tmp_path):
         (gzip.compress(clip(0))[:-20], "ends early"),
         (gzip.compress(clip(0))[:-6] + b"\0" * 6, "a damaged file"),
         (gzip.compress(clip(0)) + b"more", "a damaged file"),
+        (gzip.compress(clip(0)) + b"\0more", "other data are behind its end"),
+        (b"", "it ends early"),
+        (gzip.compress(b"") * 100_001, "more than 100,000 parts"),
         (gzip.compress(bytes(2**21)), "more than 1,048,576 bytes in a .gz file"),
     ],
 )

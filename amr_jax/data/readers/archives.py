@@ -23,6 +23,7 @@ MAX_RATIO = 100
 _ENTRY = b"PK\x01\x02"  # signature of an entry in the directory of a zip archive
 _INTACT, _AGAIN = "an intact archive", "Download the archive again."
 _ENCRYPTED, _UTF8 = 1, 0x800  # bits of `ZipInfo.flag_bits`
+_MAX_PARTS, _BLOCK = 100_000, 2**14  # of a .gz: limit of parts; bytes that are read at a time
 _WINDOWS = 0  # of `ZipInfo.create_system`
 
 
@@ -144,19 +145,25 @@ def gunzip(data: bytes, path: object, max_bytes: int) -> bytes:
     Raises:
       BadFile: damaged, incomplete, or larger than `max_bytes` or than `MAX_RATIO` allows.
     """
-    limit = most = min(max_bytes, max(MAX_BYTES, MAX_RATIO * len(data)))
-    content = []
+    limit = min(max_bytes, max(MAX_BYTES, MAX_RATIO * len(data)))
+    content, size, at = [], 0, 0
     with errors_as_bad_file(path, "a complete .gz file"):
-        while data:  # a file may consist of several parts
+        for _ in range(_MAX_PARTS):
             part = zlib.decompressobj(wbits=31)
-            content.append(part.decompress(data, most + 1))
-            most -= len(content[-1])
-            if most < 0:
-                raise BadFile(path, f"more than {limit:,} bytes in a .gz file", "a smaller one")
-            if not part.eof:
-                raise EOFError("it ends early")
-            data = part.unused_data.lstrip(b"\0")  # tapes pad with zeros
-    return b"".join(content)
+            while not part.eof:
+                if at == len(data):
+                    raise EOFError("it ends early")
+                block = data[at : at + _BLOCK]
+                content.append(part.decompress(block, limit + 1 - size))
+                at, size = at + len(block), size + len(content[-1])
+                if size > limit:
+                    raise BadFile(path, f"more than {limit:,} bytes in a .gz file", "a smaller one")
+            at -= len(part.unused_data)
+            if data[at : at + 1] in (b"", b"\0"):  # its end, which some programs pad with zeros
+                if data[at:].strip(b"\0"):
+                    raise EOFError("other data are behind its end")
+                return b"".join(content)
+        raise EOFError(f"it has more than {_MAX_PARTS:,} parts")
 
 
 def _open(path: str) -> zipfile.ZipFile:
