@@ -15,6 +15,8 @@ ARCHIVES = {
     range(18, 33): "nturgbd_skeletons_s018_to_s032.zip",
 }
 
+_MANY = 100  # other texts that are looked into
+
 
 class NtuBuilder(builder.SkeletonBuilder, skip_registration=True):
     """Base of the two builders.
@@ -112,7 +114,7 @@ def _listed(
     search.notes += [
         f"{raw} names samples. It is not used: the name of a list of samples with missing "
         "skeletons says 'missing'."
-        for raw in search.files
+        for raw in [raw for raw in search.files if ntu_missing.is_text(raw)][:_MANY]
         if raw not in lists and ntu_missing.names_samples(raw)
     ]
     return listed

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import os
 import pathlib
 import zlib
@@ -34,7 +35,7 @@ class RawFile:
     container: str
     member: str | None = None
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """The base name, without folders and `.gz`, as text that can be written."""
         return os.path.basename(self.path)
@@ -289,13 +290,13 @@ def _is_closed(raw: RawFile) -> bool:
     if raw.member is not None:
         return raw.name.lower().endswith((*_PACKED, ".zip"))
     # Beside the folder that it was unpacked to there is no need to read it.
-    unpacked = os.path.isdir(os.path.splitext(raw.path)[0])
-    return raw.name.lower().endswith(_PACKED) and not unpacked
+    closed = raw.name.lower().endswith(_PACKED)
+    return closed and not os.path.isdir(os.path.splitext(raw.path)[0])
 
 
 def _is_apple_double(path: str) -> bool:
     """Whether macOS added the file: `__MACOSX/._name` for every `name` in an archive."""
-    parts = pathlib.PurePosixPath(path).parts
+    parts = path.split("/")
     return "__MACOSX" in parts or parts[-1].startswith("._")
 
 

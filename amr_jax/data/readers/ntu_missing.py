@@ -65,9 +65,14 @@ def read(raw: files.RawFile) -> Listed:
     return Listed(names, tuple(in_comments))
 
 
+def is_text(raw: files.RawFile) -> bool:
+    """Whether the name of a file is one of texts."""
+    return raw.name.lower().endswith(_TEXTS)
+
+
 def names_samples(raw: files.RawFile) -> bool:
     """Whether a text file holds names of samples, whatever it is for."""
-    if not raw.name.lower().endswith(_TEXTS):
+    if not is_text(raw):
         return False
     try:
         content = raw.read(_MAX_BYTES).decode("latin-1").replace("\0", "")
