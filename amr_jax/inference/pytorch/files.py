@@ -61,6 +61,9 @@ def read(path: os.PathLike | str, anchor: str, key: str | None = None) -> choice
 
 def _content(data: bytes, path: Path) -> Any:
     """The dicts, lists and arrays in a file of any form."""
+    # First: such a file begins with a number, whose bytes may be those of any other form.
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8:
+        return _in_safetensors(data, path)
     if data.startswith(b"PK"):
         return _in_archive(data, path)
     if data.startswith(b"\x80"):
@@ -73,7 +76,7 @@ def _content(data: bytes, path: Path) -> Any:
     if data[place:].startswith(mark):
         hint = "Unpack it, and import the file of weights in it: tar -xf FILE."
         raise BadFile(path, "a tar archive", _EXPECTED, hint=hint)
-    if path.suffix == ".safetensors" or data[8:9] == b"{":
+    if path.suffix == ".safetensors":
         return _in_safetensors(data, path)
     if not data:
         raise BadFile(path, "an empty file", _EXPECTED, hint="Fetch it again.")

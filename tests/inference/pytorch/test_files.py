@@ -239,6 +239,16 @@ def test_safetensors_of_every_type(tmp_path):
             read(path, damaged)
 
 
+@pytest.mark.parametrize("first", [b"PK", b"\x80\x02", b"\x80\x04", b"<", b"\x1f\x8b"])
+def test_the_size_of_a_header_may_look_like_another_form(first, tmp_path):
+    """The header's size stands first in a .safetensors: 19,280 bytes are b'PK'."""
+    data = safetensors.numpy.save(STATE)
+    size = int.from_bytes(data[:8], "little")
+    wanted = int.from_bytes(first.ljust(2, b"\1"), "little")
+    header = data[8 : 8 + size].rstrip().ljust(wanted)
+    check(read(tmp_path / "a.bin", wanted.to_bytes(8, "little") + header + data[8 + size :]))
+
+
 def test_npz_of_every_type(tmp_path):
     path = tmp_path / "weights.npz"
     for state in (STATE, HALF, BRAIN, DOUBLE):  # NumPy stores bfloat16 as two bytes, V2
