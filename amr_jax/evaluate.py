@@ -30,17 +30,19 @@ from collections.abc import Callable
 
 import jax
 import ml_collections
+from etils import epath
 
 from amr_jax.config import settings
 from amr_jax.data.split import DeviceSplit, place, read
-from amr_jax.evaluation import encoder_under_test, results
+from amr_jax.errors import UserError
+from amr_jax.evaluation import encoder_under_test, results, score_file
 from amr_jax.evaluation.encoder_under_test import Subject
 from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.evaluation.results import RESULTS_FILE
 from amr_jax.evaluation.task import Outcome, Task
 from amr_jax.inference import load, model_file
 from amr_jax.models.settings import matmul_precision
-from amr_jax.run import console, sharding, workdir
+from amr_jax.run import console, paths, sharding, workdir
 from amr_jax.run.run import Run, describe_devices
 
 # Keys that may differ between two starts in one workdir: they change no number.
@@ -71,14 +73,18 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     mesh = sharding.make_mesh()
     sources = subject.open_records()
     # Each process looked up the newest checkpoint itself; all must have found the same.
+    _refuse_other_results(paths.absolute(folder))
     facts = [source.summary() for source in sources] + [f"encoder of step {subject.step}"]
-    with Run.open(folder, subject.config, FREE_KEYS, "; ".join(facts)) as run:
+    data = "; ".join(facts)
+    with Run.open(folder, subject.config, FREE_KEYS, data, holds_work=has_results) as run:
         run.record()
         _remove_earlier(run)
         splits = [place(read(source, mesh), mesh) for source in sources]
         train, test = (split.host for split in splits)
         lines = {"devices": describe_devices(mesh), **subject.describe(train, test)}
         run.say(console.aligned(lines))
+        for doubt in results.doubts(train, test):
+            run.say(f"note: {doubt}")
         outcomes, seconds = _outcomes(run, subject, *splits)
         found = {
             **results.of(subject, train, test, outcomes, seconds),
@@ -99,6 +105,20 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         run.say("\n" + results.table(subject.config, outcomes))
         run.say(f"\nall results, per-class accuracies and confusion matrices: {run.workdir}")
     return found
+
+
+def has_results(folder: epath.Path) -> bool:
+    """Whether a workdir holds a finished evaluation."""
+    return (folder / RESULTS_FILE).exists()
+
+
+def _refuse_other_results(folder: epath.Path) -> None:
+    """Refuses results that no evaluation wrote, such as those of an ensemble."""
+    if has_results(folder) and not (folder / workdir.CONFIG_FILE).exists():
+        raise UserError(
+            f"{folder}: holds the results of another command, without {workdir.CONFIG_FILE}; "
+            "expected a folder of its own for an evaluation. Nothing was changed."
+        )
 
 
 def _outcomes(
@@ -143,7 +163,7 @@ def _remove_earlier(run: Run) -> None:
     if (run.workdir / RESULTS_FILE).exists():
         run.say(f"{run.workdir} holds a finished evaluation with this config; evaluating again.")
     if jax.process_index() == 0:
-        for name in (RESULTS_FILE, model_file.NAME):
+        for name in (RESULTS_FILE, model_file.NAME, score_file.FILE):
             (run.workdir / name).unlink(missing_ok=True)
 
 

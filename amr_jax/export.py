@@ -25,9 +25,11 @@ import os
 from etils import epath
 
 from amr_jax.inference.export import FORMATS
+from amr_jax.run import workdir
 
 
 def main(flags: argparse.Namespace) -> None:
     """The command; `flags` are those of `amr_jax.__main__.export`."""
     out = os.fspath(epath.Path(flags.out).expanduser())
+    workdir.refuse_own_file(out, "--out")
     FORMATS[flags.format](flags.checkpoint, out, flags.step)

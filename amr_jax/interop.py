@@ -18,6 +18,7 @@ import argparse
 from amr_jax.config import settings
 from amr_jax.errors import UserError
 from amr_jax.inference.pytorch import runs
+from amr_jax.run import workdir
 
 _IMPORT, _EXPORT = ("dataset", "method", "num_heads", "data_dir", "key"), ("step",)
 
@@ -32,6 +33,7 @@ def main(flags: argparse.Namespace) -> None:
             way = "--import" if target else "--export"
             raise UserError(f"--{name} applies to {way} only; remove it.")
     if target:
+        workdir.refuse_own_file(target, "--export")
         runs.export_run(flags.workdir, target, flags.step)
         return
     if not flags.dataset:

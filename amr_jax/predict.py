@@ -21,6 +21,7 @@ import sys
 from amr_jax.errors import UserError
 from amr_jax.inference import predict, read_inputs
 from amr_jax.inference.load import load_model
+from amr_jax.run import workdir
 
 
 def main(flags: argparse.Namespace) -> None:
@@ -29,6 +30,9 @@ def main(flags: argparse.Namespace) -> None:
         raise UserError("give at least one file: python -m amr_jax.predict --checkpoint=DIR FILE…")
     if flags.json and flags.embeddings:
         raise UserError("--json is for predictions and --embeddings for features: give only one.")
+    for flag in ("json", "embeddings"):
+        if (path := getattr(flags, flag)) and path != "-":
+            workdir.refuse_own_file(path, f"--{flag}")
     model = load_model(flags.checkpoint, flags.step)
     if not flags.embeddings and model.head is None:
         raise UserError(

@@ -24,9 +24,9 @@ from amr_jax import methods
 from amr_jax.config import base, checks, settings
 from amr_jax.data import batches, datasets, records
 from amr_jax.errors import UserError
-from amr_jax.run import console, sharding
+from amr_jax.run import checkpoint, console, sharding
 from amr_jax.run.run import Run, describe_devices
-from amr_jax.train import loop, optim
+from amr_jax.train import length, loop, optim
 from amr_jax.train import step as train_step
 
 # Keys that may differ between two starts of one run: they change results by rounding at most.
@@ -88,9 +88,7 @@ def make_optimizer(
     config: ml_collections.ConfigDict, plan: loop.Plan
 ) -> optax.GradientTransformation:
     """AdamW with warm-up and cosine decay over the steps of a plan, from the section `optim`."""
-    warmup_steps = round(config.warmup_epochs * plan.steps_per_epoch)
-    schedule = optim.schedule(config.lr, config.min_lr, warmup_steps, plan.total_steps)
-    return optim.adamw(schedule, config)
+    return optim.adamw(length.schedule(config, plan), config)
 
 
 def run(
@@ -116,9 +114,14 @@ def run(
     checks.require_batch_splits(config, mesh.size)
     checks.require_method_fits(config, method)
     split = open_records(config)
-    with Run.open(folder, config, FREE_KEYS, split.summary(), config.checkpoint.keep) as run:
+    free, facts = FREE_KEYS | length.free(folder), split.summary()
+    with Run.open(
+        folder, config, free, facts, config.checkpoint.keep, holds_work=checkpoint.has_one
+    ) as run:
         data = load_input(config, split, mesh)
-        plan = loop.Plan.of(config, data.num_units, len(data.host.label))
+        units = data.num_units, len(data.host.label)
+        plan = loop.Plan.of(config, *units)
+        length.require_same_past(run.workdir, config, units, method)
         # A resumed run must train on the records that it began with.
         run.record({"input.found": data.host.describe()})
 
@@ -129,7 +132,7 @@ def run(
             run.say(f"already finished: {run.workdir} holds all {plan.total_steps:,} steps.")
             return state
         dispatch = train_step.make_dispatch(
-            method, optimizer, data.clips, config, plan.total_steps, mesh
+            method, optimizer, data.clips, config, plan.schedule_steps, mesh
         )
         state = loop.train(run, plan, data, dispatch, state)
     console.say(f"done: {plan.total_steps:,} steps; checkpoint in {run.workdir}")

@@ -206,6 +206,13 @@ PRETRAINING: Tree = {
         "lr": Setting(1e-3, "largest learning rate", low=0),
         "min_lr": Setting(None, "last learning rate; None: lr / 2", float, low=0, high="optim.lr"),
         "warmup_epochs": Setting(20, "epochs of linear warm-up", low=0, below="epochs"),
+        "schedule_epochs": Setting(
+            None,
+            "when the learning rate reaches min_lr, and stays; None: at the end",
+            float,
+            above="optim.warmup_epochs",
+            high="epochs",
+        ),
         **ADAM,
         "accumulate": Setting(1, "parts that a batch is computed in, to save memory", low=1),
         "ema_decay": Setting(

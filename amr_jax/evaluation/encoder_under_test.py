@@ -11,6 +11,7 @@ import ml_collections
 from amr_jax.config import base, settings
 from amr_jax.config.evaluation import of_protocol
 from amr_jax.data import datasets, records
+from amr_jax.data.readers import labels
 from amr_jax.data.split import Split
 from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt as transfer
@@ -69,12 +70,22 @@ class Subject:
         return cls(config, pretraining, step, seen, encoder, params, adaptation)
 
     def open_records(self) -> list[records.Records]:
-        """The training and the test split, cut and centred as in pre-training."""
+        """The training and the test split, cut and centred as in pre-training.
+
+        Raises:
+          UserError: no such records, or records without labels.
+        """
         config, dataset = self.config, datasets.get(self.config.dataset)
-        return [
-            dataset.open_split(config.data_dir, split, self.seen.input)
-            for split in (config.train_split, config.test_split)
-        ]
+        train = dataset.open_split(config.data_dir, config.train_split, self.seen.input)
+        if train.class_names == (labels.UNLABELLED,):
+            raise UserError(
+                f"{config.dataset}: its sequences have no labels; expected the class of each: an "
+                "evaluation compares predictions with them. Add them (`label`, or a labels.csv: "
+                "docs/own_data.md) and prepare again with --overwrite. Without labels, "
+                "`pretrain` and `predict --embeddings` work."
+            )
+        test = dataset.open_split(config.data_dir, config.test_split, self.seen.input)
+        return [train, test]
 
     def describe(self, train: Split, test: Split) -> dict[str, str]:
         """What is evaluated and on which data, as texts by name."""

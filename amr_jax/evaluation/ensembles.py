@@ -66,6 +66,11 @@ def _check(folders: Sequence[epath.Path], weights: Sequence[float], folder: epat
     if len(folders) < 2:
         raise UserError(f"found {len(folders)} workdirs of evaluations; expected at least two.")
     check_weights("--weights", weights, len(folders))
+    if (folder / workdir.CONFIG_FILE).exists() and folder not in folders:
+        raise UserError(
+            f"--workdir={folder}: the workdir of a run; expected a folder of its own for an "
+            f"ensemble, such as --workdir={folder / 'ensemble'}. Nothing was changed."
+        )
     if folder in folders:
         raise UserError(f"--workdir={folder} is a member; expected another folder.")
 

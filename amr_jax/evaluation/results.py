@@ -54,7 +54,29 @@ def of(
         "test_sequences": len(test.label),
         "num_classes": len(test.class_names),
         "classes_in_test": len(np.unique(test.label)),
+        "classes_only_in_test": untrained(train, test),
     }
+
+
+def untrained(train: Split, test: Split) -> list[str]:
+    """The classes of the test split without a training sequence."""
+    return [test.class_names[i] for i in np.setdiff1d(test.label, train.label)]
+
+
+def doubts(train: Split, test: Split) -> list[str]:
+    """What is odd about the labels of an evaluation, one sentence each."""
+    told = []
+    if len(test.class_names) == 1:
+        told.append(f"all sequences are of one class, {test.class_names[0]!r}: all are right.")
+    if names := untrained(train, test):
+        count = int(np.isin(test.label, train.label, invert=True).sum())
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        told.append(
+            f"{len(names)} classes of the test split have no training sequence "
+            f"({', '.join(names[:5])}{more}): {count:,} of {len(test.label):,} test sequences "
+            "cannot be right."
+        )
+    return told
 
 
 def write_files(

@@ -201,9 +201,15 @@ def _load(
         )
     folder = workdir / FOLDER
     steps = checkpoint_step.steps(folder)
-    if not steps or (step is not None and step not in steps):
-        found = f"steps {', '.join(map(str, steps[::-1]))}" if steps else "no complete checkpoint"
-        raise UserError(f"{folder}: found {found}; expected {step if step is not None else 'one'}.")
+    if not steps:
+        raise UserError(
+            f"{folder}: found no complete checkpoint; expected one. This run has not reached its "
+            "first, or ended before. Start its pretrain command again: with this workdir it begins "
+            "anew, also with other settings. (config.checkpoint.epochs is the time between two.)"
+        )
+    if step is not None and step not in steps:
+        found = f"steps {', '.join(map(str, steps[::-1]))}"
+        raise UserError(f"{folder}: found {found}; expected {step}.")
 
     def read(path: epath.Path) -> dict:
         return checkpoint_step.read(path, part)

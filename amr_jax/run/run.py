@@ -15,11 +15,12 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import jax
 import ml_collections
 import numpy as np
+from etils import epath
 
 from amr_jax.errors import Preempted, UserError
 from amr_jax.run import checkpoint, console, distributed, lock, metrics, paths, preemption
@@ -42,10 +43,11 @@ class Run:
         config: ml_collections.ConfigDict,
         free: Collection[str],
         keep: int,
+        holds_work: Callable[[epath.Path], bool],
     ):
         self.workdir, self.config, self.first_step = paths.absolute(folder), config, 0
         self.started = time.monotonic()
-        self._free, self._keep = set(free), keep
+        self._free, self._keep, self._holds_work = set(free), keep, holds_work
         self._stop = preemption.StopRequest()
         self._saved_step: int | None = None
         self._metrics: metrics.MetricWriter | None = None
@@ -60,6 +62,7 @@ class Run:
         free: Collection[str] = (),
         data: str = "",
         keep: int = 0,
+        holds_work: Callable[[epath.Path], bool] = lambda folder: True,
     ) -> Iterator["Run"]:
         """Owns the workdir while the block runs.
 
@@ -70,12 +73,14 @@ class Run:
           data: a one-line fingerprint of the data; equal on all processes.
           keep: how many checkpoints stay in the workdir. With any, SIGTERM and Ctrl-C are reported
             by `stop_requested`, so that the run can save; with 0 they end the run at once.
+          holds_work: whether a workdir has something that its config made; by default always. If
+            not, another config may replace it (`workdir.start`).
 
         Raises:
           UserError: on every process: they disagree, another run uses the workdir, or it cannot be
             written.
         """
-        run = cls(folder, config, free, keep)
+        run = cls(folder, config, free, keep, holds_work)
         workdirs.agree(run.workdir, config, data)
         stop = run._stop if keep else contextlib.nullcontext()
         with lock.hold(run.workdir), stop, run._open:
@@ -93,7 +98,8 @@ class Run:
         """
         with self.config.unlocked():
             self.config.update_from_flattened_dict(facts or {})
-        workdirs.start(self.workdir, self.config, self._free)
+        holds_work = self._holds_work(self.workdir)
+        workdirs.start(self.workdir, self.config, self._free, holds_work)
 
     @property
     def last_metrics(self) -> dict:

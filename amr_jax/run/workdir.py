@@ -14,7 +14,7 @@ from etils import epath
 
 import amr_jax
 from amr_jax.errors import UserError
-from amr_jax.run import distributed
+from amr_jax.run import console, distributed, paths
 
 CONFIG_FILE = "config.json"
 VERSIONS_FILE = "versions.json"
@@ -53,7 +53,12 @@ def provenance() -> dict:
     return {"versions": versions(), "finished": now}
 
 
-def start(folder: os.PathLike | str, config: ml_collections.ConfigDict, free: set[str]) -> None:
+def start(
+    folder: os.PathLike | str,
+    config: ml_collections.ConfigDict,
+    free: set[str],
+    holds_work: bool = True,
+) -> None:
     """Writes config.json and versions.json, or checks that the folder belongs to the same run.
 
     Args:
@@ -61,6 +66,8 @@ def start(folder: os.PathLike | str, config: ml_collections.ConfigDict, free: se
       config: the resolved config.
       free: keys, dotted, that may differ between the starts of one run (a prefix frees its
         sub-keys).
+      holds_work: whether the folder has something that was made with its config. If not, another
+        config of the same command replaces it, with a note that names the keys.
 
     Raises:
       UserError: the folder cannot be written, has another config, or is not shared by all
@@ -73,7 +80,13 @@ def start(folder: os.PathLike | str, config: ml_collections.ConfigDict, free: se
         write(path, config.to_json_best_effort(indent=2, sort_keys=True) + "\n")
         write(folder / VERSIONS_FILE, json.dumps(versions(), indent=2) + "\n")
 
-    distributed.together(lambda: refuse_another(folder, config, free) if path.exists() else None)
+    def check() -> None:
+        if holds_work:
+            refuse_another(folder, config, free)
+        else:
+            _tell_replaced(folder, config, free)
+
+    distributed.together(lambda: check() if path.exists() else None)
     distributed.together(write_both if jax.process_index() == 0 else lambda: None)
     if not path.exists():
         raise UserError(
@@ -107,20 +120,98 @@ def refuse_another(
     Args:
       folder, config, free: see `start`.
     """
-    was, now = _flat(read_config(folder)), _flat(config)
-    changed = [
-        f"config.{key}: {was.get(key, 'absent')} in the workdir, {now.get(key, 'absent')} now"
-        for key in sorted(was.keys() | now.keys())
-        if was.get(key) != now.get(key)  # None means "not given", as absent does
-        and not any(key == name or key.startswith(f"{name}.") for name in free)
-    ]
-    if changed:
+    before = read_config(folder)
+    _refuse_another_kind(folder, before, config)
+    if changed := _changed(before, config, free):
         raise UserError(
             f"{epath.Path(folder) / CONFIG_FILE}: this workdir belongs to a run with another "
             "config:\n  "
             + "\n  ".join(changed)
             + "\nUse a new --workdir, or the config of the run to resume it."
         )
+
+
+def _tell_replaced(
+    folder: os.PathLike | str, config: ml_collections.ConfigDict, free: set[str]
+) -> None:
+    """Prints how the config in `folder`, with which nothing was made, differs from a new one."""
+    path = epath.Path(folder) / CONFIG_FILE
+    try:
+        before = read_config(folder)
+    except UserError as error:
+        console.say(f"note: {error} Nothing was made with it, so it is replaced.")
+        return
+    _refuse_another_kind(folder, before, config)
+    if changed := _changed(before, config, free):
+        console.say(
+            f"note: {path} is of an earlier start that ended before it saved anything; it is "
+            "replaced:\n  " + "\n  ".join(changed)
+        )
+
+
+def _changed(
+    before: ml_collections.ConfigDict, config: ml_collections.ConfigDict, free: set[str]
+) -> list[str]:
+    """A line for each key that differs and is not free."""
+    was, now = _flat(before), _flat(config)
+    return [
+        f"config.{key}: {was.get(key, 'absent')} in the workdir, {now.get(key, 'absent')} now"
+        for key in sorted(was.keys() | now.keys())
+        if was.get(key) != now.get(key)  # None means "not given", as absent does
+        and not any(key == name or key.startswith(f"{name}.") for name in free)
+    ]
+
+
+def _refuse_another_kind(
+    folder: os.PathLike | str,
+    before: ml_collections.ConfigDict,
+    config: ml_collections.ConfigDict,
+) -> None:
+    """Raises `UserError` if another command made the folder, such as pre-training."""
+    was, now = _kind(before), _kind(config)
+    if was != now:
+        name = config.get("protocol")
+        place = f", such as --workdir={epath.Path(folder) / name}" if name else ""
+        raise UserError(
+            f"{folder}: the workdir of {was}; expected a folder of its own for {now}{place}. "
+            "Nothing was changed."
+        )
+
+
+def _kind(config: ml_collections.ConfigDict) -> str:
+    """What made a workdir with this config."""
+    if "protocol" in config:
+        return "an evaluation"
+    if "imported" in config:
+        return "imported weights"
+    return "a pre-training run" if "method" in config else "a comparison"
+
+
+# Files of a workdir that commands read again.
+_OWN_FILES = (
+    CONFIG_FILE, VERSIONS_FILE, ".lock", "metrics.jsonl", "results.json", "row.json", "scores.npz",
+    "model.safetensors", "per_class.csv",
+)  # fmt: skip
+
+
+def refuse_own_file(path: os.PathLike | str, flag: str) -> None:
+    """Raises `UserError` if writing `path` would damage a workdir.
+
+    Args:
+      path: a file that a user names.
+      flag: with which it is named.
+    """
+    path = paths.absolute(path)
+    for folder in (path.parent, *path.parent.parents):
+        if not (folder / CONFIG_FILE).exists():
+            continue
+        inner = path.relative_to(folder).parts
+        if inner[0] in ("checkpoints", "tensorboard") or inner[-1] in _OWN_FILES:
+            raise UserError(
+                f"{flag}={path}: a file of the workdir {folder}, which commands read again; "
+                "expected another name or folder. Nothing was changed."
+            )
+        return
 
 
 def read_config(folder: os.PathLike | str) -> ml_collections.ConfigDict:

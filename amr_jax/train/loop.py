@@ -28,6 +28,7 @@ class Plan:
       steps_per_save: a multiple of `steps_per_dispatch`, so that a resumed run has the same
         dispatches.
       sequences_per_step: on average.
+      schedule_steps: when learning rate and momentum have their last values, which then stay.
     """
 
     epochs: float
@@ -36,6 +37,7 @@ class Plan:
     steps_per_dispatch: int
     steps_per_save: int
     sequences_per_step: float
+    schedule_steps: int
 
     @classmethod
     def of(cls, config: ml_collections.ConfigDict, num_units: int, num_sequences: int) -> "Plan":
@@ -51,6 +53,7 @@ class Plan:
                 "expected a batch no larger than that."
             )
         per_epoch = num_units / config.batch_size
+        schedule_epochs = config.optim.get("schedule_epochs") or config.epochs  # new in 0.3.0
         dispatch = config.steps_per_dispatch
         return cls(
             epochs=config.epochs,
@@ -60,6 +63,7 @@ class Plan:
             steps_per_save=dispatch
             * max(1, math.ceil(config.checkpoint.epochs * per_epoch / dispatch)),
             sequences_per_step=num_sequences / per_epoch,
+            schedule_steps=max(1, round(schedule_epochs * per_epoch)),
         )
 
     def saves_at(self, step: int) -> bool:

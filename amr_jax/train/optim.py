@@ -22,7 +22,10 @@ def decay_mask(params, decay_on: str) -> dict:
 
 
 def schedule(lr: float, min_lr: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
-    """Linear from 0 to `lr` over `warmup_steps`, then half a cosine down to `min_lr` at the end."""
+    """Linear from 0 to `lr` over `warmup_steps`, then half a cosine down to `min_lr`.
+
+    It reaches `min_lr` at `total_steps`, and stays there.
+    """
     warmup = optax.linear_schedule(0.0, lr, max(warmup_steps, 1))
     decay = optax.cosine_decay_schedule(
         lr, max(total_steps - warmup_steps, 1), alpha=min_lr / lr if lr else 0.0

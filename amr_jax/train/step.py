@@ -140,7 +140,7 @@ class Step:
       method: see `amr_jax.methods`.
       optimizer: see `amr_jax.train.optim`.
       config: the resolved config of the run.
-      total_steps: of the whole run; the momentum of a momentum encoder depends on it.
+      total_steps: of the schedule; the momentum of a momentum encoder has its last value then.
       mesh: the devices.
     """
 
@@ -219,7 +219,8 @@ class Step:
         if keeps_average(self.method, self.config):
             keep = self.config.optim.ema_decay
             if self.method.momentum_encoder:
-                keep = self.method.momentum((state.step + 1) / self.total_steps)
+                progress = jnp.minimum((state.step + 1) / self.total_steps, 1)
+                keep = self.method.momentum(progress)
             average = optax.incremental_update(params["encoder"], average, 1 - keep)
         after = TrainState(state.step + 1, params, opt_state, average, variables)
         # Otherwise XLA may carry all-gathered parameters from one step to the next.

@@ -1,13 +1,18 @@
 """The folder of a run: files are whole, and one run uses it."""
 
+import itertools
 import json
 
 import ml_collections
 import pytest
 
+from amr_jax import evaluate
 from amr_jax.config import settings
 from amr_jax.errors import UserError
-from amr_jax.run import workdir
+from amr_jax.evaluation import score_file
+from amr_jax.inference import model_file
+from amr_jax.run import lock, metrics, workdir
+from amr_jax.studies import cells
 
 
 def config(**changes) -> ml_collections.ConfigDict:
@@ -26,6 +31,67 @@ def test_another_config_is_refused_by_key(tmp_path):
     with pytest.raises(UserError, match=r"(?s)another config.*config\.a: 1 in the workdir, 2 now"):
         workdir.start(tmp_path, config(a=2), {"input"})
     assert workdir.read_config(tmp_path).a == 1
+
+
+KINDS = {
+    "a pre-training run": {"method": "amr", "input": {}},
+    "an evaluation": {"protocol": "linear"},
+    "imported weights": {"method": "mamp", "imported": {"file": "x"}, "input": {}},
+    "a comparison": {"rows": {}, "protocols": ["linear"]},
+}
+
+
+@pytest.mark.parametrize(("was", "now"), list(itertools.permutations(KINDS, 2)))
+@pytest.mark.parametrize("holds_work", [True, False])
+def test_the_folder_of_another_command_is_refused_in_one_sentence(was, now, holds_work, tmp_path):
+    workdir.start(tmp_path, config(**KINDS[was]), set())
+    before = (tmp_path / workdir.CONFIG_FILE).read_bytes()
+    with pytest.raises(UserError) as error:
+        workdir.start(tmp_path, config(**KINDS[now]), set(), holds_work)
+    said = str(error.value)
+    assert f"{tmp_path}: the workdir of {was}; expected a folder of its own for {now}" in said
+    assert (f"such as --workdir={tmp_path}/linear" in said) == (now == "an evaluation")
+    assert (tmp_path / workdir.CONFIG_FILE).read_bytes() == before
+
+
+def test_a_config_that_nothing_was_made_with_is_replaced_and_told(tmp_path, capsys):
+    workdir.start(tmp_path, config(), set())
+    workdir.start(tmp_path, config(), set(), holds_work=False)
+    assert capsys.readouterr().out == ""
+    workdir.start(tmp_path, config(a=2, b=3, input={"mode": "y"}), {"input"}, holds_work=False)
+    said = capsys.readouterr().out
+    assert "ended before it saved anything; it is replaced" in said
+    assert "config.a: 1 in the workdir, 2 now\n  config.b: absent in the workdir, 3 now" in said
+    assert "mode" not in said  # may differ in any case
+    assert workdir.read_config(tmp_path).a == 2
+    (tmp_path / workdir.CONFIG_FILE).write_text('{"a": ')
+    workdir.start(tmp_path, config(a=4), set(), holds_work=False)
+    assert "config.json: not readable as JSON" in capsys.readouterr().out
+    assert workdir.read_config(tmp_path).a == 4
+
+
+OWN = (
+    workdir.CONFIG_FILE,
+    workdir.VERSIONS_FILE,
+    lock.LOCK_FILE,
+    metrics.METRICS_FILE,
+    evaluate.RESULTS_FILE,
+    cells.ROW_FILE,
+    score_file.FILE,
+    model_file.NAME,
+)
+
+
+@pytest.mark.parametrize(
+    "name", [*OWN, "linear/results.json", "checkpoints/7/state", "checkpoints/x", "tensorboard/x"]
+)
+def test_files_of_a_run_are_not_written_over(name, tmp_path):
+    workdir.refuse_own_file(tmp_path / name, "--out")  # not the workdir of a run
+    workdir.start(tmp_path, config(), set())
+    with pytest.raises(UserError, match=rf"--out={tmp_path}/{name}: a file of the workdir"):
+        workdir.refuse_own_file(tmp_path / name, "--out")
+    for other in ("features.npz", "predictions.jsonl", "exported/model.pth"):
+        workdir.refuse_own_file(tmp_path / other, "--out")
 
 
 def test_free_keys_may_change(tmp_path):

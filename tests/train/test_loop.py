@@ -25,7 +25,7 @@ def train(dispatch, folder, total_steps, steps_per_dispatch, monkeypatch):
     """The loop with `dispatch` in place of the compiled program; returns what it saves."""
     saved = {}
     monkeypatch.setattr(Run, "save", lambda self, step, state: saved.update({step: state}))
-    plan = loop.Plan(1, total_steps, 1.0, steps_per_dispatch, 100, 1.0)
+    plan = loop.Plan(1, total_steps, 1.0, steps_per_dispatch, 100, 1.0, total_steps)
     with Run.open(folder, ml_collections.ConfigDict(), keep=1) as run:
         loop.train(run, plan, FakeData(), dispatch, 0)
     return saved
@@ -66,7 +66,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, mo
     def saving(self, step, state):
         pytest.fail(f"step {step} was saved")
 
-    plan = loop.Plan(1, 2, 1.0, 2, 100, 1.0)
+    plan = loop.Plan(1, 2, 1.0, 2, 100, 1.0, 2)
     monkeypatch.setattr(Run, "save", saving)
     refused = pytest.raises(UserError, match=r"the loss of step 1 is nan.*dispatch was not saved")
     with refused, Run.open(tmp_path, ml_collections.ConfigDict(), keep=1) as run:
@@ -75,7 +75,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, mo
 
 def settings(**changes) -> ml_collections.ConfigDict:
     values = {"epochs": 2, "batch_size": 8, "steps_per_dispatch": 2, "checkpoint": {"epochs": 1}}
-    return ml_collections.ConfigDict({**values, "input": {"bodies": "packed"}, **changes})
+    return ml_collections.ConfigDict(
+        {**values, "input": {"bodies": "packed"}, "optim": {}, **changes}
+    )
 
 
 def test_a_plan_saves_where_dispatches_end():

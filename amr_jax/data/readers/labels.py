@@ -15,6 +15,9 @@ _MAX_BYTES = 2**24  # limit for either file; a row of ten bytes takes hundreds i
 _CONTROL = re.compile(  # except tab, CR, LF
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff]"
 )
+# The only class of data without labels.
+UNLABELLED = "unlabelled"
+
 _NUMBER = re.compile("[0-9]+")
 _ENDING = re.compile(r"\.npz(\.gz)?$", re.IGNORECASE)
 
@@ -92,9 +95,9 @@ def numbered(
     """Converts the labels of all sequences to numbers; returns the names of the classes too.
 
     Labels that are all whole numbers are the numbers of classes, from 0. Other labels are names,
-    numbered in alphabetical order or as in `classes`. If no sequence has a label, all are of one
-    class 'unlabelled'. Two classes may have one name, if the labels are numbers; the second is then
-    marked by its number.
+    numbered in alphabetical order or as in `classes`. If no sequence has a label, or each has -1,
+    all are of one class, `UNLABELLED`. Two classes may have one name, if the labels are numbers;
+    the second is then marked by its number.
 
     Args:
       labels: one per sequence, '' for none.
@@ -104,12 +107,13 @@ def numbered(
     Raises:
       UserError: only some sequences have a label, or a label is no class or could be two.
     """
-    missing = [name for name, label in zip(names, labels, strict=True) if not label]
+    missing = [name for name, label in zip(names, labels, strict=True) if label in ("", "-1")]
     if len(missing) == len(labels):
-        return [0] * len(labels), ("unlabelled",)
+        return [0] * len(labels), (UNLABELLED,)
     if missing:
         raise UserError(
-            f"{len(missing)} of {len(labels)} sequences have no label, the first is {missing[0]}; "
+            f"{len(missing)} of {len(labels)} sequences have no label or -1, the first is "
+            f"{missing[0]}; "
             "expected a label for each, or none at all."
         )
     if all(_NUMBER.fullmatch(label) for label in labels):

@@ -91,7 +91,7 @@ def import_run(
     )
     if checkpoint.has_one(folder):
         raise UserError(f"{folder}: holds a run with checkpoints already; choose a new --workdir.")
-    with Run.open(folder, config, keep=1) as run:
+    with Run.open(folder, config, keep=1, holds_work=checkpoint.has_one) as run:
         run.record()
         # What `checkpoint.load_encoder` reads of a `TrainState`; no training resumes from it.
         run.save(STEP, {"step": np.int32(STEP), "params": params, "average": {}})

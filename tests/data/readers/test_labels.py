@@ -96,6 +96,7 @@ def test_names_of_classes(tmp_path):
             [3],
             ("a", "a (class 1)*", "a (class 3)", "a (class 3)*"),
         ),
+        (["-1", "-1"], None, [0, 0], ("unlabelled",)),
     ],
 )
 def test_labels_become_numbers(told, classes, numbers, names):
@@ -106,7 +107,8 @@ def test_labels_become_numbers(told, classes, numbers, names):
     ("told", "classes", "message"),
     [
         (["1", "9" * 5000, "2"], None, r"the label 99999999999999999999; expected numbers"),
-        (["1", "", ""], None, "2 of 3 sequences have no label, the first is y"),
+        (["1", "", ""], None, "2 of 3 sequences have no label or -1, the first is y"),
+        (["1", "0", "-1"], None, "1 of 3 sequences have no label or -1, the first is z"),
         (["0", "2", "1"], ("a", "b"), "y: label 2; expected 0 to 1: classes.txt names 2"),
         (["a", "b", "c"], ("a", "b"), "z: label 'c'; expected a class of classes.txt"),
         (
