@@ -11,7 +11,7 @@ import json
 import ml_collections
 from etils import epath
 
-from amr_jax.data import records
+from amr_jax.data import record_folder, records
 from amr_jax.data.readers import layout_file
 from amr_jax.errors import UserError, did_you_mean
 from amr_jax.ops.body_frame import BodyFrame
@@ -166,7 +166,7 @@ def _own(folder: epath.Path) -> Dataset:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{folder}: found no custom data ({file.name} of version {records.VERSION}: "
+            f"{folder}: found no custom data ({file.name} of version {record_folder.VERSION}: "
             f"{type(error).__name__}); expected a folder DATA/custom/NAME that `python -m "
             "amr_jax.prepare --dataset=custom --data_dir=DATA --name=NAME` wrote. If it was moved "
             "after a run began, move it back or correct 'dataset' in the run's config.json."
@@ -259,4 +259,4 @@ def _is_own(name: str) -> bool:
 
 
 def _metadata(folder: epath.Path) -> epath.Path:
-    return folder / records.VERSION / "metadata.json"
+    return folder / record_folder.VERSION / "metadata.json"

@@ -11,15 +11,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from amr_jax.data import fixed_point, record_files
+from amr_jax.data import fixed_point, record_files, record_folder
 from amr_jax.data.selection import Selection
 from amr_jax.errors import UserError
 from amr_jax.ops import normalise
 from amr_jax.ops.body_frame import BodyFrame
-from amr_jax.run import paths
-
-# The version of the TFDS builders in tfds_builders/; increases when the records' content changes.
-VERSION = "1.0.0"
 
 _FIRST = re.compile(r"\w+\[:(\d{1,9})\]")
 _CHUNK = 256  # records read at a time
@@ -57,12 +53,12 @@ class Records:
         max_frames: int,
         body_frame: BodyFrame | None = None,
     ):
-        builder, self._again = _open(data_dir, name)
+        builder, self._again = record_folder.open_builder(data_dir, name)
         whole = split.partition("[")[0]
         if whole not in builder.info.splits:
             missing = (
                 f"If the files name no test split: {self._again} --test_fraction=0.2 --overwrite"
-                if _is_custom(name)
+                if record_folder.is_custom(name)
                 else f"If one of train and test is missing, {name} was prepared from a part of the "
                 "raw files: add the others and prepare it again with --overwrite."
             )
@@ -197,47 +193,3 @@ class Records:
 
 def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _is_custom(name: str) -> bool:
-    """Whether the records are a user's own: their name is the path of their folder."""
-    return name.startswith("/") or paths.is_remote(name)
-
-
-def _open(data_dir: str, name: str) -> tuple[tfds.core.DatasetBuilder, str]:
-    """The read-only builder of the records, and the command that prepares them.
-
-    Raises:
-      UserError: the records are absent or damaged; the message has the command.
-    """
-    if _is_custom(name):
-        folder = epath.Path(name)
-        dataset, where = f"custom --name={folder.name}", folder.parent.parent
-    else:
-        folder = epath.Path(data_dir).expanduser() / name
-        dataset, where = name.split("/")[0], data_dir
-    if paths.is_remote(where):  # `prepare` writes to a disk
-        where = f"DIR, and copy what is in DIR to {where}"
-    make = (
-        f"python -m amr_jax.prepare --dataset={dataset} --manual_dir=RAW_FILES --data_dir={where}"
-    )
-    if not (folder / VERSION).exists():
-        versions = sorted(p.name for p in folder.iterdir()) if folder.exists() else []
-        found = f"only version {', '.join(versions)}" if versions else "nothing"
-        raise UserError(
-            f"{folder}: found {found}; expected records of version {VERSION}. Make them with: "
-            f"{make}"
-        )
-    # The small files come first: TFDS reads from them how to read the others.
-    local = paths.on_disk(folder / VERSION)
-    if rows := record_files.read(local):
-        small = {file for file in rows if ".array_record-" not in file}
-        if wrong := record_files.faults(local, of=small, contents_of=small):
-            raise record_files.damage(wrong, f"{make} --overwrite")
-    try:
-        return tfds.builder_from_directory(local), make
-    except Exception as error:  # TFDS documents no exceptions
-        raise UserError(
-            f"{folder / VERSION}: not a complete folder of records ({error}). Delete it and run: "
-            f"{make}"
-        ) from error

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from amr_jax.__main__ import main as amr_jax_command
-from amr_jax.data import record_files, records
+from amr_jax.data import record_files, record_folder, records
 from amr_jax.data.build import verify
 from amr_jax.data.split import read
 from amr_jax.errors import UserError
@@ -22,7 +22,7 @@ def data_dir(tiny_ucla, tmp_path):
 
 @pytest.fixture
 def folder(data_dir):
-    return data_dir / "nw_ucla" / "xview" / records.VERSION
+    return data_dir / "nw_ucla" / "xview" / record_folder.VERSION
 
 
 def load(data_dir, split="train"):

@@ -26,7 +26,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 
-from amr_jax.data import record_files, records
+from amr_jax.data import record_files, record_folder
 from amr_jax.data.build import parsing
 from amr_jax.data.readers import findings
 from amr_jax.data.readers.files import LeftOut, raise_first, some
@@ -85,7 +85,7 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       **kwargs: data_dir, config and version, as in `tfds.builder`.
     """
 
-    VERSION = tfds.core.Version(records.VERSION)
+    VERSION = tfds.core.Version(record_folder.VERSION)
     RELEASE_NOTES: ClassVar = {"1.0.0": "Initial release: joints as captured, full length."}
 
     # Set by subclasses.

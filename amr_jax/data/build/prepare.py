@@ -16,7 +16,7 @@ from pathlib import Path
 
 from etils import epath
 
-from amr_jax.data import record_files, records
+from amr_jax.data import record_files, record_folder
 from amr_jax.data.build import parsing
 from amr_jax.data.build.builder import SPLITS, SkeletonBuilder, write_left_out
 from amr_jax.data.readers import findings
@@ -124,7 +124,7 @@ def _already_prepared(
     """Builders of the protocols whose records are complete and were made with these options."""
     done = {}
     for protocol in cls.protocols(**options):
-        folder = data_dir / cls.name / protocol / records.VERSION
+        folder = data_dir / cls.name / protocol / record_folder.VERSION
         if not folder.exists():
             continue
         try:

@@ -9,7 +9,7 @@ import pytest
 
 from amr_jax import evaluate, methods, prepare, pretrain
 from amr_jax.__main__ import main as amr_jax_command
-from amr_jax.data import datasets, records
+from amr_jax.data import datasets, record_folder, records
 from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt as transfer
 from amr_jax.evaluation import encoder_under_test
@@ -174,16 +174,16 @@ def test_another_set_of_other_channels_is_refused(own, tmp_path):
 def test_a_folder_that_is_no_set(tmp_path, content, kind):
     folder = tmp_path / "custom" / "gone"
     if content is not None:
-        (folder / records.VERSION).mkdir(parents=True)
-        (folder / records.VERSION / "metadata.json").write_text(content)
+        (folder / record_folder.VERSION).mkdir(parents=True)
+        (folder / record_folder.VERSION / "metadata.json").write_text(content)
     with pytest.raises(UserError, match=rf"gone: found no custom data.*{kind}.*correct 'dataset'"):
         get_config("amr", str(folder))
 
 
 def test_a_damaged_layout_is_named(own, tmp_path):
-    file = tmp_path / records.VERSION / "metadata.json"
+    file = tmp_path / record_folder.VERSION / "metadata.json"
     file.parent.mkdir()
-    metadata = json.loads((own / records.VERSION / "metadata.json").read_text())
+    metadata = json.loads((own / record_folder.VERSION / "metadata.json").read_text())
     file.write_text(json.dumps(metadata | {"layout": "coco_18"}))
     with pytest.raises(UserError, match=r"metadata\.json: found .*; expected"):
         datasets.get(str(tmp_path))
