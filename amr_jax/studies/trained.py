@@ -61,7 +61,10 @@ class Training:
         protocols = {name: rows.protocol(config, name, row) for name in cls.protocols_of(config)}
         for made in (training, *protocols.values()):
             made.seed = seed
-        methods.build(pretrain.resolve(training))
+        resolved = pretrain.resolve(training)
+        methods.build(resolved)
+        for protocol in protocols.values():
+            encoder_under_test.resolve(protocol, resolved)
         seconds = config.seconds if config.budget == "seconds" else None
         if seconds and (epochs := budget.stored(root / row)) is not None:
             rows.set_epochs(training, epochs)

@@ -182,15 +182,17 @@ def test_every_row_of_a_comparison_is_a_method(comparison, dataset):
     full, local = get_config(comparison, dataset), get_config(comparison, f"{dataset},runlocal")
     assert full.dataset == local.dataset == dataset
     assert list(full.tables) == list(local.tables)
-    for config in (full, local):
+    published = get_config(comparison, f"{dataset},published")
+    for config in (full, local, published):
         for name in rows.in_order(config):
             if rows.is_ensemble(config.rows[name]):
                 continue
             made = pretrain.resolve(rows.pretraining(config, name))
             assert made.dataset == dataset
             methods.build(made)
-        for name in config.protocols:
-            assert rows.protocol(config, name, config.reference).protocol == name
+            for protocol in config.protocols:
+                judged = encoder_under_test.resolve(rows.protocol(config, protocol, name), made)
+                assert (judged.protocol, judged.dataset) == (protocol, dataset)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

@@ -197,6 +197,15 @@ def test_a_row_of_an_earlier_version_is_read(tiny_ucla, tmp_path, seen):
     assert "| 0.100 |" in table(tmp_path, "k")
 
 
+def test_a_wrong_setting_of_an_evaluation_is_refused_before_anything_trains(
+    tiny_ucla, tmp_path, seen
+):
+    config = configured(tiny_ucla, **{"rows.amr.evaluation": ("k=0",)})
+    with pytest.raises(UserError, match=r"row 'amr': config\.k = 0: expected at least 1"):
+        compare.run(config, tmp_path)
+    assert seen == []
+
+
 def test_seeds_must_be_one_or_more(tiny_ucla, tmp_path):
     with pytest.raises(UserError, match=r"config\.seeds = 0: expected at least 1"):
         compare.run(configured(tiny_ucla, seeds=0), tmp_path)
