@@ -79,7 +79,7 @@ def in_slot(joints, slot):
     ],
     ids=["padded", "two", "junk", "corner", "slot", "far slot", "empty slots", "nan"],
 )  # fmt: skip
-@pytest.mark.parametrize("bodies", ["packed", "all"])
+@pytest.mark.parametrize("bodies", ["packed", "all", "repeat"])
 def test_the_same_people_get_the_same_outputs(plain, other, bodies, tmp_path):
     model = dataclasses.replace(in_image(), bodies=bodies)
     one, two = predicted(model, plain, other, folder=tmp_path)

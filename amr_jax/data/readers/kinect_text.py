@@ -61,7 +61,7 @@ class TextSet:
         fields = self._fields(raw)
         counts: dict[str, int] = {}
         joints = self.read_joints(raw, counts)
-        label, told = fields.pop("action") - 1, {"findings": counts} if counts else {}
+        label, told = fields.pop("action") - 1, findings.told(counts)
         name = raw.name[: -len(".txt")]
         return {"joints": joints, "name": name, "label": label, **fields, **told}
 

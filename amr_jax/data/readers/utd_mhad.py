@@ -42,7 +42,7 @@ def read(raw: files.RawFile) -> dict:
         raise BadFile(raw, f"action {label + 1} in the name", f"1 to {NUM_ACTIONS}")
     counts: dict[str, int] = {}
     joints = read_joints(raw, counts)
-    told = {"findings": counts} if counts else {}
+    told = findings.told(counts)
     return {"joints": joints, "name": raw.name[: -len(".mat")], "label": label, **fields, **told}
 
 
