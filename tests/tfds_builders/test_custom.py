@@ -414,7 +414,7 @@ def test_names_of_the_table_on_other_systems(tmp_path):
     assert set(examples(tmp_path / "out", "train")) == {"a\u0308/x"}
     assert left_out(tmp_path / "out") == []
     custom_sets.write_npz(tmp_path / "raw", "\u00e4/x")
-    with pytest.raises(UserError, match="differ in accents or slashes only; rename one"):
+    with pytest.raises(UserError, match="have one row of labels, 'ä/x'; rename one"):
         run(tmp_path / "raw", tmp_path / "other")
 
 
@@ -440,3 +440,24 @@ def test_bodies_before_frames_are_doubted(tmp_path, capsys):
         "note: all sequences have more bodies than frames; expected (T, M"
         in capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize("table", ["set/labels.csv", "set/Labels.CSV", "labels.csv"])
+def test_names_of_a_table_below_its_own_folder(raw, tmp_path, table):
+    rows = "".join(f"{name},{i},train\n" for i, name in enumerate(("walk/a", "walk/b", "c")))
+    prefixed = rows if "/" in table else rows.replace("walk", "set/walk").replace("c,", "set/c,")
+    with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
+        for path in raw.rglob("*.npz"):
+            archive.write(path, f"set/{path.relative_to(raw)}")
+        archive.writestr(table, f"name,label,split\n{prefixed}")
+    run(tmp_path / "raw.zip", tmp_path / "out")
+    found = {
+        name: example["label"] for name, example in examples(tmp_path / "out", "train").items()
+    }
+    assert found == {"set/walk/a": 0, "set/walk/b": 1, "set/c": 2}
+
+
+def test_a_file_without_a_name(raw, tmp_path):
+    (raw / "c.npz").rename(raw / ".npz")
+    with pytest.raises(BadFile, match=r"/\.npz: found no name; expected NAME\.npz"):
+        run(raw, tmp_path / "out")

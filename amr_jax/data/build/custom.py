@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from amr_jax.data.build import builder, held_out, parsing
+from amr_jax.data.build import builder, held_out, npz_files, parsing
 from amr_jax.data.readers import arrays, files, labels, layout_file, pyskl, scores
 from amr_jax.data.readers.files import LeftOut
-from amr_jax.errors import BadFile, UserError, readable
+from amr_jax.errors import BadFile, UserError
 from amr_jax.skeleton import layouts
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -146,9 +146,9 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         tasks, left_out = _in_pickles(pickles, config)
         read = functools.partial(pyskl.read, form=form)
     else:
-        once = search.once(sequences, functools.partial(_name, manual_dir=manual_dir))
-        tasks, left_out = _in_npz(manual_dir, once, table)
-        read = functools.partial(read_npz, form=form)
+        once = search.once(sequences, functools.partial(npz_files.name, manual_dir=manual_dir))
+        tasks, left_out = npz_files.tasks(manual_dir, once, table)
+        read = functools.partial(npz_files.read, form=form)
     notes = []
     if left_out:
         absent = files.some([sample.name for sample in left_out])
@@ -166,28 +166,6 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         notes=notes,
         classes=labels.read_classes(file) if file else None,
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One `.npz` file, the name of its sequence, and its row in the table of labels, if any."""
-
-    raw: files.RawFile
-    name: str
-    row: dict[str, str] | None
-    table: str | None
-
-    def __str__(self) -> str:
-        return str(self.raw)
-
-
-def read_npz(task: Task, *, form: arrays.Form) -> dict:
-    """The example of one `.npz` file, for `parsing.parse`."""
-    if task.table is not None and task.row is None:
-        raise BadFile(task.raw, "no row for it", f"one with the name {task.name!r} in {task.table}")
-    example = arrays.read_example(task.raw, task.name, form, task.row)
-    split = example.pop("split")
-    return {**example, "splits": (split,) if split else ()}
 
 
 def split(train: str, test: str, protocol: str, fields: dict) -> str | None:
@@ -215,34 +193,9 @@ def _in_pickles(
     return content.annotations, [LeftOut(name, str(pickles[0]), why) for name in content.absent]
 
 
-def _in_npz(
-    manual_dir: Path, sequences: Sequence[files.RawFile], table_file: files.RawFile | None
-) -> tuple[list[Task], list[LeftOut]]:
-    table = labels.read_labels(table_file) if table_file else {}
-    path = str(table_file) if table_file else None
-    tasks: dict[str, Task] = {}
-    for raw in sorted(sequences, key=lambda raw: _name(raw, manual_dir)):
-        name = _name(raw, manual_dir)
-        key = labels.comparable(name)
-        if key in tasks:
-            raise UserError(
-                f"{tasks[key]} and {raw} differ in accents or slashes only; rename one."
-            )
-        tasks[key] = Task(raw, name, table.get(key), path)
-    why = "a row of the table, but no file of that name"
-    absent = [LeftOut(name, str(path), why) for name in sorted(table.keys() - tasks.keys())]
-    return list(tasks.values()), absent
-
-
-def _name(raw: files.RawFile, manual_dir: Path) -> str:
-    """The file's path below the folder, or in its archive, without `.npz` and `.gz`."""
-    path = raw.path if raw.member else os.path.relpath(raw.path, readable(manual_dir))
-    return Path(path).as_posix()[: -len(".npz")]
-
-
 def _only(everything: Sequence[files.RawFile], name: str) -> files.RawFile | None:
     """The file of that name, if any."""
-    found = [raw for raw in everything if raw.name == name]
+    found = [raw for raw in everything if raw.name.lower() == name]
     if len(found) > 1:
         raise UserError(f"found {found[0]} and {found[1]}; expected at most one {name}.")
     return found[0] if found else None

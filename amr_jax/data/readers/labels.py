@@ -18,7 +18,7 @@ _CONTROL = re.compile(  # except tab, CR, LF
 # The only class of data without labels.
 UNLABELLED = "unlabelled"
 
-_NUMBER = re.compile("[0-9]+")
+_NUMBER = re.compile(r"[0-9]+(\.0)?")  # tables of numbers are often saved as 1.0
 _ENDING = re.compile(r"\.npz(\.gz)?$", re.IGNORECASE)
 
 
@@ -37,7 +37,7 @@ def read_labels(raw: files.RawFile) -> dict[str, dict[str, str]]:
     lines = io.StringIO(_text(raw), newline=None)
     reader = csv.DictReader(lines, skipinitialspace=True, strict=True)
     try:
-        reader.fieldnames = [column.strip() for column in reader.fieldnames or ()]
+        reader.fieldnames = [column.strip().lower() for column in reader.fieldnames or ()]
         _check_columns(reader.fieldnames, raw)
         return _table(reader, raw)
     except csv.Error as error:
@@ -72,7 +72,7 @@ def _table(reader: csv.DictReader, raw: files.RawFile) -> dict[str, dict[str, st
 
 def comparable(name: str) -> str:
     """A name with one form of accents (a Mac writes 'ä' as two characters) and of slashes."""
-    return unicodedata.normalize("NFC", name).replace("\\", "/")
+    return unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
 
 
 def read_classes(raw: files.RawFile) -> tuple[str, ...]:
@@ -117,6 +117,7 @@ def numbered(
             "expected a label for each, or none at all."
         )
     if all(_NUMBER.fullmatch(label) for label in labels):
+        labels = [label.removesuffix(".0") for label in labels]
         too_long = max(labels, key=len)
         if len(too_long) > 9:  # Python refuses numbers of thousands of digits
             raise UserError(f"the label {too_long[:20]}; expected numbers of classes, from 0 on.")

@@ -29,6 +29,7 @@ def test_spaces_and_line_ends_are_ignored(tmp_path):
         "name,label,subject \na,wave,1 \nb,run,2 \n",
         " name , label , subject\na,wave,1\nb,run,2",
         "name,label,subject\ra,wave,1\rb,run,2\r",
+        "Name,LABEL,Subject\n./a.npz,wave,1\nb.NPZ,run,2\n",
     ):
         assert labels.read_labels(raw(tmp_path, table)) == expected
 
@@ -83,6 +84,7 @@ def test_names_of_classes(tmp_path):
     [
         (["2", "0"], None, [2, 0], ("0", "1", "2")),
         (["2", "0"], ("a", "b", "c", "d"), [2, 0], ("a", "b", "c", "d")),
+        (["2.0", "0.0"], None, [2, 0], ("0", "1", "2")),
         (["wave", "run", "wave"], None, [1, 0, 1], ("run", "wave")),
         (["\u0661", "\u0660"], None, [1, 0], ("\u0660", "\u0661")),  # names: only 0 to 9 are digits
         (["wave", "2"], None, [1, 0], ("2", "wave")),
