@@ -1,10 +1,15 @@
 """Arrays of joints from users: what is accepted, and what is refused with which message."""
 
+import math
+
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 
 from amr_jax.data.readers import arrays, files
 from amr_jax.errors import BadFile
+from amr_jax.ops import normalise
 from tests import custom_sets
 
 XYZ, XY, XYC = (arrays.Form(5, channels) for channels in ("xyz", "xy", "xyc"))
@@ -112,6 +117,52 @@ def with_value(value, shape=(4, 2, 5, 3)):
 def test_refuses(form, given, confidence, message):
     with pytest.raises(BadFile, match=message):
         arrays.joints(given, confidence, form, "x")
+
+
+def by_the_rules(places, score, scale):
+    """Joint by joint: what is stored, and what of it was found; None if it is refused."""
+    stored, found = np.zeros((*score.shape, 3)), np.zeros(score.shape, bool)
+    for at in np.ndindex(score.shape):
+        (x, y), s = places[at], score[at]
+        nowhere = (x != x and y != y) or x == y == 0
+        if (s == 0 and (x != x or y != y)) or (s != s and nowhere):
+            continue
+        if not all(map(math.isfinite, (x, y, s))) or (scale is None and not 0 <= s <= 1.5):
+            return None
+        s = s if scale is None else min(max(s, 0), scale) / scale
+        stored[at], found[at] = (x, y, s), (x != 0 or y != 0) and s > 0
+    frames, slots = found.any(axis=(1, 2)), np.flatnonzero(found.any(axis=(0, 2)))
+    stored = stored[frames][:, : slots[-1] + 1] if slots.size else stored[:0]
+    return stored.astype(np.float32), found[frames][:, : stored.shape[1]]
+
+
+NAN = np.nan
+JOINTS_IN_FILES = [
+    (7, 9, 0.5), (7, 9, 1), (7, 0, 1), (0, 0, 0), (0, 0, 1), (9, 7, 0), (NAN, NAN, 0), (NAN, 3, 0),
+    (NAN, NAN, NAN), (0, 0, NAN), (7, 9, 4), (7, 9, -1), (NAN, 9, 1),
+]  # fmt: skip
+
+
+@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.given(
+    chosen=st.lists(st.sampled_from(JOINTS_IN_FILES), min_size=6, max_size=6),
+    scale=st.sampled_from([None, 2.0, 8.0]),
+    apart=st.booleans(),
+)
+def test_what_was_found_joint_by_joint(chosen, scale, apart):
+    values = np.reshape(chosen, (3, 2, 1, 3)).astype(float)
+    places, score = values[..., :2], values[..., 2]
+    form, expected = arrays.Form(1, "xyc", scores=scale), by_the_rules(places, score, scale)
+    given = (places, score) if apart else (values, None)
+    try:
+        joints = arrays.joints(*given, form, "x")
+    except arrays.NoBody:
+        assert not len(expected[0])
+    except BadFile:
+        assert expected is None
+    else:
+        np.testing.assert_array_equal(joints, expected[0])
+        np.testing.assert_array_equal(normalise.found(joints, "xyc"), expected[1])
 
 
 def files_of(folder, name, save, content) -> files.RawFile:
