@@ -102,7 +102,7 @@ def published_weights(params) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def model():
     """The model in float64, with the weights of our first state."""
     model = Finetuned(fixed.ENCODER).double()
@@ -116,15 +116,15 @@ def model():
     return model
 
 
-def optimizer_of(model):
-    """AdamW with layer decay, as published; weight decay on matrices of linear layers alone."""
+def optimizer_of(model, decay_on):
+    """AdamW with layer decay, as published; weight decay as published, or not on embeddings."""
     groups = []
     for name, parameter in model.named_parameters():
         if name.startswith(("joints_embed", "pos_embed", "temp_embed")):
             layer = 0
         else:
             layer = int(name.split(".")[1]) + 1 if name.startswith("blocks") else fixed.DEPTH + 1
-        decays = parameter.ndim > 1 and not name.endswith("_embed")
+        decays = parameter.ndim > 1 and (decay_on == "all" or not name.endswith("_embed"))
         groups.append(
             {
                 "params": [parameter],
@@ -144,13 +144,14 @@ def learning_rate(step):
     return low + (high - low) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def test_steps_are_those_of_the_published_model(monkeypatch, model):
-    ours, mean_loss = fixed.train(monkeypatch, BODIES, ORDER)
+@pytest.mark.parametrize("decay_on", ["kernels", "all"])
+def test_steps_are_those_of_the_published_model(monkeypatch, model, decay_on):
+    ours, mean_loss = fixed.train(monkeypatch, BODIES, ORDER, decay_on=decay_on)
 
     frames = tiny.first_frames(BODIES).reshape(6, 2, 1, tiny.JOINTS, 3)
     clips = torch.from_numpy(np.float64(np.repeat(frames, tiny.FRAMES, axis=2)))
     labels = torch.from_numpy(np.int64(BODIES.label))
-    optimizer, losses = optimizer_of(model), []
+    optimizer, losses = optimizer_of(model, decay_on), []
     cross_entropy = nn.CrossEntropyLoss(label_smoothing=fixed.SMOOTHING, reduction="none")
     model.train()
     for step, batch in enumerate(ORDER):

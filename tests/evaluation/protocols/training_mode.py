@@ -5,6 +5,7 @@ checks that the step asks for these, in this order, with these probabilities: st
 whole bodies, branch by branch, then dropout on every feature of every token.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -18,7 +19,15 @@ from amr_jax.models import heads
 from tests.evaluation import tiny
 
 CLASSES, HIDDEN, DEPTH, DROP_PATH, DROPOUT, SMOOTHING = 4, 7, 3, 0.4, 0.3, 0.2
-OPTIM = {"lr": 0.01, "min_lr": 0.002, "weight_decay": 0.5, "b1": 0.9, "b2": 0.99, "clip_norm": 0.0}
+OPTIM = {
+    "lr": 0.01,
+    "min_lr": 0.002,
+    "weight_decay": 0.5,
+    "decay_on": "kernels",
+    "b1": 0.9,
+    "b2": 0.99,
+    "clip_norm": None,
+}
 LAYER_DECAY, WARMUP, STEPS = 0.5, 2, 5
 CAPACITY = 8  # bodies of a step, padding among them
 
@@ -74,8 +83,11 @@ def start() -> fitting.State:
     )
 
 
-def train(monkeypatch, bodies, order):
+def train(monkeypatch, bodies, order, **changes):
     """Steps on the batches `order` (n, size) of sequences; a number beyond the last is padding.
+
+    Args:
+      changes: of the settings `OPTIM`.
 
     Returns:
       The state after the steps, on the host, and the mean loss.
@@ -92,6 +104,7 @@ def train(monkeypatch, bodies, order):
     task = tiny.make_task(bodies, bodies, encoder=ENCODER)
     batches = packing.pack(np.array(order), packing.bodies_of(bodies, "packed"), CAPACITY)
     # Without its cache: the masks become constants of the program.
+    model = dataclasses.replace(MODEL, optim=ml_collections.FrozenConfigDict(OPTIM | changes))
     step = jax.jit(finetune.train_epoch.__wrapped__, static_argnames=("model", "view"))
     with monkeypatch.context() as patch:
         patch.setattr(jax.random, "bernoulli", bernoulli)
@@ -102,7 +115,7 @@ def train(monkeypatch, bodies, order):
             batches,
             jax.random.key(2),
             jax.random.key(3),
-            model=MODEL,
+            model=model,
             view=tiny.first_frame,
         )
     assert len(asked) == len(MASKS)
