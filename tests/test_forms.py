@@ -5,7 +5,10 @@ import io
 import json
 import os
 import pickle
+import shutil
+import subprocess
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -354,3 +357,30 @@ def test_raw_files_of_other_sets_packed(tmp_path, dataset):
     amr_jax_command([*flags, f"--manual_dir={tmp_path}/raw", f"--data_dir={tmp_path}/packed"])
     plain, packed = everything(tmp_path / "plain"), everything(tmp_path / "packed")
     assert {name for name in plain if plain[name] != packed[name]} <= {f"{dataset}/left_out.json"}
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("file_name_gbk", {"DATA": (2, 2)}),
+        ("class_names_twice", {"DATA": (3, 3)}),
+        ("split_containers", {f"DATA_{form}": (2, 2) for form in ("tuple", "array", "list_alone")}),
+    ],
+)
+def test_the_cases_that_people_reported(shared_data, tmp_path, case, expected):
+    folder = shared_data.parent / "cases" / case
+    if not folder.is_dir():
+        pytest.skip(f"no case at {folder}")
+    shutil.copytree(folder, tmp_path / "case")
+    result = subprocess.run(
+        ["bash", "-c", (folder / "cmd").read_text()],
+        cwd=tmp_path / "case",
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for data, counts in expected.items():
+        splits = list(written(tmp_path / "case" / data).values())
+        assert (splits.count("train"), splits.count("test")) == counts, result.stderr
+    assert "Traceback" not in result.stderr
