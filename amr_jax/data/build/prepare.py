@@ -87,7 +87,9 @@ def prepare(
             write_left_out(staging / "left_out.json", spool.left_out)
             rows = _rows(cls, wanted, done | made)
             _move(staging, home, left_out, made.values())
-        print(f"left out: {len(spool.left_out)} samples; {left_out} lists names and reasons")
+        names = sorted({sample.name for sample in spool.left_out})
+        which = f" ({some(names)})" if names else ""
+        print(f"left out: {len(spool.left_out)} samples{which}; {left_out} lists the reasons")
     _report(rows)
     return rows
 

@@ -13,6 +13,8 @@ import tensorflow_datasets as tfds
 
 from amr_jax import evaluate, prepare, pretrain
 from amr_jax.data import datasets
+from amr_jax.data.readers import files
+from amr_jax.data.readers import pku as pku_reader
 from amr_jax.inference import read_inputs
 from tests import tiny_models
 from tests.config.test_configs import get_config
@@ -148,6 +150,18 @@ def test_real_labels_of_pku_cut_the_right_frames(pku):
                 np.testing.assert_array_equal(example["joints"][:, body], expected)
             kept = (example["label"], example["start"], example["end"])
             assert kept == (action - 1, start, end)
+
+
+def test_all_real_labels_of_pku_are_as_published(shared_data):
+    """All 21,545 lines, of which one ends before it begins."""
+    archive = shared_data / "pku_mmd_v1_labels.zip"
+    found = files.find(archive, ".txt", "labels")
+    instances = {raw.name[:6]: pku_reader.read_labels(raw) for raw in found}
+    assert len(instances) == 1076
+    test = sum(len(of) for name, of in instances.items() if int(name[:4]) in TEST_VIDEOS)
+    assert (sum(map(len, instances.values())) - test, test) == (18_841, 2_704)
+    empty = [(name, one) for name, of in instances.items() for one in of if one.start >= one.end]
+    assert empty == [("0043-L", pku_reader.Instance(21, 1, 4925, 4036))]
 
 
 def test_real_labels_of_pku_are_predicted_as_their_records(pku):

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from amr_jax import prepare
 from amr_jax.data.readers import files, labels, layout_file, ntu, nw_ucla, pku, text
 from amr_jax.errors import BadFile
 from tests import raw_sets
@@ -78,6 +79,24 @@ def test_a_second_mark_within_a_table_is_named(name, tmp_path):
     data = FILES[name][0].encode("utf-8-sig")
     with pytest.raises(BadFile, match=r"line [34]: found the character '\\ufeff'"):
         read(tmp_path, name, data + data)
+
+
+def test_files_saved_by_an_editor_of_windows(shared_data, tmp_path):
+    """The case of such files: NTU and PKU-MMD, a marked file and one without a mark of each."""
+    case = shared_data.parent / "cases" / "byte_order_mark"
+    if not case.is_dir():
+        pytest.skip(f"no case at {case}")
+    for dataset, folder in (("ntu_rgbd60", "ntu"), ("pku_mmd", "pku")):
+        rows = prepare.prepare(dataset, case / folder, tmp_path, num_workers=1)
+        counts = {row.split: row.sequences for row in rows if row.protocol.endswith("xsub")}
+        assert counts == {"train": 1, "test": 1}
+    for path in sorted(case.rglob("*.skeleton")):
+        plain = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        (tmp_path / path.name).write_bytes(plain)
+        np.testing.assert_array_equal(
+            ntu.read_joints(files.RawFile(str(path))),
+            ntu.read_joints(files.RawFile(str(tmp_path / path.name))),
+        )
 
 
 def test_only_the_mark_is_removed():
