@@ -125,7 +125,7 @@ class Training:
             **self.about,
             **trained(self.folder),
             "bodies": bodies,
-            "costs": dataclasses.asdict(costs.of_config(pretrain.resolve(self.training), bodies)),
+            "costs": self._costs(finished, bodies),
             "protocols": {key: result["encoders"] for key, result in results.items()},
             "untrained": untrained,
             "train_sequences": first["train_sequences"],
@@ -134,6 +134,13 @@ class Training:
         }
         cells.write(self.folder, made)
         return made
+
+    def _costs(self, finished: cells.Finished, bodies: int) -> dict:
+        """The costs of the row: those of another seed are the same, without compiling again."""
+        known = (cell["costs"] for (row, _), cell in finished.items() if row == self.row)
+        return next(known, None) or dataclasses.asdict(
+            costs.of_config(pretrain.resolve(self.training), bodies)
+        )
 
     def untrained(self) -> dict[str, str]:
         """Protocol -> a checksum of all that decides the result of a random encoder of one seed.
