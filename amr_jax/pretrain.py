@@ -114,10 +114,8 @@ def run(
     checks.require_batch_splits(config, mesh.size)
     checks.require_method_fits(config, method)
     split = open_records(config)
-    free, facts = FREE_KEYS | length.free(folder), split.summary()
-    with Run.open(
-        folder, config, free, facts, config.checkpoint.keep, holds_work=checkpoint.has_one
-    ) as run:
+    free, keep = FREE_KEYS | length.free(folder), config.checkpoint.keep
+    with Run.open(folder, config, free, split.summary(), keep, checkpoint.has_one) as run:
         data = load_input(config, split, mesh)
         units = data.num_units, len(data.host.label)
         plan = loop.Plan.of(config, *units)

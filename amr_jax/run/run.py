@@ -20,7 +20,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import jax
 import ml_collections
 import numpy as np
-from etils import epath
 
 from amr_jax.errors import Preempted, UserError
 from amr_jax.run import checkpoint, console, distributed, lock, metrics, paths, preemption
@@ -43,7 +42,7 @@ class Run:
         config: ml_collections.ConfigDict,
         free: Collection[str],
         keep: int,
-        holds_work: Callable[[epath.Path], bool],
+        holds_work: Callable[[os.PathLike], bool],
     ):
         self.workdir, self.config, self.first_step = paths.absolute(folder), config, 0
         self.started = time.monotonic()
@@ -62,7 +61,7 @@ class Run:
         free: Collection[str] = (),
         data: str = "",
         keep: int = 0,
-        holds_work: Callable[[epath.Path], bool] = lambda folder: True,
+        holds_work: Callable[[os.PathLike], bool] = lambda folder: True,
     ) -> Iterator["Run"]:
         """Owns the workdir while the block runs.
 
@@ -73,8 +72,7 @@ class Run:
           data: a one-line fingerprint of the data; equal on all processes.
           keep: how many checkpoints stay in the workdir. With any, SIGTERM and Ctrl-C are reported
             by `stop_requested`, so that the run can save; with 0 they end the run at once.
-          holds_work: whether a workdir has something that its config made; by default always. If
-            not, another config may replace it (`workdir.start`).
+          holds_work: whether a workdir has something that its config made, see `workdir.start`.
 
         Raises:
           UserError: on every process: they disagree, another run uses the workdir, or it cannot be
@@ -98,8 +96,7 @@ class Run:
         """
         with self.config.unlocked():
             self.config.update_from_flattened_dict(facts or {})
-        holds_work = self._holds_work(self.workdir)
-        workdirs.start(self.workdir, self.config, self._free, holds_work)
+        workdirs.start(self.workdir, self.config, self._free, self._holds_work(self.workdir))
 
     @property
     def last_metrics(self) -> dict:

@@ -252,6 +252,7 @@ _BEFORE = {
         "encoder.patch_init": "xavier",
         "model.round_visible": "nearest",
         "optim.decay_on": "kernels",
+        "optim.schedule_epochs": None,
         "matmul_precision": "default",
     },
     "protocol": {

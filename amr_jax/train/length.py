@@ -90,7 +90,7 @@ def require_same_past(
 
 def _length(config: ml_collections.ConfigDict) -> tuple[float, float]:
     """Epochs of the run, and of the decay."""
-    return config.epochs, config.optim.get("schedule_epochs") or config.epochs
+    return config.epochs, config.optim.schedule_epochs or config.epochs
 
 
 def _momentum(method: nn.Module, plan: Plan) -> Callable[[np.ndarray], np.ndarray]:

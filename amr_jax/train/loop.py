@@ -53,7 +53,7 @@ class Plan:
                 "expected a batch no larger than that."
             )
         per_epoch = num_units / config.batch_size
-        schedule_epochs = config.optim.get("schedule_epochs") or config.epochs  # new in 0.3.0
+        schedule_epochs = config.optim.schedule_epochs or config.epochs
         dispatch = config.steps_per_dispatch
         return cls(
             epochs=config.epochs,

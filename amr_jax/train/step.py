@@ -219,8 +219,7 @@ class Step:
         if keeps_average(self.method, self.config):
             keep = self.config.optim.ema_decay
             if self.method.momentum_encoder:
-                progress = jnp.minimum((state.step + 1) / self.total_steps, 1)
-                keep = self.method.momentum(progress)
+                keep = self.method.momentum(jnp.minimum((state.step + 1) / self.total_steps, 1))
             average = optax.incremental_update(params["encoder"], average, 1 - keep)
         after = TrainState(state.step + 1, params, opt_state, average, variables)
         # Otherwise XLA may carry all-gathered parameters from one step to the next.

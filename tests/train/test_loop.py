@@ -76,7 +76,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, mo
 def settings(**changes) -> ml_collections.ConfigDict:
     values = {"epochs": 2, "batch_size": 8, "steps_per_dispatch": 2, "checkpoint": {"epochs": 1}}
     return ml_collections.ConfigDict(
-        {**values, "input": {"bodies": "packed"}, "optim": {}, **changes}
+        {**values, "input": {"bodies": "packed"}, "optim": {"schedule_epochs": None}, **changes}
     )
 
 
