@@ -4,6 +4,8 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -126,8 +128,13 @@ def test_the_case_with_a_comma_in_the_path(shared_data, tmp_path):
     result = subprocess.run(
         ["bash", "-c", (case / "cmd").read_text()],
         cwd=tmp_path,
-        env={**os.environ, "REPOSITORY": str(REPOSITORY), "PYTHONPATH": str(REPOSITORY)}
-        | {"XLA_FLAGS": ""},  # one device: four clips are no batch for eight
+        env={
+            **os.environ,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "REPOSITORY": str(REPOSITORY),
+            "PYTHONPATH": str(REPOSITORY),
+            "XLA_FLAGS": "",  # one device: four clips are no batch for eight
+        },
         capture_output=True,
         text=True,
         check=False,
