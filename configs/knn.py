@@ -7,7 +7,7 @@ The argument is a data set (`amr_jax/data/datasets.py`) or `NAME,runlocal`.
 The time is that of encoding both splits once.
 `,published` counts absent bodies and encodes in float32: docs/published_settings.md.
 
-NW-UCLA, AMR pre-trained for 200 epochs: 71.3 %; random encoder 45.3 % (docs/results.md).
+NW-UCLA, AMR pre-trained for 200 epochs: 69.2 %; random encoder 45.3 % (docs/results.md).
 """
 
 import ml_collections

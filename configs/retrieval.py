@@ -7,7 +7,7 @@ Test sequences are the queries, training sequences the gallery. The argument is 
 (`amr_jax/data/datasets.py`) or `NAME,runlocal`. The time is that of encoding both splits once.
 `,published` counts absent bodies and encodes in float32: docs/published_settings.md.
 
-NW-UCLA, AMR pre-trained for 200 epochs: mean average precision 32.1 %; random encoder 17.2 %
+NW-UCLA, AMR pre-trained for 200 epochs: mean average precision 31.2 %; random encoder 17.2 %
 (docs/results.md).
 """
 
