@@ -16,6 +16,21 @@ def is_custom(name: str) -> bool:
     return name.startswith("/") or paths.is_remote(name)
 
 
+def how_to_add_a_split(name: str, again: str) -> str:
+    """What to do where records have no test split, or none for training.
+
+    Args:
+      name: of the records.
+      again: the command that prepares them.
+    """
+    if is_custom(name):
+        return f"If the files name no test split: {again} --test_fraction=0.2 --overwrite"
+    return (
+        f"If one of train and test is missing, {name} was prepared from a part of the raw files: "
+        "add the others and prepare it again with --overwrite."
+    )
+
+
 def open_builder(data_dir: str, name: str) -> tuple[tfds.core.DatasetBuilder, str]:
     """The read-only builder of the records, and the command that prepares them.
 

@@ -56,15 +56,9 @@ class Records:
         builder, self._again = record_folder.open_builder(data_dir, name)
         whole = split.partition("[")[0]
         if whole not in builder.info.splits:
-            missing = (
-                f"If the files name no test split: {self._again} --test_fraction=0.2 --overwrite"
-                if record_folder.is_custom(name)
-                else f"If one of train and test is missing, {name} was prepared from a part of the "
-                "raw files: add the others and prepare it again with --overwrite."
-            )
             raise UserError(
                 f"{builder.data_path}: found the splits {', '.join(builder.info.splits)}; expected "
-                f"{split!r}. {missing}"
+                f"{split!r}. {record_folder.how_to_add_a_split(name, self._again)}"
             )
         there, first = builder.info.splits[whole].num_examples, _FIRST.fullmatch(split)
         if first and int(first[1]) > there:  # where TFDS refuses, and runlocal asks for 64
