@@ -5,10 +5,7 @@ import io
 import json
 import os
 import pickle
-import shutil
-import subprocess
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +16,7 @@ from amr_jax.data.readers import archives, files
 from amr_jax.errors import BadFile
 from amr_jax.inference import model_file
 from amr_jax.run import checkpoint
-from tests import custom_sets, raw_sets, tiny_models
+from tests import cases, custom_sets, raw_sets, tiny_models
 from tests.data.readers import ntu_files
 from tests.test_prepare import everything
 
@@ -368,19 +365,8 @@ def test_raw_files_of_other_sets_packed(tmp_path, dataset):
     ],
 )
 def test_the_cases_that_people_reported(shared_data, tmp_path, case, expected):
-    folder = shared_data.parent / "cases" / case
-    if not folder.is_dir():
-        pytest.skip(f"no case at {folder}")
-    shutil.copytree(folder, tmp_path / "case")
-    result = subprocess.run(
-        ["bash", "-c", (folder / "cmd").read_text()],
-        cwd=tmp_path / "case",
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    folder, result = cases.run(shared_data, case, tmp_path)
     for data, counts in expected.items():
-        splits = list(written(tmp_path / "case" / data).values())
+        splits = list(written(folder / data).values())
         assert (splits.count("train"), splits.count("test")) == counts, result.stderr
     assert "Traceback" not in result.stderr

@@ -1,11 +1,6 @@
 """The argument of configs: a name or a folder, then options."""
 
-import os
-import shlex
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +9,7 @@ from amr_jax.data import datasets
 from amr_jax.errors import UserError
 from amr_jax.studies import rows
 from configs import ablation, amr, compare, linear, semi
-from tests import custom_sets
-from tests.conftest import REPOSITORY
+from tests import cases, custom_sets
 
 
 @pytest.fixture
@@ -121,23 +115,6 @@ def test_a_tiny_variant_takes_as_few_sequences_as_there_are(own):
 
 def test_the_case_with_a_comma_in_the_path(shared_data, tmp_path):
     """Preparation and training, as one types them."""
-    case = shared_data.parent / "cases" / "comma_in_path"
-    if not case.is_dir():
-        pytest.skip(f"no case at {case}")
-    shutil.copytree(case / "raw", tmp_path / "raw")
-    result = subprocess.run(
-        ["bash", "-c", (case / "cmd").read_text()],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "REPOSITORY": str(REPOSITORY),
-            "PYTHONPATH": str(REPOSITORY),
-            "XLA_FLAGS": "",  # one device: four clips are no batch for eight
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    folder, result = cases.run(shared_data, "comma_in_path", tmp_path)
     assert result.stdout.rstrip().endswith("status 0"), result.stdout + result.stderr
-    assert (tmp_path / "RUN" / "config.json").is_file(), shlex.quote(result.stderr)
+    assert (folder / "RUN" / "config.json").is_file()
