@@ -119,15 +119,11 @@ def make_views(config: ml_collections.ConfigDict, mesh: Mesh) -> Callable:
 
     def views(key, clips, lengths):
         keys = jax.random.split(key, len(clips))
-        clips, present = jax.vmap(lambda *sequence: augment.train_view(*sequence, **view))(
-            keys, clips, lengths
-        )  # (b, T, slots, V, …)
+        found = jax.vmap(functools.partial(augment.train_view, **view))(keys, clips, lengths)
+        clips, present = (x.swapaxes(1, 2).reshape(-1, x.shape[1], *x.shape[3:]) for x in found)
         if config.input.absent_frames == "counted":
             present = jnp.ones_like(present)
-        bodies = [
-            x.swapaxes(1, 2).reshape(-1, *x.shape[1:2], *x.shape[3:]) for x in (clips, present)
-        ]
-        return jax.lax.with_sharding_constraint(tuple(bodies), sharding.over_data(mesh))
+        return jax.lax.with_sharding_constraint((clips, present), sharding.over_data(mesh))
 
     return views
 
@@ -188,9 +184,7 @@ class Step:
         return found, jax.lax.with_sharding_constraint(gradients, self.layout.params)
 
     @staticmethod
-    def _averaged(
-        gradient: Callable, given: tuple, views: tuple, keys: dict, num_parts: int
-    ) -> tuple:
+    def _averaged(gradient: Callable, given: tuple, views: tuple, keys: dict, num_parts: int):
         """The mean over the parts of a batch of `gradient(*given, *part, keys of the part)`.
 
         A part weighs as much as the share of present values that it holds.
