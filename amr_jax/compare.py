@@ -83,6 +83,18 @@ class Comparison:
                 finished[cell.row, cell.seed] = found
         return finished
 
+    def tables(self, finished: cells.Finished) -> list[str]:
+        """Names of the tables to write: those of two rows that are finished or to run.
+
+        A row that is in many tables would be alone in most of them. A table that has one row only
+        needs no second one; neither does any if no table has two.
+        """
+        rows = {name for name, _ in finished} | set(self.chosen)
+        tables = self.config.tables
+        count = {name: sum(row in rows for row in tables[name].rows) for name in tables}
+        enough = min(2, max(count.values()))
+        return [name for name in tables if count[name] >= min(enough, len(tables[name].rows))]
+
     def by_row(self, finished: cells.Finished) -> dict[str, list[dict]]:
         """Row -> the row.json of its finished seeds, in the order of the tables."""
         found = {
@@ -127,10 +139,16 @@ def run(
                 failed.setdefault(str(error), []).append(repr(name))
                 run.say(f"error: row {name!r}: {error}")
                 continue
-            tables.write(run.workdir, config, comparison.by_row(finished), command, cell.row)
+            changed = [
+                name for name in comparison.tables(finished) if cell.row in config.tables[name].rows
+            ]
+            tables.write(run.workdir, config, comparison.by_row(finished), command, changed)
         found = comparison.by_row(finished)
         if found:
-            run.say("\n" + tables.write(run.workdir, config, found, command))
+            run.say(
+                "\n"
+                + tables.write(run.workdir, config, found, command, comparison.tables(finished))
+            )
             run.say(f"all tables, as .md, .csv and .png: {run.workdir}")
     if failed:
         raise UserError(

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import ml_collections
 from etils import epath
@@ -109,7 +109,7 @@ def write(
     config: ml_collections.ConfigDict,
     finished: Mapping[str, Sequence[dict]],
     command: str,
-    row: str | None = None,
+    names: Collection[str] | None = None,
 ) -> str:
     """Writes NAME.md, NAME.csv and NAME.png of every table with a finished row.
 
@@ -118,7 +118,7 @@ def write(
       config: config of the comparison.
       finished: name of a row -> row.json of its finished seeds.
       command: command line, for the notes.
-      row: write only the tables with this row; None: all tables.
+      names: of the tables to write; None: all.
 
     Returns:
       These tables as Markdown.
@@ -131,7 +131,7 @@ def write(
     texts = []
     for name, table in config.tables.items():
         here = [finished[row] for row in table.rows if row in finished]
-        if not here or row not in (None, *table.rows):
+        if not here or (names is not None and name not in names):
             continue
         accuracies_on = published.accuracies_on(table.rows, config.dataset)
         everything = [cell for each in finished.values() for cell in each]
