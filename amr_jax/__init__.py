@@ -1,3 +1,3 @@
 """Adaptive Masked Reconstruction (AMR) for skeleton sequences, in JAX."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
