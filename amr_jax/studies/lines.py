@@ -68,10 +68,12 @@ def of_rows(
       accuracies_on: data set of the published accuracies.
       finished: row.json of all finished cells; random encoders are looked up in them.
     """
-    known = [seconds for row in reference if (seconds := _epoch_seconds(row))]
-    of_reference = statistics.fmean(known) if known else None
+    seconds = {cell["seed"]: _epoch_seconds(cell) for cell in reference}
     lines = [
-        Line(row[0]["row"], {c["seed"]: _record(c, of_reference, accuracies_on) for c in row})
+        Line(
+            row[0]["row"],
+            {c["seed"]: _record(c, seconds.get(c["seed"]), accuracies_on) for c in row},
+        )
         for row in rows
     ]
     return lines + _random(rows, finished)
@@ -82,7 +84,7 @@ def _record(cell: dict, of_reference: float | None, accuracies_on: str) -> Recor
 
     Args:
       cell: its row.json.
-      of_reference: seconds of an epoch of the reference.
+      of_reference: seconds of an epoch of the reference with the same seed.
       accuracies_on: data set of the published accuracies.
     """
     costs, figures, epoch = cell["costs"], published.of(cell["row"]), _epoch_seconds(cell)

@@ -88,6 +88,19 @@ def test_speed_up_is_per_epoch():
     assert [line["speed_up"] for line in lines_of(reference=None)] == [None] * 4
 
 
+def test_speed_up_is_against_the_same_seed():
+    seconds = {"mamp": (600.0, 60.0), "amr": (300.0, 20.0)}  # the machine was busier at first
+    rows = [
+        [row(name, linear=0.7, seed=s, training_seconds=x) for s, x in enumerate(each)]
+        for name, each in seconds.items()
+    ]
+    found = lines.of_rows(rows, rows[0], "ntu60_xsub", rows[0])
+    assert [line["speed_up"] for line in found[:2]] == [1.0, 2.5]
+    # A seed of the reference that is not finished yet.
+    found = lines.of_rows(rows, rows[0][1:], "ntu60_xsub", rows[0])
+    assert [line["speed_up"] for line in found[:2]] == [1.0, 3.0]
+
+
 def test_the_verdict_lists_better_rows_and_their_lead():
     # 0.68 of 100 sequences: a standard error of 4.7 points.
     assert lines.standard_error(0.68, 100) == pytest.approx(0.04665, abs=1e-5)
