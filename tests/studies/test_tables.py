@@ -199,7 +199,7 @@ def test_the_picture_of_a_setting(tmp_path, monkeypatch, name, other, value, sec
     monkeypatch.setattr(tables.pictures, "_over_setting", watched)
     full, second_row = row("full", linear=0.7), row(other, linear=0.6)
     for rows in ([full], [full, second_row]):  # after the first row, and after both
-        tables.write(tmp_path, config, finished(rows), "", other)
+        tables.write(tmp_path, config, finished(rows), "", [name])
     assert {path.stem for path in tmp_path.iterdir()} == {name}
     axis, points, axes = drawn[-1]
     assert (axis.values["full"], axis.values[other], axis.second) == (own, value, second)
