@@ -198,7 +198,7 @@ def test_wrong_settings_are_named_before_anything_is_written(tiny_ucla, tmp_path
         ): r"warmup_epochs = 2: .* below 2 \(epochs\)",
         ("optim.clip_norm", -1.0): r"config\.optim\.clip_norm = -1\.0: expected above 0",
         ("augment.min_frames", 0): r"config\.augment\.min_frames = 0: expected at least 1",
-        ("input.split", "train[:99]"): r"train\[:99\].*40 examples",
+        ("input.split", "train[:99%:]"): r"split 'train\[:99%:\]'",
         ("input.split", "validation"): r"splits train, test; expected 'validation'",
     }.items():
         with pytest.raises(UserError, match=message):

@@ -6,7 +6,6 @@ file of the user's, from the current folder.
 
 import functools
 import importlib.util
-import os
 import re
 import traceback
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 import ml_collections
 from absl import flags
+from etils import epath
 from ml_collections import config_flags
 
 import amr_jax
@@ -39,7 +39,7 @@ def names() -> list[str]:
 def find(name: str) -> Path:
     """The file called NAME.py in `FOLDERS`, or else at the path `name`; `UserError` if absent."""
     if name.endswith(".py"):
-        path = Path(os.path.expanduser(name))
+        path = Path(epath.Path(name).expanduser())
         if path.is_file():
             return path
         raise UserError(

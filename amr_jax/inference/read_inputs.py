@@ -1,13 +1,13 @@
 """Reads files of all formats into sequences for a trained model, as `prepare` reads them."""
 
 import dataclasses
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from etils import epath
 
 from amr_jax.data.readers import (
     arrays,
@@ -156,9 +156,9 @@ def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence
         video = pku.read_video(raw)
         yield Sequence(str(raw), findings.without_empty_frames(video, "xyz", counts), counts)
         return
-    labels = Path(os.path.expanduser(options.labels))
+    labels = Path(epath.Path(options.labels).expanduser())
     if labels.is_dir():
-        name = os.path.basename(raw.member or raw.container)
+        name = Path(raw.member or raw.container).name
         plain = labels / (name[: -len(".gz")] if name.lower().endswith(".gz") else name)
         packed = plain.with_name(f"{plain.name}.gz")
         labels = packed if packed.is_file() and not plain.is_file() else plain

@@ -180,6 +180,8 @@ def test_a_run_in_a_bucket_with_its_checkpoints_on_the_disk(
     )
     own = checkpoint.Checkpoints
     monkeypatch.setattr(checkpoint, "Checkpoints", lambda _, *rest: own(tmp_path / "saved", *rest))
+    has_one = checkpoint.has_one
+    monkeypatch.setattr(checkpoint, "has_one", lambda _: has_one(tmp_path / "saved"))
     config = amr.get_config("nwucla,runlocal")
     config.data_dir = data_dir
     config.encoder.num_frames = 24
