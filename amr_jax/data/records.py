@@ -54,7 +54,7 @@ class Records:
         body_frame: BodyFrame | None = None,
     ):
         builder, self._again = record_folder.open_builder(data_dir, name)
-        whole = split.partition("[")[0]
+        whole = split.partition("[")[0].strip()
         if whole not in builder.info.splits:
             raise UserError(
                 f"{builder.data_path}: found the splits {', '.join(builder.info.splits)}; expected "
@@ -75,7 +75,10 @@ class Records:
             # Their places in the source; None: all of it.
             self._places = self._select(selected, builder) if selected else None
         except ValueError as error:  # a slice that TFDS cannot read, or beyond the end
-            raise UserError(f"{builder.data_path}: split {split!r}: {error}") from error
+            raise UserError(
+                f"{builder.data_path}: split {split!r}: {error}; expected {whole!r} or a part of "
+                f"it, such as '{whole}[:10%]' or '{whole}[subject!=7]'."
+            ) from error
         # The files that hold the sequences of the source, in order.
         self._parts = builder.info.splits[whole if selected else split].file_instructions
         self._centre_joint, self._max_frames = centre_joint, max_frames

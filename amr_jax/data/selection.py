@@ -11,7 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-_FORM = re.compile(r"(?P<split>\w+)\[(?P<field>[a-z]\w*)(?P<sign>!?=)(?P<values>[^\[\]]+)\]")
+_FORM = re.compile(
+    r"(?P<split>\w+) *\[ *(?P<field>[a-z]\w*) *(?P<sign>!?=)(?P<values>[^=\[\]][^\[\]]*)\]"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +35,10 @@ class Selection:
     @classmethod
     def parse(cls, text: str) -> "Selection | None":
         """The selection that a split names, such as `train[subject!=7,8]`; None for others."""
-        match = _FORM.fullmatch(text.replace(" ", ""))
+        match = _FORM.fullmatch(text.strip())
         if match is None:
             return None
-        values = tuple(match["values"].split(","))
+        values = tuple(value.strip() for value in match["values"].split(","))
         return cls(match["split"], match["field"], values, match["sign"] == "!=")
 
     def places(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -123,11 +123,18 @@ def protocol(config: ml_collections.ConfigDict, name: str, row: str) -> ml_colle
 
 
 def set_epochs(config: ml_collections.ConfigDict, epochs: float) -> None:
-    """Sets `epochs` and scales the warm-up with it, leaving at least one epoch after it."""
-    warmup = config.optim.warmup_epochs * epochs / config.epochs
+    """Sets `epochs`, and scales the warm-up and the end of the schedule with it.
+
+    At least one epoch follows the warm-up.
+    """
+    stretch = epochs / config.epochs
     with config.ignore_type():  # fractions of epochs
         config.epochs = epochs
-        config.optim.warmup_epochs = max(0, min(round(warmup, 3), epochs - 1))
+        warmup = round(config.optim.warmup_epochs * stretch, 3)
+        config.optim.warmup_epochs = max(0, min(warmup, epochs - 1))
+        if config.optim.schedule_epochs is not None:
+            end = round(config.optim.schedule_epochs * stretch, 3)
+            config.optim.schedule_epochs = min(end, epochs)
 
 
 def _from_file(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:

@@ -9,13 +9,23 @@ import ml_collections
 from etils import epath
 
 from amr_jax import evaluate, methods, pretrain
-from amr_jax.config import settings
+from amr_jax.config import checks, settings
 from amr_jax.evaluation import encoder_under_test
 from amr_jax.run import metrics, workdir
 from amr_jax.studies import budget, cells, costs, rows
 
 # Settings of pre-training that do not reach a random encoder, its data or its views.
-_ONLY_OF_TRAINING = ("input.split", "input.mode", "input.storage", "input.bodies", "input.found")
+_ONLY_OF_TRAINING = (
+    "input.split",
+    "input.mode",
+    "input.storage",
+    "input.bodies",
+    "input.second_body",
+    "input.absent_frames",
+    "input.found",
+)
+# Sections and settings of it that do.
+_OF_EVALUATION = ("dtype", "matmul_precision", "input", "encoder", "augment")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +72,7 @@ class Training:
         for made in (training, *protocols.values()):
             made.seed = seed
         resolved = pretrain.resolve(training)
-        methods.build(resolved)
+        checks.require_method_fits(resolved, methods.build(resolved))
         for protocol in protocols.values():
             encoder_under_test.resolve(protocol, resolved)
         seconds = config.seconds if config.budget == "seconds" else None
@@ -150,8 +160,7 @@ class Training:
         seen = {
             key: value
             for key, value in settings.flat(self.training).items()
-            if key.split(".")[0] in ("dtype", "input", "encoder", "augment")
-            and key not in _ONLY_OF_TRAINING
+            if key.split(".")[0] in _OF_EVALUATION and key not in _ONLY_OF_TRAINING
         }
         free = evaluate.FREE_KEYS | {"seed", "pretrained"}
         found = {}

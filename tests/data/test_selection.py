@@ -16,6 +16,7 @@ COLUMNS = {"subject": np.array(["1", "2", "ann", "1"]), "camera": np.array(["1",
         ("train[subject=1]", [0, 3]),
         ("train[subject=1,ann]", [0, 2, 3]),
         ("train[subject != 1, ann]", [1]),
+        ("train [subject=2]", [1]),
         ("test[camera!=2]", [0, 1]),
     ],
 )
@@ -23,9 +24,16 @@ def test_places(text, places):
     assert Selection.parse(text).places(COLUMNS).tolist() == places
 
 
-@pytest.mark.parametrize("text", ["train", "train[:64]", "train[10%:]", "train[subject]", "x[=1]"])
+@pytest.mark.parametrize(
+    "text", ["train", "train[:64]", "train[10%:]", "train[subject]", "x[=1]", "train[subject==1]"]
+)
 def test_other_forms_are_left_to_tfds(text):
     assert Selection.parse(text) is None
+
+
+def test_values_with_blanks():
+    columns = {"subject": np.array(["p 1", "p 2"])}
+    assert Selection.parse("train[subject!=p 1]").places(columns).tolist() == [1]
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,9 @@ def test_a_config_file_that_is_not_there_is_named(tmp_path):
 )
 def test_warmup_keeps_its_share_and_leaves_an_epoch(epochs, warmup):
     config = amr.get_config("nwucla")  # 60 epochs, 5 of them warm-up
+    config.optim.schedule_epochs = 40.0
     rows.set_epochs(config, epochs)
     assert config.epochs == epochs
+    assert config.optim.schedule_epochs == pytest.approx(epochs * 2 / 3, abs=1e-3)
     assert config.optim.warmup_epochs == pytest.approx(warmup)
     assert config.optim.warmup_epochs <= config.epochs - 1

@@ -9,7 +9,7 @@ import pytest
 from amr_jax import compare, evaluate, pretrain
 from amr_jax.errors import UserError
 from amr_jax.run import metrics, workdir
-from amr_jax.studies import budget, cells, costs
+from amr_jax.studies import budget, cells, costs, trained
 from configs import ablation
 from configs import compare as methods_config
 from tests.studies import stubs
@@ -206,6 +206,30 @@ def test_a_wrong_setting_of_an_evaluation_is_refused_before_anything_trains(
     with pytest.raises(UserError, match=r"row 'amr': config\.k = 0: expected at least 1"):
         compare.run(config, tmp_path)
     assert seen == []
+
+
+def test_a_setting_that_a_method_cannot_have_is_refused_before_anything_trains(
+    tiny_ucla, tmp_path, seen
+):
+    config = configured(tiny_ucla, **{"rows.amr.overrides": ("judged=average",)})
+    with pytest.raises(
+        UserError, match=r"row 'amr': config\.judged = 'average': expected 'encoder'"
+    ):
+        compare.run(config, tmp_path)
+    assert seen == []
+
+
+def untrained(tiny_ucla, tmp_path, *overrides):
+    config = configured(tiny_ucla, **{"rows.amr.overrides": overrides})
+    return trained.Training.of(config, tmp_path, "amr", 0).untrained()
+
+
+def test_what_reaches_a_random_encoder_decides_who_shares_it(tiny_ucla, tmp_path):
+    plain = untrained(tiny_ucla, tmp_path)
+    for alike in ("input.absent_frames=counted", "input.storage=float32", "model.k=1"):
+        assert untrained(tiny_ucla, tmp_path, alike) == plain
+    for other in ("matmul_precision=default", "input.stream=bone", "input.body_frame=first"):
+        assert untrained(tiny_ucla, tmp_path, other) != plain
 
 
 def test_seeds_must_be_one_or_more(tiny_ucla, tmp_path):
