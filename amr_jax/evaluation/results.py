@@ -64,8 +64,13 @@ def untrained(train: Split, test: Split) -> list[str]:
 
 
 def doubts(train: Split, test: Split) -> list[str]:
-    """What is odd about the labels of an evaluation, one sentence each."""
+    """What is odd about the splits of an evaluation, one sentence each."""
     told = []
+    if both := len(np.intersect1d(train.names, test.names)):
+        told.append(
+            f"{both:,} of {len(test.names):,} test sequences are training sequences, too: the "
+            "accuracy says little about new ones."
+        )
     if len(test.class_names) == 1:
         told.append(f"all sequences are of one class, {test.class_names[0]!r}: all are right.")
     if names := untrained(train, test):

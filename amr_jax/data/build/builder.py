@@ -34,7 +34,6 @@ from amr_jax.errors import UserError
 from amr_jax.run.console import progress_bar
 
 SPLITS = ("train", "test")
-NOTHING_LEFT = "{}: no sequence is left to write."
 # The examples of a shard are in memory together: about 100 MB of NTU RGB+D.
 _SEQUENCES_PER_SHARD = 2048
 
@@ -230,7 +229,7 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             if split is not None:
                 members[split].append(index)
         if not any(members.values()):
-            raise UserError(NOTHING_LEFT.format(f"{self.name}/{protocol}"))
+            raise nothing_left(f"{self.name}/{protocol}", spool)
         for split, indices in members.items():
             names = collections.Counter(spool.fields(index)["name"] for index in indices)
             name, count = max(names.items(), key=lambda item: item[1], default=("", 0))
@@ -303,6 +302,14 @@ class _DeterministicWriter(writer.ExampleWriter):
 
 def _in_order(serialised: bytes) -> bytes:
     return tf_example_pb2.Example.FromString(serialised).SerializeToString(deterministic=True)
+
+
+def nothing_left(name: str, spool: parsing.Spool) -> UserError:
+    """The error where no sequence of `name` can be written; it says why the first was left out."""
+    why = "; ".join(f"{sample.name}: {sample.why}" for sample in spool.left_out[:1])
+    more = len(spool.left_out) - 1
+    why += f"; and {more:,} more" if more > 0 else ""
+    return UserError(f"{name}: no sequence is left to write{f' ({why})' if why else ''}.")
 
 
 def write_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:

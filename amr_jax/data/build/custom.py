@@ -211,7 +211,7 @@ def facts(raw: RawSet, spool: parsing.Spool, config: Config) -> dict[str, object
     """
     examples = [spool.fields(index) for index in range(len(spool))]
     if not examples:
-        raise UserError(builder.NOTHING_LEFT.format(f"custom/{config.name}"))
+        raise builder.nothing_left(f"custom/{config.name}", spool)
     names = [example["name"] for example in examples]
     numbers, classes = labels.numbered(
         [example["label"] for example in examples], names, raw.classes
