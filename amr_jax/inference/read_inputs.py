@@ -166,7 +166,9 @@ def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence
     video = pku.Video(raw.name.removesuffix(".txt"), raw, label)
     for instance in pku.sequences(video):
         if isinstance(instance, files.LeftOut):
-            yield instance.bad or BadFile(raw, f"{instance.name}: {instance.why}", "a body in it")
+            yield instance.bad or BadFile(
+                raw, f"{instance.name}: {instance.why}", "an action with a body"
+            )
         else:
             frames = f"{instance['start']}-{instance['end']}"
             found = instance.get("findings", {})

@@ -5,6 +5,7 @@ resembles a name and is none is an error, so that no listed sample gets a record
 """
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterator
 
@@ -12,9 +13,12 @@ from amr_jax.data.readers import files, text
 from amr_jax.errors import BadFile
 
 _MAX_BYTES = 2**24  # limit for a list; all samples of NTU RGB+D 120 take 3 MB
-_TEXTS = (".txt", ".csv", ".tsv", ".log", ".lst", ".list", ".md", ".json", ".py")
+_TEXTS = (
+    ".txt", ".csv", ".tsv", ".log", ".lst", ".list", ".md", ".json", ".py", ".yaml", ".yml",
+    ".dat", ".tab", ".xml", ".cfg", ".rst",
+)  # fmt: skip
 _PERHAPS = re.compile("ignore|exclu|without|no_?skel|bad|broken|incomplete", re.IGNORECASE)
-_BETWEEN = re.compile(r"""[\s,;|"'`<>()\[\]{}=，、；。\ufeff]+""")
+_BETWEEN = re.compile(r"""[\s,;=|"'`<>()\[\]{}=，、；。\ufeff]+""")
 _FOLDER = re.compile(r".*[/\\!]")  # in the notations of all systems, and of archives
 # What may follow in names of files: '.skeleton', '.skeleton.gz', '_rgb.avi'.
 _NAME = re.compile(r"(S\d{3}C\d{3}P\d{3}R\d{3}A\d{3})((?:[._][a-z]\w*)*)[.:]?", re.IGNORECASE)
@@ -66,8 +70,9 @@ def read(raw: files.RawFile) -> Listed:
 
 
 def is_text(raw: files.RawFile) -> bool:
-    """Whether the name of a file is one of texts."""
-    return raw.name.lower().endswith(_TEXTS)
+    """Whether the name of a file is one of texts: by its ending, or without any."""
+    has_none = not (raw.name.startswith(".") or os.path.splitext(raw.name)[1])
+    return has_none or raw.name.lower().endswith(_TEXTS)
 
 
 def names_samples(raw: files.RawFile) -> bool:

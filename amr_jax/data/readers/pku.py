@@ -153,13 +153,16 @@ def sequences(video: Video) -> list[dict | LeftOut]:
       For each instance joints (T, 2, 25, 3) float32, without frames that hold nobody; name
       ('<video>_<number of the instance>'), video, phase, label 0..50, start and end (frames
       [start, end)), and `findings`, if there are any; or `LeftOut` if it has no
-      frame or no body, or if it reaches out of the video (then with the error).
+      frame or no body, or if it reaches out of the video (then with the error). One `LeftOut` for
+      a video without any instance.
 
     Raises:
       BadFile: as `read_video` and `read_labels`.
     """
     instances = read_labels(video.label)
     joints = read_video(video.skeleton)
+    if not instances:
+        return [LeftOut(video.name, str(video.label), "no action in its label file")]
     return [_sequence(video, joints, number, instance) for number, instance in enumerate(instances)]
 
 

@@ -194,6 +194,19 @@ APPLIED = {
     "second download": ("samples_with_missing_skeletons (1).txt", A),
     "no ending": ("missing_skeletons", A),
     "ignored": ("ignored_samples.txt", A),
+    "ignored, no ending": ("ignored_samples", A),
+    **{
+        f"ignored, {end}": (f"ignored_samples.{end}", content)
+        for end, content in {
+            "yaml": f"ignored:\n  - {A}\n",
+            "YML": f"- {A}\n",
+            "dat": A,
+            "tab": f"name\taction\n{A}\t1\n",
+            "xml": f'<ignored><sample name="{A}"/></ignored>',
+            "cfg": f"[ignored]\nsample={A}\n",
+            "rst": f"* ``{A}``\n",
+        }.items()
+    },
 }
 
 

@@ -170,6 +170,14 @@ def test_instances_without_frames_or_bodies(tmp_path):
     assert good["name"] == "0002-L_003"
 
 
+@pytest.mark.parametrize("labels", ["", "\n \r\n"])
+def test_a_video_without_an_action_is_left_out(tmp_path, labels):
+    (left_out,) = pku.sequences(video(tmp_path, JOINTS, labels))
+    assert (left_out.name, left_out.bad) == ("0002-L", None)
+    assert left_out.file == str(tmp_path / "label/0002-L.txt")
+    assert left_out.why == "no action in its label file"
+
+
 @pytest.mark.parametrize("interval", ["8,11", "-1,3", "11,12", "12,5"])
 def test_label_outside_of_its_video(tmp_path, interval):
     good, bad = pku.sequences(video(tmp_path, JOINTS, f"1,0,10,2\n1,{interval},2\n"))
