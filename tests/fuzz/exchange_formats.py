@@ -154,7 +154,7 @@ def _read_csv(path: Path) -> list[str]:
     values = [cell for name, row in table.items() for cell in (name, *row.values())]
     sound_text(*values)
     with contextlib.suppress(UserError):  # it names no file
-        labels.numbered([row["label"] for row in table.values()], list(table), None)
+        labels.numbered([row.get("label", "") for row in table.values()], list(table), None)
     return values
 
 

@@ -102,6 +102,23 @@ def test_a_table_of_labels_and_names_of_classes(raw, tmp_path):
         run(raw, tmp_path / "other")
 
 
+def test_a_table_of_subjects_keeps_labels_and_splits_of_the_files(raw, tmp_path):
+    (raw / "labels.csv").write_text("name,subject\nwalk/a,7\nwalk/b,8\nc,9\n")
+    assert counts(run(raw, tmp_path / "out")) == {"train": 2, "test": 1}
+    assert info(tmp_path / "out").features["label"].names == ["run", "wave"]
+
+
+def test_names_of_classes_stay_one_line_each(raw, tmp_path):
+    custom_sets.write_npz(raw, "walk/b", label="wave\n")
+    custom_sets.write_npz(raw, "d", label="a\u0308")
+    custom_sets.write_npz(raw, "e", label="\u00e4", split="test ")
+    run(raw, tmp_path / "out")
+    assert info(tmp_path / "out").features["label"].names == ["wave", "\u00e4"]
+    custom_sets.write_npz(raw, "f", label="run\nfast")
+    with pytest.raises(UserError, match=r"f: label 'run\\nfast' with the character"):
+        run(raw, tmp_path / "other")
+
+
 def test_sequences_without_labels_are_for_pretraining(tmp_path, capsys):
     for name in "ab":
         custom_sets.write_npz(tmp_path / "raw", name, label=None, split=None)

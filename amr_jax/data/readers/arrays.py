@@ -88,7 +88,7 @@ def read_example(
       raw: the file.
       name: of the sequence.
       form: what its joints must be.
-      row: its row of `labels.csv`, which replaces label, split and subject of the file.
+      row: its row of `labels.csv`; what it has of label, split and subject replaces the file's.
 
     Returns:
       joints (T, M, V, C) float32; name; label, split and subject as texts, '' if unknown; and
@@ -110,7 +110,7 @@ def read_example(
     texts = {key: _text(found[key], key, raw) if key in found else "" for key in TEXTS}
     counts: dict[str, int] = {}
     example = {"joints": joints(values, confidence, form, raw, counts), "name": name}
-    return {**example, **(row or texts), **findings.told(counts)}
+    return {**example, **texts, **(row or {}), **findings.told(counts)}
 
 
 def joints(
@@ -124,8 +124,8 @@ def joints(
 
     Args:
       values: (T, M, V, coordinates), or with the confidence as one more channel.
-      confidence: (T, M, V) if it is a separate array. If the form has none, it only tells which
-        joints were not found.
+      confidence: (T, M, V), or (T, V) of one body, if it is a separate array. If the form has
+        none, it only tells which joints were not found.
       form: what is expected.
       path: how errors call the sequence.
       counts: gets the counts of `findings`.
@@ -143,6 +143,10 @@ def joints(
     if form.scores == scores.DROP and values.shape[-1:] == (3,):
         values, confidence = values[..., :2], values[..., 2]
     apart = confidence is not None
+    if apart and confidence.ndim == 2 and values.ndim == 4 and values.shape[1] == 1:
+        confidence = confidence[:, None]
+    if apart and confidence.dtype.kind == "b":  # whether a joint was found
+        confidence = confidence.astype(np.uint8)
     if form.channels == "xyc" and (confidence is not None or values.shape[-1:] == (2,)):
         values = _append_confidence(values, confidence, form, path)
     expected = (form.num_joints, len(form.channels))
@@ -160,7 +164,8 @@ def joints(
         result[..., :num_places] *= np.float32(form.scale)
     if form.channels == "xyc":
         scores.clear_lost(result, result[..., 2], form.channels, counts)
-    elif confidence is not None and _fits(confidence, values):
+    elif confidence is not None:
+        _check_confidence(confidence, values, path)
         scores.clear_lost(result, confidence, form.channels, counts)
     wrong = np.argwhere(~np.isfinite(result))
     if wrong.size:
@@ -218,8 +223,7 @@ def _append_confidence(
             "x and y of each joint and its confidence (xyc)",
             hint=f"{form.told_by} define what is expected: xy and xyz have no confidences.",
         )
-    if confidence.dtype.kind not in "fiu":
-        raise BadFile(path, f"confidences of dtype {confidence.dtype}", "numbers")
+    _check_confidence(confidence, values, path)
     return np.concatenate([values, confidence[..., None]], axis=-1)
 
 
@@ -227,21 +231,35 @@ def _advice(form: Form, applies: bool = True) -> str:
     return f" {form.other_scores}." if form.other_scores and applies else ""
 
 
-def _fits(confidence: np.ndarray, values: np.ndarray) -> bool:
-    """Whether they are the numbers of these joints."""
-    return confidence.dtype.kind in "fiu" and confidence.shape == values.shape[:-1]
+def _check_confidence(confidence: np.ndarray, values: np.ndarray, path: object) -> None:
+    """Raises `BadFile` unless they are the numbers of these joints."""
+    if confidence.dtype.kind not in "fiu":
+        raise BadFile(path, f"confidences of dtype {confidence.dtype}", "numbers")
+    if confidence.shape != values.shape[:-1]:
+        raise BadFile(
+            path,
+            f"confidences {confidence.shape}",
+            f"{values.shape[:-1]}, one for each joint of shape {values.shape}",
+            hint="Correct the array, or leave it out.",
+        )
 
 
 def _text(value: np.ndarray, key: str, raw: files.RawFile) -> str:
-    """A single text or whole number, as text."""
-    if value.size != 1 or value.dtype.kind not in "iuUS":
+    """A single text or whole number, as text; '' for NaN, and for the label -1."""
+    if value.size != 1 or value.dtype.kind not in "fiuUS":
         found = f"'{key}' of shape {value.shape}, dtype {value.dtype}"
         raise BadFile(raw, found, "one number from 0, or one text")
     item = value.reshape(()).item()
+    if item != item or (key == "label" and item == -1):
+        return ""
+    if value.dtype.kind == "f":  # tables of numbers are often 1.0
+        if not item.is_integer() or abs(item) >= 2**31:
+            raise BadFile(raw, f"'{key}' {item}", "a whole number from 0, or a name")
+        item = int(item)
     try:
         text = item.decode() if isinstance(item, bytes) else str(item)
     except UnicodeDecodeError as error:
         raise BadFile(raw, f"'{key}' of bytes that are not text", "text in UTF-8") from error
     if isinstance(item, int) and item < 0:
         raise BadFile(raw, f"'{key}' {item}", "a number from 0, or a name")
-    return text
+    return text.strip()

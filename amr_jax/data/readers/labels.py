@@ -15,15 +15,20 @@ _MAX_BYTES = 2**24  # limit for either file; a row of ten bytes takes hundreds i
 _CONTROL = re.compile(  # except tab, CR, LF
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff]"
 )
+# Records list one class per line, in UTF-8.
+_NOT_IN_A_CLASS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 # The only class of data without labels.
 UNLABELLED = "unlabelled"
+_NO_LABEL = ("", "-1", "-1.0", "nan", "NaN", "None", "NA")  # as tables and programs write it
 
 _NUMBER = re.compile(r"[0-9]+(\.0)?")  # tables of numbers are often saved as 1.0
 _ENDING = re.compile(r"\.npz(\.gz)?$", re.IGNORECASE)
 
 
 def read_labels(raw: files.RawFile) -> dict[str, dict[str, str]]:
-    """Reads a table: name of a sequence -> its `label`, `split` and `subject`, '' if unknown.
+    """Reads a table: name of a sequence -> its `label`, `split` and `subject`, '' if empty.
+
+    Columns that the table lacks are absent.
 
     Args:
       raw: a CSV table in UTF-8. The first line names the columns: `name` and at least one of the
@@ -66,7 +71,7 @@ def _table(reader: csv.DictReader, raw: files.RawFile) -> dict[str, dict[str, st
             raise BadFile(raw, "no name", "the name of a sequence", reader.line_num)
         if name in table:
             raise BadFile(raw, f"the name {name!r} again", "every name once", reader.line_num)
-        table[name] = {key: row.get(key, "").strip() for key in _COLUMNS[1:]}
+        table[name] = {key: row[key].strip() for key in _COLUMNS[1:] if key in row}
     return table
 
 
@@ -75,13 +80,21 @@ def comparable(name: str) -> str:
     return unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
 
 
+def _class_name(text: str) -> str:
+    """A label or the name of a class, in the one form in which names are compared."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
 def read_classes(raw: files.RawFile) -> tuple[str, ...]:
     """Reads the names of the classes, one per line, in the order of their numbers from 0.
 
     Raises:
-      BadFile: an empty line between them.
+      BadFile: an empty line between them, or a tab in a name.
     """
-    names = tuple(line.strip() for line in _text(raw).rstrip().splitlines())
+    names = tuple(map(_class_name, _text(raw).rstrip().splitlines()))
+    for line, name in enumerate(names, start=1):
+        if odd := _NOT_IN_A_CLASS.search(name):
+            raise BadFile(raw, f"the character {odd[0]!a}", "the name of a class", line)
     if "" in names:
         raise BadFile(raw, "an empty line", "the name of a class", names.index("") + 1)
     if not names:
@@ -95,28 +108,45 @@ def numbered(
     """Converts the labels of all sequences to numbers; returns the names of the classes too.
 
     Labels that are all whole numbers are the numbers of classes, from 0. Other labels are names,
-    numbered in alphabetical order or as in `classes`. If no sequence has a label, or each has -1,
-    all are of one class, `UNLABELLED`. Two classes may have one name, if the labels are numbers;
+    numbered in alphabetical order or as in `classes`. If no sequence has a label (`_NO_LABEL`), all
+    are of one class, `UNLABELLED`. Two classes may have one name, if the labels are numbers;
     the second is then marked by its number.
 
     Args:
-      labels: one per sequence, '' for none.
+      labels: one per sequence; -1, '', nan, None or NA for none, unless a class has this name.
       names: of the sequences, for errors.
       classes: from `read_classes`; None if there is no such file.
 
     Raises:
-      UserError: only some sequences have a label, or a label is no class or could be two.
+      UserError: only some sequences have a label; a label is no class, could be two, or has control
+        characters.
     """
-    missing = [name for name, label in zip(names, labels, strict=True) if label in ("", "-1")]
+    labels = [_class_name(label) for label in labels]
+    absent = set(_NO_LABEL).difference(classes or ())
+    missing = [name for name, label in zip(names, labels, strict=True) if label in absent]
     if len(missing) == len(labels):
         return [0] * len(labels), (UNLABELLED,)
     if missing:
+        label = next(label for label in labels if label in absent)
         raise UserError(
             f"{len(missing)} of {len(labels)} sequences have no label or -1, the first is "
-            f"{missing[0]}; "
-            "expected a label for each, or none at all."
+            f"{missing[0]}{label and f' ({label})'}; expected a label for each, or none at all. "
+            f"(nan, None and NA are labels only if {CLASSES_FILE} names such classes.)"
         )
-    if all(_NUMBER.fullmatch(label) for label in labels):
+    for name, label in zip(names, labels, strict=True):
+        if odd := _NOT_IN_A_CLASS.search(label):
+            raise UserError(
+                f"{name}: label {label!a} with the character {odd[0]!a}; expected a name in one "
+                "line without control characters. Correct the label."
+            )
+    no_number = [label for label in labels if not _NUMBER.fullmatch(label)]
+    if no_number and len(no_number) < len(labels):
+        print(
+            f"note: {len(labels) - len(no_number)} of {len(labels)} labels are numbers, the first "
+            f"other is {no_number[0]!r} of {names[labels.index(no_number[0])]}: all are taken as "
+            "names of classes."
+        )
+    if not no_number:
         labels = [label.removesuffix(".0") for label in labels]
         too_long = max(labels, key=len)
         if len(too_long) > 9:  # Python refuses numbers of thousands of digits

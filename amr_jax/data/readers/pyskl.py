@@ -178,6 +178,9 @@ def joints(
     values, score = content.get("keypoint"), content.get("keypoint_score")
     if getattr(values, "ndim", None) == 3 and getattr(score, "ndim", 2) == 2:  # one body
         values, score = values[None], None if score is None else score[None]
+    one_body = getattr(values, "ndim", None) == 4 and len(values) == 1
+    if one_body and getattr(score, "shape", None) == values.shape[1:3]:
+        score = score[None]
     for key, value in (("keypoint", values), ("keypoint_score", score)):
         wanted = {"keypoint": 4, "keypoint_score": 3}[key]
         absent = value is None and key == "keypoint_score"
@@ -215,10 +218,12 @@ def _splits(value: object, raw: files.RawFile) -> Iterator[tuple[str, list[str]]
 
 
 def _label(label: object, annotation: Annotation) -> str:
-    """A number from 0 or a name, as text."""
+    """A number from 0 or a name, as text; '' for None, -1 and NaN."""
     if isinstance(label, np.ndarray) and label.size == 1:
         label = label.item()
-    if label is None:
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    if label is None or (isinstance(label, (int, float)) and (label == -1 or label != label)):
         return ""
     if isinstance(label, str):
         return label.strip()

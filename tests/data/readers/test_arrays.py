@@ -37,6 +37,28 @@ def test_separate_confidence_becomes_the_third_channel():
     np.testing.assert_array_equal(arrays.joints(places, confidence, XY, "x"), joints[..., :2])
 
 
+@pytest.mark.parametrize("form", [XYZ, XY, XYC])
+def test_a_confidence_that_does_not_fit_is_refused(form):
+    places = values(4, 1, 5, 3 if form is XYZ else 2)
+    for shape in ((4, 1, 6), (3, 5), (5, 4), (4, 1, 5, 1), ()):
+        with pytest.raises(BadFile, match=r"x: found .*confidences \(.*; expected"):
+            arrays.joints(places, np.ones(shape), form, "x")
+    with pytest.raises(BadFile, match=r"x: found confidences of dtype <U1; expected numbers"):
+        arrays.joints(places, np.full((4, 1, 5), "1"), form, "x")
+    with pytest.raises(BadFile, match=r"confidences \(4, 5\)"):
+        arrays.joints(np.repeat(places, 2, axis=1), np.ones((4, 5)), form, "x")
+
+
+@pytest.mark.parametrize("form", [XY, XYC])
+def test_confidence_of_one_body_and_of_truth_values(form):
+    places, confidence = values(4, 1, 5, 2), np.ones((4, 5), bool)
+    confidence[1, 2] = False
+    joints = arrays.joints(places, confidence, form, "x")
+    expected = arrays.joints(places, confidence[:, None].astype(float), form, "x")
+    np.testing.assert_array_equal(joints, expected)
+    assert joints[1, 0, 2, -1] == 0
+
+
 def test_scale_applies_to_coordinates_only():
     given = values(4, 1, 5, 3)
     scaled = arrays.joints(given, None, arrays.Form(5, "xyc", 0.5), "x")
@@ -252,13 +274,27 @@ def test_a_row_of_the_table_replaces_the_fields_of_the_file(tmp_path):
     assert {key: found[key] for key in row} == row
 
 
+def test_a_row_without_some_columns_leaves_what_the_file_holds(tmp_path):
+    found = example(tmp_path, row={"subject": "7"})
+    assert (found["label"], found["split"], found["subject"]) == ("wave", "train", "7")
+
+
+def test_other_forms_of_labels(tmp_path):
+    for label, text in [(1.0, "1"), (np.float32(3), "3"), (np.nan, ""), (-1, ""), (-1.0, "")]:
+        assert example(tmp_path, label=label)["label"] == text
+    found = example(tmp_path, label="walk ", split="train\n", subject=" ann")
+    assert (found["label"], found["split"], found["subject"]) == ("walk", "train", "ann")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"joints": None}, "no array 'joints'"),
         ({"label": [1, 2]}, r"'label' of shape \(2,\)"),
-        ({"label": 1.5}, "'label' of shape .*float64; expected one number from 0"),
-        ({"label": -1}, "'label' -1; expected a number from 0"),
+        ({"label": 1.5}, "'label' 1.5; expected a whole number from 0, or a name"),
+        ({"label": np.inf}, "'label' inf; expected a whole number"),
+        ({"label": -2}, "'label' -2; expected a number from 0"),
+        ({"split": -1}, "'split' -1; expected a number from 0"),
         ({"split": b"tr\xff"}, "'split' of bytes that are not text"),
         ({"split": True}, "'split' .*bool"),
         ({"joints": np.zeros((2, 17))}, r"joints of shape \(2, 17\)"),

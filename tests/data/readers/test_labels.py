@@ -17,14 +17,14 @@ def raw(folder, content: str | bytes) -> files.RawFile:
 def test_reads_a_table(tmp_path):
     table = "\ufefflabel, name,note,split\r\nwave,walk/a.npz,x,train\r\nrun ,b,,\r\n"
     assert labels.read_labels(raw(tmp_path, table)) == {
-        "walk/a": {"label": "wave", "split": "train", "subject": ""},
-        "b": {"label": "run", "split": "", "subject": ""},
+        "walk/a": {"label": "wave", "split": "train"},
+        "b": {"label": "run", "split": ""},
     }
 
 
 def test_spaces_and_line_ends_are_ignored(tmp_path):
     expected = labels.read_labels(raw(tmp_path, "name,label,subject\na,wave,1\nb,run,2\n"))
-    assert expected["b"] == {"label": "run", "split": "", "subject": "2"}
+    assert expected["b"] == {"label": "run", "subject": "2"}
     for table in (
         "name,label,subject \na,wave,1 \nb,run,2 \n",
         " name , label , subject\na,wave,1\nb,run,2",
@@ -75,6 +75,9 @@ def test_names_of_classes(tmp_path):
             labels.read_classes(raw(tmp_path, f"wave\nrun{odd}fast\n"))
     with pytest.raises(BadFile, match="found text in UTF-16"):
         labels.read_classes(raw(tmp_path, "wave\nrun\n".encode("utf-16-be")))
+    with pytest.raises(BadFile, match=r"line 2: found the character '\\t'; expected the name"):
+        labels.read_classes(raw(tmp_path, "wave\nrun\tfast\n"))
+    assert labels.read_classes(raw(tmp_path, "a\u0308\n\u00e4\u00a0\n")) == ("\u00e4", "\u00e4")
     with pytest.raises(BadFile, match="found nothing"):
         labels.read_classes(raw(tmp_path, "\n"))
 
@@ -99,6 +102,12 @@ def test_names_of_classes(tmp_path):
             ("a", "a (class 1)*", "a (class 3)", "a (class 3)*"),
         ),
         (["-1", "-1"], None, [0, 0], ("unlabelled",)),
+        (["nan", "NaN", "None"], None, [0, 0, 0], ("unlabelled",)),
+        (["NA", "", "-1.0"], None, [0, 0, 0], ("unlabelled",)),
+        (["NA", "a"], ("a", "NA"), [1, 0], ("a", "NA")),
+        (["walk ", "\nwalk", "walk\t"], None, [0, 0, 0], ("walk",)),
+        (["a\u0308", "\u00e4", "b"], None, [1, 1, 0], ("b", "\u00e4")),
+        (["a\u0308", "b"], ("\u00e4", "b"), [0, 1], ("\u00e4", "b")),
     ],
 )
 def test_labels_become_numbers(told, classes, numbers, names):
@@ -111,6 +120,14 @@ def test_labels_become_numbers(told, classes, numbers, names):
         (["1", "9" * 5000, "2"], None, r"the label 99999999999999999999; expected numbers"),
         (["1", "", ""], None, "2 of 3 sequences have no label or -1, the first is y"),
         (["1", "0", "-1"], None, "1 of 3 sequences have no label or -1, the first is z"),
+        (["1", "nan", "0"], None, r"1 of 3 .* the first is y \(nan\); expected a label for each"),
+        (["a", "b", "\n"], None, "1 of 3 sequences have no label or -1, the first is z; expected"),
+        (
+            ["a", "b\nc", "d"],
+            None,
+            r"y: label 'b\\nc' with the character '\\n'; expected a name in",
+        ),
+        (["a", "b", "c\ud800"], None, r"z: label 'c\\ud800' with the character"),
         (["0", "2", "1"], ("a", "b"), "y: label 2; expected 0 to 1: classes.txt names 2"),
         (["a", "b", "c"], ("a", "b"), "z: label 'c'; expected a class of classes.txt"),
         (
@@ -124,6 +141,15 @@ def test_labels_become_numbers(told, classes, numbers, names):
 def test_invalid_labels(told, classes, message):
     with pytest.raises(UserError, match=message):
         labels.numbered(told, ["x", "y", "z"], classes)
+
+
+def test_a_name_among_numbers_is_told(capsys):
+    assert labels.numbered(["10", "2", "walk"], list("xyz"), None)[1] == ("10", "2", "walk")
+    told = "note: 2 of 3 labels are numbers, the first other is 'walk' of z: all are taken as names"
+    assert told in capsys.readouterr().out
+    labels.numbered(["run", "walk"], list("xy"), None)
+    labels.numbered(["1", "0.0"], list("xy"), None)
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

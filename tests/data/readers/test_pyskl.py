@@ -65,9 +65,9 @@ for _ in range(12):
         ({"keypoint_score": None}, "no confidences"),
         ({"total_frames": 99}, "total_frames, 99"),
         ({"label": [0, 1]}, "the label a list; expected a whole number from 0, or a name"),
-        ({"label": 1.0}, "the label 1.0; expected"),
+        ({"label": 1.5}, "the label 1.5; expected"),
         ({"label": np.arange(2)}, "the label a ndarray; expected"),
-        ({"label": -1}, "the label -1; expected"),
+        ({"label": -2}, "the label -2; expected"),
         ({"label": True}, "the label True; expected"),
         ({"label": 10**6000}, "the label a int"),
         ({"label": LAUGHS}, "the label a list"),
@@ -196,10 +196,14 @@ POINTS = np.random.default_rng(0).uniform(1, 9, (4, 17, 2))
     "changes",
     [
         {"keypoint": POINTS, "keypoint_score": np.ones((4, 17))},  # without the axis of bodies
+        {"keypoint": POINTS[None], "keypoint_score": np.ones((4, 17))},
+        {"keypoint": POINTS[None], "keypoint_score": np.ones((1, 4, 17), bool)},
         {"keypoint": POINTS[None].astype(np.float16), "total_frames": 4.0},
         {"keypoint": POINTS[None].astype(np.float64), "total_frames": np.int64(4)},
         {"keypoint": POINTS[None].astype(np.int64), "label": np.int64(3)},
         {"keypoint": np.asfortranarray(POINTS[None]).astype(">f4"), "label": np.array([3])},
+        {"keypoint": POINTS[None], "label": np.float64(3)},
+        {"keypoint": POINTS[None], "label": np.array([3], np.float32)},
         {"keypoint": POINTS[None].astype(np.uint8), "label": "3"},
         {"keypoint": np.concatenate([POINTS, np.ones((4, 17, 1))], -1), "keypoint_score": None},
     ],
@@ -215,6 +219,22 @@ def test_other_forms_of_key_points(tmp_path, changes):
     np.testing.assert_array_equal(example["joints"][..., :2], expected)
     assert (example["joints"][..., 2] == 1).all()
     assert example["label"] == "3"
+
+
+@pytest.mark.parametrize("score", [np.ones((1, 3, 17)), np.full((1, 4, 17), "1"), np.ones((2, 17))])
+def test_scores_that_do_not_fit_are_refused_for_xy_too(tmp_path, score):
+    entry = custom_sets.annotation(1, 0) | {"keypoint": POINTS[None], "total_frames": 4}
+    content = {"annotations": [entry | {"keypoint_score": score}]}
+    (annotation,) = load(tmp_path, content).annotations
+    with pytest.raises(BadFile, match=r"S001: found (confidences|'keypoint_score' of shape)"):
+        pyskl.read(annotation, arrays.Form(17, "xy"))
+
+
+@pytest.mark.parametrize("label", [-1, np.int64(-1), -1.0, np.nan, None])
+def test_no_label(tmp_path, label):
+    entry = custom_sets.annotation(1, 0) | {"label": label}
+    (annotation,) = load(tmp_path, {"annotations": [entry]}).annotations
+    assert pyskl.read(annotation, FORM)["label"] == ""
 
 
 def test_labels_that_are_names(tmp_path):
