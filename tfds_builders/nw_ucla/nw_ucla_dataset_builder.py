@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from amr_jax.data.build import builder
+from amr_jax.data.build import builder, by_subject
 from amr_jax.data.readers import files, nw_ucla
 from amr_jax.skeleton import action_names
 
@@ -51,6 +51,7 @@ class Builder(builder.SkeletonBuilder):
     @classmethod
     def find(cls, manual_dir: Path) -> builder.RawSet:
         """Finds every `aAA_sSS_eEE_vVV.json` in folders and archives."""
-        search = files.Search(manual_dir, "sequences of NW-UCLA (aAA_sSS_eEE_vVV.json)", ".json")
+        what = "sequences of NW-UCLA (aAA_sSS_eEE_vVV.json)"
+        search = files.Search(manual_dir, what, ".json", by_subject.SAMPLE)
         raw, protocols = search.samples(".json"), tuple(cls.builder_configs)
         return builder.RawSet(raw, nw_ucla.read, split, protocols, search.left_out, search.notes)

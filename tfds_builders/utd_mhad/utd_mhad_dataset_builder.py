@@ -25,6 +25,8 @@ class Builder(by_subject.SubjectBuilder):
     CLASS_NAMES = action_names.UTD_MHAD
     NUM_JOINTS = layouts.KINECT_20.num_joints
     SUFFIX = ".mat"
+    # The files of the other sensors are no skeletons.
+    SAMPLE = rf"(?!.*_(?:inertial|depth|color)\.mat){by_subject.SAMPLE}"
     FILES = "sequences of UTD-MHAD (aA_sS_tT_skeleton.mat)"
     PUBLISHED: ClassVar = {"xsub": {"train": 431, "test": 430}}
 

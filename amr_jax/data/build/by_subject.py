@@ -9,6 +9,8 @@ import tensorflow_datasets as tfds
 from amr_jax.data.build import builder
 from amr_jax.data.readers import files
 
+# How the names of files begin, right or nearly right; other files of the same ending are foreign.
+SAMPLE = r"a\d+_s\d+"
 _LEAVE_OUT = "loso"
 
 
@@ -44,12 +46,13 @@ class SubjectBuilder(builder.SkeletonBuilder, skip_registration=True):
     INTEGERS = ("subject", "replication")
     SUFFIX: ClassVar[str]  # of the raw files
     FILES: ClassVar[str]  # what they are, for messages
+    SAMPLE: ClassVar[str] = SAMPLE  # how their names begin
     TRAIN_SUBJECTS: ClassVar[tuple[int, ...]]  # of x-sub
 
     @classmethod
     def find(cls, manual_dir: Path) -> builder.RawSet:
         """Finds the raw files in folders and archives."""
-        search = files.Search(manual_dir, cls.FILES, cls.SUFFIX)
+        search = files.Search(manual_dir, cls.FILES, cls.SUFFIX, cls.SAMPLE)
         raw, protocols = search.samples(cls.SUFFIX), tuple(cls.builder_configs)
         return builder.RawSet(raw, cls.read, cls.split, protocols, search.left_out, search.notes)
 

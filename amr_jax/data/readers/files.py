@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 
@@ -118,21 +119,26 @@ class Search:
       manual_dir: the folder that the user downloaded to, any level above the files; or one archive.
       what: what is looked for, for messages, e.g. 'skeletons of NTU RGB+D'.
       ending: how the names end of the files that are going to be read, if all end alike.
+      sample: a regular expression, in any case, for how the names of these files begin; others with
+        this ending are not read.
 
     Raises:
       UserError: no such folder.
       BadFile: an archive is incomplete.
     """
 
-    def __init__(self, manual_dir: str | os.PathLike, what: str, ending: str = ""):
+    def __init__(
+        self, manual_dir: str | os.PathLike, what: str, ending: str = "", sample: str = ""
+    ):
         self._manual_dir, self._what = _existing(manual_dir, what), what
+        self._foreign_ending, self._sample = ending.lower() if sample else None, sample
         self.left_out: list[LeftOut] = []
         self.notes: list[str] = []
         disk, self._zips = self._walk()
         found = [RawFile(path) for path in disk]
         ending = ending.lower()
         for path in self._zips:
-            names = archives.names(path, lambda name: ending and name.lower().endswith(ending))
+            names = archives.names(path, lambda name: ending and self._is_sample(name, ending))
             found += [RawFile(path, name) for name in names]
         found = [raw for raw in found if not _is_apple_double(raw.member or raw.container)]
         found.sort(key=lambda raw: (raw.name, raw.member is not None, str(raw)))
@@ -149,9 +155,14 @@ class Search:
         zips = [path for path in found if _is_zip(path)]
         return [path for path in found if not _is_zip(path)], zips
 
+    def _is_sample(self, name: str, ending: str) -> bool:
+        """Whether the name of a file, perhaps in folders, says that it is going to be read."""
+        begins = re.match(self._sample, os.path.basename(name), re.IGNORECASE)
+        return bool(begins) and name.lower().endswith(ending.lower())
+
     def ending(self, suffix: str) -> list[RawFile]:
-        """The files whose names end so, in upper or lower case; `UserError` if there is none."""
-        found = [raw for raw in self.files if raw.name.lower().endswith(suffix.lower())]
+        """The files of samples whose names end so, in any case; `UserError` if there is none."""
+        found = [raw for raw in self.files if self._is_sample(raw.name, suffix)]
         if not found:
             if bad := next((sample.bad for sample in self.left_out if sample.bad), None):
                 raise bad
@@ -216,7 +227,7 @@ class Search:
             self.notes.append(f"{names}: not read. {how_to_unpack(*map(str, packed[:3]))}")
         rest = [raw for raw in others if raw not in packed]
         if rest:
-            self.notes.append(f"not read: {_kinds(rest)}.")
+            self.notes.append(f"not read: {self._kinds(rest)}.")
 
     def _nothing_found(self, suffix: str) -> str:
         """The message of an empty search."""
@@ -224,11 +235,22 @@ class Search:
         message += f"sub-folders and {len(self._zips)} zip archive(s) there: "
         if not self.files:
             return f"{message}the folder is empty. Download the data set there (docs/formats.md)."
-        message += f"there is none among {len(self.files)} file(s) ({_kinds(self.files)}). "
+        message += f"there is none among {len(self.files)} file(s) ({self._kinds(self.files)}). "
         packed = [str(raw) for raw in self.files if _is_closed(raw)]
         if packed:
             return message + how_to_unpack(*packed[:3])
         return message + "Point --manual_dir at the folder with the files or any folder above it."
+
+    def _kinds(self, found: list[RawFile]) -> str:
+        """How many files have which ending, or name; names without numbers if samples end so."""
+        kinds: collections.Counter[str] = collections.Counter()
+        for raw in found:
+            ending = os.path.splitext(raw.name)[1].lower()
+            foreign = ending == self._foreign_ending
+            kinds[re.sub(r"\d+", "#", raw.name) if foreign else ending or raw.name] += 1
+        counts = [f"{count:,} {kind}" for kind, count in kinds.most_common(6)]
+        more = len(found) - sum(count for _, count in kinds.most_common(6))
+        return ", ".join(counts) + (f", and {more:,} more" if more else "")
 
 
 def find(
@@ -298,13 +320,6 @@ def _is_apple_double(path: str) -> bool:
     """Whether macOS added the file: `__MACOSX/._name` for every `name` in an archive."""
     parts = path.split("/")
     return "__MACOSX" in parts or parts[-1].startswith("._")
-
-
-def _kinds(found: list[RawFile]) -> str:
-    """How many files have which ending, or name."""
-    kinds = collections.Counter(os.path.splitext(raw.name)[1].lower() or raw.name for raw in found)
-    counts = [f"{count:,} {kind}" for kind, count in kinds.most_common(6)]
-    return ", ".join(counts) + (", …" if len(kinds) > 6 else "")
 
 
 def some(names: Sequence[str]) -> str:

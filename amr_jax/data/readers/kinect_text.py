@@ -171,7 +171,7 @@ UTKINECT = TextSet(
 
 # Sequences are numbered through all actions and subjects.
 FLORENCE3D = TextSet(
-    pattern=r"a(?P<action>\d\d)_s(?P<subject>\d{1,2})_id(?P<replication>\d{1,3})\.txt",
+    pattern=r"a(?P<action>\d\d)_s(?P<subject>[1-9]\d?)_id(?P<replication>[1-9]\d{0,2})\.txt",
     example="a01_s1_id1.txt",
     layout=layouts.OPENNI_15,
     joints=layouts.OPENNI_15.joints,

@@ -12,8 +12,10 @@ from amr_jax.skeleton import layouts
 
 NUM_ACTIONS = 27
 _NAME = re.compile(
-    r"a(?P<action>\d{1,2})_s(?P<subject>\d)_t(?P<replication>\d)_skeleton\.mat", re.IGNORECASE
+    r"a(?P<action>[1-9]\d?)_s(?P<subject>[1-9])_t(?P<replication>[1-9])_skeleton\.mat",
+    re.IGNORECASE,
 )
+_EXPECTED = "a name like a1_s1_t1_skeleton.mat, numbers without zeros in front"
 _MAX_BYTES = 2**18  # the largest file has 42 kB
 
 # In the files, as their Skeleton_joint_order.txt says.
@@ -35,7 +37,7 @@ def read(raw: files.RawFile) -> dict:
     """
     match = _NAME.fullmatch(raw.name)
     if match is None:
-        raise BadFile(raw, f"the file name {raw.name!r}", "a name like a1_s1_t1_skeleton.mat")
+        raise BadFile(raw, f"the file name {raw.name!r}", _EXPECTED)
     fields = {key: int(value) for key, value in match.groupdict().items()}
     label = fields.pop("action") - 1
     if not 0 <= label < NUM_ACTIONS:
@@ -60,6 +62,8 @@ def read_joints(raw: files.RawFile, counts: dict[str, int]) -> np.ndarray:
     skeleton = content.get("d_skel")
     if skeleton is None:
         raise BadFile(raw, "no d_skel", expected)
+    if skeleton.ndim == 2:  # MATLAB drops the last dimension of a sequence of one frame
+        skeleton = skeleton[..., None]
     if skeleton.dtype.kind not in "fiu" or skeleton.ndim != 3 or skeleton.shape[:2] != (20, 3):
         raise BadFile(raw, f"d_skel of {skeleton.shape} {skeleton.dtype}", expected)
     with np.errstate(over="ignore"):

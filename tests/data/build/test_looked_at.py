@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 import tfds_builders  # noqa: F401 - registers the builders
 from amr_jax import prepare
-from amr_jax.errors import BadFile
+from amr_jax.errors import BadFile, UserError
 from tests import raw_sets
 from tests.data.build.test_identities import TEXT, A, B, put
 
@@ -175,6 +175,50 @@ def test_other_files_are_counted(tmp_path):
     others = {f"{A}.skeleton.txt": TEXT[A], f"{B}_rgb.avi": "", "b.avi": "", "README": "", ".x": ""}
     found = find(put(tmp_path, {f"{A}.skeleton": TEXT[A], **others}))
     assert "not read: 2 .avi, 1 README, 1 .txt." in found.notes
+
+
+SETS = {  # the name of a sample, of one that nearly is, and of files that are none
+    "msr_action3d": ("a01_s01_e01_skeleton3D.txt", "a1_s1_e1_skeleton3D.txt", "README.txt"),
+    "kard": ("a01_s01_e01_realworld.txt", "a01_s01_e01_realword.txt", "README.txt"),
+    "utkinect": ("a01_s01_e01.txt", "a01_s01_e1.txt", "README.txt"),
+    "florence3d": ("a01_s1_id1.txt", "A01_S01_id1.txt", "README.TXT"),
+    "utd_mhad": ("a1_s1_t1_skeleton.mat", "a01_s1_t1_skeleton.mat", "calibration.mat"),
+    "nw_ucla": ("a01_s01_e00_v01.json", "a01_s01_e00_v1.json", "package.json"),
+}
+
+
+@pytest.mark.parametrize("place", ["", "set.zip!"])
+@pytest.mark.parametrize("dataset", SETS)
+def test_a_foreign_file_of_the_same_ending_is_told(dataset, place, tmp_path):
+    sample, near, foreign = SETS[dataset]
+    put(tmp_path, {f"{place}{foreign}": "{}"})
+    with pytest.raises(UserError, match=rf"there is none among 1 file\(s\) \(1 {foreign}\)"):
+        find(tmp_path, dataset)
+    found = find(put(tmp_path, {sample: "x", f"{place}{foreign}": "{}"}), dataset)
+    assert [raw.name for raw in found.tasks] == [sample]
+    assert found.notes == [f"not read: 1 {foreign}."]
+    found = find(put(tmp_path, {near: "x"}), dataset)
+    assert {raw.name for raw in found.tasks} == {sample, near}
+    with pytest.raises(BadFile, match=f"the file name '{near.split('.')[0]}"):
+        found.read(next(raw for raw in found.tasks if raw.name == near))
+
+
+def test_files_of_the_other_sensors_of_utd_are_counted(tmp_path):
+    clips = [f"a{a}_s1_t{t}" for a in (1, 10, 27) for t in (1, 2)]
+    kinds = ("skeleton.mat", "inertial.mat", "Depth.mat", "color.mat", "color.avi")
+    found = find(put(tmp_path, {f"{c}_{kind}": c for c in clips for kind in kinds}), "utd_mhad")
+    assert [raw.name for raw in found.tasks] == sorted(f"{clip}_skeleton.mat" for clip in clips)
+    (note,) = found.notes
+    for kind in ("6 a#_s#_t#_inertial.mat", "6 a#_s#_t#_Depth.mat", "6 a#_s#_t#_color.mat"):
+        assert kind in note
+    assert "6 .avi" in note
+
+
+def test_many_foreign_files_are_all_counted(tmp_path):
+    others = {f"notes_{letter}.txt": "" for letter in "abcdefgh"}
+    (note,) = find(put(tmp_path, {"a01_s01_e01.txt": "x", **others}), "utkinect").notes
+    assert note.startswith("not read: 1 notes_a.txt, ")
+    assert note.endswith(", and 2 more.")
 
 
 SPLITS = {

@@ -110,11 +110,34 @@ def test_utd_by_hand(tmp_path):
     assert example == {"name": "a10_s1_t2_skeleton", "label": 9, "subject": 1, "replication": 2}
 
 
+def test_utd_of_one_frame(tmp_path):
+    """MATLAB has no third dimension of size 1."""
+    example = utd_mhad.read(mat(tmp_path, d_skel=np.ones((20, 3))))
+    np.testing.assert_array_equal(example["joints"], np.ones((1, 1, 20, 3)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f"{a}_skeleton.mat" for a in ("a01_s1_t1", "a0_s1_t1", "a1_s01_t1", "a1_s0_t1", "a1_s1_t01")],
+)
+def test_utd_has_one_spelling_of_a_name(name, tmp_path):
+    with pytest.raises(BadFile, match="without zeros in front"):
+        utd_mhad.read(mat(tmp_path, name, d_skel=np.ones((20, 3, 4))))
+
+
+@pytest.mark.parametrize("name", ["a01_s01_id1.txt", "a01_s1_id01.txt", "a01_s0_id1.txt"])
+def test_florence_has_one_spelling_of_a_name(name, tmp_path):
+    of = kinect_text.FLORENCE3D
+    assert of.read(write(tmp_path, of, lines(of), "a01_s10_id193.txt"))["replication"] == 193
+    with pytest.raises(BadFile, match="expected a name like a01_s1_id1"):
+        of.read(write(tmp_path, of, lines(of), name))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"skel": np.ones((20, 3, 2))}, "no d_skel"),
-        ({"d_skel": np.ones((20, 3))}, r"d_skel of \(20, 3\)"),
+        ({"d_skel": np.ones((3, 20))}, r"d_skel of \(3, 20, 1\)"),
         ({"d_skel": np.ones((25, 3, 2))}, r"d_skel of \(25, 3, 2\)"),
         ({"d_skel": np.full((20, 3, 2), np.inf)}, "not finite"),
         ({"d_skel": np.array([["text"]], object)}, "d_skel of"),
