@@ -19,9 +19,9 @@ import argparse
 import sys
 
 from amr_jax.errors import UserError
-from amr_jax.inference import predict, read_inputs
+from amr_jax.inference import model_file, predict, read_inputs
 from amr_jax.inference.load import load_model
-from amr_jax.run import workdir
+from amr_jax.run import paths, workdir
 
 
 def main(flags: argparse.Namespace) -> None:
@@ -30,9 +30,13 @@ def main(flags: argparse.Namespace) -> None:
         raise UserError("give at least one file: python -m amr_jax.predict --checkpoint=DIR FILE…")
     if flags.json and flags.embeddings:
         raise UserError("--json is for predictions and --embeddings for features: give only one.")
+    options = read_inputs.Options(labels=flags.labels, gaps=flags.gaps)
+    checkpoint = paths.absolute(flags.checkpoint)
+    inputs = [checkpoint, checkpoint / model_file.NAME, *read_inputs.on_disk(flags.files, options)]
     for flag in ("json", "embeddings"):
         if (path := getattr(flags, flag)) and path != "-":
             workdir.refuse_own_file(path, f"--{flag}")
+            paths.refuse_input(path, f"--{flag}", inputs)
     model = load_model(flags.checkpoint, flags.step)
     if not flags.embeddings and model.head is None:
         raise UserError(
@@ -40,7 +44,6 @@ def main(flags: argparse.Namespace) -> None:
             "for its features, or train a classifier on it first (python -m amr_jax.evaluate "
             "--config=configs/linear.py:… --config.pretrained=…) and give that workdir."
         )
-    options = read_inputs.Options(labels=flags.labels, gaps=flags.gaps)
     inputs, skip = read_inputs.read(flags.files, model, options), flags.on_bad_file == "skip"
     if flags.embeddings:
         skipped = predict.embed(model, inputs, flags.embeddings, skip)

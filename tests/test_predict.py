@@ -18,7 +18,7 @@ from amr_jax.inference.predict import outputs
 from amr_jax.inference.read_inputs import Sequence
 from amr_jax.ops import augment
 from amr_jax.run import sharding
-from tests import tiny_models
+from tests import raw_sets, tiny_models
 
 
 def call(*arguments):
@@ -174,6 +174,41 @@ def test_the_command_refuses(checkpoint, clips, tmp_path, capsys):
         assert errors.startswith("error: ")
         assert message in errors, arguments
     call(f"--checkpoint={encoder}", f"--embeddings={tmp_path}/out.npz", clip)
+
+
+@pytest.mark.parametrize("flag", ["--json", "--embeddings"])
+def test_an_output_that_is_an_input_is_refused(flag, model, clips, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    clip, archive, model_path = tmp_path / "a.npy", tmp_path / "a.zip", tmp_path / "m.safetensors"
+    clip.write_bytes(clips[0].read_bytes())
+    (tmp_path / "link.npy").symlink_to(clip)
+    (tmp_path / "hard.npy").hardlink_to(clip)
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(clip, "m.npy")
+    model_file.write(model_path, model)
+    raw_sets.write_pku(tmp_path, videos=("0002-L",))
+    video, label = tmp_path / "skeleton/0002-L.txt", tmp_path / "label/0002-L.txt"
+    for output, *given in (
+        ("a.npy", clip),
+        (f"../{tmp_path.name}/a.npy", clips[1], clip),
+        ("a.npy", "link.npy"),
+        ("link.npy", clip),
+        ("hard.npy", clip),
+        (archive, "a.zip!m.npy"),
+        (video, video),
+        (label, "--labels=label", video),
+        (label, f"--labels={label}", video),
+        (model_path, clip),
+    ):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with pytest.raises(SystemExit) as ended:
+            call(f"--checkpoint={model_path}", f"{flag}={output}", *given)
+        assert ended.value.code == 2, output
+        error = f"error: {flag}={output}: is one of the input files; nothing was changed."
+        assert capsys.readouterr().err.startswith(error)
+        after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert after == before
+    call(f"--checkpoint={model_path}", f"{flag}=out.npz", clip)
 
 
 def as_evaluated(model, data_dir, dataset):

@@ -130,8 +130,7 @@ class Records:
     def _used(self, joints: np.ndarray) -> np.ndarray:
         """The frames up to `max_frames` in which somebody is; all of these if nobody ever is.
 
-        `prepare` leaves empty frames out; records of 0.2.0 have them, and NTU RGB+D's denoising
-        keeps frames of a single body that are all zero.
+        `prepare` leaves empty frames out; records of earlier versions have them.
         """
         joints = joints[: self._max_frames]
         occupied = normalise.found(joints, self.channels).any(axis=(1, 2))

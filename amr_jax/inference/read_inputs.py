@@ -81,9 +81,21 @@ def read(paths: Iterable[str], model: Model, options: Options) -> Iterator[Seque
             yield error
 
 
-def _read(path: str, size: Input, options: Options) -> Iterable[Sequence | BadFile]:
+def on_disk(paths: Iterable[str], options: Options) -> Iterator[str]:
+    """The files that `read` opens: files themselves, archives of members, and label files."""
+    for raw in map(_raw, paths):
+        yield raw.container
+        if options.labels:
+            yield _labels(raw, options).container
+
+
+def _raw(path: str) -> files.RawFile:
     archive = _MEMBER.fullmatch(path)
-    raw = files.RawFile(*archive.groups()) if archive else files.RawFile(path)
+    return files.RawFile(*archive.groups()) if archive else files.RawFile(path)
+
+
+def _read(path: str, size: Input, options: Options) -> Iterable[Sequence | BadFile]:
+    raw = _raw(path)
     kind = Path(raw.name).suffix.lower()
     if kind not in _KINDS:
         ending = f"a name that ends in {kind!r}" if kind else "a name without an ending"
@@ -142,7 +154,10 @@ def _array(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequen
 
 
 def _pickle(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence | BadFile]:
-    for annotation in pyskl.load(raw).annotations:
+    annotations = pyskl.load(raw).annotations
+    if not annotations:
+        raise BadFile(raw, "no annotation", "at least one, the joints of a sequence")
+    for annotation in annotations:
         try:
             name, counts = f"{raw}[{annotation.name}]", {}
             yield Sequence(name, pyskl.joints(annotation, _form(size), counts), counts)
@@ -156,14 +171,7 @@ def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence
         video = pku.read_video(raw)
         yield Sequence(str(raw), findings.without_empty_frames(video, "xyz", counts), counts)
         return
-    labels = Path(epath.Path(options.labels).expanduser())
-    if labels.is_dir():
-        name = Path(raw.member or raw.container).name
-        plain = labels / (name[: -len(".gz")] if name.lower().endswith(".gz") else name)
-        packed = plain.with_name(f"{plain.name}.gz")
-        labels = packed if packed.is_file() and not plain.is_file() else plain
-    label = files.RawFile(str(labels))
-    video = pku.Video(raw.name.removesuffix(".txt"), raw, label)
+    video = pku.Video(raw.name.removesuffix(".txt"), raw, _labels(raw, options))
     for instance in pku.sequences(video):
         if isinstance(instance, files.LeftOut):
             yield instance.bad or BadFile(
@@ -173,6 +181,17 @@ def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence
             frames = f"{instance['start']}-{instance['end']}"
             found = instance.get("findings", {})
             yield Sequence(f"{raw}[{frames}]", instance["joints"], found)
+
+
+def _labels(raw: files.RawFile, options: Options) -> files.RawFile:
+    """The label file of a video."""
+    labels = Path(epath.Path(options.labels).expanduser())
+    if labels.is_dir():
+        name = Path(raw.member or raw.container).name
+        plain = labels / (name[: -len(".gz")] if name.lower().endswith(".gz") else name)
+        packed = plain.with_name(f"{plain.name}.gz")
+        labels = packed if packed.is_file() and not plain.is_file() else plain
+    return files.RawFile(str(labels))
 
 
 # End of a file name -> the layout of its joints (None: that of the model) and the reader.

@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from etils import epath
 
@@ -28,6 +28,22 @@ def absolute(path: os.PathLike | str) -> epath.Path:
     """The absolute path; paths of buckets are (epath's `absolute` would make them `./gs:/…`)."""
     path = epath.Path(path).expanduser()
     return path if is_remote(path) else path.absolute()
+
+
+def refuse_input(path: os.PathLike | str, flag: str, inputs: Iterable[os.PathLike | str]) -> None:
+    """Raises `UserError` if `path`, which `flag` names for an output, is one of `inputs`.
+
+    It is one also by another name: through links or another spelling of its folder.
+    """
+    place = os.fspath(absolute(path))
+    real, exists = os.path.realpath(place), os.path.exists(place)
+    for source in map(os.fspath, inputs):
+        same = real == os.path.realpath(source)
+        if same or (exists and os.path.exists(source) and os.path.samefile(place, source)):
+            raise UserError(
+                f"{flag}={os.fspath(path)}: is one of the input files; nothing was changed. "
+                "Expected another name, of a file that may be written."
+            )
 
 
 def on_disk(path: os.PathLike | str) -> epath.Path:

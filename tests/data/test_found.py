@@ -439,9 +439,28 @@ def test_empty_frames_of_ntu(tmp_path, capsys):
     assert len(ntu.read(files.RawFile(str(folder / f"{name}.skeleton")))["joints"]) == 18
 
 
-def test_frames_of_zeros_that_denoising_keeps_are_left_out_when_loaded(tmp_path):
+@pytest.mark.parametrize("bodies", [1, 2])
+@pytest.mark.parametrize("gaps", ntu.GAPS)
+def test_zeros_in_ntu_are_empty_frames(bodies, gaps, tmp_path):
+    joints = np.stack([ntu_files.person(i, 20, 2.0 - i) for i in range(bodies)], axis=1)
+    joints[[3, 4, 19]] = 0
+    joints[7, 1:] = 0  # one of two is still there
+    everyone = [(7 + i, range(1, 21), joints[:, i]) for i in range(bodies)]
+    path = tmp_path / "S001C001P001R001A001.skeleton"
+    path.write_bytes(ntu_files.skeleton_text(ntu_files.film(21, *everyone)))
+    example = ntu.read_and_tell(files.RawFile(str(path)), gaps, 60)
+    assert example["findings"] == {"empty_frames": 4}
+    kept = np.delete(joints, (3, 4, 19), axis=0)
+    np.testing.assert_array_equal(example["joints"][:, :bodies], kept)
+    assert not example["joints"][:, bodies:].any()
+
+
+def test_empty_frames_of_earlier_records_are_left_out_when_loaded(tmp_path, monkeypatch):
     folder, body = tmp_path / "raw", ntu_files.person(0, 20)
     folder.mkdir()
+    as_published = np.stack([body, np.zeros_like(body)], axis=1)
+    as_published[[3, 4, 19]] = 0
+    monkeypatch.setattr(ntu, "read_joints", lambda *_: as_published)
     body[[3, 4, 19]] = 0
     text = ntu_files.skeleton_text(ntu_files.film(20, (7, range(20), body)))
     (folder / "S001C001P001R001A001.skeleton").write_bytes(text)

@@ -13,6 +13,7 @@ from amr_jax.errors import BadFile
 from amr_jax.inference import apply, export, model_file, predict, read_inputs
 from amr_jax.skeleton import layouts
 from tests import custom_sets, raw_sets, tiny_models
+from tests.data.readers import ntu_files
 
 
 def in_image(**changes):
@@ -166,6 +167,20 @@ def test_predict_tells_frames_without_anybody(tmp_path, capsys):
     assert f"{files[0]}  (5 of 9 frames that show somebody, 1 body)" in told.out
     for file in files:
         assert f"note: {file}: 4 frames without anybody: left out." in told.err
+
+
+def test_predict_tells_zeros_of_a_single_body(tmp_path, capsys):
+    model_file.write(tmp_path / "m.safetensors", tiny_models.make(layout=layouts.NTU_25))
+    body = ntu_files.person(0, 9)
+    body[[2, 3]] = 0
+    path, out = tmp_path / "a.skeleton", tmp_path / "out.jsonl"
+    path.write_bytes(ntu_files.skeleton_text(ntu_files.film(10, (7, range(1, 10), body))))
+    amr_jax_command(
+        ["predict", f"--checkpoint={tmp_path}/m.safetensors", f"--json={out}", f"{path}"]
+    )
+    row = json.loads(out.read_text())
+    assert (row["frames"], row["empty_frames"], row["used_frames"]) == (10, 3, 7)
+    assert f"note: {path}: 3 frames without anybody: left out." in capsys.readouterr().err
 
 
 def test_predict_of_a_video_and_of_its_instances(tmp_path, capsys):

@@ -123,6 +123,13 @@ def test_a_pickle_holds_many_sequences(coco_17, tmp_path):
         np.testing.assert_array_equal(found[i].joints, expected)
 
 
+@pytest.mark.parametrize("content", [{"annotations": []}, []])
+def test_a_pickle_without_sequences_is_refused(content, coco_17, tmp_path):
+    file = custom_sets.write_pickle(tmp_path / "set.pkl", content)
+    (error,) = read(coco_17, file)
+    assert str(error).startswith(f"{file}: found no annotation; expected at least one")
+
+
 def test_a_missing_or_damaged_archive_is_reported_in_its_place(kinect_20, tmp_path):
     np.save(tmp_path / "a.npy", tiny_models.joints(0, 3))
     (tmp_path / "half.zip").write_bytes(b"PK")

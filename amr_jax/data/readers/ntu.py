@@ -83,14 +83,17 @@ def read_joints(
 ) -> np.ndarray:
     """Reads the joints of a file of any name: (T, 2, 25, 3) float32, zeros for an absent body.
 
-    `counts` gets the counts of `findings`: frames of the file without any body.
+    Somebody is in each frame. `counts` gets the counts of `findings`: frames of the file without
+    any body, or with bodies whose coordinates are all zero.
     """
     recording = parse(raw.read(), str(raw))
     joints = denoise(recording, gaps)
     if counts is not None:
-        num_seen = len(np.unique(np.concatenate([body.frames for body in recording.bodies])))
-        findings.add(counts, findings.EMPTY_FRAMES, recording.num_frames - num_seen)
-    return joints
+        seen = [body.frames[body.joints.any(axis=(1, 2))] for body in recording.bodies]
+        num_empty = recording.num_frames - len(np.unique(np.concatenate(seen)))
+        findings.add(counts, findings.EMPTY_FRAMES, num_empty)
+    # Denoising, as published, keeps zeros of a single body.
+    return joints[joints.any(axis=(1, 2, 3))]
 
 
 def denoise(recording: Recording, gaps: str = "contiguous") -> np.ndarray:
