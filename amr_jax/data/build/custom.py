@@ -142,11 +142,13 @@ def find(manual_dir: Path, config: Config) -> RawSet:
     if not (pickles or sequences):
         search.ending(".npz")  # its error lists the files that are there
     table = _only(everything, labels.LABELS_FILE) if sequences else None
+    named = functools.partial(npz_files.name, manual_dir=manual_dir)
     if pickles:
-        tasks, left_out = _in_pickles(pickles, config)
+        once = search.once(pickles, named, pyskl.MAX_BYTES) if search else pickles
+        tasks, left_out = _in_pickles(once, config)
         read = functools.partial(pyskl.read, form=form)
     else:
-        once = search.once(sequences, functools.partial(npz_files.name, manual_dir=manual_dir))
+        once = search.once(sequences, named)
         tasks, left_out = npz_files.tasks(manual_dir, once, table)
         read = functools.partial(npz_files.read, form=form)
     notes = []

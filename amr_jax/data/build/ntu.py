@@ -74,7 +74,7 @@ class NtuBuilder(builder.SkeletonBuilder, skip_registration=True):
         search.tell_unread([*setups, *lists])
         samples = search.once(wanted, _sample)
         search.left_out += [
-            LeftOut(_stem(raw), str(raw), f"named in {listed[_sample(raw)]}")
+            LeftOut(_sample(raw), str(raw), f"named in {listed[_sample(raw)]}")
             for raw in samples
             if _sample(raw) in listed
         ]
@@ -121,11 +121,7 @@ def _listed(
 
 
 def _sample(raw: files.RawFile) -> str:
-    return _stem(raw).upper()
-
-
-def _stem(raw: files.RawFile) -> str:
-    return raw.name[: -len(".skeleton")]
+    return raw.name[: -len(".skeleton")].upper()
 
 
 def _setup(raw: files.RawFile) -> int | None:

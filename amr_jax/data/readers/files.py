@@ -55,11 +55,11 @@ class RawFile:
         parts = [self.container] if self.member is None else [self.container, self.member]
         return readable("!".join(parts))
 
-    def fingerprint(self) -> tuple[int, int]:
+    def fingerprint(self, max_bytes: int = MAX_BYTES) -> tuple[int, int]:
         """(size, CRC-32) of the content; of a member, as the archive's directory has them."""
         if self.member is not None and not self._is_packed:
             return archives.fingerprint(self.container, self.member)
-        data = self.read()
+        data = self.read(max_bytes)
         return len(data), zlib.crc32(data)
 
     def read(self, max_bytes: int = MAX_BYTES) -> bytes:
@@ -173,6 +173,7 @@ class Search:
         self,
         found: Iterable[RawFile],
         sample: Callable[[RawFile], str] = lambda raw: raw.name.lower(),
+        max_bytes: int = MAX_BYTES,
     ) -> list[RawFile]:
         """The first file of every sample; a note tells of others with the same content.
 
@@ -181,6 +182,7 @@ class Search:
         Args:
           found: files, the preferred one of each sample first.
           sample: identifies the sample of a file.
+          max_bytes: limit for a file that is compared.
         """
         of_sample: dict[str, list[RawFile]] = {}
         for raw in found:
@@ -188,8 +190,8 @@ class Search:
         several = {name: raws for name, raws in of_sample.items() if len(raws) > 1}
         again = []
         for name, (first, *others) in several.items():
-            content = first.fingerprint()
-            other = next((raw for raw in others if raw.fingerprint() != content), None)
+            content = first.fingerprint(max_bytes)
+            other = next((raw for raw in others if raw.fingerprint(max_bytes) != content), None)
             if other is None:
                 again.append((first, others[0]))
                 continue

@@ -18,12 +18,14 @@ _MIN_FRAMES = 12
 _SPREAD = 0.8
 _NOISY_SHARE = 0.69754
 
-_NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})(?i:\.skeleton(?:\.gz)?)?")
+_NAME = re.compile(
+    r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})(?:\.skeleton(?:\.gz)?)?", re.IGNORECASE
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class NtuName:
-    """The content of a file's name; all numbers count from 1."""
+    """The content of a file's name; all numbers count from 1. `name` is in upper case."""
 
     name: str
     setup: int
@@ -36,6 +38,8 @@ class NtuName:
 def parse_name(path: str, raw: files.RawFile | None = None) -> NtuName:
     """Setup, camera, performer, replication and action from 'SsssCcccPpppRrrrAaaa.skeleton'.
 
+    Letters may be in lower case.
+
     Errors name `raw`, the file itself, if it is given.
     """
     match = _NAME.fullmatch(path.replace("\\", "/").rsplit("/", 1)[-1].rsplit("!", 1)[-1])
@@ -46,7 +50,7 @@ def parse_name(path: str, raw: files.RawFile | None = None) -> NtuName:
             "a name that does not parse",
             "SsssCcccPpppRrrrAaaa.skeleton with three digits each, from 001",
         )
-    return NtuName(match.group(0)[: len("SsssCcccPpppRrrrAaaa")], *numbers)
+    return NtuName(match.group(0)[: len("SsssCcccPpppRrrrAaaa")].upper(), *numbers)
 
 
 def read(

@@ -221,6 +221,39 @@ def test_a_list_of_missing_skeletons_is_applied(case, tmp_path):
     assert left_out.why.endswith(file.rsplit("/", 1)[-1])
 
 
+def test_files_in_lower_case_have_the_names_of_their_samples(tmp_path):
+    one, other = f"{A.lower()}.SKELETON", f"{B.lower()}.skeleton"
+    found = find("ntu_rgbd60", put(tmp_path, {one: TEXT[A], other: TEXT[B], LIST: B}))
+    (task,) = found.tasks
+    example = found.read(task)
+    assert (example["name"], example["label"], example["subject"]) == (A, 0, 1)
+    assert [sample.name for sample in found.left_out] == [B]
+
+
+def test_two_pickles_of_equal_content_are_one(tmp_path):
+    config = custom.config_of({"name": "own", "layout": "coco_17", "channels": "xyc"})
+    sets = [custom_sets.exchange(n) for n in (3, 4)]
+    contents = [custom_sets.write_pickle(tmp_path / "x.pkl", s).read_bytes() for s in sets]
+    same = put(tmp_path / "same", dict.fromkeys(("set.pkl", "set.pkl.gz"), contents[0]))
+    found = custom.find(same, config)
+    assert (len(found.tasks), list(found.left_out)) == (3, [])
+    (note,) = found.notes
+    assert "set.pkl is read" in note
+    assert "set.pkl.gz is not" in note
+    differ = put(tmp_path / "differ", {"set.pkl": contents[0], "set.pkl.gz": contents[1]})
+    with pytest.raises(BadFile, match=r"set\.pkl with another content than in .*set\.pkl\.gz"):
+        custom.find(differ, config).parse(tmp_path)
+
+
+def test_large_pickles_are_compared(tmp_path, monkeypatch):
+    """They may be larger than other raw files."""
+    config = custom.config_of({"name": "own", "layout": "coco_17", "channels": "xyc"})
+    path = custom_sets.write_pickle(tmp_path / "x.pkl", custom_sets.exchange(3))
+    put(tmp_path, dict.fromkeys(("raw/set.pkl", "raw/set.pkl.gz"), path.read_bytes()))
+    monkeypatch.setattr(files.RawFile.read, "__defaults__", (100,))
+    assert len(custom.find(tmp_path / "raw", config).tasks) == 3
+
+
 @pytest.mark.parametrize("linked", ["file", "folder"])
 def test_a_list_behind_a_link(linked, tmp_path):
     put(tmp_path, {f"raw/{A}.skeleton": TEXT[A], f"elsewhere/{LIST}": A})

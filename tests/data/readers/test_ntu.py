@@ -37,6 +37,11 @@ def test_the_fields_of_a_name():
     assert (name.replication, name.action) == (2, 60)
 
 
+@pytest.mark.parametrize("ending", ["", ".skeleton", ".SKELETON", ".Skeleton.GZ"])
+def test_a_name_in_lower_case(ending):
+    assert ntu.parse_name(NAME.lower() + ending) == ntu.parse_name(NAME)
+
+
 @pytest.mark.parametrize(
     "name",
     [
