@@ -52,7 +52,9 @@ def turn(joints: Array, how: BodyFrame) -> Array:
       joints: (T, M, V, 3), its origin on the actor (`normalise.move_origin`).
       how: see `BodyFrame`.
     """
-    return joints @ rotation(joints, how).astype(joints.dtype).T
+    axes = rotation(joints, how).astype(joints.dtype)
+    # Not a matrix product: accelerators would round its factors to 8 or 11 bits.
+    return (joints[..., None, :] * axes).sum(axis=-1)
 
 
 def rotation(joints: Array, how: BodyFrame) -> Array:

@@ -100,6 +100,13 @@ def test_jax_agrees_with_numpy(kind):
     assert expected.dtype == np.float32
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_matrix_product_that_accelerators_would_round(kind):
+    joints = jax.ShapeDtypeStruct((8, 1, 20, 3), jnp.float32)
+    lowered = jax.jit(lambda x: body_frame.turn(x, how(kind))).lower(joints)
+    assert "dot_general" not in lowered.as_text()
+
+
 def test_layouts():
     named = {n: BodyFrame.of("first", x.joints) is not None for n, x in layouts.LAYOUTS.items()}
     assert all(named.values())
