@@ -33,6 +33,7 @@ import ml_collections
 from etils import epath
 
 from amr_jax.config import settings
+from amr_jax.data import datasets
 from amr_jax.data.split import DeviceSplit, place, read
 from amr_jax.errors import UserError
 from amr_jax.evaluation import encoder_under_test, results, score_file
@@ -40,6 +41,7 @@ from amr_jax.evaluation.encoder_under_test import Subject
 from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.evaluation.results import RESULTS_FILE
 from amr_jax.evaluation.task import Outcome, Task
+from amr_jax.evaluation.twins import Twins
 from amr_jax.inference import load, model_file
 from amr_jax.models.settings import matmul_precision
 from amr_jax.run import console, paths, sharding, workdir
@@ -81,13 +83,15 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         _remove_earlier(run)
         splits = [place(read(source, mesh), mesh) for source in sources]
         train, test = (split.host for split in splits)
+        twins = Twins.of(datasets.get(subject.config.dataset), train, test)
         lines = {"devices": describe_devices(mesh), **subject.describe(train, test)}
+        lines |= {"twins": twins.describe()} if twins else {}
         run.say(console.aligned(lines))
         for doubt in results.doubts(train, test):
             run.say(f"note: {doubt}")
-        outcomes, seconds = _outcomes(run, subject, *splits)
+        outcomes, seconds = _outcomes(run, subject, *splits, twins)
         found = {
-            **results.of(subject, train, test, outcomes, seconds),
+            **results.of(subject, train, test, twins, outcomes, seconds),
             **workdir.provenance(),
             "seconds": round(time.monotonic() - began, 2),
         }
@@ -122,7 +126,7 @@ def _refuse_other_results(folder: epath.Path) -> None:
 
 
 def _outcomes(
-    run: Run, subject: Subject, train: DeviceSplit, test: DeviceSplit
+    run: Run, subject: Subject, train: DeviceSplit, test: DeviceSplit, twins: Twins | None
 ) -> tuple[dict[str, Outcome], dict[str, float]]:
     """Runs the protocol on each encoder; returns outcomes and seconds by its name."""
     config, outcomes, seconds = subject.config, {}, {}
@@ -135,6 +139,7 @@ def _outcomes(
             train=train,
             test=test,
             num_classes=len(test.host.class_names),
+            twins=twins,
             **encoder_under_test.views(config, subject.seen),
         )
         with matmul_precision(subject.encoder.dtype, config.matmul_precision):

@@ -97,8 +97,15 @@ def test_knn_again_and_adapted_to_its_own_data_set_gives_the_same_numbers(
 ):
     config = configured(knn, pretrained)
     first = evaluate.run(config, tmp_path / "plain")["encoders"]
-    again = evaluate.run(config, tmp_path / "plain")["encoders"]
-    assert "evaluating again" in capsys.readouterr().out
+    results = evaluate.run(config, tmp_path / "plain")
+    again = results["encoders"]
+    assert results["test_sequences_with_twin"] == 20
+    # Each test sequence was seen by the two cameras of the training split.
+    said = capsys.readouterr().out
+    assert "evaluating again" in said
+    assert "20 of 20 test sequences show a performance" in said
+    assert "1-NN without twins %" in said
+    assert all(numbers["top1_without_twins"] <= 1 for numbers in again.values())
     adapted = evaluate.run(configured(knn, pretrained, adapt=True), tmp_path / "adapted")
     for encoder, numbers in first.items():
         for other in (again, adapted["encoders"]):

@@ -7,6 +7,7 @@ records, `configs/amr.py:DATA/custom/NAME`; its row is read from a file that `pr
 
 import dataclasses
 import json
+import re
 
 import ml_collections
 from etils import epath
@@ -34,6 +35,8 @@ class Dataset:
       scores: custom data: what the scores in its files are, see `arrays.Form`.
       sequences: custom data: the number of sequences in each split.
       one_kinect: whether it is a small set of one Kinect, which a small model suits.
+      camera: a regular expression for the part of a sequence's name that says which camera recorded
+        it, where several record each performance; None: names say nothing of the kind.
     """
 
     records: str
@@ -45,6 +48,7 @@ class Dataset:
     scores: float | str | None = None
     sequences: dict[str, int] | None = None
     one_kinect: bool = False
+    camera: str | None = None
 
     def open_split(
         self, data_dir: str, split: str, section: ml_collections.ConfigDict
@@ -81,6 +85,10 @@ class Dataset:
             )
         return how
 
+    def performance(self, name: str) -> str:
+        """The name of a sequence without its camera: the same for all cameras of a performance."""
+        return name if self.camera is None else re.sub(self.camera, "", name)
+
     def first(self, split: str, count: int) -> str:
         """The first `count` sequences of a split, in the syntax of TFDS; all, if it has no more."""
         return f"{split}[:{count}]" if self.at_most(count + 1, split) > count else split
@@ -102,17 +110,21 @@ class Dataset:
 
 
 def _ntu(records: str) -> Dataset:
-    return Dataset(records, layouts.NTU_25, centre=True, max_frames=300)
+    return Dataset(records, layouts.NTU_25, centre=True, max_frames=300, camera=r"C\d{3}")
 
 
 def _pku(records: str) -> Dataset:
-    # Published pipelines feed PKU-MMD in camera coordinates (docs/formats.md).
-    return Dataset(records, layouts.NTU_25, centre=False, max_frames=300)
+    # Published pipelines feed PKU-MMD in camera coordinates (docs/formats.md). The cameras of a
+    # recording number its actions in slightly different ways; the label says which is which.
+    camera = r"-[LMR]_\d+"
+    return Dataset(records, layouts.NTU_25, centre=False, max_frames=300, camera=camera)
 
 
-def _kinect(records: str, layout: layouts.Layout, longest: int) -> Dataset:
-    """A set of one Kinect: one body, hundreds of sequences."""
-    return Dataset(records, layout, centre=True, max_frames=longest, one_kinect=True)
+def _kinect(
+    records: str, layout: layouts.Layout, longest: int, camera: str | None = None
+) -> Dataset:
+    """A set of Kinect v1: one body, hundreds of sequences."""
+    return Dataset(records, layout, centre=True, max_frames=longest, one_kinect=True, camera=camera)
 
 
 _TEN = range(1, 11)
@@ -126,8 +138,8 @@ DATASETS = {
     "pku1_xview": _pku("pku_mmd/v1_xview"),
     "pku2_xsub": _pku("pku_mmd/v2_xsub"),
     "pku2_xview": _pku("pku_mmd/v2_xview"),
-    "nwucla": _kinect("nw_ucla/xview", layouts.KINECT_20, 201),
-    "nwucla_xsub": _kinect("nw_ucla/xsub", layouts.KINECT_20, 201),
+    "nwucla": _kinect("nw_ucla/xview", layouts.KINECT_20, 201, r"_v\d+"),
+    "nwucla_xsub": _kinect("nw_ucla/xsub", layouts.KINECT_20, 201, r"_v\d+"),
     "utd": _kinect("utd_mhad/xsub", layouts.KINECT_20, 125),
     "msr": _kinect("msr_action3d/xsub", layouts.KINECT_20, 196),
     "kard": _kinect("kard/xsub", layouts.OPENNI_15, 310),

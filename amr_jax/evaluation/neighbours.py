@@ -12,13 +12,14 @@ from jax.sharding import PartitionSpec as P
 
 from amr_jax.evaluation import features, packing
 from amr_jax.evaluation.task import Task
+from amr_jax.evaluation.twins import Twins
 from amr_jax.run import sharding
 
 # Similarities in the memory of a device at once: 256 MiB of float32.
 BLOCK_ELEMENTS = 2**26
 
 # (similarities (n, B), labels (B,) of the bank, labels (n,) of the queries, *options) → arrays
-# (n, …), one row a query.
+# (n, …), one row a query. A similarity of -inf is that of a sequence which does not count.
 Compare = Callable[..., Any]
 
 
@@ -44,6 +45,7 @@ def compared(
     bank: tuple[jax.Array, jax.Array],
     *options: Any,
     mesh: Mesh,
+    twins: Twins | None = None,
     block_elements: int = BLOCK_ELEMENTS,
 ) -> Any:
     """Compares every query with the whole bank by cosine similarity.
@@ -54,6 +56,8 @@ def compared(
         `block_elements // B`, which bounds the memory.
       bank: features (B, D), labels (B,).
       options: further arguments of `compare`, which hash.
+      twins: if given, the bank is that of the training sequences, and the similarity of a query to
+        those of its own performance is -inf.
 
     Returns:
       What `compare` returns, for all Q queries, on the host.
@@ -63,41 +67,47 @@ def compared(
     shortfall = -num_queries % (rows * mesh.size)
     x = jnp.pad(queries[0], ((0, shortfall), (0, 0)))
     labels = jnp.pad(queries[1], (0, shortfall), constant_values=-1)
-    found = _compared(compare, x, labels, *bank, rows, mesh, options)
+    shown, in_bank = np.full(num_queries, -1), np.full(bank_size, -2)  # nothing in common
+    if twins is not None:
+        shown, in_bank = twins.test, twins.train
+    shown = np.pad(shown, (0, shortfall), constant_values=-1)
+    shown, in_bank = sharding.put((shown, in_bank), sharding.replicated(mesh))
+    found = _compared(compare, (x, labels, shown), (*bank, in_bank), rows, mesh, options)
     return jax.tree.map(lambda values: np.asarray(values)[:num_queries], found)
 
 
 @functools.partial(jax.jit, static_argnames=("compare", "rows", "mesh", "options"))
 def _compared(
     compare: Compare,
-    queries: jax.Array,
-    query_labels: jax.Array,
-    bank: jax.Array,
-    bank_labels: jax.Array,
+    queries: tuple[jax.Array, jax.Array, jax.Array],
+    bank: tuple[jax.Array, jax.Array, jax.Array],
     rows: int,
     mesh: Mesh,
     options: tuple,
 ) -> Any:
-    bank = _unit(bank)
+    """Features, labels and performances of the queries and of the bank, compared."""
 
     # Under shard_map each device ranks its own queries; sorting a sharded array would gather it.
-    def local(queries, query_labels, bank, bank_labels):
+    def local(queries, bank):
+        bank, bank_labels, in_bank = bank
+
         def block(part):
-            queries, own = part
+            queries, own, shown = part
             # In the lower precision that GPUs and TPUs use by default, near neighbours would swap.
             similarity = jnp.dot(queries, bank.T, precision=jax.lax.Precision.HIGHEST)
+            similarity = jnp.where(shown[:, None] == in_bank, -jnp.inf, similarity)
             return compare(similarity, bank_labels, own, *options)
 
-        blocks = _unit(queries).reshape(-1, rows, queries.shape[-1]), query_labels.reshape(-1, rows)
+        blocks = jax.tree.map(lambda x: x.reshape(-1, rows, *x.shape[1:]), queries)
         found = jax.lax.map(block, blocks)
         return jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:]), found)
 
+    queries, bank = ((_unit(x), *rest) for x, *rest in (queries, bank))
     split = P(sharding.BATCH)
     of_all = jax.shard_map(
-        local, mesh=mesh, in_specs=(split, split, P(), P()), out_specs=split, check_vma=False
+        local, mesh=mesh, in_specs=(split, P()), out_specs=split, check_vma=False
     )
-    found = of_all(queries, query_labels, bank, bank_labels)
-    return jax.lax.with_sharding_constraint(found, sharding.replicated(mesh))
+    return jax.lax.with_sharding_constraint(of_all(queries, bank), sharding.replicated(mesh))
 
 
 def _unit(x: jax.Array) -> jax.Array:

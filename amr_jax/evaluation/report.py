@@ -129,6 +129,7 @@ def table(rows: dict[str, dict[str, float]], columns: Sequence[Column] = ()) -> 
         epoch = f"epoch {metrics['best_epoch']} of {metrics['epochs']}"
         return f"{per_cent(metrics, 'best_epoch_top1')} ({epoch})"
 
+    columns = [c for c in columns if c.belongs(m.get(c.key) for m in rows.values())]
     further = [column.head for column in columns]
     head = ["encoder", "top-1 %", "top-5 %", *further, "best epoch on the test set: top-1 %"]
     lines = [

@@ -12,6 +12,7 @@ from amr_jax.evaluation import report, score_file
 from amr_jax.evaluation.encoder_under_test import Subject
 from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.evaluation.task import Outcome
+from amr_jax.evaluation.twins import Twins
 from amr_jax.run import workdir
 
 RESULTS_FILE = "results.json"
@@ -24,6 +25,7 @@ def of(
     subject: Subject,
     train: Split,
     test: Split,
+    twins: Twins | None,
     outcomes: Mapping[str, Outcome],
     seconds: Mapping[str, float],
 ) -> dict:
@@ -52,6 +54,7 @@ def of(
         "adaptation": dataclasses.asdict(subject.adaptation) if subject.adaptation else None,
         "train_sequences": len(train.label),
         "test_sequences": len(test.label),
+        "test_sequences_with_twin": twins.count if twins else 0,
         "num_classes": len(test.class_names),
         "classes_in_test": len(np.unique(test.label)),
         "classes_only_in_test": untrained(train, test),

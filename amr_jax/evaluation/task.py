@@ -1,7 +1,7 @@
 """What a protocol receives and returns."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import flax.linen as nn
@@ -9,6 +9,7 @@ import numpy as np
 
 from amr_jax.data.split import DeviceSplit
 from amr_jax.evaluation.features import View
+from amr_jax.evaluation.twins import Twins
 
 # Called with the number of the finished epoch (from 1) and its scalars.
 Log = Callable[[int, dict[str, float]], None]
@@ -26,6 +27,7 @@ class Task:
       train, test: the splits on the devices; `host` has their labels and names.
       train_view, test_view: the augmented view and the centre crop of the clip of one body.
       num_classes: size of the label set, whether or not every class occurs.
+      twins: which test sequences show a performance of the training split; None: no one does.
     """
 
     encoder: nn.Module
@@ -36,6 +38,7 @@ class Task:
     train_view: View
     test_view: View
     num_classes: int
+    twins: Twins | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Column:
       text: value -> text of the cell.
       note: explanation under the table of a comparison; '': none.
       measured: whether a table of several seeds shows the deviation of its values.
+      optional: whether a table in which no row has a value leaves the column out.
     """
 
     key: str
@@ -99,6 +103,11 @@ class Column:
     text: Callable[[Any], str]
     note: str = ""
     measured: bool = True
+    optional: bool = False
+
+    def belongs(self, values: Iterable[Any]) -> bool:
+        """Whether a table with these values (None: no value) shows the column."""
+        return not self.optional or any(value is not None for value in values)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,6 +89,7 @@ def under(
         _missing(config, table, finished),
         f"{config.dataset}: {here[0]['train_sequences']:,} training and {num_test:,} test "
         f"sequences. {_noise(config, lines, num_test)}",
+        _twins(here[0]),
         *(_sum(cell, config) for cell in ensembles),
         f"Budget: {budget}. Encoder: {each(encoder)}; {each(lambda r: r['dtype'])}; "
         f"attention by {each(lambda r: r['attention_kernel'])}; batch "
@@ -99,7 +100,12 @@ def under(
         "GFLOPs: a forward pass of one sequence (bodies: "
         f"{each(lambda r: str(r['bodies']))}). Peak memory: a training step on one device, by the "
         "compiler.",
-        *(column.note for name in config.protocols for column in PROTOCOLS[name].columns),
+        *(
+            column.note
+            for name in config.protocols
+            for column in PROTOCOLS[name].columns
+            if column.belongs(line[column.key] for line in lines)
+        ),
         *(
             f"{head}: the metric `{name}` of pre-training, the mean over its last dispatch."
             for name, head in table.get("metrics", {}).items()
@@ -153,6 +159,17 @@ def _noise(config: ml_collections.ConfigDict, lines: Sequence[Line], num_test: i
         "mean ± their sample standard deviation (n − 1). It does not contain the noise of the test "
         f"set: {error} (binomial). The comparison above adds both: the deviation over √n, and the "
         "binomial error."
+    )
+
+
+def _twins(cell: dict) -> str:
+    """How many test sequences show a performance of the training split."""
+    count = cell.get("test_sequences_with_twin", 0)  # absent in rows of earlier versions
+    if not count:
+        return ""
+    return (
+        f"{count:,} of {cell['test_sequences']:,} test sequences have a twin in the training "
+        "split: the same performance, seen by another camera."
     )
 
 

@@ -93,6 +93,7 @@ class Ensemble:
             "untrained": dict.fromkeys(protocols, f"the ensemble {self.row}"),
             "train_sequences": each[0]["train_sequences"],
             "test_sequences": each[0]["test_sequences"],
+            "test_sequences_with_twin": each[0].get("test_sequences_with_twin", 0),
             **workdir.provenance(),
         }
         cells.write(self.folder, made)

@@ -143,6 +143,7 @@ def write(
             config.protocols,
             table.get("metrics", {}),
         )
+        shown = [c for c in shown if c.belongs(line[c.key] for line in lines)]
         under = notes.under(config, table, lines, finished, command)
         texts.append(markdown(table.title, lines, shown, under))
         picture = pictures.comparison(

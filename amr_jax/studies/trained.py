@@ -140,6 +140,7 @@ class Training:
             "untrained": untrained,
             "train_sequences": first["train_sequences"],
             "test_sequences": first["test_sequences"],
+            "test_sequences_with_twin": first.get("test_sequences_with_twin", 0),
             **workdir.provenance(),
         }
         cells.write(self.folder, made)

@@ -5,6 +5,7 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 
 from amr_jax.data.split import Split, place
@@ -117,4 +118,11 @@ def make_task(
         train_view=view,
         test_view=first_frame,
         num_classes=len(train.class_names),
+    )
+
+
+def neighbours_config(k: int = 1) -> ml_collections.ConfigDict:
+    """What `knn` and `retrieval` read."""
+    return ml_collections.ConfigDict(
+        {"seed": 0, "bodies": "packed", "second_body": "zeros", "encode_batch_size": 4, "k": k}
     )

@@ -16,7 +16,8 @@ ROWS = [
     row("nat", linear=0.9, title="NAT", training_seconds=None, epochs=30.5),
     row("amr", linear=0.68, knn=0.65, title="AMR", costs={"linear_gflops": 0.0625}),
 ]
-SHOWN = tables.columns("MAMP", "ntu60_xsub", ("linear", "knn"), {})
+COLUMNS = tables.columns("MAMP", "ntu60_xsub", ("linear", "knn"), {})
+SHOWN = [column for column in COLUMNS if not column.optional]
 
 
 def lines_of(rows=ROWS, reference=ROWS[0]):
@@ -239,3 +240,20 @@ def test_seeds_that_differ_make_a_lead_uncertain():
         text = notes.verdict(found, "amr", 100)
         assert ("difference: MAMP (linear, +20.0)" in text) is clear
         assert ("noise: MAMP (linear, +20.0)" in text) is not clear
+
+
+def test_twins_are_told_where_there_are_any(tmp_path):
+    config = compare.get_config("nwucla")
+    config.only = ""
+    knn = {"top1": 0.65, "feature_std": 0.5}
+    encoders = {"pretrained": knn | {"top1_without_twins": 0.525}, "random": knn}
+    cell = row("amr", linear=0.68)
+    cell["protocols"]["knn"] = encoders
+    text = tables.write(tmp_path, config, {"amr": [cell]}, "command")
+    assert "twin" not in tables.write(tmp_path, config, finished(), "command")
+    cell["test_sequences_with_twin"] = 98
+    text = tables.write(tmp_path, config, {"amr": [cell]}, "command")
+    assert "| 1-NN without twins % |" in text
+    assert "| 65.0 | 52.5 | 0.500 |" in text
+    assert "98 of 100 test sequences have a twin in the training split" in text
+    assert "are no neighbours of it" in text

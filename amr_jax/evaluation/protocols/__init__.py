@@ -18,8 +18,10 @@ from amr_jax.evaluation.task import Protocol
 
 PROTOCOLS = {
     "linear": Protocol(linear.run, "linear", has_logits=True),
-    "knn": Protocol(knn.run, "1-NN", (knn.FEATURE_STD,)),
-    "retrieval": Protocol(retrieval.run, "retrieval", (retrieval.MEAN_AVERAGE_PRECISION,)),
+    "knn": Protocol(knn.run, "1-NN", (knn.WITHOUT_TWINS, knn.FEATURE_STD)),
+    "retrieval": Protocol(
+        retrieval.run, "retrieval", (retrieval.MEAN_AVERAGE_PRECISION, retrieval.WITHOUT_TWINS)
+    ),
     "finetune": Protocol(finetune.run, "fine-tuned", has_logits=True),
     "semi": Protocol(semi.run, "semi-supervised"),
 }

@@ -16,14 +16,22 @@ FEATURE_STD = Column(
     "feature std: standard deviation of each feature over the test sequences, averaged over the "
     "features; near 0, the encoder has collapsed.",
 )
+WITHOUT_TWINS = Column(
+    "top1_without_twins",
+    "1-NN without twins %",
+    lambda fraction: f"{100 * fraction:.1f}",
+    "Without twins: training sequences that show the performance of the test sequence, seen by "
+    "another camera, are no neighbours of it.",
+    optional=True,
+)
 
 
 def vote(labels: jax.Array) -> jax.Array:
     """The most frequent of the labels (..., k) of neighbours, which are ordered nearest first.
 
-    Ties go to the label of the nearest neighbour among them.
+    Ties go to the label of the nearest neighbour among them. Labels below 0 have no vote.
     """
-    votes = (labels[..., :, None] == labels[..., None, :]).sum(axis=-1)
+    votes = (labels[..., :, None] == labels[..., None, :]).sum(axis=-1) * (labels >= 0)
     winner = jnp.argmax(votes, axis=-1)  # the first of equals
     return jnp.take_along_axis(labels, winner[..., None], axis=-1)[..., 0]
 
@@ -35,13 +43,15 @@ def nearest(similarity: jax.Array, labels: jax.Array, own: jax.Array, k: int) ->
       similarity: (n, B). labels: (B,) of the bank. own: of the queries; not used.
     """
     del own
-    return vote(labels[jax.lax.top_k(similarity, k)[1]])
+    similarity, places = jax.lax.top_k(similarity, k)
+    return vote(jnp.where(similarity == -jnp.inf, -1, labels[places]))
 
 
 def run(task: Task, config, log: Log) -> Outcome:
     """The protocol: each test sequence gets the label of its `config.k` nearest training sequences.
 
-    Features are those of the centre crop. Metrics: `top1`, and `feature_std` (see `FEATURE_STD`).
+    Features are those of the centre crop. Metrics: `top1`, and `feature_std` (see `FEATURE_STD`);
+    where there are twins, also the top-1 `WITHOUT_TWINS`.
 
     Raises:
       UserError: k exceeds the number of training sequences.
@@ -52,10 +62,17 @@ def run(task: Task, config, log: Log) -> Outcome:
     bank, queries = neighbours.frozen(task, config)
     mesh = task.train.mesh
     labels, own = sharding.put((train_labels, test_labels), sharding.replicated(mesh))
-    predictions = neighbours.compared(nearest, (queries, own), (bank, labels), config.k, mesh=mesh)
+
+    def predicted(twins=None):
+        pairs = (queries, own), (bank, labels)
+        return neighbours.compared(nearest, *pairs, config.k, mesh=mesh, twins=twins)
+
+    predictions = predicted()
     metrics = {
         "top1": float((predictions == test_labels).mean()),
         "feature_std": float(jnp.std(queries, axis=0).mean()),
     }
+    if task.twins is not None:
+        metrics[WITHOUT_TWINS.key] = float((predicted(task.twins) == test_labels).mean())
     log(1, metrics)
     return Outcome(predictions=predictions.astype(np.int32), metrics=metrics)
