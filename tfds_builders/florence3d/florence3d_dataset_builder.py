@@ -25,8 +25,9 @@ class Builder(by_subject.SubjectBuilder):
     NUM_JOINTS = layouts.OPENNI_15.num_joints
     SUFFIX = ".txt"
     FILES = "sequences of Florence 3D (aAA_sS_idN.txt)"
+    OTHERS = kinect_text.others(kinect_text.FLORENCE3D)
     PUBLISHED: ClassVar = {
-        "xsub": {"train": 0, "test": 0},
+        "xsub": {"train": 109, "test": 106},
         **{f"loso{s}": {} for s in range(1, 11)},
     }
 

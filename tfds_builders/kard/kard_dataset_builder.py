@@ -25,6 +25,7 @@ class Builder(by_subject.SubjectBuilder):
     NUM_JOINTS = layouts.OPENNI_15.num_joints
     SUFFIX = ".txt"
     FILES = "sequences of KARD (aAA_sSS_eEE_realworld.txt)"
+    OTHERS = kinect_text.others(kinect_text.KARD)
     PUBLISHED: ClassVar = {"xsub": {"train": 270, "test": 270}}
 
     read = staticmethod(kinect_text.KARD.read)

@@ -25,6 +25,7 @@ class Builder(by_subject.SubjectBuilder):
     NUM_JOINTS = layouts.KINECT_20.num_joints
     SUFFIX = ".txt"
     FILES = "sequences of MSR-Action3D (aAA_sSS_eEE_skeleton3D.txt)"
+    OTHERS = kinect_text.others(kinect_text.MSR_ACTION3D)
     PUBLISHED: ClassVar = {"xsub": {"train": 291, "test": 275}}
 
     read = staticmethod(kinect_text.MSR_ACTION3D.read)

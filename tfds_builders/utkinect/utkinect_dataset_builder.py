@@ -26,6 +26,7 @@ class Builder(by_subject.SubjectBuilder):
     NUM_JOINTS = layouts.KINECT_20.num_joints
     SUFFIX = ".txt"
     FILES = "sequences of UTKinect (aAA_sSS_eEE.txt)"
+    OTHERS = kinect_text.others(kinect_text.UTKINECT)
     PUBLISHED: ClassVar = {
         "xsub": {"train": 100, "test": 100},
         **{f"loso{s}": {} for s in range(1, 11)},

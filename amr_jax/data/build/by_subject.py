@@ -1,6 +1,6 @@
 """Common base of the builders of small sets of one Kinect, one body and protocols by subject."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -47,12 +47,13 @@ class SubjectBuilder(builder.SkeletonBuilder, skip_registration=True):
     SUFFIX: ClassVar[str]  # of the raw files
     FILES: ClassVar[str]  # what they are, for messages
     SAMPLE: ClassVar[str] = SAMPLE  # how their names begin
+    OTHERS: ClassVar[Mapping[str, str]] = {}  # sets with similar names, as in `files.Search`
     TRAIN_SUBJECTS: ClassVar[tuple[int, ...]]  # of x-sub
 
     @classmethod
     def find(cls, manual_dir: Path) -> builder.RawSet:
         """Finds the raw files in folders and archives."""
-        search = files.Search(manual_dir, cls.FILES, cls.SUFFIX, cls.SAMPLE)
+        search = files.Search(manual_dir, cls.FILES, cls.SUFFIX, cls.SAMPLE, cls.OTHERS)
         raw, protocols = search.samples(cls.SUFFIX), tuple(cls.builder_configs)
         return builder.RawSet(raw, cls.read, cls.split, protocols, search.left_out, search.notes)
 

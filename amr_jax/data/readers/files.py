@@ -6,8 +6,9 @@ import functools
 import os
 import pathlib
 import re
+import types
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from amr_jax.data.readers import archives, walk
 from amr_jax.data.readers.archives import MAX_BYTES
@@ -121,6 +122,8 @@ class Search:
       ending: how the names end of the files that are going to be read, if all end alike.
       sample: a regular expression, in any case, for how the names of these files begin; others with
         this ending are not read.
+      others: title -> a regular expression for the names of the files of another data set, which
+        may be in the same folder; they are not read either.
 
     Raises:
       UserError: no such folder.
@@ -128,9 +131,15 @@ class Search:
     """
 
     def __init__(
-        self, manual_dir: str | os.PathLike, what: str, ending: str = "", sample: str = ""
+        self,
+        manual_dir: str | os.PathLike,
+        what: str,
+        ending: str = "",
+        sample: str = "",
+        others: Mapping[str, str] = types.MappingProxyType({}),
     ):
         self._manual_dir, self._what = _existing(manual_dir, what), what
+        self._others = others
         self._foreign_ending, self._sample = ending.lower() if sample else None, sample
         self.left_out: list[LeftOut] = []
         self.notes: list[str] = []
@@ -157,8 +166,14 @@ class Search:
 
     def _is_sample(self, name: str, ending: str) -> bool:
         """Whether the name of a file, perhaps in folders, says that it is going to be read."""
-        begins = re.match(self._sample, os.path.basename(name), re.IGNORECASE)
+        base = os.path.basename(name)
+        begins = re.match(self._sample, base, re.IGNORECASE) and self._other(base) is None
         return bool(begins) and name.lower().endswith(ending.lower())
+
+    def _other(self, base: str) -> str | None:
+        """The title of the other data set whose files have such names."""
+        fits = (t for t, form in self._others.items() if re.fullmatch(form, base, re.IGNORECASE))
+        return next(fits, None)
 
     def ending(self, suffix: str) -> list[RawFile]:
         """The files of samples whose names end so, in any case; `UserError` if there is none."""
@@ -244,14 +259,24 @@ class Search:
         return message + "Point --manual_dir at the folder with the files or any folder above it."
 
     def _kinds(self, found: list[RawFile]) -> str:
-        """How many files have which ending, or name; names without numbers if samples end so."""
+        """How many files are of which other data set, or have which ending, or name.
+
+        Names are without their numbers, and told if samples end so.
+        """
+        sets: collections.Counter[str] = collections.Counter()
         kinds: collections.Counter[str] = collections.Counter()
         for raw in found:
             ending = os.path.splitext(raw.name)[1].lower()
-            foreign = ending == self._foreign_ending
-            kinds[re.sub(r"\d+", "#", raw.name) if foreign else ending or raw.name] += 1
-        counts = [f"{count:,} {kind}" for kind, count in kinds.most_common(6)]
-        more = len(found) - sum(count for _, count in kinds.most_common(6))
+            if title := self._other(raw.name):
+                sets[f"files of {title}"] += 1
+            elif ending == self._foreign_ending:
+                kinds[re.sub(r"\d+", "#", raw.name)] += 1
+            else:
+                kinds[ending or raw.name] += 1
+        counts = [
+            f"{count:,} {kind}" for kind, count in (*sets.most_common(), *kinds.most_common(6))
+        ]
+        more = sum(kinds.values()) - sum(count for _, count in kinds.most_common(6))
         return ", ".join(counts) + (f", and {more:,} more" if more else "")
 
 

@@ -27,6 +27,7 @@ class TextSet:
     """How the files of one data set are written.
 
     Attributes:
+      title: of the data set.
       pattern: of a file's name, with the groups action, subject and replication.
       example: such a name, for messages.
       layout: of the records.
@@ -38,6 +39,7 @@ class TextSet:
       num_actions: actions count from 1 to this.
     """
 
+    title: str
     pattern: str
     example: str
     layout: Layout
@@ -105,6 +107,7 @@ class TextSet:
 
 # The order is that of the bones which are published with the set: sides alternate.
 MSR_ACTION3D = TextSet(
+    title="MSR-Action3D",
     pattern=r"a(?P<action>\d\d)_s(?P<subject>\d\d)_e(?P<replication>\d\d)_skeleton3D\.txt",
     example="a01_s01_e01_skeleton3D.txt",
     layout=layouts.KINECT_20,
@@ -136,6 +139,7 @@ MSR_ACTION3D = TextSet(
 
 # Its authors say neck, torso, hand and foot: see `layouts.OPENNI_15`.
 KARD = TextSet(
+    title="KARD",
     pattern=r"a(?P<action>\d\d)_s(?P<subject>\d\d)_e(?P<replication>\d\d)_realworld\.txt",
     example="a01_s01_e01_realworld.txt",
     layout=layouts.OPENNI_15,
@@ -162,6 +166,7 @@ KARD = TextSet(
 )
 
 UTKINECT = TextSet(
+    title="UTKinect",
     pattern=r"a(?P<action>\d\d)_s(?P<subject>\d\d)_e(?P<replication>\d\d)\.txt",
     example="a01_s01_e01.txt",
     layout=layouts.KINECT_20,
@@ -171,6 +176,7 @@ UTKINECT = TextSet(
 
 # Sequences are numbered through all actions and subjects.
 FLORENCE3D = TextSet(
+    title="Florence 3D",
     pattern=r"a(?P<action>\d\d)_s(?P<subject>[1-9]\d?)_id(?P<replication>[1-9]\d{0,2})\.txt",
     example="a01_s1_id1.txt",
     layout=layouts.OPENNI_15,
@@ -185,3 +191,8 @@ _SETS = (MSR_ACTION3D, KARD, UTKINECT, FLORENCE3D)
 def of_name(name: str) -> TextSet | None:
     """The set whose files are named like this; None if there is none."""
     return next((s for s in _SETS if re.fullmatch(s.pattern, name, re.IGNORECASE)), None)
+
+
+def others(of: TextSet) -> dict[str, str]:
+    """Title and pattern of all sets but one; no name fits the patterns of two sets."""
+    return {each.title: each.pattern for each in _SETS if each is not of}

@@ -203,6 +203,65 @@ def test_a_foreign_file_of_the_same_ending_is_told(dataset, place, tmp_path):
         found.read(next(raw for raw in found.tasks if raw.name == near))
 
 
+ARCHIVES = (
+    "nw_ucla_all_sqe.zip",
+    "utd_mhad_skeleton.zip",
+    "msr_action3d_real3d.zip",
+    "kard_realworld.zip",
+    "utkinect.zip",
+    "florence3d.zip",
+)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dataset", SETS)
+def test_the_archives_of_other_sets_may_lie_beside(dataset, packed, tmp_path):
+    """Sets of text files are told by name; a file of none of them still stops the preparation."""
+    sample, near, _ = SETS[dataset]
+    others = {name: of for name, (of, _, _) in SETS.items() if name != dataset}
+    put(tmp_path, {f"{name}.zip!raw/{of}" if packed else of: "x" for name, of in others.items()})
+    with pytest.raises(UserError, match="there is none among 5 file"):
+        find(tmp_path, dataset)
+    found = find(put(tmp_path, {sample: "x"}), dataset)
+    assert [raw.name for raw in found.tasks] == [sample]
+    (note,) = found.notes
+    texts = {"MSR-Action3D", "KARD", "UTKinect", "Florence 3D"}
+    titles = set(re.findall(r"1 files of ([^,.]+)", note))
+    if sample.endswith(".txt"):
+        assert len(titles) == 3
+        assert titles < texts
+        assert not re.search(r"\.txt", note)
+    else:
+        assert "4 .txt" in note
+    found = find(put(tmp_path, {near: "x"}), dataset)
+    assert {raw.name for raw in found.tasks} == {sample, near}
+
+
+COUNTS = {  # x-sub's, and the sequences that are left out
+    "nw_ucla": (724, 760, 0),
+    "utd_mhad": (431, 430, 0),
+    "msr_action3d": (291, 275, 1),
+    "kard": (270, 270, 0),
+    "utkinect": (100, 100, 0),
+    "florence3d": (109, 106, 0),
+}
+
+
+@pytest.mark.parametrize("dataset", COUNTS)
+def test_all_real_sets_from_one_folder(dataset, shared_data, tmp_path, capsys):
+    """The archives as the field exchanges them; the folder holds other files, too."""
+    if not all((shared_data / name).is_file() for name in ARCHIVES):
+        pytest.skip(f"not all of {', '.join(ARCHIVES)} are in {shared_data}")
+    rows = prepare.prepare(dataset, shared_data, tmp_path, num_workers=1)
+    *counts, left_out = COUNTS[dataset]
+    of = {row.split: row for row in rows if row.protocol == "xsub"}
+    assert [of["train"].sequences, of["test"].sequences] == counts
+    assert all(row.published in (None, row.sequences) for row in rows)
+    listed = json.loads((tmp_path / dataset / "left_out.json").read_text())
+    assert len(listed) == left_out
+    assert "not read: " in capsys.readouterr().out
+
+
 def test_files_of_the_other_sensors_of_utd_are_counted(tmp_path):
     clips = [f"a{a}_s1_t{t}" for a in (1, 10, 27) for t in (1, 2)]
     kinds = ("skeleton.mat", "inertial.mat", "Depth.mat", "color.mat", "color.avi")

@@ -54,6 +54,8 @@ def test_text_reads_content_and_name(text_set, tmp_path):
 def test_names_tell_the_sets_apart():
     for text_set in TEXT_SETS.values():
         assert kinect_text.of_name(text_set.example) is text_set
+        assert len(kinect_text.others(text_set)) == 3
+        assert text_set.title not in kinect_text.others(text_set)
     assert kinect_text.of_name("0002-L.txt") is None
 
 
