@@ -48,7 +48,7 @@ from amr_jax.run import console, paths, sharding, workdir
 from amr_jax.run.run import Run, describe_devices
 
 # Keys that may differ between two starts in one workdir: they change no number.
-FREE_KEYS = {"data_dir", "encode_batch_size", "random_encoder"}
+FREE_KEYS = {"data_dir", "encode_batch_size", "random_encoder", "raw_coordinates"}
 
 _SHOW_EVERY_S = 5.0  # seconds between lines about a protocol's epochs
 
@@ -130,16 +130,17 @@ def _outcomes(
 ) -> tuple[dict[str, Outcome], dict[str, float]]:
     """Runs the protocol on each encoder; returns outcomes and seconds by its name."""
     config, outcomes, seconds = subject.config, {}, {}
-    for name, params in subject.params.items():
+    for name, encoder, params, readout in subject.judged():
         start = time.monotonic()
         task = Task(
-            encoder=subject.encoder,
+            encoder=encoder,
             params=sharding.put(params, sharding.replicated(train.mesh)),
             pretrained=name == "pretrained",
             train=train,
             test=test,
             num_classes=len(test.host.class_names),
             twins=twins,
+            readout=readout,
             **encoder_under_test.views(config, subject.seen),
         )
         with matmul_precision(subject.encoder.dtype, config.matmul_precision):

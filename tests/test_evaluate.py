@@ -92,6 +92,42 @@ def check_model_agrees(folder, data_dir, encoder):
     return model
 
 
+def test_a_classifier_on_another_readout_predicts_as_it_was_judged(pretrained, tiny_ucla, tmp_path):
+    config = configured(linear, pretrained, epochs=2, readout="joint_deviation")
+    results = evaluate.run(config, tmp_path)
+    assert results["readout"] == "joint_deviation"
+    model = check_model_agrees(tmp_path, tiny_ucla, "pretrained")
+    width = model.encoder.width
+    kernel = model.variables["params"]["head"]["dense"]["kernel"]
+    assert kernel.shape == (2 * 20 * width, len(model.class_names))
+
+
+def test_raw_coordinates_are_judged_beside_the_encoders(pretrained, tiny_ucla, tmp_path):
+    plain = evaluate.run(configured(knn, pretrained), tmp_path / "plain")["encoders"]
+    config = configured(knn, pretrained, raw_coordinates=True)
+    found = evaluate.run(config, tmp_path / "raw")["encoders"]
+    assert list(found) == ["pretrained", "random", "raw"]
+    assert {name: found[name] | {"seconds": 0} for name in plain} == {
+        name: numbers | {"seconds": 0} for name, numbers in plain.items()
+    }
+    assert (tmp_path / "raw" / "confusion_raw.csv").exists()
+
+    subject = encoder_under_test.Subject.of(config)
+    view = encoder_under_test.views(subject.config, subject.seen)["test_view"]
+    vectors, labels = [], []
+    for source in subject.open_records():
+        examples = list(source.examples(np.arange(len(source))))
+        rows = []
+        for example in examples:
+            joints = example["joints"][:, 0]  # NW-UCLA shows one body
+            rows.append(np.float64(view(None, joints, len(joints))).ravel())
+        vectors.append(np.array(rows) / np.linalg.norm(rows, axis=1)[:, None])
+        labels.append(np.array([example["label"] for example in examples]))
+    nearest = (vectors[1] @ vectors[0].T).argmax(axis=1)
+    expected = (labels[0][nearest] == labels[1]).mean()
+    assert found["raw"]["top1"] == pytest.approx(expected)
+
+
 def test_knn_again_and_adapted_to_its_own_data_set_gives_the_same_numbers(
     pretrained, tmp_path, capsys
 ):

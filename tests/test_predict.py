@@ -236,6 +236,7 @@ def as_evaluated(model, data_dir, dataset):
             on_devices,
             lambda key, clip, length: view(clip, length),
             jax.random.key(0),
+            readout="mean",
             batch_size=8,
             bodies="packed",
         )

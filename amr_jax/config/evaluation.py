@@ -46,8 +46,17 @@ EVALUATION: Tree = {
     "test_fraction": Setting(0.95, "fraction of the frames in the centre crop", above=0, high=1),
 }
 
+# `amr_jax.models.heads` computes them.
+READOUTS = ("mean", "joint", "joint_deviation")
+
 # For protocols with a frozen encoder.
 FROZEN: Tree = {
+    "readout": Setting(
+        "mean",
+        "what is kept of the tokens; mean: over time and joints, as published; joint: over time",
+        choices=READOUTS,
+    ),
+    "raw_coordinates": Setting(False, "also evaluate the view's coordinates themselves"),
     "encode_batch_size": Setting(64, "bodies encoded at once; changes no result", low=1),
 }
 

@@ -2,8 +2,9 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -18,6 +19,22 @@ from amr_jax.evaluation import adapt as transfer
 from amr_jax.models.encoder import Encoder, build_encoder
 from amr_jax.ops import augment
 from amr_jax.run import checkpoint, paths
+
+
+class Coordinates(nn.Module):
+    """In place of an encoder: the tokens of a body are the coordinates that an encoder would see.
+
+    Attributes:
+      num_frames: T. num_joints: V. channels: C.
+    """
+
+    num_frames: int
+    num_joints: int
+    channels: int
+
+    def __call__(self, clips: jax.Array) -> jax.Array:
+        """Clips (B, T, V, C) -> tokens (B, T · V, C)."""
+        return clips.reshape(len(clips), -1, self.channels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +86,18 @@ class Subject:
             params["random"] = untrained
         return cls(config, pretraining, step, seen, encoder, params, adaptation)
 
+    def judged(self) -> Iterator[tuple[str, nn.Module, dict, str]]:
+        """What a protocol judges: its name in the results, encoder, parameters and read-out.
+
+        'raw' is no encoder: the coordinates of the view, all of them in one vector.
+        """
+        for name, params in self.params.items():
+            yield name, self.encoder, params, self.config.get("readout", "mean")
+        if self.config.get("raw_coordinates"):
+            size = self.encoder
+            raw = Coordinates(size.num_frames, size.num_joints, size.channels)
+            yield "raw", raw, {}, "everything"
+
     def open_records(self) -> list[records.Records]:
         """The training and the test split, cut and centred as in pre-training.
 
@@ -104,7 +133,8 @@ class Subject:
             "encoder": f"{encoder}, {pretraining.input.stream} stream, {config.dtype}",
             **(self.adaptation.lines() if self.adaptation else {}),
             "data": f"{config.dataset}: {counts}; {len(test.class_names)} classes",
-            "protocol": config.protocol,
+            "protocol": config.protocol
+            + (f", read-out {config.readout}" if "readout" in config else ""),
         }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from amr_jax.data.split import ABSENT, DeviceSplit
 from amr_jax.evaluation import packing
-from amr_jax.models.heads import LinearHead
+from amr_jax.models import heads
 from amr_jax.run import sharding
 
 # (key, clip (L, V, C) zero-padded, length) -> (T, V, C): the encoder's input for one body.
@@ -42,10 +42,11 @@ def extract(
     view: View,
     key: jax.Array,
     *,
+    readout: str,
     batch_size: int,
     bodies: str,
 ) -> jax.Array:
-    """Mean of all tokens over time and joints, without a mask, and over a sequence's bodies.
+    """A read-out of all tokens, without a mask, and its mean over a sequence's bodies.
 
     Every body is encoded once, at any batch size and on any number of devices.
 
@@ -54,12 +55,13 @@ def extract(
       split: the bodies.
       view: see `View`. All bodies of a sequence get one key, hence one crop and one rotation.
       key: folded with each sequence's number; differs between epochs.
+      readout: of the tokens of a body, one of `heads.READOUTS`.
       batch_size: bodies encoded at once, rounded up to a multiple of the number of devices; affects
         only memory and speed.
       bodies: the mean runs over these, see `packing.bodies_of`.
 
     Returns:
-      (S, D) float32, replicated.
+      (S, F) float32, replicated.
     """
     mesh, host = split.mesh, split.host
     counted = packing.bodies_of(host, bodies)
@@ -69,31 +71,35 @@ def extract(
     size = -(-size // mesh.size) * mesh.size
 
     # An absent body is zeros in every view, so its features are computed once.
-    blank = _blank(params, encoder=encoder, num_joints=split.frames.shape[1])
+    how = {"encoder": encoder, "readout": readout}
+    blank = _blank(params, num_joints=split.frames.shape[1], **how)
     sums = jnp.zeros((num_sequences, *blank.shape), jnp.float32, device=sharding.replicated(mesh))
     absent = np.array([(own == ABSENT).sum() for own in counted], np.float32)
     number = np.array([len(own) for own in counted], np.float32)
     times, absent, number = sharding.put((times, absent, number), sharding.replicated(mesh))
     for batch in batches(host.sequence, num_sequences, size):
         batch = sharding.put(batch, sharding.replicated(mesh))
-        sums = _add_batch(sums, params, split, batch, times, key, encoder=encoder, view=view)
+        sums = _add_batch(sums, params, split, batch, times, key, view=view, **how)
     # Simulated devices of one CPU share a pool of threads, and two extractions at the same time can
     # deadlock: each holds threads that the collectives of the other wait for.
     return jax.block_until_ready((sums + absent[:, None] * blank) / number[:, None])
 
 
-def _pool(encoder: nn.Module, params: Any, clips: jax.Array) -> jax.Array:
-    return LinearHead.of_body(encoder.apply({"params": params}, clips))
+def _read(encoder: nn.Module, params: Any, clips: jax.Array, readout: str) -> jax.Array:
+    """Features (B, F) of clips (B, T, V, C)."""
+    return heads.READOUTS[readout](encoder.apply({"params": params}, clips), clips.shape[2])
 
 
-@functools.partial(jax.jit, static_argnames=("encoder", "num_joints"))
-def _blank(params: Any, *, encoder: nn.Module, num_joints: int) -> jax.Array:
-    """(D,) features of an absent body."""
+@functools.partial(jax.jit, static_argnames=("encoder", "readout", "num_joints"))
+def _blank(params: Any, *, encoder: nn.Module, readout: str, num_joints: int) -> jax.Array:
+    """(F,) features of an absent body."""
     shape = (1, encoder.num_frames, num_joints, encoder.channels)
-    return _pool(encoder, params, jnp.zeros(shape, jnp.float32))[0]
+    return _read(encoder, params, jnp.zeros(shape, jnp.float32), readout)[0]
 
 
-@functools.partial(jax.jit, static_argnames=("encoder", "view"), donate_argnames=("sums",))
+@functools.partial(
+    jax.jit, static_argnames=("encoder", "readout", "view"), donate_argnames=("sums",)
+)
 def _add_batch(
     sums: jax.Array,
     params: Any,
@@ -103,6 +109,7 @@ def _add_batch(
     key: jax.Array,
     *,
     encoder: nn.Module,
+    readout: str,
     view: View,
 ) -> jax.Array:
     """Encodes one batch of bodies and adds each one's features to its sequence's row of `sums`.
@@ -112,7 +119,7 @@ def _add_batch(
     body, sequence = batch
     clips, length = split.clips(body)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, sequence)
-    features = _pool(encoder, params, jax.vmap(view)(keys, clips, length))
+    features = _read(encoder, params, jax.vmap(view)(keys, clips, length), readout)
     features = times[body][:, None] * features
     # 'drop': padding has no row.
     sums = sums.at[sequence].add(features, mode="drop")

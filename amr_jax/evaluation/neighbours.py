@@ -10,7 +10,6 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from amr_jax.evaluation import features, packing
 from amr_jax.evaluation.task import Task
 from amr_jax.evaluation.twins import Twins
 from amr_jax.run import sharding
@@ -24,18 +23,10 @@ Compare = Callable[..., Any]
 
 
 def frozen(task: Task, config) -> tuple[jax.Array, jax.Array]:
-    """Features (S, D) of the training and of the test split, of the centre crop."""
+    """Features (S, F) of the training and of the test split, of the centre crop."""
+    key = jax.random.key(config.seed)  # the view of the test draws nothing
     return tuple(
-        features.extract(
-            task.encoder,
-            task.params,
-            split,
-            task.test_view,
-            jax.random.key(config.seed),  # the view of the test draws nothing
-            batch_size=config.encode_batch_size,
-            bodies=packing.counted(config),
-        )
-        for split in (task.train, task.test)
+        task.features(split, task.test_view, key, config) for split in (task.train, task.test)
     )
 
 

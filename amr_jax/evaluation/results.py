@@ -48,6 +48,7 @@ def of(
     }
     return {
         "protocol": config.protocol,
+        "readout": config.get("readout"),
         "dataset": config.dataset,
         "encoders": encoders,
         "pretraining": origin if config.pretrained else None,

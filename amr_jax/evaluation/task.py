@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import flax.linen as nn
+import jax
+import ml_collections
 import numpy as np
 
 from amr_jax.data.split import DeviceSplit
+from amr_jax.evaluation import features, packing
 from amr_jax.evaluation.features import View
 from amr_jax.evaluation.twins import Twins
 
@@ -28,6 +31,7 @@ class Task:
       train_view, test_view: the augmented view and the centre crop of the clip of one body.
       num_classes: size of the label set, whether or not every class occurs.
       twins: which test sequences show a performance of the training split; None: no one does.
+      readout: of the frozen encoder's tokens, one of `heads.READOUTS`.
     """
 
     encoder: nn.Module
@@ -39,6 +43,22 @@ class Task:
     test_view: View
     num_classes: int
     twins: Twins | None = None
+    readout: str = "mean"
+
+    def features(
+        self, split: DeviceSplit, view: View, key: jax.Array, config: ml_collections.ConfigDict
+    ) -> jax.Array:
+        """Features (S, F) of the frozen encoder, see `features.extract`."""
+        return features.extract(
+            self.encoder,
+            self.params,
+            split,
+            view,
+            key,
+            readout=self.readout,
+            batch_size=config.encode_batch_size,
+            bodies=packing.counted(config),
+        )
 
 
 @dataclasses.dataclass(frozen=True)

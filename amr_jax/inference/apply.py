@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from amr_jax.models.encoder import Encoder
-from amr_jax.models.heads import LinearHead
+from amr_jax.models.heads import READOUTS
 from amr_jax.models.settings import matmul_precision
 from amr_jax.ops import augment, normalise
 from amr_jax.ops.body_frame import BodyFrame
@@ -83,9 +83,13 @@ class Model:
 
 
 def features(
-    model: Model, variables: Mapping[str, Any], joints: jax.Array, length: jax.Array
+    model: Model,
+    variables: Mapping[str, Any],
+    joints: jax.Array,
+    length: jax.Array,
+    readout: str = "mean",
 ) -> jax.Array:
-    """Means of the encoder's tokens over time, joints and bodies.
+    """A read-out of the encoder's tokens, averaged over bodies.
 
     Args:
       model: the architecture; static under jit.
@@ -94,12 +98,17 @@ def features(
         zeros.
       length: (b,) int32, the number of real frames; later frames are ignored, and so are frames in
         which nobody is. A sequence of length 0 is padding, and costs nothing.
+      readout: one of `heads.READOUTS`; 'mean': over time and joints.
 
     Returns:
-      (b, D) float32.
+      (b, F) float32.
     """
+
+    def of_body(tokens: jax.Array) -> jax.Array:
+        return READOUTS[readout](tokens, model.encoder.num_joints)
+
     with matmul_precision(model.encoder.dtype, "highest"):
-        return _pooled(model, variables, joints, length, LinearHead.of_body)
+        return _pooled(model, variables, joints, length, of_body)
 
 
 def logits(

@@ -1,11 +1,12 @@
-"""Classifiers on top of the encoder, and the pooling of its tokens.
+"""Classifiers on top of the encoder, and the read-outs of its tokens.
 
-The tokens of a body become one vector (`of_body`), the vector of a sequence is the mean over its
-bodies (`mean_over_bodies`), and the head turns it into logits. All of it is float32: GPUs and TPUs
-multiply with fewer bits by default, so the products, which are small, ask for all of them.
+The tokens of a body become one vector (a read-out; `of_body` of a head), the vector of a sequence
+is the mean over its bodies (`mean_over_bodies`), and the head turns it into logits. All of it is
+float32: GPUs and TPUs multiply with fewer bits by default, so the products, which are small, ask
+for all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -20,6 +21,45 @@ _STATISTICS_MOMENTUM = 0.1
 KERNEL_STD = 0.01  # of the initial kernel of the linear head, as published
 
 _EXACT = jax.lax.Precision.HIGHEST
+
+
+def mean(tokens: jax.Array, num_joints: int) -> jax.Array:
+    """The mean of all tokens, (B, D): over time and joints, as published."""
+    del num_joints
+    return tokens.astype(jnp.float32).mean(axis=1)
+
+
+def joint(tokens: jax.Array, num_joints: int) -> jax.Array:
+    """The mean over time of each joint's tokens, (B, V · D): it keeps which joint moved."""
+    return _over_time(tokens, num_joints).mean(axis=1).reshape(len(tokens), -1)
+
+
+def joint_deviation(tokens: jax.Array, num_joints: int) -> jax.Array:
+    """`joint`, then the standard deviation (of n) of the same tokens, (B, 2 · V · D)."""
+    deviation = _over_time(tokens, num_joints).std(axis=1).reshape(len(tokens), -1)
+    return jnp.concatenate([joint(tokens, num_joints), deviation], axis=1)
+
+
+def everything(tokens: jax.Array, num_joints: int) -> jax.Array:
+    """All tokens, one after the other, (B, N · D)."""
+    del num_joints
+    return tokens.astype(jnp.float32).reshape(len(tokens), -1)
+
+
+def _over_time(tokens: jax.Array, num_joints: int) -> jax.Array:
+    """Tokens (B, T_e · V, D) -> (B, T_e, V, D) float32."""
+    bodies, _, width = tokens.shape
+    return tokens.astype(jnp.float32).reshape(bodies, -1, num_joints, width)
+
+
+# Read-outs of a frozen encoder: (tokens (B, N, D) of bodies, V) -> (B, F) float32. Every token
+# counts, those of frames without the body, too: the encoder sees zeros there, and says so.
+READOUTS: dict[str, Callable[[jax.Array, int], jax.Array]] = {
+    "mean": mean,
+    "joint": joint,
+    "joint_deviation": joint_deviation,
+    "everything": everything,
+}
 
 
 def mean_over_bodies(features: jax.Array, sequence: jax.Array, num_sequences: int) -> jax.Array:
@@ -85,20 +125,23 @@ class LinearHead(nn.Module):
 
     Attributes:
       num_classes: K.
+      readout: how the tokens of a body become its features, one of `READOUTS`.
+      num_joints: V; the mean needs none.
     """
 
     num_classes: int
+    readout: str = "mean"
+    num_joints: int = 1
 
-    @staticmethod
-    def of_body(tokens: jax.Array) -> jax.Array:
-        """Tokens (B, N, D) -> their means over time and joints (B, D), float32."""
-        return tokens.astype(jnp.float32).mean(axis=1)
+    def of_body(self, tokens: jax.Array) -> jax.Array:
+        """Tokens (B, N, D) -> features (B, F), float32."""
+        return READOUTS[self.readout](tokens, self.num_joints)
 
     @nn.compact
     def __call__(
         self, x: jax.Array, real: jax.Array | None = None, train: bool = False
     ) -> jax.Array:
-        """Features of sequences (S, D) -> logits (S, K); `real` as in `BatchNorm`."""
+        """Features of sequences (S, F) -> logits (S, K); `real` as in `BatchNorm`."""
         x = BatchNorm(epsilon=1e-6, affine=False, name="norm")(x, real, train)  # epsilon: published
         dense = nn.Dense(
             self.num_classes,
@@ -132,12 +175,11 @@ class FinetuneHead(nn.Module):
           key: of dropout, which acts on tokens, as published: after the means, it would be several
             times as strong. None: nothing is dropped.
         """
-        bodies, _, width = tokens.shape
         # JAX draws element by element: bodies of padding at the end, which depend on the number of
         # devices, do not change the masks of the others.
         drop = nn.Dropout(self.dropout, parent=None)  # has no variables
         x = drop.apply({}, tokens.astype(jnp.float32), deterministic=key is None, rng=key)
-        return x.reshape(bodies, -1, self.num_joints, width).mean(axis=1).reshape(bodies, -1)
+        return joint(x, self.num_joints)
 
     @nn.compact
     def __call__(

@@ -263,6 +263,7 @@ _BEFORE = {
         "scratch.encoder.patch_init": "xavier",
         "matmul_precision": "default",
     },
+    "encode_batch_size": {"readout": "mean", "raw_coordinates": False},
     "rows": {"published": False},
     "model.target": {"model.motion_stride": 1},
 }

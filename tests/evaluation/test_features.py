@@ -10,18 +10,28 @@ import pytest
 
 from amr_jax.data.split import place
 from amr_jax.evaluation import features
+from amr_jax.models import heads
 from amr_jax.run import sharding
 from tests.evaluation import tiny
 
 KEY = jax.random.key(7)
 
 
-def extract(encoder, real, view, key=KEY, devices=1, batch_size=4, bodies="packed"):
+def extract(encoder, real, view, key=KEY, devices=1, readout="mean", batch_size=4, bodies="packed"):
     mesh = tiny.mesh(devices)
     params = sharding.put(tiny.init(encoder), sharding.replicated(mesh))
     split = place(real, mesh)
     return np.asarray(
-        features.extract(encoder, params, split, view, key, batch_size=batch_size, bodies=bodies)
+        features.extract(
+            encoder,
+            params,
+            split,
+            view,
+            key,
+            readout=readout,
+            batch_size=batch_size,
+            bodies=bodies,
+        )
     )
 
 
@@ -105,8 +115,10 @@ def test_only_bodies_of_one_sequence_share_a_view():
     assert np.abs(first - other_epoch).max() > 1e-3
 
 
-def test_the_number_of_devices_changes_nothing_but_rounding():
+@pytest.mark.parametrize("readout", heads.READOUTS)
+def test_the_number_of_devices_changes_nothing_but_rounding(readout):
     bodies = tiny.make_bodies([(True, i % 3 == 0) for i in range(21)])
-    one = extract(tiny.ENCODER, bodies, tiny.train_view, devices=1, batch_size=7)
-    eight = extract(tiny.ENCODER, bodies, tiny.train_view, devices=8, batch_size=16)
+    how = {"readout": readout, "bodies": "all"}
+    one = extract(tiny.ENCODER, bodies, tiny.train_view, devices=1, batch_size=7, **how)
+    eight = extract(tiny.ENCODER, bodies, tiny.train_view, devices=8, batch_size=16, **how)
     np.testing.assert_allclose(one, eight, atol=1e-5)

@@ -53,7 +53,7 @@ def test_outputs_agree_with_a_loop_over_bodies(head, bodies, centred):
 
     if head == "linear":
         features = jax.jit(functools.partial(apply.features, model))(model.variables, *batch)
-        expected = one_by_one(model, sequences, heads.LinearHead.of_body)
+        expected = one_by_one(model, sequences, heads.LinearHead(1).of_body)
         np.testing.assert_allclose(features, expected, atol=1e-5)
 
     logits = jax.jit(functools.partial(apply.logits, model))(model.variables, *batch)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from amr_jax.config import evaluation
 from amr_jax.models import heads
 from amr_jax.run import sharding
 
@@ -33,6 +34,37 @@ def test_a_body_is_the_mean_over_time_and_for_the_linear_head_over_joints(head, 
     expected = tokens.mean(axis=axes).reshape(2, -1)
     found = head.of_body(jnp.float32(tokens.reshape(2, 20, 3)))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_readouts_agree_with_loops_over_bodies_and_joints():
+    tokens = np.random.default_rng(0).normal(size=(3, 5, 4, 2))  # bodies, times, joints, width
+    expected = {name: [] for name in heads.READOUTS}
+    for body in tokens:
+        by_joint = [body[:, v, d] for v in range(4) for d in range(2)]
+        means = [sum(series) / 5 for series in by_joint]
+        squares = [
+            sum((x - m) ** 2 for x in series) for series, m in zip(by_joint, means, strict=True)
+        ]
+        expected["mean"].append([sum(means[d::2]) / 4 for d in range(2)])
+        expected["joint"].append(means)
+        expected["joint_deviation"].append([*means, *((s / 5) ** 0.5 for s in squares)])
+        expected["everything"].append(list(body.flat))
+    for name, readout in heads.READOUTS.items():
+        found = readout(jnp.float32(tokens.reshape(3, 20, 2)), 4)
+        np.testing.assert_allclose(found, expected[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("readout", heads.READOUTS)
+def test_readouts_are_float32_of_any_tokens(readout):
+    tokens = jnp.full((2, 300 * 4, 2), 1.0078125, jnp.bfloat16)  # the sum needs more than 8 bits
+    found = heads.READOUTS[readout](tokens, 4)
+    assert found.dtype == jnp.float32
+    values = (1.0078125, 0.0) if readout == "joint_deviation" else (1.0078125,)
+    np.testing.assert_allclose(np.unique(found.round(6))[::-1], values, atol=2e-6)
+
+
+def test_the_settings_name_the_readouts():
+    assert set(evaluation.READOUTS) == heads.READOUTS.keys() - {"everything"}
 
 
 def test_dropout_acts_on_tokens_before_the_means():

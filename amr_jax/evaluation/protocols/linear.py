@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from amr_jax.evaluation import features, fitting, packing
+from amr_jax.evaluation import fitting, packing
 from amr_jax.evaluation.task import Classifier, Log, Outcome, Task
 from amr_jax.models import heads
 from amr_jax.run import sharding
@@ -52,7 +52,7 @@ def train_epoch(
 
     Args:
       state: before the epoch.
-      x: (S, D) features. labels: (S,) int32.
+      x: (S, F) features. labels: (S,) int32.
       order: (number of batches, size) indices into S; S itself marks padding.
       head: the classifier.
       learning_rate: at step 0.
@@ -79,21 +79,22 @@ def train_epoch(
 
 @functools.partial(jax.jit, static_argnames="head")
 def predict(state: fitting.State, x: jax.Array, *, head: heads.LinearHead) -> jax.Array:
-    """(S, D) features -> (S, K) logits, normalised with the running statistics."""
+    """(S, F) features -> (S, K) logits, normalised with the running statistics."""
     return head.apply({"params": state.params, "batch_stats": state.batch_stats}, x)
 
 
 def _training_features(task: Task, config, key: jax.Array) -> Callable[[int], jax.Array]:
-    """Epoch (from 0) -> features (S, D) of the training split."""
-    bodies = packing.counted(config)
-    options = {"batch_size": config.encode_batch_size, "bodies": bodies}
-    encode = functools.partial(features.extract, task.encoder, task.params, task.train, **options)
+    """Epoch (from 0) -> features (S, F) of the training split."""
+
+    def augmented(number: int) -> jax.Array:
+        fold = jax.random.fold_in(key, number)
+        return task.features(task.train, task.train_view, fold, config)
+
     if config.features == "augmented":
-        return lambda epoch: encode(task.train_view, jax.random.fold_in(key, epoch))
-    cache = [
-        encode(task.train_view, jax.random.fold_in(key, view))
-        for view in range(config.cached_views)
-    ] or [encode(task.test_view, key)]
+        return augmented
+    cache = [augmented(view) for view in range(config.cached_views)] or [
+        task.features(task.train, task.test_view, key, config)
+    ]
     return lambda epoch: cache[epoch % len(cache)]
 
 
@@ -103,7 +104,7 @@ def run(task: Task, config, log: Log) -> Outcome:
     Reads from the config: `epochs`, `batch_size`, `learning_rate`, `seed`, and
       features: 'augmented' (every epoch encodes freshly augmented clips, as published) or 'cached'
         (encodes `cached_views` augmented views once and cycles through them; 0: the centre crop);
-      encode_batch_size, bodies, second_body: see `features.extract`.
+      encode_batch_size, bodies, second_body: see `features.extract`. The read-out is the task's.
 
     Returns:
       Predictions after the last epoch; top-1 and top-5 then, and those of the best epoch.
@@ -113,18 +114,13 @@ def run(task: Task, config, log: Log) -> Outcome:
     """
     view_key, init_key = jax.random.split(jax.random.key(config.seed))
     train_x = _training_features(task, config, view_key)
-    test_x = features.extract(
-        task.encoder,
-        task.params,
-        task.test,
-        task.test_view,
-        view_key,  # the view of the test draws nothing
-        batch_size=config.encode_batch_size,
-        bodies=packing.counted(config),
-    )
+    # The view of the test draws nothing.
+    test_x = task.features(task.test, task.test_view, view_key, config)
     where = sharding.replicated(task.train.mesh)
     train_y, test_y = sharding.put((task.train.host.label, task.test.host.label), where)
     settings = {"num_classes": task.num_classes}
+    if task.readout != "mean":  # its model files stay as they were
+        settings |= {"readout": task.readout, "num_joints": task.encoder.num_joints}
     head = heads.build("linear", settings)
     state = sharding.put(init(init_key, head, test_x.shape[1]), where)
 
