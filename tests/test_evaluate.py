@@ -120,7 +120,7 @@ def test_raw_coordinates_are_judged_beside_the_encoders(pretrained, tiny_ucla, t
         rows = []
         for example in examples:
             joints = example["joints"][:, 0]  # NW-UCLA shows one body
-            rows.append(np.float64(view(None, joints, len(joints))).ravel())
+            rows.append(np.asarray(view(None, joints, len(joints)), np.float64).ravel())
         vectors.append(np.array(rows) / np.linalg.norm(rows, axis=1)[:, None])
         labels.append(np.array([example["label"] for example in examples]))
     nearest = (vectors[1] @ vectors[0].T).argmax(axis=1)
