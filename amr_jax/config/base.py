@@ -163,7 +163,7 @@ PRETRAINING: Tree = {
     ),
     "fsdp": Setting(1, "devices that share parameters and optimiser state", low=1),
     "input": {
-        "split": Setting("train", "the split or a part of it: train[:10%], train[subject!=7]"),
+        "split": Setting("train", "the split or a part of it: train[:10%], train[!validation]"),
         "mode": Setting(
             "resident",
             "what is in device memory; resident: the whole split; stream: only the next batches",

@@ -19,6 +19,9 @@ COMPARISON: Tree = {
     "epochs": Setting(None, "epochs of every row; None: as in the rows' configs", int, low=1),
     "seconds": Setting(3600.0, "training time of a row, with budget=seconds", above=0),
     "overrides": Setting((), "for every row's config, such as ('model.mask_ratio=0.8',)"),
+    "validation": Setting(
+        False, "train on train[!validation] and judge on train[validation]; not on the test split"
+    ),
     "protocols": Setting(("linear", "knn"), "protocols that evaluate the rows, one column each"),
     "protocol_overrides": Setting((), "for protocols' configs, such as ('linear.epochs=50',)"),
     "only": Setting(None, "rows or tables to train now, such as amr,mamp; None: all", str),

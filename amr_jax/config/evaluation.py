@@ -32,8 +32,8 @@ EVALUATION: Tree = {
         "precision of matrix products with dtype=float32; auto: as in pre-training",
         choices=("auto", *base.PRECISIONS),
     ),
-    "train_split": Setting("train", "the split or a part of it: train[:10%], train[subject!=7]"),
-    "test_split": Setting("test", "the split or a part of it, such as train[subject=7]"),
+    "train_split": Setting("train", "the split or a part of it: train[:10%], train[!validation]"),
+    "test_split": Setting("test", "the split or a part of it, such as train[validation]"),
     "bodies": Setting(
         "packed", "all: absent second bodies count, as published", choices=base.BODIES
     ),

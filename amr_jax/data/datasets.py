@@ -12,7 +12,7 @@ import re
 import ml_collections
 from etils import epath
 
-from amr_jax.data import record_folder, records
+from amr_jax.data import record_folder, records, selection
 from amr_jax.data.readers import layout_file
 from amr_jax.errors import UserError, did_you_mean
 from amr_jax.ops.body_frame import BodyFrame
@@ -37,6 +37,8 @@ class Dataset:
       one_kinect: whether it is a small set of one Kinect, which a small model suits.
       camera: a regular expression for the part of a sequence's name that says which camera recorded
         it, where several record each performance; None: names say nothing of the kind.
+      validation: the part of the training split to choose settings on, as 'subject=7'; None: the
+        set has none of its own.
     """
 
     records: str
@@ -49,6 +51,7 @@ class Dataset:
     sequences: dict[str, int] | None = None
     one_kinect: bool = False
     camera: str | None = None
+    validation: str | None = None
 
     def open_split(
         self, data_dir: str, split: str, section: ml_collections.ConfigDict
@@ -56,14 +59,16 @@ class Dataset:
         """Opens a split as a pre-training run loads it.
 
         Args:
-          data_dir, split: as in `records.Records`.
+          data_dir: as in `records.Records`.
+          split: likewise; or 'train[validation]' and 'train[!validation]', the set's own part.
           section: the section `input` of the pre-training config: `centre`, `max_frames`,
             `body_frame`.
 
         Raises:
-          UserError: the records are absent, of another version, or damaged; `body_frame`, and the
-            joints are in an image, or have no shoulders and hips.
+          UserError: the records are absent, of another version, or damaged; the set has no part for
+            validation; `body_frame`, and the joints are in an image, or have no shoulders and hips.
         """
+        split = selection.of_validation(split, self.validation, self.records)
         centre = self.layout.centre if section.centre else None
         turned = self.body_frame(section.body_frame)
         return records.Records(data_dir, self.records, split, centre, section.max_frames, turned)
@@ -121,13 +126,37 @@ def _pku(records: str) -> Dataset:
 
 
 def _kinect(
-    records: str, layout: layouts.Layout, longest: int, camera: str | None = None
+    records: str,
+    layout: layouts.Layout,
+    longest: int,
+    validation: int | str,
+    camera: str | None = None,
 ) -> Dataset:
-    """A set of Kinect v1: one body, hundreds of sequences."""
-    return Dataset(records, layout, centre=True, max_frames=longest, one_kinect=True, camera=camera)
+    """A set of Kinect v1: one body, hundreds of sequences; `validation` by these subjects."""
+    return Dataset(
+        records,
+        layout,
+        centre=True,
+        max_frames=longest,
+        one_kinect=True,
+        camera=camera,
+        validation=f"subject={validation}",
+    )
 
 
-_TEN = range(1, 11)
+def _ucla(protocol: str, validation: int | str) -> Dataset:
+    return _kinect(f"nw_ucla/{protocol}", layouts.KINECT_20, 201, validation, camera=r"_v\d+")
+
+
+def _leave_one_out(
+    name: str, records: str, layout: layouts.Layout, longest: int
+) -> dict[str, Dataset]:
+    """Protocols that test on one of ten subjects; the next one is for validation."""
+    return {
+        f"{name}_loso{s}": _kinect(f"{records}/loso{s}", layout, longest, s % 10 + 1)
+        for s in range(1, 11)
+    }
+
 
 DATASETS = {
     "ntu60_xsub": _ntu("ntu_rgbd60/xsub"),
@@ -138,16 +167,15 @@ DATASETS = {
     "pku1_xview": _pku("pku_mmd/v1_xview"),
     "pku2_xsub": _pku("pku_mmd/v2_xsub"),
     "pku2_xview": _pku("pku_mmd/v2_xview"),
-    "nwucla": _kinect("nw_ucla/xview", layouts.KINECT_20, 201, r"_v\d+"),
-    "nwucla_xsub": _kinect("nw_ucla/xsub", layouts.KINECT_20, 201, r"_v\d+"),
-    "utd": _kinect("utd_mhad/xsub", layouts.KINECT_20, 125),
-    "msr": _kinect("msr_action3d/xsub", layouts.KINECT_20, 196),
-    "kard": _kinect("kard/xsub", layouts.OPENNI_15, 310),
-    "utkinect": _kinect("utkinect/xsub", layouts.KINECT_20, 115),
-    "florence": _kinect("florence3d/xsub", layouts.OPENNI_15, 34),
-    # Leave one subject out: subject S is the test.
-    **{f"utkinect_loso{s}": _kinect(f"utkinect/loso{s}", layouts.KINECT_20, 115) for s in _TEN},
-    **{f"florence_loso{s}": _kinect(f"florence3d/loso{s}", layouts.OPENNI_15, 34) for s in _TEN},
+    "nwucla": _ucla("xview", "9,10"),
+    "nwucla_xsub": _ucla("xsub", 9),
+    "utd": _kinect("utd_mhad/xsub", layouts.KINECT_20, 125, 7),
+    "msr": _kinect("msr_action3d/xsub", layouts.KINECT_20, 196, 9),
+    "kard": _kinect("kard/xsub", layouts.OPENNI_15, 310, 9),
+    "utkinect": _kinect("utkinect/xsub", layouts.KINECT_20, 115, 9),
+    "florence": _kinect("florence3d/xsub", layouts.OPENNI_15, 34, 9),
+    **_leave_one_out("utkinect", "utkinect", layouts.KINECT_20, 115),
+    **_leave_one_out("florence", "florence3d", layouts.OPENNI_15, 34),
     # `python -m amr_jax.synthetic` writes files in the format of NTU RGB+D 60.
     "synthetic": _ntu("ntu_rgbd60/xsub"),
 }

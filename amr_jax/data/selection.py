@@ -2,7 +2,8 @@
 
 TFDS slices a split by place, `train[:80%]`, which puts sequences of one person in both parts. A
 validation split that says something about new people, or new cameras, leaves them out by name:
-`train[subject!=7,8]` to train on, `train[subject=7,8]` to validate on.
+`train[subject!=7,8]` to train on, `train[subject=7,8]` to validate on. Where a set has a part for
+validation of its own, these are `train[!validation]` and `train[validation]` for short.
 """
 
 import dataclasses
@@ -11,9 +12,37 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from amr_jax.errors import UserError
+
 _FORM = re.compile(
     r"(?P<split>\w+) *\[ *(?P<field>[a-z]\w*) *(?P<sign>!?=)(?P<values>[^=\[\]][^\[\]]*)\]"
 )
+
+_VALIDATION = re.compile(r"(?P<split>\w+) *\[ *(?P<without>!?) *validation *\]")
+
+
+def of_validation(split: str, part: str | None, name: str) -> str:
+    """`train[validation]` and `train[!validation]` in full; other splits as they are.
+
+    Args:
+      split: of a config.
+      part: the data set's own part for validation, as 'subject=7'; None: it has none.
+      name: of its records, for messages.
+
+    Raises:
+      UserError: it has none.
+    """
+    match = _VALIDATION.fullmatch(split.strip())
+    if match is None:
+        return split
+    if part is None:
+        raise UserError(
+            f"{name}: split {split!r}: this data set has no part for validation of its own; "
+            "expected one by a field of its records, such as 'train[subject=7]' and "
+            "'train[subject!=7]'."
+        )
+    field, _, values = part.partition("=")
+    return f"{match['split']}[{field}{match['without']}={values}]"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -264,7 +264,7 @@ _BEFORE = {
         "matmul_precision": "default",
     },
     "encode_batch_size": {"readout": "mean", "raw_coordinates": False},
-    "rows": {"published": False},
+    "rows": {"published": False, "validation": False},
     "model.target": {"model.motion_stride": 1},
 }
 

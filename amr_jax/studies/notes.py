@@ -90,6 +90,10 @@ def under(
         f"{config.dataset}: {here[0]['train_sequences']:,} training and {num_test:,} test "
         f"sequences. {_noise(config, lines, num_test)}",
         _twins(here[0]),
+        "Every row is trained and judged on parts of the training split, for validation: the test "
+        "sequences of this table are not those of the test split."
+        if config.validation
+        else "",
         *(_sum(cell, config) for cell in ensembles),
         f"Budget: {budget}. Encoder: {each(encoder)}; {each(lambda r: r['dtype'])}; "
         f"attention by {each(lambda r: r['attention_kernel'])}; batch "

@@ -11,6 +11,9 @@ from amr_jax.errors import UserError
 from amr_jax.evaluation import ensembles
 from amr_jax.evaluation.protocols import PROTOCOLS
 
+# Where `config.validation` asks for a part of the training split.
+_FITTED, _JUDGED = "train[!validation]", "train[validation]"
+
 TIME = "time"  # the axis of a table's picture that is no setting
 
 
@@ -92,6 +95,8 @@ def pretraining(config: ml_collections.ConfigDict, name: str) -> ml_collections.
     """
     row = config.rows[name]
     made = _from_file(config, row.config)
+    if config.validation:
+        made.input.split = _FITTED
     files.override(made, (*config.overrides, *row.overrides))
     made.data_dir, made.seed = config.data_dir, config.seed
     if config.budget == "epochs" and config.epochs:
@@ -110,6 +115,8 @@ def setting(config: ml_collections.ConfigDict, name: str, key: str) -> float | N
 def protocol(config: ml_collections.ConfigDict, name: str, row: str) -> ml_collections.ConfigDict:
     """The config of a protocol for a row, without the run to evaluate; `UserError` as above."""
     made = _from_file(config, name)
+    if config.validation:
+        made.train_split, made.test_split = _FITTED, _JUDGED
     for text in config.protocol_overrides:
         owner, _, rest = text.partition(".")
         settings.require_choice(

@@ -1,11 +1,17 @@
 """Parts of a split by subject or camera."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
-from amr_jax.data import records
+import tfds_builders  # noqa: F401 - registers the builders
+from amr_jax.config import base
+from amr_jax.data import datasets, records, selection
 from amr_jax.data.selection import Selection
 from amr_jax.errors import UserError
+from tfds_builders.nw_ucla import nw_ucla_dataset_builder
 
 COLUMNS = {"subject": np.array(["1", "2", "ann", "1"]), "camera": np.array(["1", "1", "2", "2"])}
 
@@ -76,3 +82,48 @@ def test_records(tiny_ucla):
 def test_an_error_names_records_and_split(tiny_ucla):
     with pytest.raises(UserError, match=r"xview.*split 'train\[subject=99\]': no sequence has"):
         read(tiny_ucla, "train[subject=99]")
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        ("train[validation]", "train[subject=9,10]"),
+        ("train [ !validation ]", "train[subject!=9,10]"),
+        ("train", "train"),
+        ("train[:80%]", "train[:80%]"),
+        ("train[camera=1]", "train[camera=1]"),
+    ],
+)
+def test_the_part_for_validation(split, expected):
+    assert selection.of_validation(split, "subject=9,10", "nw_ucla/xview") == expected
+
+
+def test_a_set_without_one(tiny_ucla):
+    section = base.pretraining("amr", "ntu60_xsub").input
+    with pytest.raises(UserError, match=r"ntu_rgbd60/xsub: split 'train\[validation\]': this data"):
+        datasets.get("ntu60_xsub").open_split("data", "train[validation]", section)
+
+
+@pytest.mark.parametrize("name", [n for n, row in datasets.DATASETS.items() if row.validation])
+def test_validation_is_a_part_of_training(name):
+    """At most two of the subjects that the protocol trains on, and at most a quarter of them."""
+    row = datasets.get(name)
+    dataset, protocol = row.records.split("/")
+    is_ucla = dataset == "nw_ucla"
+    of = nw_ucla_dataset_builder if is_ucla else tfds.builder_cls(dataset)
+    train = [s for s in range(1, 11) if of.split(protocol, {"subject": s, "camera": 1}) == "train"]
+    chosen = Selection.parse(selection.of_validation("train[validation]", row.validation, name))
+    assert {int(value) for value in chosen.values} < set(train)
+    assert len(chosen.values) <= max(1, len(train) // 4)
+
+
+def test_validation_opens_two_parts_of_the_training_split(tiny_ucla):
+    row = dataclasses.replace(datasets.get("nwucla"), validation="subject=2")
+    section = base.pretraining("amr", "nwucla").input
+    names = []
+    for split in ("train[validation]", "train[!validation]", "train"):
+        opened = row.open_split(str(tiny_ucla), split, section)
+        names.append({e["name"] for e in opened.examples(np.arange(len(opened)))})
+    assert {name[4:7] for name in names[0]} == {"s02"}
+    assert {name[4:7] for name in names[1]} == {"s01"}
+    assert names[0] | names[1] == names[2]

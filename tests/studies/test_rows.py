@@ -31,6 +31,15 @@ def test_a_protocol_gets_the_overrides_with_its_name():
         rows.protocol(config, "knn", "amr")
 
 
+def test_validation_reaches_training_and_every_protocol():
+    config = compare.get_config("nwucla,runlocal")
+    config.validation = True
+    assert rows.pretraining(config, "amr").input.split == "train[!validation]"
+    for name in config.protocols:
+        made = rows.protocol(config, name, "amr")
+        assert (made.train_split, made.test_split) == ("train[!validation]", "train[validation]")
+
+
 def test_rows_come_in_the_order_of_the_tables_each_once():
     names = rows.in_order(compare.get_config("nwucla"))
     assert names == ["skeleton_mae", "mamp", "sjepa", "gfp", "nat", "nat_con", "amr"]
