@@ -60,6 +60,12 @@ FROZEN: Tree = {
     "encode_batch_size": Setting(64, "bodies encoded at once; changes no result", low=1),
 }
 
+# For those that compare features by their cosine.
+COMPARED: Tree = {
+    **FROZEN,
+    "whiten": Setting(False, "whiten features by the principal axes of the training split"),
+}
+
 # For protocols that train the encoder. Without `pretrained`, `scratch` describes the encoder.
 FINETUNING: Tree = {
     "epochs": Setting(100, "passes over the labelled data", low=1),

@@ -243,7 +243,8 @@ _WERE_ZERO = (
 
 
 # What versions up to 0.2.0 computed with, where a setting is newer: by a key of the configs that
-# have the setting (of pre-training, evaluation, comparisons, …), then by the setting's.
+# have the setting (of pre-training, evaluation, comparisons, …), or KEY=VALUE; then by the
+# setting's.
 _BEFORE = {
     "method": {
         "judged": "encoder",
@@ -264,6 +265,8 @@ _BEFORE = {
         "matmul_precision": "default",
     },
     "encode_batch_size": {"readout": "mean", "raw_coordinates": False},
+    "protocol=knn": {"whiten": False},
+    "protocol=retrieval": {"whiten": False},
     "rows": {"published": False, "validation": False},
     "model.target": {"model.motion_stride": 1},
 }
@@ -281,7 +284,10 @@ def _migrate(config: ml_collections.ConfigDict) -> None:
         config.input.stream = config.input.get("stream", "joint")
         config.input.storage = config.input.get("storage", "float32")
     for kind, before in _BEFORE.items():
-        for key, value in before.items() if config.get(kind) is not None else ():
+        has, _, expected = kind.partition("=")
+        if config.get(has) is None or (expected and config[has] != expected):
+            continue
+        for key, value in before.items():
             *sections, last = key.split(".")
             owner = functools.reduce(lambda of, name: (of or {}).get(name), sections, config)
             if owner is not None and last not in owner:

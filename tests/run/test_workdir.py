@@ -131,14 +131,16 @@ def test_settings_that_are_newer_take_the_values_that_were_computed_with(tmp_pat
     for given, expected in (
         (run, {"judged": "encoder", "optim.decay_on": "kernels", "model.round_visible": "nearest"}),
         (tuned, {"second_body": "zeros", "scratch.encoder.patch_init": "xavier"}),
+        ({"protocol": "knn", "encode_batch_size": 64}, {"readout": "mean", "whiten": False}),
         (tables, {"published": False}),
         ({**run, "model": {"target": "motion"}}, {"model.motion_stride": 1}),
     ):
         workdir.write(tmp_path / workdir.CONFIG_FILE, json.dumps(given))
         read = workdir.read_config(tmp_path)
         assert {key: settings.lookup(read, key) for key in expected} == expected
-    workdir.write(tmp_path / workdir.CONFIG_FILE, json.dumps({"protocol": "knn", "k": 1}))
-    assert "optim" not in workdir.read_config(tmp_path)
+    frozen = {"protocol": "linear", "encode_batch_size": 64}
+    workdir.write(tmp_path / workdir.CONFIG_FILE, json.dumps(frozen))
+    assert {"optim", "whiten"}.isdisjoint(workdir.read_config(tmp_path))
     workdir.write(tmp_path / workdir.CONFIG_FILE, json.dumps(run))
     assert "motion_stride" not in workdir.read_config(tmp_path).model
     workdir.write(tmp_path / workdir.CONFIG_FILE, json.dumps({**run, "judged": "average"}))

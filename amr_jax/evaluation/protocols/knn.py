@@ -51,7 +51,7 @@ def run(task: Task, config, log: Log) -> Outcome:
     """The protocol: each test sequence gets the label of its `config.k` nearest training sequences.
 
     Features are those of the centre crop. Metrics: `top1`, and `feature_std` (see `FEATURE_STD`);
-    where there are twins, also the top-1 `WITHOUT_TWINS`.
+    where there are twins, also the top-1 `WITHOUT_TWINS`. `config.whiten`: see `neighbours`.
 
     Raises:
       UserError: k exceeds the number of training sequences.
@@ -59,7 +59,10 @@ def run(task: Task, config, log: Log) -> Outcome:
     train_labels, test_labels = task.train.host.label, task.test.host.label
     if config.k > len(train_labels):
         refuse("config.k", config.k, f"at most {len(train_labels)}, the training sequences")
-    bank, queries = neighbours.frozen(task, config)
+    bank, features = neighbours.frozen(task, config)
+    queries = features
+    if config.whiten:
+        bank, queries = neighbours.whitened(bank, features)
     mesh = task.train.mesh
     labels, own = sharding.put((train_labels, test_labels), sharding.replicated(mesh))
 
@@ -70,7 +73,7 @@ def run(task: Task, config, log: Log) -> Outcome:
     predictions = predicted()
     metrics = {
         "top1": float((predictions == test_labels).mean()),
-        "feature_std": float(jnp.std(queries, axis=0).mean()),
+        "feature_std": float(jnp.std(features, axis=0).mean()),
     }
     if task.twins is not None:
         metrics[WITHOUT_TWINS.key] = float((predicted(task.twins) == test_labels).mean())

@@ -56,6 +56,8 @@ def run(task: Task, config, log: Log) -> Outcome:
     there are twins, also both without them.
     """
     gallery, queries = neighbours.frozen(task, config)
+    if config.whiten:
+        gallery, queries = neighbours.whitened(gallery, queries)
     train_labels, test_labels = task.train.host.label, task.test.host.label
     mesh = task.train.mesh
     labels, own = sharding.put((train_labels, test_labels), sharding.replicated(mesh))

@@ -1,5 +1,9 @@
 """Nearest neighbours against brute force."""
 
+import dataclasses
+
+import hypothesis
+import hypothesis.strategies as st
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
@@ -8,6 +12,7 @@ import pytest
 from amr_jax.errors import UserError
 from amr_jax.evaluation import neighbours
 from amr_jax.evaluation.protocols import knn
+from amr_jax.run import sharding
 from tests.evaluation import tiny
 
 
@@ -50,15 +55,85 @@ def test_norms_do_not_matter_and_ties_go_to_the_first():
     np.testing.assert_array_equal(found, [2, 0, 2])
 
 
+def replicated(x):
+    return sharding.put(np.float32(x), sharding.replicated(tiny.mesh(2)))
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (9, 25)])  # fewer and more features than sequences
+def test_whitening_is_that_of_the_covariance_matrix(shape):
+    generator = np.random.default_rng(0)
+    mixed = generator.normal(size=(shape[1], shape[1])) * np.geomspace(5, 0.1, shape[1])
+    bank, queries = (
+        np.float32(generator.normal(size=(n, shape[1])) @ mixed) for n in (shape[0], 5)
+    )
+    found = neighbours.whitened(replicated(bank), replicated(queries), shrinkage=0.3)
+
+    # Independently: cosines do not depend on the basis, so (C + ρ)^-1/2 on the span does, too.
+    centred = bank - bank.astype(np.float64).mean(axis=0)
+    variances, axes = np.linalg.eigh(np.cov(bank.astype(np.float64).T))
+    rank = min(shape[0] - 1, shape[1])
+    variances, axes = variances[-rank:], axes[:, -rank:]
+    symmetric = axes / np.sqrt(variances + 0.3 * variances.mean()) @ axes.T
+    expected = centred @ symmetric, (queries - bank.mean(axis=0, dtype=np.float64)) @ symmetric
+    for x, y in ((0, 0), (1, 0), (1, 1)):
+        np.testing.assert_allclose(
+            np.asarray(found[x]) @ np.asarray(found[y]).T,
+            expected[x] @ expected[y].T,
+            rtol=1e-3,
+            atol=1e-3,
+        )
+
+
+@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.given(
+    num=st.integers(2, 30), width=st.integers(1, 30), flat=st.integers(0, 5), seed=st.integers(0, 9)
+)
+def test_without_shrinkage_whitened_training_features_have_unit_covariance(num, width, flat, seed):
+    bank = np.random.default_rng(seed).normal(3.0, 2.0, (num, width))
+    bank[:, :flat] = 7.25  # directions without variance
+    white, _ = neighbours.whitened(replicated(bank), replicated(bank), shrinkage=0.0)
+    rank = min(num - 1, max(width - flat, 0))
+    assert white.shape == (num, rank)
+    covariance = np.cov(np.asarray(white, np.float64).T).reshape(rank, rank)
+    np.testing.assert_allclose(covariance, np.eye(rank), atol=2e-3)
+    np.testing.assert_allclose(white.sum(axis=0), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_whitening_lets_small_directions_decide(devices):
+    # The class is in the first coordinate; the others vary thirty times as much and say nothing.
+    def bodies(seed, num):
+        label = np.arange(num) % 3
+        values = np.random.default_rng(seed).normal(size=(num, tiny.JOINTS, 3)) * 30
+        values[..., 0] = label[:, None] - 1.0
+        split = tiny.make_bodies([(True, False)] * num, label=label)
+        frames = np.repeat(values, split.length, axis=0).astype(np.float32)
+        return dataclasses.replace(split, frames=frames)
+
+    task = tiny.make_task(bodies(0, 60), bodies(1, 30), devices=devices)
+    plain, white = (
+        knn.run(task, config(whiten=whiten), lambda *_: None).metrics for whiten in (False, True)
+    )
+    assert white["top1"] > plain["top1"] + 0.2
+    assert white["feature_std"] == plain["feature_std"]
+
+
 def test_vote():
     labels = jnp.array([[3, 1, 1], [3, 1, 2], [1, 3, 3]])
     np.testing.assert_array_equal(knn.vote(labels), [1, 3, 3])
     np.testing.assert_array_equal(knn.vote(jnp.array([2, 0, 0, 2])), 2)
 
 
-def config(k=1):
+def config(k=1, whiten=False):
     return ml_collections.ConfigDict(
-        {"seed": 0, "bodies": "packed", "second_body": "zeros", "encode_batch_size": 4, "k": k}
+        {
+            "seed": 0,
+            "bodies": "packed",
+            "second_body": "zeros",
+            "encode_batch_size": 4,
+            "k": k,
+            "whiten": whiten,
+        }
     )
 
 

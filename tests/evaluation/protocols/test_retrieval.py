@@ -75,7 +75,14 @@ def test_protocol_counts_every_query_and_agrees_with_the_nearest_neighbour():
     queries = tiny.make_bodies([(True, False)] * 5, seed=2)
     task = tiny.make_task(gallery, queries)
     config = ml_collections.ConfigDict(
-        {"seed": 0, "bodies": "packed", "second_body": "zeros", "encode_batch_size": 4, "k": 1}
+        {
+            "seed": 0,
+            "bodies": "packed",
+            "second_body": "zeros",
+            "encode_batch_size": 4,
+            "k": 1,
+            "whiten": False,
+        }
     )
     outcome = retrieval.run(task, config, lambda *_: None)
     np.testing.assert_array_equal(
