@@ -30,7 +30,7 @@ def table(results: dict) -> str:
         for member in results["members"]:
             rows[f"{encoder}: {member['workdir']}"] = member["encoders"][encoder]
         rows[f"{encoder}: ensemble"] = summed
-    return report.table(rows)
+    return f"{report.table(rows)}\n{report.noise(rows, results['test_sequences'])}"
 
 
 def main(flags: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """Prints the results of a quickstart: `python launch/quickstart_report.py DIR`."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -26,6 +27,9 @@ def report(folder: Path) -> str:
             100 * results[name]["encoders"][encoder]["top1"] for encoder in ("pretrained", "random")
         )
         lines.append(f"{title:20}{learned:12.1f}{random:10.1f}{learned - random:+8.1f}")
+    best, count = linear["encoders"]["pretrained"]["top1"], linear["test_sequences"]
+    error = 100 * math.sqrt(best * (1 - best) / count)
+    lines.append(f"one seed; standard error about {error:.1f} points")
     versions = linear["versions"]
     lines += [
         "",

@@ -1,4 +1,6 @@
-"""Accuracies of logits, and the summary of the epochs of a training."""
+"""Accuracies of logits, their noise, and the summary of the epochs of a training."""
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -38,3 +40,8 @@ def summary(history: dict[int, dict[str, float]]) -> dict[str, float]:
         "best_epoch_top1": history[best]["top1"],
         "best_epoch_top5": history[best]["top5"],
     }
+
+
+def standard_error(accuracy: float, num_test: int) -> float:
+    """Standard error of an accuracy on `num_test` sequences: √(p(1 − p)/n)."""
+    return math.sqrt(accuracy * (1 - accuracy) / num_test)

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from amr_jax.evaluation.accuracy import standard_error
 from amr_jax.evaluation.task import Column
 from amr_jax.run import console
 
@@ -143,3 +144,12 @@ def table(rows: dict[str, dict[str, float]], columns: Sequence[Column] = ()) -> 
         for name, metrics in rows.items()
     ]
     return console.table(head, lines)
+
+
+def noise(rows: dict[str, dict[str, float]], num_test: int) -> str:
+    """The standard error that the size of the test set gives to the best accuracy of a table."""
+    best = max(metrics["top1"] for metrics in rows.values())
+    return (
+        f"{num_test:,} test sequences: the standard error of {100 * best:.1f} % is "
+        f"{100 * standard_error(best, num_test):.1f} points, without the variation between seeds."
+    )

@@ -113,9 +113,11 @@ def write_files(
 
 
 def table(config: ml_collections.ConfigDict, outcomes: Mapping[str, Outcome]) -> str:
-    """The table of the encoders, and each draw of a protocol of several."""
+    """The table of the encoders, each draw of a protocol of several, and the noise."""
     titles = TITLES if "scratch" in config else {}
     rows = {titles.get(name, name): outcome for name, outcome in outcomes.items()}
     metrics = {name: outcome.metrics for name, outcome in rows.items()}
     draws = [f"{name}: {report.draws(o.draws)}" for name, o in rows.items() if o.draws]
-    return "\n".join([report.table(metrics, PROTOCOLS[config.protocol].columns), *draws])
+    num_test = next(iter(outcomes.values())).predictions.shape[-1]
+    under = [*draws, report.noise(metrics, num_test)]
+    return "\n".join([report.table(metrics, PROTOCOLS[config.protocol].columns), *under])

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from amr_jax.evaluation.accuracy import standard_error
 from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.studies import published
 
@@ -47,11 +48,6 @@ class Line:
     def _known(self, key: str) -> list:
         found = (record.get(key) for record in self.each.values())
         return [value for value in found if value is not None]
-
-
-def standard_error(accuracy: float, num_test: int) -> float:
-    """Standard error of an accuracy on `num_test` sequences: √(p(1 − p)/n)."""
-    return math.sqrt(accuracy * (1 - accuracy) / num_test)
 
 
 def of_rows(

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ml_collections
 
+from amr_jax.evaluation.accuracy import standard_error
 from amr_jax.evaluation.protocols import PROTOCOLS
-from amr_jax.studies.lines import Line, standard_error, top1_key
+from amr_jax.studies.lines import Line, top1_key
 
 
 def verdict(lines: Sequence[Line], ours: str, num_test: int) -> str:

@@ -88,3 +88,8 @@ def test_draws():
     assert report.draws([{"top1": 0.5}]) == "top-1 % of each of 1 draws: 50.00"
     text = report.draws([{"top1": 0.5}, {"top1": 0.25}])
     assert "50.00, 25.00; ± is the sample standard deviation" in text
+
+
+def test_noise():
+    text = report.noise({"a": {"top1": 0.9}, "b": {"top1": 0.5}}, 100)
+    assert text.startswith("100 test sequences: the standard error of 90.0 % is 3.0 points")

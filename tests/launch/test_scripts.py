@@ -230,4 +230,5 @@ def test_the_quickstart_runs_five_commands_and_reports_their_results(place):
     assert lines[1] == "pre-trained for 40 epochs (1,438 steps)"
     assert lines[4].split() == ["linear", "62.5", "41.8", "+20.7"]
     assert lines[5].split() == ["nearest", "neighbour", "50.0", "44.0", "+6.0"]
+    assert lines[6] == "one seed; standard error about 2.0 points"
     assert done.stdout.endswith((out / "report.txt").read_text())

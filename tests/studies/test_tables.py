@@ -6,6 +6,7 @@ import io
 import matplotlib.image
 import pytest
 
+from amr_jax.evaluation.accuracy import standard_error
 from amr_jax.evaluation.task import Protocol
 from amr_jax.studies import lines, notes, tables
 from configs import ablation, compare
@@ -104,7 +105,7 @@ def test_speed_up_is_against_the_same_seed():
 
 def test_the_verdict_lists_better_rows_and_their_lead():
     # 0.68 of 100 sequences: a standard error of 4.7 points.
-    assert lines.standard_error(0.68, 100) == pytest.approx(0.04665, abs=1e-5)
+    assert standard_error(0.68, 100) == pytest.approx(0.04665, abs=1e-5)
     assert notes.verdict(lines_of(), "amr", 100) == (
         "Ahead of AMR by more than twice the standard error of the difference: "
         "NAT (linear, +22.0). Ahead within that noise: MAMP (linear, +2.0). "
@@ -227,7 +228,7 @@ def test_a_line_is_the_mean_over_its_seeds():
     assert (random["linear_top1"], random.std("linear_top1")) == (0.5, 0.0)
     one = lines_of([each[0]])[0]
     assert one.std("linear_top1") is None
-    assert one.error("linear_top1", 100) == lines.standard_error(0.5, 100)
+    assert one.error("linear_top1", 100) == standard_error(0.5, 100)
 
 
 def test_seeds_that_differ_make_a_lead_uncertain():
