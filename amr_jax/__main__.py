@@ -84,6 +84,7 @@ def prepare(parser: cli.Parser) -> None:
 
 def predict(parser: cli.Parser) -> None:
     """Predicts the actions of skeleton files, or writes their features."""
+    from amr_jax.config.evaluation import READOUTS
     from amr_jax.data.build.parsing import ON_BAD_FILE
     from amr_jax.data.readers import ntu
 
@@ -91,6 +92,13 @@ def predict(parser: cli.Parser) -> None:
     parser.add("step", int, None, "checkpoint of a pre-training run; default: the newest")
     parser.add("json", str, None, "file for predictions as JSON lines; '-': standard output")
     parser.add("embeddings", str, None, "file for features (.npz) instead of predictions")
+    parser.add(
+        "readout",
+        str,
+        None,
+        "--embeddings: mean of all tokens (default), or as in evaluations by joint",
+        choices=READOUTS,
+    )
     parser.add(
         "on_bad_file", str, "fail", "skip: leave bad files out and name them", choices=ON_BAD_FILE
     )
@@ -106,10 +114,19 @@ def predict(parser: cli.Parser) -> None:
 
 def export(parser: cli.Parser) -> None:
     """Writes a trained model into one file."""
+    from amr_jax.config.evaluation import READOUTS
+
     parser.add_needed("checkpoint", "workdir of an evaluation or pre-training, or a model file")
     parser.add_needed("format", "kind of file", choices=("safetensors", "stablehlo", "torch"))
     parser.add_needed("out", "the file to write")
     parser.add("step", int, None, "checkpoint of a pre-training run; default: the newest")
+    parser.add(
+        "readout",
+        str,
+        None,
+        "stablehlo of an encoder alone: as in --readout of predict",
+        choices=READOUTS,
+    )
 
 
 def interop(parser: cli.Parser) -> None:

@@ -24,6 +24,7 @@ import os
 
 from etils import epath
 
+from amr_jax.errors import UserError
 from amr_jax.inference.export import FORMATS
 from amr_jax.run import workdir
 
@@ -32,4 +33,10 @@ def main(flags: argparse.Namespace) -> None:
     """The command; `flags` are those of `amr_jax.__main__.export`."""
     out = os.fspath(epath.Path(flags.out).expanduser())
     workdir.refuse_own_file(out, "--out")
-    FORMATS[flags.format](flags.checkpoint, out, flags.step)
+    options = {"readout": flags.readout} if flags.readout else {}
+    if options and flags.format != "stablehlo":
+        raise UserError(
+            f"--readout={flags.readout}: expected --format=stablehlo; other formats hold "
+            "parameters, which are the same for every read-out."
+        )
+    FORMATS[flags.format](flags.checkpoint, out, flags.step, **options)

@@ -30,6 +30,8 @@ def main(flags: argparse.Namespace) -> None:
         raise UserError("give at least one file: python -m amr_jax.predict --checkpoint=DIR FILE…")
     if flags.json and flags.embeddings:
         raise UserError("--json is for predictions and --embeddings for features: give only one.")
+    if flags.readout and not flags.embeddings:
+        raise UserError(f"--readout={flags.readout}: expected --embeddings=OUT.npz beside it.")
     options = read_inputs.Options(labels=flags.labels, gaps=flags.gaps)
     checkpoint = paths.absolute(flags.checkpoint)
     inputs = [checkpoint, checkpoint / model_file.NAME, *read_inputs.on_disk(flags.files, options)]
@@ -46,7 +48,7 @@ def main(flags: argparse.Namespace) -> None:
         )
     inputs, skip = read_inputs.read(flags.files, model, options), flags.on_bad_file == "skip"
     if flags.embeddings:
-        skipped = predict.embed(model, inputs, flags.embeddings, skip)
+        skipped = predict.embed(model, inputs, flags.embeddings, skip, flags.readout or "mean")
     else:
         skipped = predict.classify(model, inputs, flags.json, skip)
     if skipped:

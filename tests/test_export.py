@@ -1,5 +1,6 @@
 """The command export: its files are used as programs without this package use them."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -54,18 +55,22 @@ def test_stablehlo_runs_without_this_package(tmp_path):
     models = {
         "logits": tiny_models.make("finetune", "all"),
         "features": tiny_models.make(None, "packed"),
+        "joint": tiny_models.make(None, "packed"),
     }
     for name, model in models.items():
         file = tmp_path / f"{name}.safetensors"
         model_file.write(file, model)
-        call(f"--checkpoint={file}", "--format=stablehlo", f"--out={tmp_path}/{name}")
+        more = ["--readout=joint"] if name == "joint" else []
+        call(f"--checkpoint={file}", "--format=stablehlo", f"--out={tmp_path}/{name}", *more)
     sequences = [tiny_models.joints(i, 12 - i, bodies=1 + i % 2) for i in range(4)]
     joints, length = tiny_models.padded(models["logits"], sequences)
     np.savez(tmp_path / "sequences.npz", joints=joints, length=length)
     subprocess.run([sys.executable, "-c", STRANGER, *models], cwd=tmp_path, check=True, timeout=300)
 
     for name, model in models.items():
-        function = getattr(apply, name)
+        function = apply.logits if model.head else apply.features
+        if name == "joint":
+            function = functools.partial(function, readout="joint")
         expected = jax.jit(function, static_argnums=0)(model, model.variables, joints, length)
         with np.load(tmp_path / f"{name}.npz") as found:
             np.testing.assert_allclose(found["everything"], expected, atol=1e-5)
@@ -74,7 +79,9 @@ def test_stablehlo_runs_without_this_package(tmp_path):
         described = json.loads((tmp_path / f"{name}.json").read_text())
         assert [described[size] for size in "LMVC"] == [12, 2, 20, 3]
         assert described["class_names"] == list(model.class_names)
-        assert described["returns"] == f"{name} (b, {3 if model.head else 8}) float32"
+        returns = {"logits": "logits (b, 3)", "features": "features (b, 8)"}
+        assert described["returns"] == f"{returns.get(name, 'features (b, 160)')} float32"
+        assert described.get("readout") == {"features": "mean", "joint": "joint"}.get(name)
         assert described["platforms"] == ["cpu", "cuda", "tpu"]
 
 
@@ -143,6 +150,8 @@ def test_the_command_refuses(evaluation, tmp_path, capsys):
             {"format": "torch"},
             "out: expected a file name that ends in .pth, .pt, .safetensors,",
         ),
+        ({"readout": "joint"}, "has a classifier with a read-out of its own"),
+        ({"format": "torch", "readout": "joint"}, "--readout=joint: expected --format=stablehlo"),
         ({"out": tmp_path / "no" / "out"}, "no/out: could not be written"),
     ):
         arguments = [f"--{k}={v}" for k, v in {**given, **changes}.items() if v is not None]

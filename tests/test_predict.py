@@ -113,6 +113,16 @@ def test_embeddings(model, checkpoint, clips, tmp_path, capsys):
     expected = apply.features(model, model.variables, joints, length)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
+    there, out = f"--checkpoint={checkpoint}", f"--embeddings={tmp_path}/out.npz"
+    call(there, out, "--readout=joint_deviation", *clips)
+    assert "20 sequences × 320 features (joint_deviation)\n" in capsys.readouterr().out
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert arrays["readout"] == "joint_deviation"
+        by_joint = arrays["features"].reshape(20, 2, 20, 8)  # mean and deviation, joint, width
+    np.testing.assert_allclose(by_joint[:, 0].mean(axis=1), found, atol=1e-5)
+    assert (by_joint[:, 1] >= 0).all()
+    assert by_joint[:, 1].max() > 0.01
+
 
 def test_bad_files_end_the_command_or_are_skipped(checkpoint, clips, tmp_path, capsys):
     (tmp_path / "bad.npy").write_bytes(b"bad")
@@ -159,6 +169,8 @@ def test_the_command_refuses(checkpoint, clips, tmp_path, capsys):
         ((clip,), "--checkpoint is missing: workdir"),
         ((there,), "give at least one file"),
         ((there, "--json=a", "--embeddings=b", clip), "give only one"),
+        ((there, "--readout=joint", clip), "--readout=joint: expected --embeddings=OUT.npz"),
+        ((there, "--embeddings=b", "--readout=max", clip), "'joint_deviation'"),
         ((there, "--step=3", clip), "only a pre-training run has steps"),
         ((there, f"--json={tmp_path}/no/out", clip), "no/out: cannot be written (No such file"),
         ((there, f"--embeddings={tmp_path}/no/out", clip), "no/out: could not be written"),

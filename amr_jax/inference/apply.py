@@ -103,12 +103,18 @@ def features(
     Returns:
       (b, F) float32.
     """
-
-    def of_body(tokens: jax.Array) -> jax.Array:
-        return READOUTS[readout](tokens, model.encoder.num_joints)
-
     with matmul_precision(model.encoder.dtype, "highest"):
-        return _pooled(model, variables, joints, length, of_body)
+        return _pooled(model, variables, joints, length, _of_body(model, readout))
+
+
+def num_features(model: Model, readout: str = "mean") -> int:
+    """F, the features of a read-out."""
+    tokens = jax.ShapeDtypeStruct((1, model.encoder.num_patches, model.encoder.width), jnp.float32)
+    return jax.eval_shape(_of_body(model, readout), tokens).shape[1]
+
+
+def _of_body(model: Model, readout: str) -> Callable[[jax.Array], jax.Array]:
+    return lambda tokens: READOUTS[readout](tokens, model.encoder.num_joints)
 
 
 def logits(

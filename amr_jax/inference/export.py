@@ -7,10 +7,11 @@ JAX runs a StableHLO program without this package:
 
 Joints are in metres (in an image in any unit); sequences are zero-padded to L frames, of which
 `length` are real; absent bodies are zeros. Centring, cropping and resizing are part of the program.
-Without a classifier it returns features (b, D). b may be any number. The other sizes and the names
+Without a classifier it returns features (b, F). b may be any number. The other sizes and the names
 of joints and classes are in FILE.json.
 """
 
+import functools
 import json
 from typing import Any
 
@@ -18,6 +19,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 
+from amr_jax.errors import UserError
 from amr_jax.inference import apply, load, model_file
 from amr_jax.inference.apply import Model
 from amr_jax.inference.pytorch import runs
@@ -34,12 +36,22 @@ def to_safetensors(checkpoint: str, out: str, step: int | None) -> None:
     print(f"{out}: {_describe(model)}")
 
 
-def to_stablehlo(checkpoint: str, out: str, step: int | None) -> None:
-    """Writes the program, and FILE.json beside it."""
+def to_stablehlo(checkpoint: str, out: str, step: int | None, readout: str | None = None) -> None:
+    """Writes the program, and FILE.json beside it.
+
+    Raises:
+      UserError: `readout` is given for a model with a classifier, which has its own.
+    """
     model = load.load_model(checkpoint, step)
-    exported = program(model)
+    if readout and model.head:
+        raise UserError(
+            f"--readout={readout}: {checkpoint} has a classifier with a read-out of its own; "
+            "expected a pre-training run, whose encoder is exported alone."
+        )
+    readout = readout or "mean"
+    exported = program(model, readout)
     workdir.write(out, exported.serialize())
-    workdir.write(f"{out}.json", json.dumps(_signature(model), indent=1) + "\n")
+    workdir.write(f"{out}.json", json.dumps(_signature(model, readout), indent=1) + "\n")
     print(f"{out}: {_describe(model)}, for {', '.join(exported.platforms)}; see {out}.json")
 
 
@@ -61,12 +73,13 @@ def to_torch(checkpoint: str, out: str, step: int | None) -> None:
 FORMATS = {"safetensors": to_safetensors, "stablehlo": to_stablehlo, "torch": to_torch}
 
 
-def program(model: Model) -> jax.export.Exported:
+def program(model: Model, readout: str = "mean") -> jax.export.Exported:
     """The model as a program: (joints (b, L, M, V, C), length (b,)) -> logits, or features.
 
     Arguments as in `apply.features`; for any b, on all of `PLATFORMS`.
     """
-    function = apply.logits if model.head else apply.features
+    features = functools.partial(apply.features, readout=readout)
+    function = apply.logits if model.head else features
 
     def traced(joints, length):
         # The barrier keeps XLA from folding computations on the parameters, which takes long.
@@ -79,16 +92,18 @@ def program(model: Model) -> jax.export.Exported:
     )
 
 
-def _signature(model: Model) -> dict[str, Any]:
+def _signature(model: Model, readout: str) -> dict[str, Any]:
     """What a caller of the program needs to know."""
     size, returns = model.input, "logits" if model.head else "features"
+    outputs = len(model.class_names) or apply.num_features(model, readout)
     return {
         "arguments": {
             "joints": "(b, L, M, V, C) float32, in metres (in an image in any unit); zeros where "
             "a body is absent",
             "length": "(b,) int32, how many of the L frames are real",
         },
-        "returns": f"{returns} (b, {len(model.class_names) or model.encoder.width}) float32",
+        "returns": f"{returns} (b, {outputs}) float32",
+        **({} if model.head else {"readout": readout}),
         "class_names": model.class_names,
         **dict(zip("LMVC", model.sequence_shape, strict=True)),
         "layout": size.layout,

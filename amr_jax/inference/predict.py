@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import math
@@ -164,21 +165,32 @@ def classify(
     return skipped
 
 
-def embed(model: Model, inputs: Iterable[Sequence | BadFile], path: str, skip: bool) -> int:
-    """Writes features as `.npz`: 'names' (S,) and 'features' (S, D); arguments as in `classify`."""
+def embed(
+    model: Model,
+    inputs: Iterable[Sequence | BadFile],
+    path: str,
+    skip: bool,
+    readout: str = "mean",
+) -> int:
+    """Writes features as `.npz`: 'names' (S,), 'features' (S, F) and 'readout', a text.
+
+    Arguments as in `classify` and `apply.features`.
+    """
     names, rows, skipped = [], [], 0
-    for result in outputs(model, apply.features, inputs):
+    for result in outputs(model, functools.partial(apply.features, readout=readout), inputs):
         if isinstance(result, BadFile):
             _skipped(result, skip)
             skipped += 1
         else:
             names.append(result.name)
             rows.append(result.output)
-    features = np.stack(rows) if rows else np.zeros((0, model.encoder.width), np.float32)
+    empty = np.zeros((0, apply.num_features(model, readout)), np.float32)
+    features = np.stack(rows) if rows else empty
     buffer = io.BytesIO()
-    np.savez(buffer, names=np.array(names, str), features=features)
+    np.savez(buffer, names=np.array(names, str), features=features, readout=readout)
     workdir.write(path, buffer.getvalue())
-    print(f"{path}: {features.shape[0]:,} sequences × {features.shape[1]} features")
+    kept = "" if readout == "mean" else f" ({readout})"
+    print(f"{path}: {features.shape[0]:,} sequences × {features.shape[1]} features{kept}")
     return skipped
 
 
