@@ -100,8 +100,9 @@ TARGET: Tree = {
     "target": Setting("joint", "what is predicted", choices=("joint", "motion")),
     "normalisation": Setting(
         "patch",
-        "how a target is normalised: over its patch, or each axis over all frames or the patch's",
-        choices=("none", "patch", "timestamps", "patch_timestamps"),
+        "how a target is normalised: over its patch; each axis over all frames or the patch's; by "
+        "the body's mean amplitude, which keeps what joints and times differ in",
+        choices=("none", "patch", "timestamps", "patch_timestamps", "body"),
         rule=checks.frames_if_patch_timestamps,
     ),
     "motion_stride": Setting(

@@ -33,8 +33,9 @@ def reconstruction_target(
       patch_len: frames of a predicted patch (AMR: r·l).
       kind: `joint` (coordinates) or `motion` (displacement over `motion_stride` frames).
       normalisation: `none`; `patch`, over all values of a patch; `timestamps`, each channel of each
-        joint over all T frames (NAT); `patch_timestamps`, each channel over the frames of a patch.
-        What is not known counts in none of them.
+        joint over all T frames (NAT); `patch_timestamps`, each channel over the frames of a patch;
+        `body`, division by the root mean square of all values of the body, which keeps how far
+        joints move relative to each other and over time. What is not known counts in none of them.
 
     Returns:
       The targets, (..., T/patch_len, V, patch_len, C) float32, without gradient; and where they are
@@ -48,6 +49,9 @@ def reconstruction_target(
     known = present[..., None]
     if normalisation == "timestamps":
         values = _standardise(values, known, axis=-3)
+    elif normalisation == "body":
+        square = presence.mean(jnp.square(values), known, (-3, -2, -1), keepdims=True)
+        values = values / jnp.sqrt(square + _VARIANCE_FLOOR)
     values, known = patchify(values, patch_len), patchify(known, patch_len)
     if normalisation == "patch":
         values = _standardise(values, known, axis=(-2, -1))

@@ -7,7 +7,7 @@ import pytest
 
 from amr_jax.ops import targets
 
-NORMALISATIONS = ("none", "patch", "timestamps", "patch_timestamps")
+NORMALISATIONS = ("none", "patch", "timestamps", "patch_timestamps", "body")
 CLIP = np.random.default_rng(0).normal(size=(24, 3, 2)).cumsum(0).astype(np.float32)
 
 
@@ -46,6 +46,8 @@ def reference(clip, patch_len, kind, normalisation):
 
     if normalisation == "timestamps":
         x = standardise(x, axis=0)
+    if normalisation == "body":
+        x = x / np.sqrt(np.square(x).mean() + 1e-6)
     frames, joints, channels = x.shape
     out = np.empty((frames // patch_len, joints, patch_len, channels))
     for time in range(len(out)):
@@ -93,6 +95,8 @@ def test_absent_frames_have_no_target_and_change_no_other(kind, normalisation):
 
     if normalisation == "timestamps":
         gaps = standardise(gaps, 0)
+    if normalisation == "body":
+        gaps = gaps / np.sqrt(np.nanmean(np.square(gaps)) + 1e-6)
     gaps = gaps.reshape(4, 6, 3, 2).swapaxes(1, 2)
     if normalisation.startswith("patch"):
         gaps = standardise(gaps, (-2, -1) if normalisation == "patch" else -2)
@@ -107,6 +111,17 @@ def test_an_absent_body_has_a_target_of_zeros(normalisation):
     absent = jnp.zeros((24, 3, 2))
     target, _ = targets.reconstruction_target(absent, ones(absent), 6, "joint", normalisation, 1)
     assert not target.any()
+
+
+def test_normalised_by_the_body_a_target_keeps_relative_amplitude_and_loses_the_scale():
+    def target(clip):
+        return targets.reconstruction_target(clip, ones(clip), 6, "motion", "body", 1)[0]
+
+    fast = CLIP * jnp.array([1.0, 3.0, 9.0])[:, None]  # three joints
+    found = target(fast)
+    ratio = found[:, 1] / target(CLIP)[:, 1] * target(CLIP)[:, 0] / found[:, 0]
+    np.testing.assert_allclose(ratio[:-1], 3, rtol=1e-4)  # the last frame's motion is 0
+    np.testing.assert_allclose(target(100 * fast), target(1000 * fast), rtol=1e-4, atol=1e-5)
 
 
 def test_targets_are_float32_and_carry_no_gradient():
