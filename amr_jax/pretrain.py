@@ -22,7 +22,7 @@ from flax import linen as nn
 
 from amr_jax import methods
 from amr_jax.config import base, checks, settings
-from amr_jax.data import batches, datasets, records
+from amr_jax.data import batches, datasets, mixture
 from amr_jax.errors import UserError
 from amr_jax.run import checkpoint, console, sharding
 from amr_jax.run.run import Run, describe_devices
@@ -49,7 +49,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     return config
 
 
-def open_records(config: ml_collections.ConfigDict) -> records.Records:
+def open_records(config: ml_collections.ConfigDict) -> mixture.Source:
     """The training split; `UserError` if it does not fit the encoder of the config."""
     dataset = datasets.get(config.dataset)
     split = dataset.open_split(config.data_dir, config.input.split, config.input)
@@ -69,7 +69,7 @@ def open_records(config: ml_collections.ConfigDict) -> records.Records:
 
 
 def load_input(
-    config: ml_collections.ConfigDict, split: records.Records, mesh: jax.sharding.Mesh
+    config: ml_collections.ConfigDict, split: mixture.Source, mesh: jax.sharding.Mesh
 ) -> batches.Resident | batches.Streamed:
     """The batches that the config asks for; every process calls this and reads its part."""
     return batches.load(
@@ -79,6 +79,7 @@ def load_input(
         storage=config.input.storage,
         bodies=config.input.bodies,
         second_body=config.input.second_body,
+        mixture=config.input.mixture,
         batch_size=config.batch_size,
         seed=config.seed,
     )
@@ -113,6 +114,7 @@ def run(
     method = methods.build(config)
     checks.require_batch_splits(config, mesh.size)
     checks.require_method_fits(config, method)
+    base.require_mixture_fits(config, method)
     split = open_records(config)
     free, keep = FREE_KEYS | length.free(folder), config.checkpoint.keep
     with Run.open(folder, config, free, split.summary(), keep, checkpoint.has_one) as run:

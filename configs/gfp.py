@@ -40,7 +40,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.model.feature_width = width
     config.model.hidden = 2 * width
     config.model.global_hidden = 8 * width
-    if config.dataset in base.SMALL:  # 12 and 18 patches in time
+    if base.small_model(config.dataset):  # 12 and 18 patches in time
         config.model.levels = (3, 6, config.encoder.num_frames // config.encoder.patch_len)
         config.model.decoder_depth = 1
     return config

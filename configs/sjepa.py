@@ -51,7 +51,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     dataset = datasets.get(config.dataset)
     config.model.view_angles = base.max_angles(dataset)
     config.model.view_mirror = dataset.layout.mirrored
-    if config.dataset in base.SMALL:
+    if base.small_model(config.dataset):
         # With a hundredth of the steps, a momentum of 0.9999 would keep the average at its start.
         config.model.momentum_start = 0.996
     return config

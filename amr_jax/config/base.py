@@ -6,7 +6,8 @@ comparison.py.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ml_collections
@@ -14,6 +15,7 @@ import ml_collections
 from amr_jax.config import checks, files, settings
 from amr_jax.config.settings import Setting, Tree
 from amr_jax.data import datasets
+from amr_jax.skeleton import union
 
 # packed: the mean over the bodies present; all, as in published code: the mean over all slots, with
 # absent bodies encoded as zeros.
@@ -199,6 +201,12 @@ PRETRAINING: Tree = {
             choices=("none", *BODY_FRAMES),
         ),
         "max_frames": Setting(300, "sequences are cut at this many frames", low=1),
+        "mixture": Setting(
+            "proportional",
+            "several sets at once; proportional: each body once an epoch; balanced: the sets take "
+            "turns, an epoch is as long",
+            choices=("proportional", "balanced"),
+        ),
     },
     "encoder": ENCODER,
     "augment": AUGMENT,
@@ -271,8 +279,8 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
     if chosen.published:
         publish(config, PUBLISHED)
         publish(config, files.published_of("method", method))
-    if name in SMALL:
-        SMALL[name](config)
+    if small := small_model(name):
+        small(config)
     if chosen.runlocal:
         _runlocal(config)
         config.input.split = dataset.first("train", 64)
@@ -323,6 +331,47 @@ SMALL = {
     "synthetic": _synthetic,
     **{name: _one_kinect for name in datasets.DATASETS if datasets.DATASETS[name].one_kinect},
 }
+
+
+def small_model(name: str) -> Callable[[ml_collections.ConfigDict], None] | None:
+    """What gives a config the small model of a data set; several share theirs. None: full size."""
+    return SMALL.get(name) or (_one_kinect if datasets.get(name).one_kinect else None)
+
+
+def require_mixture_fits(config: ml_collections.ConfigDict, method) -> None:
+    """Raises `UserError` if several sets have too few joints or other bones for these settings.
+
+    Args:
+      config: of pre-training.
+      method: its `num_kept` is read, and whether it takes `joints` (`amr_jax.methods`).
+    """
+    dataset = datasets.get(config.dataset)
+    for name, one in (dataset.members or {}).items():
+        fewest = checks.num_times(config) * one.layout.num_joints
+        needed = method.num_kept + (config.model.get("num_decoded") or 1)
+        if needed > fewest:
+            settings.refuse(
+                "config.model.mask_ratio",
+                config.model.mask_ratio,
+                f"a share that leaves hidden patches: {method.num_kept} of all patches stay "
+                f"visible, {needed} are used, and bodies of {name} have {fewest}",
+            )
+        joint = union.other_parent(dataset.layout, one.layout)
+        if config.input.stream == "bone" and joint:
+            settings.refuse(
+                "config.input.stream",
+                "bone",
+                f"'joint' or 'motion', as {joint!r} of {name} is not the end of the same bone as "
+                "in the other sets",
+            )
+        lacks = one.layout.num_joints < dataset.layout.num_joints
+        if lacks and "joints" not in inspect.signature(type(method).__call__).parameters:
+            settings.refuse(
+                "config.dataset",
+                config.dataset,
+                f"sets with the same joints, as {config.method} does not take `joints`, which "
+                "tells it which a set has",
+            )
 
 
 def _runlocal(config: ml_collections.ConfigDict) -> None:

@@ -39,7 +39,7 @@ def comparison(argument: str) -> ml_collections.ConfigDict:
     Args:
       argument: as in `datasets.argument`; its options are those of every row.
     """
-    chosen = datasets.argument(argument)
+    chosen = datasets.one_set(argument)
     config = settings.defaults(COMPARISON)
     config.dataset = chosen.name
     config.runlocal, config.published = chosen.runlocal, chosen.published

@@ -116,7 +116,7 @@ def of_protocol(protocol: str) -> Tree:
 
 def evaluation(protocol: str, argument: str) -> ml_collections.ConfigDict:
     """The config of a protocol, for a data set and options: `datasets.argument`."""
-    chosen = datasets.argument(argument)
+    chosen = datasets.one_set(argument)
     config = settings.defaults(of_protocol(protocol))
     config.protocol, config.dataset = protocol, chosen.name
     if chosen.published:
@@ -138,7 +138,7 @@ def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
     for section in ("encoder", "augment", "input"):
         for key in config.scratch[section]:
             config.scratch[section][key] = scratch[section][key]
-    if chosen.name in base.SMALL:  # few steps: a higher learning rate and less regularisation
+    if base.small_model(chosen.name):  # few steps: a higher learning rate and less regularisation
         config.epochs = 30
         config.batch_size = 32
         config.optim.lr = 1e-3

@@ -1,12 +1,8 @@
-"""The order of training, and batches of clips: resident on the devices, or streamed.
+"""Batches of clips: resident on the devices, or streamed.
 
-A *unit* is what a batch counts. With `bodies='packed'` it is one body; with `bodies='all'`, as in
-published code, a sequence with all its body slots, where absent bodies are zeros. The units of
-global batch `i` depend only on the seed and `i` (`Order`): not on the number of devices or hosts,
-on where the data is stored, or on whether the run was interrupted.
+Which units (bodies, or sequences) a batch has depends only on the seed and the step (`Order`).
 """
 
-import functools
 from collections.abc import Iterator
 
 import grain
@@ -15,56 +11,16 @@ import numpy as np
 from jax.sharding import Mesh
 
 from amr_jax.data import fixed_point, split
-from amr_jax.data.records import Records
+from amr_jax.data.mixture import Source
+from amr_jax.data.order import Order, take_turns, units
 from amr_jax.data.split import ABSENT, DeviceSplit, Split
 from amr_jax.run import sharding
 
+# One step's clips, (batch, L, slots, V, C) float32, zero-padded; their lengths, (batch,); and which
+# joints their data sets have, (batch, V) bool; None: all.
+Clips = tuple[jax.Array, jax.Array, jax.Array | None]
+
 _READ_OPTIONS = grain.ReadOptions(num_threads=16, prefetch_buffer_size=64)
-
-
-def units(of: Split, bodies: str, second_body: str) -> np.ndarray:
-    """The bodies of each unit.
-
-    Args:
-      of: the split.
-      bodies: 'packed' (a unit is a body) or 'all' (a unit is a sequence).
-      second_body: with 'all', what replaces an absent body: 'zeros'; 'repeat': `Split.repeated`.
-
-    Returns:
-      (U, M') int32 body numbers, or `ABSENT` for zeros; M' is 1 for 'packed', M for 'all'. A
-      sequence without a body (its bodies appear after `max_frames`) is left out.
-    """
-    if bodies == "packed":
-        return np.arange(len(of.length), dtype=np.int32)[:, None]
-    body = of.repeated if second_body == "repeat" else of.body
-    return body[of.present.any(axis=1)]
-
-
-class Order:
-    """The order of units: a new random permutation in every epoch.
-
-    No unit is dropped: a batch may contain the end of one epoch and the start of the next.
-    """
-
-    def __init__(self, num_units: int, batch_size: int, seed: int):
-        self.num_units, self.batch_size, self._seed = num_units, batch_size, seed
-        self._epoch = functools.lru_cache(maxsize=4)(self._permutation)
-
-    def _permutation(self, epoch: int) -> np.ndarray:
-        generator = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
-        return generator.permutation(self.num_units)
-
-    def unit(self, example: int) -> int:
-        """The unit of global example number `example` = step · batch_size + row."""
-        return int(self._epoch(example // self.num_units)[example % self.num_units])
-
-    def batch(self, step: int) -> np.ndarray:
-        """(batch_size,) units of one step."""
-        examples = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        epochs, places = np.divmod(examples, self.num_units)
-        return np.concatenate(
-            [self._epoch(epoch)[places[epochs == epoch]] for epoch in np.unique(epochs).tolist()]
-        )
 
 
 def dispatches(start: int, stop: int, steps_per_dispatch: int) -> Iterator[range]:
@@ -86,10 +42,9 @@ class Resident:
       resident: the split on the devices.
     """
 
-    def __init__(self, on_devices: DeviceSplit, units: np.ndarray, batch_size: int, seed: int):
+    def __init__(self, on_devices: DeviceSplit, units: np.ndarray, order: Order):
         self.host, self.resident = on_devices.host, on_devices
-        self.num_units, self._units = len(units), units
-        self._order = Order(len(units), batch_size, seed)
+        self.num_units, self._units, self._order = len(units), units, order
 
     def batches(self, start: int, stop: int, steps_per_dispatch: int) -> Iterator[jax.Array]:
         """Per dispatch: (steps, batch, slots) int32 body numbers, or `ABSENT`."""
@@ -98,12 +53,13 @@ class Resident:
             yield sharding.put(bodies, sharding.replicated(self.resident.mesh))
 
     @staticmethod
-    def clips(resident: DeviceSplit, bodies: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """One step's clips, (batch, L, slots, V, C) zero-padded, and their lengths, (batch,)."""
+    def clips(resident: DeviceSplit, bodies: jax.Array) -> Clips:
+        """One step's clips, see `Clips`."""
         clips, length = resident.clips(bodies.reshape(-1))
         clips = clips.reshape(*bodies.shape, *clips.shape[1:]).swapaxes(1, 2)
         # All bodies of a sequence have one length; absent ones have length 0.
-        return clips, length.reshape(bodies.shape).max(axis=1)
+        length, joints = length.reshape(bodies.shape).max(axis=1), resident.joints
+        return clips, length, None if joints is None else joints[bodies.max(axis=1)]
 
 
 class Streamed:
@@ -122,25 +78,24 @@ class Streamed:
 
     def __init__(
         self,
-        records: Records,
+        records: Source,
         host: Split,
         units: np.ndarray,
-        batch_size: int,
-        seed: int,
+        order: Order,
         mesh: Mesh,
         storage: str,
     ):
-        self.host, self.num_units, self._units = host, len(units), units
-        self._order = Order(len(units), batch_size, seed)
+        self.host, self.num_units, self._units, self._order = host, len(units), units, order
         self._records, self._mesh, self._storage = records, mesh, storage
         self._max_length, self._slot = int(host.length.max()), np.nonzero(host.present)[1]
 
     def _read(self, example: int) -> dict[str, np.ndarray]:
         """One global example: its zero-padded clip (L, slots, V, C), the step of its fixed-point
-        numbers (slots, C) (1 for float32), and its length.
+        numbers (slots, C) (1 for float32), its length, and `Clips`' joints if some are missing.
         """
         bodies = self._units[self._order.unit(example)]
-        joints = self._records.joints(int(self.host.sequence[bodies.max()]))
+        sequence = int(self.host.sequence[bodies.max()])
+        joints = self._records.joints(sequence)
         shape = (self._max_length, len(bodies), *joints.shape[2:])
         clip = np.zeros(shape, np.int16 if self._storage == "int16" else np.float32)
         step = np.ones((len(bodies), shape[-1]), np.float32)
@@ -150,7 +105,8 @@ class Streamed:
                 if self._storage == "int16":
                     frames, step[i] = fixed_point.encode(frames)
                 clip[: len(frames), i] = frames
-        return {"clips": clip, "step": step, "length": np.int32(len(joints))}
+        has = {} if self.host.joints is None else {"joints": self.host.joints[sequence]}
+        return {"clips": clip, "step": step, "length": np.int32(len(joints)), **has}
 
     def batches(
         self, start: int, stop: int, steps_per_dispatch: int
@@ -175,19 +131,21 @@ class Streamed:
             }
 
     @staticmethod
-    def clips(_, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        """One step's clips, (batch, L, slots, V, C) float32, and their lengths, (batch,)."""
-        return fixed_point.decode(batch["clips"], batch["step"][:, None, :, None]), batch["length"]
+    def clips(_, batch: dict[str, jax.Array]) -> Clips:
+        """One step's clips, see `Clips`."""
+        clips = fixed_point.decode(batch["clips"], batch["step"][:, None, :, None])
+        return clips, batch["length"], batch.get("joints")
 
 
 def load(
-    records: Records,
+    records: Source,
     mesh: Mesh,
     *,
     mode: str,
     storage: str,
     bodies: str,
     second_body: str,
+    mixture: str,
     batch_size: int,
     seed: int,
 ) -> Resident | Streamed:
@@ -198,15 +156,16 @@ def load(
       mesh: the devices.
       mode: 'resident' or 'stream'.
       storage: 'float32' or 'int16'.
-      bodies, second_body: see `units`.
+      bodies, second_body: see `units`. mixture: see `take_turns`.
       batch_size: units of a global batch.
       seed: of the order.
     """
     host = split.read(records, mesh, frames=mode == "resident")
     chosen = units(host, bodies, second_body)
+    order = Order(take_turns(host, chosen, mixture), batch_size, seed)
     if mode == "resident":
-        return Resident(split.place(host, mesh, storage), chosen, batch_size, seed)
-    return Streamed(records, host, chosen, batch_size, seed, mesh, storage)
+        return Resident(split.place(host, mesh, storage), chosen, order)
+    return Streamed(records, host, chosen, order, mesh, storage)
 
 
 def _local_rows(mesh: Mesh, batch_size: int) -> list[int]:

@@ -3,21 +3,23 @@
 Each data set and protocol has one row: its records, its joints, and how the field loads it. Configs
 read this table, and nothing else lists data sets. Custom data is named by the folder of its
 records, `configs/amr.py:DATA/custom/NAME`; its row is read from a file that `prepare` wrote there.
+Names joined by + are several sets at once, `configs/amr.py:nwucla+utd` (docs/transfer.md).
 """
 
 import dataclasses
 import json
 import re
+from collections.abc import Mapping
 
 import ml_collections
 from etils import epath
 
-from amr_jax.data import record_folder, records, selection
+from amr_jax.data import mixture, record_folder, records, selection
 from amr_jax.data.readers import layout_file
 from amr_jax.errors import UserError, did_you_mean
 from amr_jax.ops.body_frame import BodyFrame
 from amr_jax.run import paths
-from amr_jax.skeleton import layouts
+from amr_jax.skeleton import layouts, union
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Dataset:
         it, where several record each performance; None: names say nothing of the kind.
       validation: the part of the training split to choose settings on, as 'subject=7'; None: the
         set has none of its own.
+      members: several sets at once, by name; their joints are united in `layout`. None: one set.
     """
 
     records: str
@@ -52,11 +55,15 @@ class Dataset:
     one_kinect: bool = False
     camera: str | None = None
     validation: str | None = None
+    members: Mapping[str, "Dataset"] | None = None
 
     def open_split(
         self, data_dir: str, split: str, section: ml_collections.ConfigDict
-    ) -> records.Records:
+    ) -> mixture.Source:
         """Opens a split as a pre-training run loads it.
+
+        Each of several sets is cut at its own `max_frames` at most, and centred and turned by its
+        own joints.
 
         Args:
           data_dir: as in `records.Records`.
@@ -67,11 +74,36 @@ class Dataset:
         Raises:
           UserError: the records are absent, of another version, or damaged; the set has no part for
             validation; `body_frame`, and the joints are in an image, or have no shoulders and hips.
+            Of several sets, it names the one.
         """
+        if self.members:
+            return self._open_members(data_dir, split, section)
         split = selection.of_validation(split, self.validation, self.records)
         centre = self.layout.centre if section.centre else None
         turned = self.body_frame(section.body_frame)
         return records.Records(data_dir, self.records, split, centre, section.max_frames, turned)
+
+    def _open_members(
+        self, data_dir: str, split: str, section: ml_collections.ConfigDict
+    ) -> mixture.Mixture:
+        sources = {}
+        for name, member in self.members.items():
+            try:
+                sources[name] = member.open_split(data_dir, split, member.cut(section))
+            except UserError as error:
+                raise UserError(f"{name}, one of {'+'.join(self.members)}: {error}") from error
+        return mixture.Mixture(sources, self.places, self.layout.num_joints)
+
+    def cut(self, section: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+        """The section `input` of a run on several sets, as it is for this one of them."""
+        section = section.copy_and_resolve_references()
+        section.max_frames = min(section.max_frames, self.max_frames)
+        return section
+
+    @property
+    def places(self) -> dict[str, tuple[int, ...]]:
+        """Where the joints of each of several sets are in `layout`, by its name."""
+        return {name: union.places(self.layout, one.layout) for name, one in self.members.items()}
 
     def body_frame(self, kind: str) -> BodyFrame | None:
         """How the setting `input.body_frame` turns sequences of this set; None if it is 'none'.
@@ -182,19 +214,64 @@ DATASETS = {
 
 
 def get(name: str) -> Dataset:
-    """The row with this name, or the row of the custom data in the folder `name`.
+    """The row with this name, or of the custom data in the folder `name`, or of several sets.
 
     Raises:
-      UserError: there is no such row or folder; the message lists the choices.
+      UserError: there is no such row or folder; the message lists the choices. Or sets that cannot
+        be one.
     """
     if name in DATASETS:
         return DATASETS[name]
+    if "+" in name and not _is_own(name):
+        return _several(name.split("+"))
     if "/" not in name:
         raise UserError(
             f"unknown data set {name!r}; expected one of: {', '.join(DATASETS)}; or the folder of "
             f"records of your own: DATA/custom/NAME.{did_you_mean(name, DATASETS)}"
         )
     return _own(epath.Path(name).expanduser())
+
+
+def _several(names: list[str]) -> Dataset:
+    """The row of several sets at once; `UserError` if they do not fit together."""
+    text, members = "+".join(names), {name: get(name) for name in names}
+    first, layout = members[names[0]], union.of_layouts([one.layout for one in members.values()])
+    builders: dict[str, str] = {}
+    for name, one in members.items():
+        builder = one.records if record_folder.is_custom(one.records) else one.records.split("/")[0]
+        if names.count(name) > 1 or builder in builders:
+            raise UserError(
+                f"{text}: {builders.get(builder, name)} and {name} are one data set; expected each "
+                "set once, under one protocol: training sequences of one are tests of another."
+            )
+        builders[builder] = name
+        if one.channels != first.channels:
+            raise UserError(
+                f"{text}: joints of {names[0]} are {first.channels}, those of {name} are "
+                f"{one.channels}; expected sets with the same numbers for each joint."
+            )
+        at = union.places(layout, one.layout)
+        if at is None:
+            raise UserError(
+                f"{text}: two joints of {name} ({one.layout.name}) are one joint of "
+                f"{layout.name}; expected one each. Prepare the set with one of them only."
+            )
+        if odd := [joint for joint in at if layout.mirrored[joint] not in at]:
+            joint, other = layout.joints[odd[0]], layout.joints[layout.mirrored[odd[0]]]
+            raise UserError(
+                f"{text}: {name} has the joint {joint!r}, but not {other!r}; expected both or "
+                "neither, as methods may exchange left and right."
+            )
+    rows = members.values()
+    return Dataset(
+        records=text,
+        layout=layout,
+        centre=any(one.centre for one in rows),
+        max_frames=max(one.max_frames for one in rows),
+        channels=first.channels,
+        one_kinect=all(one.one_kinect for one in rows),
+        members=members,
+    )
 
 
 def _own(folder: epath.Path) -> Dataset:
@@ -264,9 +341,26 @@ def argument(text: str) -> Argument:
         name = parts[0]
         options.add(parts[2].strip())
     _require_known_options(text, name)
-    if "/" in name:
-        name = str(paths.absolute(name))
-    return Argument(name, get(name), *(option in options for option in OPTIONS))
+    parts = [name] if name in DATASETS or _is_own(name) else name.split("+")
+    name = "+".join(str(paths.absolute(part)) if "/" in part else part for part in parts)
+    dataset = get(name)
+    if dataset.members and "published" in options:
+        raise UserError(
+            f"config argument {text!r}: nothing is published on several sets at once; expected "
+            "one set before ,published."
+        )
+    return Argument(name, dataset, *(option in options for option in OPTIONS))
+
+
+def one_set(text: str) -> Argument:
+    """As `argument`, of one data set; `UserError` for several."""
+    chosen = argument(text)
+    if chosen.dataset.members:
+        raise UserError(
+            f"config argument {text!r}: several sets at once are for `pretrain`; expected one of "
+            f"them: {', '.join(chosen.dataset.members)}."
+        )
+    return chosen
 
 
 def spell(name: str, **options: bool) -> str:

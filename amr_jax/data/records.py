@@ -38,11 +38,14 @@ class Records:
       class_names: all classes of the data set.
       channels: one of `layouts.CHANNELS`.
       num_slots, num_joints, num_channels: M, V and C of the sequences.
+      sizes, has_joints: see `mixture.Mixture`; one data set that has all its joints.
 
     Raises:
       UserError: the records are absent, of another version, or damaged; reading them may raise it
         too.
     """
+
+    has_joints = None
 
     def __init__(
         self,
@@ -92,6 +95,10 @@ class Records:
 
     def __len__(self) -> int:
         return len(self._source if self._places is None else self._places)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return (len(self),)
 
     def _select(self, selected: Selection, builder: tfds.core.DatasetBuilder) -> np.ndarray:
         """The places of the selected sequences; reads the whole split."""

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from amr_jax.data import fixed_point
-from amr_jax.data.records import Records
+from amr_jax.data.mixture import Source
 from amr_jax.run import distributed, sharding
 
 # In place of a body number: no body. Its clip is zeros, its length 0.
@@ -38,6 +38,8 @@ class Split:
       label: (S,) int32, class of each sequence.
       names: (S,) names of the sequences.
       class_names: all classes of the data set.
+      member: (S,) int32, which of several data sets each sequence is of; None: there is one.
+      joints: (S, V) bool, which joints that data set has; None: all have all.
     """
 
     frames: np.ndarray | None
@@ -47,6 +49,8 @@ class Split:
     label: np.ndarray
     names: np.ndarray
     class_names: tuple[str, ...]
+    member: np.ndarray | None = None
+    joints: np.ndarray | None = None
 
     @functools.cached_property
     def sequence(self) -> np.ndarray:
@@ -83,7 +87,7 @@ class Split:
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["frames", "offset", "length", "step"],
+    data_fields=["frames", "offset", "length", "step", "joints"],
     meta_fields=["mesh", "max_length"],
     drop_fields=["host"],
 )
@@ -98,6 +102,7 @@ class DeviceSplit:
       length: (B,) int32, replicated: frames of each body.
       step: (B, C) float32, replicated: with int16 frames, the unit of each body and channel
         (`fixed_point`); None: frames are float32.
+      joints: (B, V) bool, replicated: which joints each body's data set has; None: all.
       mesh: the devices.
       max_length: L, frames of the longest body.
       host: the split on the host, without its frames; None inside a jitted function.
@@ -107,6 +112,7 @@ class DeviceSplit:
     offset: jax.Array
     length: jax.Array
     step: jax.Array | None
+    joints: jax.Array | None
     mesh: Mesh
     max_length: int
     host: Split | None = None
@@ -151,7 +157,7 @@ class DeviceSplit:
         return gather(self.frames, offset, length, step), length
 
 
-def read(records: Records, mesh: Mesh, frames: bool = True) -> Split:
+def read(records: Source, mesh: Mesh, frames: bool = True) -> Split:
     """Reads this process's part of a split; every process must call this.
 
     Args:
@@ -191,6 +197,8 @@ def read(records: Records, mesh: Mesh, frames: bool = True) -> Split:
         label=table["label"],
         names=table["name"],
         class_names=records.class_names,
+        member=np.repeat(np.arange(len(records.sizes), dtype=np.int32), records.sizes),
+        joints=records.has_joints,
     )
 
 
@@ -221,8 +229,9 @@ def place(split: Split, mesh: Mesh, storage: str = "float32") -> DeviceSplit:
         frames = by_part[(index[0].start or 0) // capacity]
         return np.concatenate([frames, np.zeros((capacity - len(frames), *shape), frames.dtype)])
 
-    offset, length, step = sharding.put(
-        (offset.astype(np.int32), split.length, step), sharding.replicated(mesh)
+    joints = None if split.joints is None else split.joints[split.sequence]
+    offset, length, step, joints = sharding.put(
+        (offset.astype(np.int32), split.length, step, joints), sharding.replicated(mesh)
     )
     return DeviceSplit(
         frames=jax.make_array_from_callback(
@@ -231,6 +240,7 @@ def place(split: Split, mesh: Mesh, storage: str = "float32") -> DeviceSplit:
         offset=offset,
         length=length,
         step=step,
+        joints=joints,
         mesh=mesh,
         max_length=int(split.length.max()),
         host=dataclasses.replace(split, frames=None),

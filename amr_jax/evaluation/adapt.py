@@ -17,8 +17,8 @@ from amr_jax.config.settings import refuse
 from amr_jax.data import datasets
 from amr_jax.errors import UserError
 from amr_jax.ops import augment, resample
-from amr_jax.skeleton import layouts
 from amr_jax.skeleton.layouts import Layout
+from amr_jax.skeleton.union import match_joints, other_parent, places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,21 +57,6 @@ class Adaptation:
             for title, names in found.items()
             if names
         }
-
-
-def match_joints(source: Layout, target: Layout) -> dict[str, str | None]:
-    """The source joint for every target joint, in the order of the target; None: no counterpart.
-
-    Counterparts have the same name, or stand together in `layouts.SAME_JOINT`.
-    """
-
-    def counterpart(joint: str) -> str | None:
-        if joint in source.joints:
-            return joint
-        also = (name for same in layouts.SAME_JOINT if joint in same for name in same)
-        return next((name for name in also if name in source.joints), None)
-
-    return {joint: counterpart(joint) for joint in target.joints}
 
 
 def adapt(
@@ -136,9 +121,10 @@ def settings(
 ) -> ml_collections.ConfigDict:
     """The pre-training config that defines how an evaluation loads, crops and encodes clips.
 
-    This is the config of the run. With `config.adapt` it is the config that the run would have had
-    on this data set: loading and augmentation are the defaults of the data set, the stream and the
-    size of the encoder those of the run.
+    This is the config of the run; of a run on several sets, as it is for this one of them. With
+    `config.adapt` it is the config that the run would have had on this data set: loading and
+    augmentation are the defaults of the data set, the stream and the size of the encoder those of
+    the run.
 
     Args:
       config: of the evaluation, resolved.
@@ -149,8 +135,10 @@ def settings(
         joints or another number of frames than the encoder was trained on.
     """
     _check_fit(config, pretraining)
-    if not (config.adapt and config.pretrained):
+    if not config.pretrained:
         return pretraining
+    if not config.adapt:
+        return for_one_set(pretraining, config.dataset)
     own = base_config.pretraining(pretraining.method, datasets.spell(config.dataset))
     seen = ml_collections.ConfigDict(pretraining.copy_and_resolve_references())
     seen.dataset = config.dataset
@@ -161,6 +149,34 @@ def settings(
     seen.encoder.channels = own.encoder.channels
     seen.encoder.confidence = own.encoder.confidence
     return seen
+
+
+def for_one_set(pretraining: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:
+    """The config of a run on several sets as it is for one set whose joints they have.
+
+    Any other run's stays what it is.
+    """
+    if not datasets.get(pretraining.dataset).members:
+        return pretraining
+    one = datasets.get(name)
+    seen = ml_collections.ConfigDict(pretraining.copy_and_resolve_references())
+    seen.dataset, seen.input = name, one.cut(seen.input)
+    seen.encoder.num_joints = one.layout.num_joints
+    return seen
+
+
+def has_joints_of(pretraining: ml_collections.ConfigDict, asked: datasets.Dataset) -> bool:
+    """Whether the encoder of a run knows all joints of a set, and all bones if it sees bones.
+
+    A run on one set knows the joints of that layout only, in that order.
+    """
+    trained = datasets.get(pretraining.dataset)
+    if trained.layout == asked.layout:
+        return True
+    if not trained.members or places(trained.layout, asked.layout) is None:
+        return False
+    bones = pretraining.input.stream == "bone"
+    return not bones or other_parent(trained.layout, asked.layout) is None
 
 
 def _check_fit(config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict) -> None:
@@ -191,7 +207,7 @@ def _check_fit(config: ml_collections.ConfigDict, pretraining: ml_collections.Co
         )
     if config.adapt:
         return
-    if trained.layout != asked.layout:
+    if not has_joints_of(pretraining, asked):
         refuse(
             "config.dataset",
             config.dataset,

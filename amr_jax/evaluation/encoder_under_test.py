@@ -73,10 +73,10 @@ class Subject:
         untrained = random_params(encoder, config.seed)
         params, adaptation = {}, None
         if learned is not None:
-            if config.adapt:
-                before, after = (
-                    datasets.get(name).layout for name in (pretraining.dataset, config.dataset)
-                )
+            before, after = (
+                datasets.get(name).layout for name in (pretraining.dataset, config.dataset)
+            )
+            if config.adapt or before != after:
                 learned, adaptation = transfer.adapt(
                     learned, untrained, before, after, config.time_embeddings, config.pretrained
                 )

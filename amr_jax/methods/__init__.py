@@ -3,7 +3,9 @@
 A method is a Linen module with a field `encoder`; the encoder's parameters are the sub-tree
 `params["encoder"]`, all that downstream tasks load. For clips (B, T, V, C) and their presence
 (B, T, V), `method.apply({"params": …, …}, clips, present, rngs={…})` returns `(loss, metrics)`;
-what is absent counts in no mean (`ops.presence`). The loop relies on this and on:
+what is absent counts in no mean (`ops.presence`). Where data sets with different joints are mixed,
+`joints` (B, V) follows `present`: a joint that a body's set lacks is never visible, attended to or
+counted, and its values in `clips` mean nothing. The loop relies on this and on:
 
 - `num_kept`, `num_predicted`: the numbers of visible and of predicted patches of a body;
 - `streams`: names of the random streams that the method draws from (`make_rng`);

@@ -47,13 +47,14 @@ class AMR(MaskedReconstruction):
 
     @nn.compact
     def __call__(
-        self, clips: jax.Array, present: jax.Array
+        self, clips: jax.Array, present: jax.Array, joints: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
           present: (B, T, V) bool, see `ops.presence`.
+          joints: (B, V) bool, which joints the body's data set has; None: all.
 
         Returns:
           The loss, and metrics: `loss`, `mse` (the unweighted loss), `weight` (mean of W).
@@ -61,7 +62,7 @@ class AMR(MaskedReconstruction):
         Random streams: `mask`; `drop_path` if `encoder.drop_path` is positive.
         """
         # Masking and encoding.
-        ids_keep = self.draw_mask(clips, present)
+        ids_keep = self.draw_mask(clips, present, joints)
         h_v = self.encoder(clips, ids_keep, train=True)
 
         # Decoder decoupling: one query for each large patch, r patches long.

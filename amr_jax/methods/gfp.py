@@ -108,19 +108,20 @@ class GFP(MaskedMethod):
 
     @nn.compact
     def __call__(
-        self, clips: jax.Array, present: jax.Array
+        self, clips: jax.Array, present: jax.Array, joints: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
           present: (B, T, V) bool, see `ops.presence`.
+          joints: (B, V) bool, which joints the body's data set has; None: all.
 
         Returns:
           The loss, and metrics: `loss`, its terms `prediction`, `covariance`, `variance` (means
           over levels), `target_std`. Random streams as in `AMR`.
         """
-        ids_keep = self.draw_mask(clips, present)
+        ids_keep = self.draw_mask(clips, present, joints)
         tokens = self.encoder(clips, ids_keep, train=True)
         decoder = self.make_decoder(
             PoolingDecoder,
@@ -128,7 +129,7 @@ class GFP(MaskedMethod):
             values=self.feature_width,
             levels=self.levels,
         )
-        predictions = decoder(tokens, ids_keep)
+        predictions = decoder(tokens, ids_keep, joints)
         features, counted = self.level_targets(clips, present)
 
         cells = [here[..., None] for here in counted]

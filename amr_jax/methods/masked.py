@@ -45,7 +45,7 @@ def cosine_momentum(start: float, end: float, progress: jax.Array) -> jax.Array:
 
 
 class MaskedMethod(nn.Module):
-    """Base of the methods; each defines `__call__(clips, present) -> (loss, metrics)`.
+    """Base of the methods; each defines `__call__(clips, present, joints) -> (loss, metrics)`.
 
     Attributes:
       encoder: the shared encoder; it does not depend on anything below.
@@ -109,12 +109,14 @@ class MaskedMethod(nn.Module):
         """The clips (..., C) without the channel of confidence, if there is one."""
         return clips[..., : self.encoder.num_coordinates]
 
-    def draw_mask(self, clips: jax.Array, present: jax.Array) -> jax.Array:
+    def draw_mask(
+        self, clips: jax.Array, present: jax.Array, joints: jax.Array | None = None
+    ) -> jax.Array:
         """Ids of the visible patches, (B, num_kept), from the random stream `mask`."""
         x = patches.patchify(self.coordinates(clips), self.encoder.patch_len)
         here = patches.patchify(present[..., None], self.encoder.patch_len)
         key = self.make_rng("mask")
-        return masking.draw(key, x, here, self.num_kept, self.masking, self.tau)
+        return masking.draw(key, x, here, self.num_kept, self.masking, self.tau, joints)
 
     def present_patches(self, present: jax.Array) -> jax.Array:
         """Which patches show the body in at least one frame: (B, T, V) -> (B, N) bool."""
@@ -129,7 +131,7 @@ class MaskedMethod(nn.Module):
         hidden = jnp.repeat(hidden, encoder.patch_len, axis=1)  # (B, T, V)
         return patches.patchify(hidden[..., None], r * encoder.patch_len)
 
-    def momentum_tokens(self, clips: jax.Array) -> jax.Array:
+    def momentum_tokens(self, clips: jax.Array, joints: jax.Array | None = None) -> jax.Array:
         """Tokens of whole clips by the momentum copy of the encoder, (B, N, D); no gradient."""
         # The copy starts equal to the encoder, and does not exist yet during `init`.
         params = (
@@ -138,7 +140,7 @@ class MaskedMethod(nn.Module):
             else self.variables["average"]["encoder"]
         )
         copy = self.encoder.clone(parent=None, name=None)
-        return jax.lax.stop_gradient(copy.apply({"params": params}, clips))
+        return jax.lax.stop_gradient(copy.apply({"params": params}, clips, joints=joints))
 
 
 class MaskedReconstruction(MaskedMethod):

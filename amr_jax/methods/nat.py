@@ -72,27 +72,28 @@ class NAT(SkeletonMAE):
 
     @nn.compact
     def __call__(
-        self, clips: jax.Array, present: jax.Array
+        self, clips: jax.Array, present: jax.Array, joints: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
           present: (B, T, V) bool, see `ops.presence`.
+          joints: (B, V) bool, which joints the body's data set has; None: all.
 
         Returns:
           The loss, and metrics: `loss`, `reconstruction`; with the contrastive term also
           `contrast` and `target_std`. Random streams as in `AMR`.
         """
-        ids_keep = self.draw_mask(clips, present)
+        ids_keep = self.draw_mask(clips, present, joints)
         tokens = self.encoder(clips, ids_keep, train=True)
-        reconstruction = self.reconstruction_loss(clips, present, tokens, ids_keep)
+        reconstruction = self.reconstruction_loss(clips, present, joints, tokens, ids_keep)
         metrics = {"reconstruction": reconstruction}
         loss = reconstruction
         if self.momentum_encoder:
             here = self.present_patches(present)
             seen = jnp.take_along_axis(here, ids_keep, axis=1)
-            whole = self.momentum_tokens(clips).astype(jnp.float32)
+            whole = self.momentum_tokens(clips, joints).astype(jnp.float32)
             pooled = presence.mean(whole, here[..., None], axis=1)
             visible = presence.mean(tokens.astype(jnp.float32), seen[..., None], axis=1)
             counted = seen.any(1)

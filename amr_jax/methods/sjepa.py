@@ -93,19 +93,20 @@ class SJEPA(MaskedMethod):
 
     @nn.compact
     def __call__(
-        self, clips: jax.Array, present: jax.Array
+        self, clips: jax.Array, present: jax.Array, joints: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
           present: (B, T, V) bool, see `ops.presence`.
+          joints: (B, V) bool, which joints the body's data set has; None: all.
 
         Returns:
           The loss, and metrics: `loss`, `target_std` (of the targets over bodies and patches, mean
           over features). Random streams: those of `AMR`, and `view`.
         """
-        ids_keep = self.draw_mask(clips, present)
+        ids_keep = self.draw_mask(clips, present, joints)
         view, view_present = self.view(clips, present)
         tokens = self.encoder(view, ids_keep, train=True)
         predictor = self.make_decoder(
@@ -114,10 +115,10 @@ class SJEPA(MaskedMethod):
             values=self.encoder.width,
             pool=1,
         )
-        prediction = predictor(tokens, ids_keep)
+        prediction = predictor(tokens, ids_keep, joints=joints)
 
         seen, present = (view, view_present) if self.shared_view else (clips, present)
-        target = self.momentum_tokens(seen).astype(jnp.float32)
+        target = self.momentum_tokens(seen, joints).astype(jnp.float32)
         here = self.present_patches(present)  # (B, N)
         centre = self.variable("state", "centre", jnp.zeros, (self.encoder.width,))
         loss = distribution_loss(

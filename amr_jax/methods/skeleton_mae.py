@@ -33,29 +33,35 @@ class SkeletonMAE(MaskedReconstruction):
 
     @nn.compact
     def __call__(
-        self, clips: jax.Array, present: jax.Array
+        self, clips: jax.Array, present: jax.Array, joints: jax.Array | None = None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a batch of bodies.
 
         Args:
           clips: (B, T, V, C) float32, metres.
           present: (B, T, V) bool, see `ops.presence`.
+          joints: (B, V) bool, which joints the body's data set has; None: all.
 
         Returns:
           The loss, and metrics: `loss`. Random streams as in `AMR`.
         """
-        ids_keep = self.draw_mask(clips, present)
+        ids_keep = self.draw_mask(clips, present, joints)
         tokens = self.encoder(clips, ids_keep, train=True)
-        loss = self.reconstruction_loss(clips, present, tokens, ids_keep)
+        loss = self.reconstruction_loss(clips, present, joints, tokens, ids_keep)
         return loss, {"loss": loss}
 
     def reconstruction_loss(
-        self, clips: jax.Array, present: jax.Array, tokens: jax.Array, ids_keep: jax.Array
+        self,
+        clips: jax.Array,
+        present: jax.Array,
+        joints: jax.Array | None,
+        tokens: jax.Array,
+        ids_keep: jax.Array,
     ) -> jax.Array:
         """Mean squared error of the hidden frames, where the target is known.
 
         Args:
-          clips: (B, T, V, C). present: (B, T, V).
+          clips: (B, T, V, C). present: (B, T, V). joints: (B, V) or None.
           tokens: (B, N_v, D), the encoded visible patches.
           ids_keep: (B, N_v), their ids.
         """
@@ -67,11 +73,11 @@ class SkeletonMAE(MaskedReconstruction):
             pool=self.pool,
         )
         if not self.num_decoded:
-            prediction = decoder(tokens, ids_keep).reshape(target.shape)
+            prediction = decoder(tokens, ids_keep, joints=joints).reshape(target.shape)
             hidden = self.hidden_frames(ids_keep, self.pool)
             return mean_squared_error(prediction, target, known & hidden)
         ids_decode = masking.draw_hidden(
-            self.make_rng("mask"), ids_keep, self.encoder.num_patches, self.num_decoded
+            self.make_rng("mask"), ids_keep, self.encoder.num_patches, self.num_decoded, joints
         )
         prediction = decoder(tokens, ids_keep, ids_decode)
         target, known = (

@@ -7,24 +7,42 @@
 import jax
 import jax.numpy as jnp
 
+from amr_jax.errors import UserError
+
 # cuDNN trains only on lengths that are multiples of this.
 _CUDNN_MULTIPLE = 8
 
 
-def attend(query: jax.Array, key: jax.Array, value: jax.Array, kernel: str = "xla") -> jax.Array:
+def attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    kernel: str = "xla",
+    attended: jax.Array | None = None,
+) -> jax.Array:
     """softmax(query · keyᵀ / √width) · value, the softmax in float32.
 
     Args:
       query: (B, Q, heads, width of a head).
       key, value: (B, K, heads, width of a head).
       kernel: `xla` or `cudnn`.
+      attended: (B, K) bool, the keys that count; None: all.
 
     Returns:
       (B, Q, heads, width of a head).
+
+    Raises:
+      UserError: cudnn, and not all keys count.
     """
+    if kernel == "cudnn" and attended is not None:
+        raise UserError(
+            "config.attention_kernel = 'cudnn': expected 'xla' for this method on data sets that "
+            "lack joints of others."
+        )
     if kernel == "cudnn":
         return attend_padded(query, key, value, _CUDNN_MULTIPLE, kernel)
-    return jax.nn.dot_product_attention(query, key, value, implementation=kernel)
+    mask = None if attended is None else attended[:, None, None, :]
+    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=kernel)
 
 
 def attend_padded(

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from amr_jax.models import layers
+from amr_jax.ops import masking, presence
 
 
 class Decoder(nn.Module):
@@ -73,6 +74,10 @@ class Decoder(nn.Module):
             name=f"block_{i}",
         )
 
+    def attended(self, joints: jax.Array | None, pool: int) -> jax.Array | None:
+        """Which tokens are of `joints` (B, V), (B, N / pool), each of `pool` patches in time."""
+        return None if joints is None else masking.of_all_times(joints, self.num_times // pool)
+
     def predict(self, x: jax.Array, suffix: str = "") -> jax.Array:
         """The final LayerNorm and a linear layer, (B, Q, width) -> (B, Q, values)."""
         x = layers.layer_norm(self.dtype, f"norm{suffix}")(x)
@@ -116,7 +121,11 @@ class SelfAttentionDecoder(Decoder):
 
     @nn.compact
     def __call__(
-        self, tokens: jax.Array, ids_keep: jax.Array, ids_decode: jax.Array | None = None
+        self,
+        tokens: jax.Array,
+        ids_keep: jax.Array,
+        ids_decode: jax.Array | None = None,
+        joints: jax.Array | None = None,
     ) -> jax.Array:
         """Predicts patches from the visible ones.
 
@@ -125,6 +134,7 @@ class SelfAttentionDecoder(Decoder):
           ids_keep: their ids (B, K).
           ids_decode: ids (B, M) of the hidden patches to decode ("decoder masking", Baseline 1 of
             the paper); None: all.
+          joints: (B, V) bool, with all patches: the joints whose tokens are attended to; None: all.
 
         Returns:
           (B, N / pool, values); with `ids_decode` (B, M, values).
@@ -136,7 +146,7 @@ class SelfAttentionDecoder(Decoder):
             x = jnp.concatenate([hidden, self.embedded(tokens)], axis=1)
             x = x + self.positions(jnp.concatenate([ids_decode, ids_keep], axis=1))
         for i in range(self.depth):
-            x = self.block(i)(x)
+            x = self.block(i)(x, attended=self.attended(joints, self.pool))
         if ids_decode is not None:
             x = x[:, : ids_decode.shape[1]]
         return self.predict(x)
@@ -154,20 +164,25 @@ class PoolingDecoder(Decoder):
     levels: tuple[int, ...]
 
     @nn.compact
-    def __call__(self, tokens: jax.Array, ids_keep: jax.Array) -> list[jax.Array]:
+    def __call__(
+        self, tokens: jax.Array, ids_keep: jax.Array, joints: jax.Array | None = None
+    ) -> list[jax.Array]:
         """Visible tokens (B, K, D), ids (B, K) -> predictions (B, N / level, values) of each level.
 
-        The whole body, (B, 1, values), comes last.
+        The whole body, (B, 1, values), comes last. `joints` as in `SelfAttentionDecoder`.
         """
         x = self.mask_tokens_inserted(tokens, ids_keep)
-        predictions, cell = [], 1
+        predictions, cell, attended = [], 1, None
         for i, level in enumerate((*self.levels, None)):
-            if level is None:
+            if level is not None:
+                x, cell = pooled(x, self.num_joints, level // cell), level
+                attended = self.attended(joints, level)
+            elif attended is None:
                 x = x.mean(1, keepdims=True)
             else:
-                x, cell = pooled(x, self.num_joints, level // cell), level
+                x, attended = presence.mean(x, attended[..., None], 1, keepdims=True), None
             for j in range(self.depth):
-                x = self.block(i * self.depth + j)(x)
+                x = self.block(i * self.depth + j)(x, attended=attended)
             predictions.append(self.predict(x, f"_{i}"))
         return predictions
 

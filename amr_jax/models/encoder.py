@@ -10,7 +10,7 @@ from flax import linen as nn
 from amr_jax.config import base, settings
 from amr_jax.models import layers
 from amr_jax.models.settings import compute_dtype, construct
-from amr_jax.ops import patches
+from amr_jax.ops import masking, patches
 
 
 class Encoder(nn.Module):
@@ -63,6 +63,7 @@ class Encoder(nn.Module):
         clips: jax.Array,
         ids_keep: jax.Array | None = None,
         train: bool = False,
+        joints: jax.Array | None = None,
     ) -> jax.Array:
         """Encodes the visible patches.
 
@@ -71,6 +72,7 @@ class Encoder(nn.Module):
           ids_keep: (B, K) int32, visible patches as time · V + joint; None: all N, in that order.
           train: switches stochastic depth on: needs the random stream `drop_path` where
             `self.drop_path` is positive.
+          joints: (B, V) bool, with all patches: the joints whose tokens are attended to; None: all.
 
         Returns:
           Tokens (B, K, D) of the compute dtype, after the final LayerNorm.
@@ -98,6 +100,7 @@ class Encoder(nn.Module):
         init = layers.torch_init(x.shape[-1]) if self.patch_init == "torch" else {}
         x = layers.dense(self.width, jnp.float32, "patch_embed", exact, **init)(x)
         x = (x + position).astype(self.dtype)
+        attended = None if joints is None else masking.of_all_times(joints, self.num_times)
         for i in range(self.depth):
             block = layers.Block(
                 self.num_heads,
@@ -108,7 +111,7 @@ class Encoder(nn.Module):
                 attention_kernel=self.attention_kernel,
                 name=f"block_{i}",
             )
-            x = block(x, train=train)
+            x = block(x, train=train, attended=attended)
         return layers.layer_norm(self.dtype, "norm")(x)
 
 

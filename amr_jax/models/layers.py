@@ -66,19 +66,19 @@ class GridEmbedding(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention with biases, (B, N, D) -> (B, N, D)."""
+    """Multi-head self-attention with biases, (B, N, D) -> (B, N, D); to `attended` (B, N) alone."""
 
     num_heads: int
     dtype: Any
     attention_kernel: str
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, attended: jax.Array | None = None) -> jax.Array:
         width = x.shape[-1]
         qkv = dense(3 * width, self.dtype, "qkv")(x)
         qkv = qkv.reshape(*x.shape[:-1], 3, self.num_heads, width // self.num_heads)
         mixed = attend(
-            qkv[..., 0, :, :], qkv[..., 1, :, :], qkv[..., 2, :, :], self.attention_kernel
+            qkv[..., 0, :, :], qkv[..., 1, :, :], qkv[..., 2, :, :], self.attention_kernel, attended
         )
         return dense(width, self.dtype, "proj")(mixed.reshape(x.shape))
 
@@ -123,7 +123,7 @@ class Block(nn.Module):
       num_heads: of the attention. mlp_ratio: hidden width of the MLP over D.
       attention: `self`; `cross` (to `context`); `cross+self`, the former, then the latter.
       drop_path: probability that a body skips a branch in training (stochastic depth).
-      attention_kernel: see `attention.attend`.
+      attention_kernel: see `attention.attend`, as `attended`, the tokens of self-attention.
     """
 
     num_heads: int
@@ -135,7 +135,11 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, context: jax.Array | None = None, train: bool = False
+        self,
+        x: jax.Array,
+        context: jax.Array | None = None,
+        train: bool = False,
+        attended: jax.Array | None = None,
     ) -> jax.Array:
         shape = x.shape
         # Tokens are rows between the branches. XLA for GPUs may lay (B, N, D) out with the bodies
@@ -157,6 +161,6 @@ class Block(nn.Module):
             x = residual(x, cross(norm("norm_cross").reshape(shape), context))
         if "self" in self.attention:
             attention = SelfAttention(*how, name="attn")
-            x = residual(x, attention(norm("norm1").reshape(shape)))
+            x = residual(x, attention(norm("norm1").reshape(shape), attended))
         hidden = int(shape[-1] * self.mlp_ratio)
         return residual(x, Mlp(hidden, self.dtype, name="mlp")(norm("norm2"))).reshape(shape)

@@ -13,6 +13,7 @@ def draw(
     num_visible: int,
     kind: str,
     tau: float,
+    joints: jax.Array | None = None,
 ) -> jax.Array:
     """Draws the visible patches of every body.
 
@@ -24,37 +25,66 @@ def draw(
       present: (B, T_e, V, l, 1), see `presence`; `random` draws absent patches like others.
       num_visible: N_v.
       kind: `random`, or `motion_aware` with the temperature `tau`.
+      joints: (B, V) bool, the joints of which patches are drawn; None: all.
 
     Returns:
       (B, N_v) int32.
     """
-    keys = jax.random.split(key, patches.shape[0])
+    keys, times = jax.random.split(key, patches.shape[0]), patches.shape[1]
+    missing = None if joints is None else ~of_all_times(joints, times)
     if kind == "motion_aware":
-        return jax.vmap(lambda *body: motion_aware_mask(*body, num_visible, tau))(
-            keys, patches, present
+        return jax.vmap(lambda *body, missing: motion_aware_mask(*body, num_visible, tau, missing))(
+            keys, patches, present, missing=missing
         )
-    num_patches = patches.shape[1] * patches.shape[2]
-    return jax.vmap(lambda k: random_mask(k, num_patches, num_visible))(keys)
+    num_patches = times * patches.shape[2]
+    return jax.vmap(lambda k, missing: random_mask(k, num_patches, num_visible, missing))(
+        keys, missing
+    )
 
 
-def draw_hidden(key: jax.Array, ids_keep: jax.Array, num_patches: int, num_drawn: int) -> jax.Array:
-    """Draws hidden patches uniformly: visible ids (B, N_v) -> (B, num_drawn) int32."""
+def draw_hidden(
+    key: jax.Array,
+    ids_keep: jax.Array,
+    num_patches: int,
+    num_drawn: int,
+    joints: jax.Array | None = None,
+) -> jax.Array:
+    """Draws hidden patches uniformly: visible ids (B, N_v) -> (B, num_drawn) int32.
+
+    `joints` as in `draw`.
+    """
+    hidden = is_hidden(ids_keep, num_patches)
+    if joints is not None:
+        hidden &= of_all_times(joints, num_patches // joints.shape[1])
 
     def one(key, hidden):
-        noise = jax.random.uniform(key, (num_patches,))
-        # Noise lies in [0, 1): a visible patch is never among the smallest.
-        return _smallest(jnp.where(hidden, noise, 2.0), num_drawn)
+        return _smallest(jax.random.uniform(key, (num_patches,)), num_drawn, ~hidden)
 
-    return jax.vmap(one)(jax.random.split(key, len(ids_keep)), is_hidden(ids_keep, num_patches))
+    return jax.vmap(one)(jax.random.split(key, len(ids_keep)), hidden)
 
 
-def random_mask(key: jax.Array, num_patches: int, num_visible: int) -> jax.Array:
-    """Uniformly random visible patches of one body: (num_visible,) int32, each id once."""
-    return _smallest(jax.random.uniform(key, (num_patches,)), num_visible)
+def of_all_times(joints: jax.Array, num_times: int) -> jax.Array:
+    """What holds for joints, (B, V), for patches of all times, (B, num_times · V)."""
+    return jnp.tile(joints, (1, num_times))
+
+
+def random_mask(
+    key: jax.Array, num_patches: int, num_visible: int, missing: jax.Array | None = None
+) -> jax.Array:
+    """Uniformly random visible patches of one body: (num_visible,) int32, each id once.
+
+    Patches that are `missing`, (num_patches,) bool, are not drawn.
+    """
+    return _smallest(jax.random.uniform(key, (num_patches,)), num_visible, missing)
 
 
 def motion_aware_mask(
-    key: jax.Array, patches: jax.Array, present: jax.Array, num_visible: int, tau: float
+    key: jax.Array,
+    patches: jax.Array,
+    present: jax.Array,
+    num_visible: int,
+    tau: float,
+    missing: jax.Array | None = None,
 ) -> jax.Array:
     """Random visible patches of one body, drawn so that moving patches tend to be hidden (MAMP).
 
@@ -62,13 +92,14 @@ def motion_aware_mask(
       patches: (T_e, V, l, C), T_e at least 2.
       present: (T_e, V, l, 1).
       tau: temperature; published code uses 0.75 to 0.80.
+      missing: (T_e · V,) bool, patches that are not drawn; None: none of them.
 
     Returns:
       (num_visible,) int32, each id once.
     """
     log_p = motion_log_probability(patches, present, tau)
     # Gumbel noise on log p draws patches to *hide*, without replacement and in proportion to p.
-    return _smallest(log_p + jax.random.gumbel(key, log_p.shape), num_visible)
+    return _smallest(log_p + jax.random.gumbel(key, log_p.shape), num_visible, missing)
 
 
 def motion_log_probability(patches: jax.Array, present: jax.Array, tau: float) -> jax.Array:
@@ -96,6 +127,8 @@ def is_hidden(ids_keep: jax.Array, num_patches: int) -> jax.Array:
     return jnp.all(jnp.arange(num_patches)[:, None] != ids_keep[..., None, :], axis=-1)
 
 
-def _smallest(noise: jax.Array, count: int) -> jax.Array:
+def _smallest(noise: jax.Array, count: int, but: jax.Array | None) -> jax.Array:
+    """Places of the smallest values, those left out that `but` tells."""
+    noise = noise if but is None else jnp.where(but, jnp.inf, noise)
     # argsort, not top_k: over a sharded batch on CPU, top_k gathers the whole batch.
     return jnp.argsort(noise)[:count].astype(jnp.int32)

@@ -250,6 +250,7 @@ _BEFORE = {
         "judged": "encoder",
         "input.body_frame": "none",
         "input.absent_frames": "counted",
+        "input.mixture": "proportional",
         "encoder.patch_init": "xavier",
         "model.round_visible": "nearest",
         "optim.decay_on": "kernels",

@@ -204,7 +204,7 @@ def augmenting(config: ml_collections.ConfigDict, batch_clips: Callable, mesh: M
     def dispatch(number, arrays, batches):
         def step(number, batch):
             keys = train_step.stream_keys(config.seed, number, (train_step.AUGMENT,))
-            clips, present = views(keys[train_step.AUGMENT], *batch_clips(arrays, batch))
+            clips, present, *_ = views(keys[train_step.AUGMENT], *batch_clips(arrays, batch))
             return number + 1, {"clips": clips, "present": present}
 
         return jax.lax.scan(step, number, batches)

@@ -57,15 +57,14 @@ def keeps_average(method: nn.Module, config: ml_collections.ConfigDict) -> bool:
 
 
 def method_loss(method: nn.Module) -> Callable:
-    """A function (params, variables, average, clips, present, keys) → loss, (metrics, changed)."""
+    """A function (params, variables, average, *views, keys) → loss, (metrics, changed)."""
 
-    def loss(params, variables, average, clips, present, keys):
+    def loss(params, variables, average, *rest):
+        *views, keys = rest
         given = {"params": params, **variables}
         if method.momentum_encoder:
             given["average"] = {"encoder": average}
-        (value, metrics), changed = method.apply(
-            given, clips, present, rngs=keys, mutable=list(variables)
-        )
+        (value, metrics), changed = method.apply(given, *views, rngs=keys, mutable=list(variables))
         return value, (metrics, changed)
 
     return loss
@@ -104,10 +103,11 @@ def _initialiser(method: nn.Module, optimizer: optax.GradientTransformation, con
 
 
 def make_views(config: ml_collections.ConfigDict, mesh: Mesh) -> Callable:
-    """The augmentation of a step: (key, clips (b, L, slots, V, C), lengths (b,)) → views.
+    """The augmentation of a step: (key, *`batches.Clips`) → views.
 
     Views are clips (B, T, V, C) and their presence (B, T, V), for B = b · slots bodies; those of a
-    sequence share crop and rotation.
+    sequence share crop and rotation. Where sets lack joints of others, (B, V) bool tells which they
+    have: the third view.
     """
     view = dict(
         num_frames=config.encoder.num_frames,
@@ -117,13 +117,17 @@ def make_views(config: ml_collections.ConfigDict, mesh: Mesh) -> Callable:
         **config.augment,
     )
 
-    def views(key, clips, lengths):
+    def views(key, clips, lengths, joints=None):
         keys = jax.random.split(key, len(clips))
         found = jax.vmap(functools.partial(augment.train_view, **view))(keys, clips, lengths)
         clips, present = (x.swapaxes(1, 2).reshape(-1, x.shape[1], *x.shape[3:]) for x in found)
         if config.input.absent_frames == "counted":
             present = jnp.ones_like(present)
-        return jax.lax.with_sharding_constraint((clips, present), sharding.over_data(mesh))
+        found = clips, present
+        if joints is not None:
+            joints = jnp.repeat(joints, len(clips) // len(joints), axis=0)
+            found = clips, present & joints[:, None], joints
+        return jax.lax.with_sharding_constraint(found, sharding.over_data(mesh))
 
     return views
 
@@ -147,15 +151,15 @@ class Step:
     mesh: Mesh
 
     def __call__(
-        self, state: TrainState, clips: jax.Array, lengths: jax.Array
+        self, state: TrainState, *clips: jax.Array | None
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        """One update on clips (b, L, slots, V, C) of `lengths` (b,) frames.
+        """One update on a batch of `clips`, see `batches.Clips`.
 
         Returns:
           The state after it, and the metrics of the method with `loss`, `grad_norm`, `param_norm`.
         """
         keys = stream_keys(self.config.seed, state.step, (AUGMENT, *self.method.streams))
-        views = make_views(self.config, self.mesh)(keys.pop(AUGMENT), clips, lengths)
+        views = make_views(self.config, self.mesh)(keys.pop(AUGMENT), *clips)
         (loss, (metrics, variables)), gradient = self.gradients(state, views, keys)
         after = self.update(state, gradient, variables)
         return after, measurements(loss, metrics, gradient, after.params)
@@ -246,8 +250,7 @@ def make_dispatch(
     It runs one step for each leading element of `batches`, and donates the state.
 
     Args:
-      batch_clips: (arrays, batch) → clips (b, L, slots, V, C) and lengths (b,), such as
-        `batches.Resident.clips`.
+      batch_clips: (arrays, batch) → `batches.Clips`, such as `batches.Resident.clips`.
       method, optimizer, config, total_steps, mesh: see `Step`.
     """
     step = Step(method, optimizer, config, total_steps, mesh)

@@ -50,6 +50,8 @@ DATASETS = [name for name in datasets.DATASETS if not re.search(r"loso([2-9]|10)
 class TwelveSequences:
     """Stands in for `records.Records`: twelve random sequences with the joints of a layout."""
 
+    sizes, has_joints = (12,), None
+
     def __init__(self, data_dir, name, split, centre_joint, max_frames, body_frame):
         assert data_dir == "somewhere"
         assert split in ("train[:64]", "test[:64]")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amr_jax.data import batches, records
+from amr_jax.data import batches, order, records
 from amr_jax.run import sharding
 from tests.evaluation import tiny
 
@@ -14,25 +14,25 @@ from tests.evaluation import tiny
 @settings(max_examples=25, deadline=None)
 @given(num_units=st.integers(1, 40), batch=st.integers(1, 50), seed=st.integers(0, 2**31))
 def test_every_epoch_has_every_unit_once(num_units, batch, seed):
-    order = batches.Order(num_units, batch, seed)
-    stream = np.concatenate([order.batch(step) for step in range(3 * num_units // batch + 1)])
+    drawn = order.Order([num_units], batch, seed)
+    stream = np.concatenate([drawn.batch(step) for step in range(3 * num_units // batch + 1)])
     for epoch in range(len(stream) // num_units):
         part = stream[epoch * num_units : (epoch + 1) * num_units]
         np.testing.assert_array_equal(np.sort(part), np.arange(num_units))
-    assert [order.unit(i) for i in range(len(stream))] == stream.tolist()
+    assert [drawn.unit(i) for i in range(len(stream))] == stream.tolist()
 
 
 def test_order_depends_on_seed_and_epoch():
-    drawn = [batches.Order(100, 100, seed).batch(epoch) for seed in (0, 1) for epoch in (0, 1)]
+    drawn = [order.Order([100], 100, seed).batch(epoch) for seed in (0, 1) for epoch in (0, 1)]
     for i, one in enumerate(drawn):
         for other in drawn[i + 1 :]:
             assert not np.array_equal(one, other)
-    np.testing.assert_array_equal(drawn[0], batches.Order(100, 100, 0).batch(0))
+    np.testing.assert_array_equal(drawn[0], order.Order([100], 100, 0).batch(0))
 
 
 def test_the_order_of_a_seed_is_that_of_all_releases():
     # Else a resumed run would see other batches than the run that it resumes.
-    np.testing.assert_array_equal(batches.Order(8, 5, 3).batch(1), [5, 2, 3, 0, 7])
+    np.testing.assert_array_equal(order.Order([8], 5, 3).batch(1), [5, 2, 3, 0, 7])
 
 
 def test_dispatches_are_cut_at_multiples_whatever_the_start():
@@ -45,14 +45,14 @@ PRESENT = [(True, False), (True, True), (False, True), (False, False)]
 
 def test_packed_units_are_the_bodies():
     split = tiny.make_bodies(PRESENT)
-    np.testing.assert_array_equal(batches.units(split, "packed", "zeros"), [[0], [1], [2], [3]])
+    np.testing.assert_array_equal(order.units(split, "packed", "zeros"), [[0], [1], [2], [3]])
 
 
 def test_units_of_all_bodies_are_the_sequences_with_a_body():
     split = tiny.make_bodies(PRESENT)
-    zeros = batches.units(split, "all", "zeros")
+    zeros = order.units(split, "all", "zeros")
     np.testing.assert_array_equal(zeros, [[0, -1], [1, 2], [-1, 3]])
-    repeat = batches.units(split, "all", "repeat")
+    repeat = order.units(split, "all", "repeat")
     np.testing.assert_array_equal(repeat, [[0, 0], [1, 2], [3, 3]])
 
 
@@ -61,7 +61,7 @@ def test_units_of_all_bodies_are_the_sequences_with_a_body():
 def test_streamed_clips_are_the_resident_ones(tiny_ucla, storage, bodies):
     mesh = sharding.make_mesh(jax.devices()[:2])
     source = records.Records(str(tiny_ucla), "nw_ucla/xview", "train[:7]", 0, 300)
-    how = {"storage": storage, "bodies": bodies, "second_body": "zeros"}
+    how = {"storage": storage, "bodies": bodies, "second_body": "zeros", "mixture": "balanced"}
     clips = {}
     for mode in ("resident", "stream"):
         data = batches.load(source, mesh, mode=mode, batch_size=4, seed=0, **how)

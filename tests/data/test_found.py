@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from amr_jax import prepare
-from amr_jax.data import batches, datasets, fixed_point, records
+from amr_jax.data import datasets, fixed_point, order, records
 from amr_jax.data.readers import files, ntu, nw_ucla, pku
 from amr_jax.data.split import Split
 from amr_jax.errors import BadFile, UserError
@@ -274,7 +274,7 @@ def test_a_copy_of_the_first_body_where_the_first_slot_is_empty():
         class_names=("x",),
     )
     np.testing.assert_array_equal(
-        batches.units(split, "all", "repeat"), [[0, 0, 0], [1, 1, 2], [3, 3, 3]]
+        order.units(split, "all", "repeat"), [[0, 0, 0], [1, 1, 2], [3, 3, 3]]
     )
 
 

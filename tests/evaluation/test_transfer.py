@@ -11,7 +11,7 @@ import pytest
 from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt as transfer
 from amr_jax.ops import resample
-from amr_jax.skeleton import layouts
+from amr_jax.skeleton import layouts, union
 from configs import amr, knn
 from tests.models.params import encoder as build
 from tests.models.params import noisy
@@ -31,7 +31,7 @@ def adapt(source, target, time_embeddings="linear"):
 
 
 def test_joints_go_by_name_and_by_what_is_the_same():
-    matched = transfer.match_joints(NTU, KINECT)
+    matched = union.match_joints(NTU, KINECT)
     assert list(matched) == list(KINECT.joints)
     other = {target: source for target, source in matched.items() if target != source}
     assert other == {
@@ -39,7 +39,7 @@ def test_joints_go_by_name_and_by_what_is_the_same():
         "spine": "spine middle",
         "shoulder centre": "spine shoulder",
     }
-    back = transfer.match_joints(KINECT, NTU)
+    back = union.match_joints(KINECT, NTU)
     without = {joint for joint, source in back.items() if source is None}
     assert without == {
         "neck",

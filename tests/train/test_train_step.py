@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from amr_jax import methods, pretrain
 from amr_jax.config import base, settings
-from amr_jax.data import batches, split
+from amr_jax.data import batches, order, split
 from amr_jax.ops import augment
 from amr_jax.run import sharding
 from amr_jax.skeleton.layouts import KINECT_20
@@ -258,7 +258,8 @@ def test_the_step_of_full_width_exports_for_tpu_and_gpu():
         names=np.array(["one"]),
         class_names=("one",),
     )
-    data = batches.Resident(split.place(one, mesh), np.zeros((1, 1), int), config.batch_size, 0)
+    steps = order.Order([1], config.batch_size, 0)
+    data = batches.Resident(split.place(one, mesh), np.zeros((1, 1), int), steps)
     dispatch = train_step.make_dispatch(method, optimizer, data.clips, config, 100, mesh)
     state = jax.eval_shape(lambda: train_step.init_state(method, optimizer, config, mesh))
     batch = next(data.batches(0, 2, 2))
