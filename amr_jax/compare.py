@@ -68,7 +68,9 @@ class Comparison:
         for seed in range(config.seed, config.seed + config.seeds):
             for name in order:
                 folder = cells.folder_of(root, config, name, seed)
-                if name in chosen or cells.is_finished(folder, kinds[name].protocols_of(config)):
+                if name in chosen or cells.is_finished(
+                    folder, kinds[name].protocols_of(config, name)
+                ):
                     with _named(config, name, seed):
                         made.append(kinds[name].of(config, root, name, seed))
         return cls(config, names, made, chosen)

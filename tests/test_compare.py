@@ -175,8 +175,8 @@ def test_a_protocol_of_another_config_is_refused(finished, tiny_ucla, monkeypatc
     folder, _ = finished
     real = compare.rows.protocol
 
-    def edited(config, name, row):
-        made = real(config, name, row)
+    def edited(config, name, row, on):
+        made = real(config, name, row, on)
         made.test_split = "train"
         return made
 

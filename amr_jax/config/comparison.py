@@ -18,13 +18,17 @@ COMPARISON: Tree = {
     "budget": Setting("epochs", "what is equal for all rows", choices=("epochs", "seconds")),
     "epochs": Setting(None, "epochs of every row; None: as in the rows' configs", int, low=1),
     "seconds": Setting(3600.0, "training time of a row, with budget=seconds", above=0),
-    "overrides": Setting((), "for every row's config, such as ('model.mask_ratio=0.8',)"),
+    "overrides": Setting(
+        (),
+        "for every row's config, such as ('model.mask_ratio=0.8',); for some rows: "
+        "('amr_*:model.r=3',)",
+    ),
     "validation": Setting(
         False, "train on train[!validation] and judge on train[validation]; not on the test split"
     ),
     "protocols": Setting(("linear", "knn"), "protocols that evaluate the rows, one column each"),
     "protocol_overrides": Setting((), "for protocols' configs, such as ('linear.epochs=50',)"),
-    "only": Setting(None, "rows or tables to train now, such as amr,mamp; None: all", str),
+    "only": Setting(None, "rows or tables to train now, such as amr,mamp or amr_*; None: all", str),
     "configs": Setting(None, "another folder of the config files that rows name", str),
     "reference": Setting(None, "the row that speed-ups are relative to", str),
     "ours": Setting(None, "the row that the notes compare with all others", str),
@@ -48,7 +52,12 @@ def comparison(argument: str) -> ml_collections.ConfigDict:
 
 
 def row(
-    title: str, config: str, *overrides: str, evaluation: Iterable[str] = ()
+    title: str,
+    config: str,
+    *overrides: str,
+    evaluation: Iterable[str] = (),
+    dataset: str | None = None,
+    judged_on: Iterable[str] = (),
 ) -> ml_collections.ConfigDict:
     """A row of a comparison: a pre-training, evaluated by every protocol.
 
@@ -57,10 +66,13 @@ def row(
       config: the config file.
       overrides: of this config, as 'model.contrast=0.1'.
       evaluation: overrides of the config of every protocol, as 'bodies=all'.
+      dataset: what it is pre-trained on; None: the data set of the comparison.
+      judged_on: the data sets that it is evaluated on, each by every protocol, in ROW/SET/PROTOCOL;
+        none: that of the comparison, in ROW/PROTOCOL.
     """
-    return ml_collections.ConfigDict(
-        {"title": title, "config": config, "overrides": overrides, "evaluation": tuple(evaluation)}
-    )
+    made = {"title": title, "config": config, "overrides": overrides}
+    made |= {"evaluation": tuple(evaluation), "judged_on": tuple(judged_on)}
+    return ml_collections.ConfigDict(made | ({"dataset": dataset} if dataset else {}))
 
 
 def ensemble(title: str, members: Mapping[str, float]) -> ml_collections.ConfigDict:
@@ -95,3 +107,19 @@ def table(
     """
     made = {"title": title, "rows": tuple(rows), "plot": plot, "scale": scale}
     return ml_collections.ConfigDict({**made, "metrics": dict(metrics or {})})
+
+
+def pivot(
+    title: str, rows: Iterable[str], gains: Iterable[tuple[str, str]] = ()
+) -> ml_collections.ConfigDict:
+    """A table of several data sets: a part for each protocol, titles of rows × data sets.
+
+    Rows with equal titles share a line; each is judged on its own data sets (`row`).
+
+    Args:
+      title: above it.
+      rows: by name.
+      gains: (title, title) of two lines: a further line has their difference.
+    """
+    made = {"title": title, "rows": tuple(rows), "gains": tuple(gains)}
+    return ml_collections.ConfigDict(made)

@@ -300,6 +300,11 @@ def _own(folder: epath.Path) -> Dataset:
     )
 
 
+def short(name: str) -> str:
+    """A data set's name for folders and tables: of own records, the last part of the path."""
+    return name.rstrip("/").rpartition("/")[2]
+
+
 # What may follow the name in a config's argument.
 OPTIONS = ("runlocal", "published")
 

@@ -1,5 +1,6 @@
 """Configs of the rows of a comparison: pre-training and evaluations."""
 
+import fnmatch
 from pathlib import Path
 
 import ml_collections
@@ -32,7 +33,10 @@ def in_order(config: ml_collections.ConfigDict) -> list[str]:
     for key in config.tables:
         for name in config.tables[key].rows:
             settings.require_choice(f"config.tables.{key}.rows: row", name, tuple(config.rows))
-        _check_plot(config, key)
+        if is_pivot(config.tables[key]):
+            _check_pivot(config, key)
+        else:
+            _check_plot(config, key)
     for name in config.rows:
         if name not in names:
             raise UserError(f"config.rows.{name} is in no table; add it to config.tables.")
@@ -48,8 +52,54 @@ def is_ensemble(row: ml_collections.ConfigDict) -> bool:
     return "members" in row
 
 
+def is_pivot(table: ml_collections.ConfigDict) -> bool:
+    """Whether a table is one of several data sets (`config.comparison.pivot`)."""
+    return "gains" in table
+
+
+def judged_on(config: ml_collections.ConfigDict, name: str) -> tuple[str, ...]:
+    """The data sets that a row names for its evaluations; none: that of the comparison."""
+    return tuple(config.rows[name].get("judged_on", ()))  # absent in files of one's own
+
+
+def key(protocol: str, dataset: str | None = None) -> str:
+    """Where a row has its results of a protocol: PROTOCOL, or SET/PROTOCOL of a named data set."""
+    return f"{datasets.short(dataset)}/{protocol}" if dataset else protocol
+
+
+def _check_pivot(config: ml_collections.ConfigDict, name: str) -> None:
+    """Raises `UserError` for rows that a table of several data sets cannot show."""
+    table = config.tables[name]
+    titles = {}
+    for row in table.rows:
+        if is_ensemble(config.rows[row]) or not judged_on(config, row):
+            raise UserError(
+                f"config.tables.{name}.rows: {row} is judged on no data set of its own; expected "
+                "row(…, judged_on=…) in every row of a table of several data sets."
+            )
+        for dataset in judged_on(config, row):
+            datasets.get(dataset)
+            cell = config.rows[row].title, datasets.short(dataset)
+            if cell in titles:
+                raise UserError(
+                    f"config.tables.{name}.rows: {titles[cell]} and {row} have the title "
+                    f"{cell[0]!r} and are both judged on {cell[1]}; expected another title for one "
+                    "of them, and another name for one of two data sets."
+                )
+            titles[cell] = row
+    for title in {title for pair in table.gains for title in pair}:
+        known = [config.rows[row].title for row in table.rows]
+        settings.require_choice(f"config.tables.{name}.gains: title", title, known)
+
+
 def _check_plot(config: ml_collections.ConfigDict, name: str) -> None:
     """Raises `UserError` if the axis of a table's picture is not a number of any of its rows."""
+    for row in config.tables[name].rows:
+        if not is_ensemble(config.rows[row]) and judged_on(config, row):
+            raise UserError(
+                f"config.tables.{name}.rows: {row} is judged on data sets of its own; expected it "
+                "in a table of several data sets, pivot(title, rows)."
+            )
     plot, among = config.tables[name].plot, config.tables[name].rows
     scale = config.tables[name].get("scale", "log")  # absent in files of one's own
     settings.require_choice(f"config.tables.{name}.scale", scale, ("log", "linear"))
@@ -62,7 +112,8 @@ def _check_plot(config: ml_collections.ConfigDict, name: str) -> None:
 
 
 def _check_ensemble(config: ml_collections.ConfigDict, name: str) -> None:
-    row, trained = config.rows[name], [n for n in config.rows if not is_ensemble(config.rows[n])]
+    row = config.rows[name]
+    trained = [n for n in config.rows if not (is_ensemble(config.rows[n]) or judged_on(config, n))]
     for member in row.members:
         settings.require_choice(f"config.rows.{name}.members: row", member, trained)
     if len(row.members) < 2:
@@ -81,9 +132,10 @@ def chosen(config: ml_collections.ConfigDict, names: list[str]) -> list[str]:
     """The rows of `names` that `config.only` lists, by name or table; all rows if it is empty."""
     only = []
     for name in [name.strip() for name in config.only.split(",")] if config.only else names:
-        if name not in names:
+        matching = fnmatch.filter(names, name)
+        if not matching:
             settings.require_choice("config.only: row or table", name, (*names, *config.tables))
-        only += [name] if name in names else config.tables[name].rows
+        only += matching or config.tables[name].rows
     return [name for name in names if name in only]
 
 
@@ -93,15 +145,31 @@ def pretraining(config: ml_collections.ConfigDict, name: str) -> ml_collections.
     Raises:
       UserError: no such config file; an override of an unknown key or of another type.
     """
-    row = config.rows[name]
-    made = _from_file(config, row.config)
+    made = _from_file(config, config.rows[name].config, config.rows[name].get("dataset"))
     if config.validation:
         made.input.split = _FITTED
-    files.override(made, (*config.overrides, *row.overrides))
+    files.override(made, overrides(config, name))
     made.data_dir, made.seed = config.data_dir, config.seed
     if config.budget == "epochs" and config.epochs:
         set_epochs(made, config.epochs)
     return made
+
+
+def overrides(config: ml_collections.ConfigDict, name: str) -> list[str]:
+    """The overrides of a row's pre-training config: of all rows, of the row, 'PATTERN:KEY=VALUE'.
+
+    The last one of a key counts.
+    """
+    every, some = [], []
+    for text in config.overrides:
+        pattern, colon, rest = text.partition(":")
+        if "=" in pattern or not colon:
+            every.append(text)
+        elif not fnmatch.filter(config.rows, pattern):
+            settings.require_choice(f"config.overrides: {text!r}: row", pattern, config.rows)
+        elif fnmatch.fnmatch(name, pattern):
+            some.append(rest)
+    return [*every, *config.rows[name].overrides, *some]
 
 
 def setting(config: ml_collections.ConfigDict, name: str, key: str) -> float | None:
@@ -112,11 +180,22 @@ def setting(config: ml_collections.ConfigDict, name: str, key: str) -> float | N
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def protocol(config: ml_collections.ConfigDict, name: str, row: str) -> ml_collections.ConfigDict:
-    """The config of a protocol for a row, without the run to evaluate; `UserError` as above."""
-    made = _from_file(config, name)
+def protocol(
+    config: ml_collections.ConfigDict, name: str, row: str, on: str | None = None
+) -> ml_collections.ConfigDict:
+    """The config of a protocol for a row, without the run to evaluate; `UserError` as above.
+
+    Args:
+      name: of the protocol.
+      on: the data set; None: that of the comparison. The encoder is adapted to another one than it
+        was trained on.
+    """
+    made = _from_file(config, name, on)
     if config.validation:
         made.train_split, made.test_split = _FITTED, _JUDGED
+    trained = datasets.get(config.rows[row].get("dataset", config.dataset))
+    if on and trained.layout != datasets.get(on).layout:
+        made.adapt = True
     for text in config.protocol_overrides:
         owner, _, rest = text.partition(".")
         settings.require_choice(
@@ -144,8 +223,11 @@ def set_epochs(config: ml_collections.ConfigDict, epochs: float) -> None:
             config.optim.schedule_epochs = min(end, epochs)
 
 
-def _from_file(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:
-    """The config `name` for the data set, from the folder `config.configs` if given."""
+def _from_file(
+    config: ml_collections.ConfigDict, name: str, dataset: str | None
+) -> ml_collections.ConfigDict:
+    """The config `name` for a data set, from the folder `config.configs` if given."""
     file = str(Path(config.configs) / f"{name}.py") if config.configs else name
-    argument = datasets.spell(config.dataset, runlocal=config.runlocal, published=config.published)
+    options = {option: config[option] for option in datasets.OPTIONS}
+    argument = datasets.spell(dataset or config.dataset, **options)
     return files.get_config(f"{file}:{argument}")

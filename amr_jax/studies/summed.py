@@ -34,8 +34,9 @@ class Ensemble:
     protocols: list[str]
 
     @staticmethod
-    def protocols_of(config: ml_collections.ConfigDict) -> list[str]:
+    def protocols_of(config: ml_collections.ConfigDict, row: str) -> list[str]:
         """Names of the protocols that such a row has results of: those with logits."""
+        del row
         return [name for name in config.protocols if PROTOCOLS[name].has_logits]
 
     @classmethod
@@ -51,7 +52,7 @@ class Ensemble:
             spec.title,
             dict(zip(spec.members, spec.weights, strict=True)),
             {member: cells.folder_of(root, config, member, seed) for member in spec.members},
-            cls.protocols_of(config),
+            cls.protocols_of(config, row),
         )
 
     def read(self, finished: cells.Finished) -> dict | None:

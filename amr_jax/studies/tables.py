@@ -13,7 +13,7 @@ from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.evaluation.task import Column
 from amr_jax.run import console, workdir
 from amr_jax.studies import lines as table_lines
-from amr_jax.studies import notes, pictures, published, rows
+from amr_jax.studies import notes, pictures, pivots, published, rows
 from amr_jax.studies.lines import Line
 
 MISSING = "–"
@@ -121,7 +121,7 @@ def write(
       names: of the tables to write; None: all.
 
     Returns:
-      These tables as Markdown.
+      These tables as Markdown. One of several data sets has no picture (pivots.py).
     """
     # Titles may change after a row is finished.
     finished = {
@@ -132,6 +132,12 @@ def write(
     for name, table in config.tables.items():
         here = [finished[row] for row in table.rows if row in finished]
         if not here or (names is not None and name not in names):
+            continue
+        if rows.is_pivot(table):
+            text, numbers = pivots.table(config, table, finished, command)
+            texts.append(text)
+            workdir.write(epath.Path(folder) / f"{name}.md", text)
+            workdir.write(epath.Path(folder) / f"{name}.csv", numbers)
             continue
         accuracies_on = published.accuracies_on(table.rows, config.dataset)
         everything = [cell for each in finished.values() for cell in each]

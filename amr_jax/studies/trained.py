@@ -10,7 +10,7 @@ from etils import epath
 
 from amr_jax import evaluate, methods, pretrain
 from amr_jax.config import checks, settings
-from amr_jax.evaluation import encoder_under_test
+from amr_jax.evaluation import adapt, encoder_under_test
 from amr_jax.run import metrics, workdir
 from amr_jax.studies import budget, cells, costs, rows
 
@@ -37,9 +37,11 @@ class Training:
         with the folders of the protocols in it.
       about: what row.json says of the row: title, config, overrides.
       training: the pre-training config.
-      protocols: config of each protocol, without the run to evaluate.
+      protocols: config of each protocol on each data set, without the run to evaluate, by the
+        folder of its results in that of the cell (`rows.key`).
       seconds: training time, where that is what all rows have in common.
       measured: folder of the measurement of how many epochs that is: one for all seeds.
+      counted: whether a table shows its costs, so that they are counted.
     """
 
     row: str
@@ -50,11 +52,16 @@ class Training:
     protocols: dict[str, ml_collections.ConfigDict]
     seconds: float | None
     measured: epath.Path
+    counted: bool
 
     @staticmethod
-    def protocols_of(config: ml_collections.ConfigDict) -> list[str]:
-        """Names of the protocols that such a row has results of."""
-        return list(config.protocols)
+    def protocols_of(config: ml_collections.ConfigDict, row: str) -> dict[str, tuple]:
+        """Where such a row has results (`rows.key`) -> (protocol, data set; None: the common)."""
+        return {
+            rows.key(name, on): (name, on)
+            for on in rows.judged_on(config, row) or (None,)
+            for name in config.protocols
+        }
 
     @classmethod
     def of(
@@ -68,7 +75,10 @@ class Training:
           row, seed: of the cell.
         """
         training = rows.pretraining(config, row)
-        protocols = {name: rows.protocol(config, name, row) for name in cls.protocols_of(config)}
+        protocols = {
+            key: rows.protocol(config, name, row, on)
+            for key, (name, on) in cls.protocols_of(config, row).items()
+        }
         for made in (training, *protocols.values()):
             made.seed = seed
         resolved = pretrain.resolve(training)
@@ -82,10 +92,11 @@ class Training:
         about = {
             "title": spec.title,
             "config": spec.config,
-            "overrides": [*config.overrides, *spec.overrides],
+            "overrides": rows.overrides(config, row),
         }
         where = cells.folder_of(root, config, row, seed)
-        return cls(row, seed, where, about, training, protocols, seconds, root / row)
+        counted = not rows.judged_on(config, row)
+        return cls(row, seed, where, about, training, protocols, seconds, root / row, counted)
 
     def read(self, finished: cells.Finished) -> dict | None:
         """See cells.py.
@@ -101,8 +112,8 @@ class Training:
         free = pretrain.FREE_KEYS | {"input.found"}
         free |= {"dtype"} if self.training.dtype == "auto" else set()
         workdir.refuse_another(self.folder, pretrain.resolve(self.training), free)
-        for protocol in self.protocols.values():
-            judged(self.folder, protocol)  # its results exist: this compares their config with ours
+        for key, protocol in self.protocols.items():
+            judged(self.folder, key, protocol)  # results exist: this compares the configs
         found = cells.read(self.folder)
         if "last_metrics" not in found:  # written by version 0.2.0 or earlier
             found["last_metrics"] = metrics.read_metrics(self.folder)[-1]
@@ -120,14 +131,17 @@ class Training:
         pretrain.run(self.training, self.folder)
         untrained, results = self.untrained(), {}
         for name, protocol in self.protocols.items():
-            protocol.random_encoder = not any(
-                other["untrained"].get(name) == untrained[name]
-                and "random" in other["protocols"].get(name, {})
+            known = {
+                encoder
                 for (_, seed), other in finished.items()
-                if seed == self.seed
-            )
-            results[name] = judged(self.folder, protocol)
-        first = next(iter(results.values()))  # all protocols use the same sequences
+                if seed == self.seed and other["untrained"].get(name) == untrained[name]
+                for encoder in other["protocols"].get(name, {})
+            }
+            protocol.random_encoder = "random" not in known
+            if "raw" in known:
+                protocol.raw_coordinates = False
+            results[name] = judged(self.folder, name, protocol)
+        first = next(iter(results.values()))  # all protocols of a set use the same sequences
         bodies = pretrain.open_records(self.training).num_slots
         made = {
             "row": self.row,
@@ -135,12 +149,16 @@ class Training:
             **self.about,
             **trained(self.folder),
             "bodies": bodies,
-            "costs": self._costs(finished, bodies),
+            "costs": self._costs(finished, bodies) if self.counted else None,
             "protocols": {key: result["encoders"] for key, result in results.items()},
             "untrained": untrained,
             "train_sequences": first["train_sequences"],
             "test_sequences": first["test_sequences"],
             "test_sequences_with_twin": first.get("test_sequences_with_twin", 0),
+            "sequences": {
+                key: [found["train_sequences"], found["test_sequences"]]
+                for key, found in results.items()
+            },
             **workdir.provenance(),
         }
         cells.write(self.folder, made)
@@ -156,19 +174,25 @@ class Training:
     def untrained(self) -> dict[str, str]:
         """Protocol -> a checksum of all that decides the result of a random encoder of one seed.
 
-        Rows with equal checksums share its result: it is evaluated with the first of them.
+        Rows with equal checksums share its result, and that of raw coordinates: it is evaluated with the first of them.
         """
-        seen = {
-            key: value
-            for key, value in settings.flat(self.training).items()
-            if key.split(".")[0] in _OF_EVALUATION and key not in _ONLY_OF_TRAINING
-        }
-        free = evaluate.FREE_KEYS | {"seed", "pretrained"}
+        free = evaluate.FREE_KEYS | {"seed", "pretrained", "adapt"}
         found = {}
         for name, protocol in self.protocols.items():
+            seen = {
+                key: value
+                for key, value in settings.flat(self._seen(protocol)).items()
+                if key.split(".")[0] in _OF_EVALUATION and key not in _ONLY_OF_TRAINING
+            }
             own = {key: x for key, x in settings.flat(protocol).items() if key not in free}
             found[name] = f"{zlib.crc32(json.dumps([seen, own], sort_keys=True).encode()):08x}"
         return found
+
+    def _seen(self, protocol: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+        """The settings of pre-training that an evaluation sees: those of an adapted encoder."""
+        given = {"pretrained": str(self.folder), "num_frames": protocol.num_frames}
+        given["num_frames"] = given["num_frames"] or self.training.encoder.num_frames
+        return adapt.settings(ml_collections.ConfigDict({**protocol, **given}), self.training)
 
 
 def trained(folder: epath.Path) -> dict:
@@ -193,11 +217,15 @@ def trained(folder: epath.Path) -> dict:
     }
 
 
-def judged(folder: epath.Path, protocol: ml_collections.ConfigDict) -> dict:
-    """The results.json of a protocol on the run in `folder`; the protocol runs if it is absent."""
+def judged(folder: epath.Path, key: str, protocol: ml_collections.ConfigDict) -> dict:
+    """The results.json of a protocol on the run in `folder`; the protocol runs if it is absent.
+
+    Args:
+      key: where below `folder` (`rows.key`).
+    """
     config = ml_collections.ConfigDict(protocol.copy_and_resolve_references())
     config.pretrained = os.fspath(folder)
-    path = folder / config.protocol / evaluate.RESULTS_FILE
+    path = folder / key / evaluate.RESULTS_FILE
     if not path.exists():
         return evaluate.run(config, path.parent)
     config = encoder_under_test.resolve(config, workdir.read_config(folder))

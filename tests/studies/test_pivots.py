@@ -1,0 +1,148 @@
+"""Tables of several data sets: which cells run, what is shared, and the numbers."""
+
+import csv
+import json
+import statistics
+
+import pytest
+
+from amr_jax import compare, evaluate
+from amr_jax.errors import UserError
+from amr_jax.studies import cells, published, rows
+from configs import real_sets
+from tests.studies import stubs
+
+SETS = "nwucla+nwucla_xsub"  # two protocols of one data set: no pre-training on both
+ROWS = ("mamp_nwucla", "amr_nwucla", "mamp_nwucla_xsub", "amr_nwucla_xsub")
+
+
+@pytest.fixture
+def seen(monkeypatch, tmp_path):
+    return stubs.install(monkeypatch, tmp_path)
+
+
+def configured(data_dir, sets=SETS, **changes):
+    config = real_sets.get_config(f"{sets},runlocal")
+    config.data_dir, config.only = str(data_dir), "mamp_*,amr_*"
+    config.overrides = ("input.split=train",)
+    config.protocols = ("knn", "finetune")
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def numbers(folder, name="real_sets"):
+    """(line, set, protocol, seed) → top-1 of the CSV file."""
+    lines = csv.DictReader((folder / f"{name}.csv").read_text().splitlines())
+    keys = ("line", "set", "protocol", "seed")
+    return {tuple(x[key] for key in keys): x["top1"] and float(x["top1"]) for x in lines}
+
+
+def judged(folder, encoder="pretrained"):
+    return json.loads((folder / evaluate.RESULTS_FILE).read_text())["encoders"][encoder]["top1"]
+
+
+def test_cells_by_set_and_numbers_of_their_results(tiny_ucla, tmp_path, seen):
+    compare.run(configured(tiny_ucla, seeds=2), tmp_path, "the command")
+    first = [
+        path
+        for row in ROWS
+        for path in (row, *(f"{row}/{row.partition('_')[2]}/{p}" for p in ("knn", "finetune")))
+    ]
+    assert seen[: len(first)] == first
+    found = numbers(tmp_path)
+    for row in ROWS:
+        method, _, dataset = row.partition("_")
+        title = {"mamp": "MAMP", "amr": "AMR"}[method]
+        for protocol in ("knn", "finetune"):
+            each = [judged(tmp_path / row / seed / dataset / protocol) for seed in ("", "seed1")]
+            cell = title, dataset, protocol
+            assert [found[*cell, seed] for seed in "01"] == each
+            assert found[*cell, "mean"] == pytest.approx(statistics.fmean(each))
+            assert found[*cell, "std"] == pytest.approx(statistics.stdev(each))
+    # The random encoder is evaluated with the first row of a set, and shared.
+    path = tmp_path / "mamp_nwucla" / "nwucla" / "knn"
+    assert found["random encoder", "nwucla", "knn", "0"] == judged(path, "random")
+    with pytest.raises(KeyError):
+        judged(tmp_path / "amr_nwucla" / "nwucla" / "knn", "random")
+    text = (tmp_path / "real_sets.md").read_text()
+    mean = 100 * found["AMR", "nwucla_xsub", "knn", "mean"]
+    spread = 100 * found["AMR", "nwucla_xsub", "knn", "std"]
+    assert f"{mean:.1f} ± {spread:.1f} |\n" in text
+    assert "| random encoder |" in text.split("###")[1]
+    assert "| from scratch |" in text.split("###")[2]
+    assert f"| published, all labels | {published.SMALL_SETS['nwucla']} | – |" in text
+    assert "nwucla 80 / 40" in text
+    assert "Command: `the command`" in text
+
+
+def test_an_interrupted_cell_is_resumed(tiny_ucla, tmp_path, seen, monkeypatch):
+    judge = evaluate.run
+
+    def dies(config, folder):
+        if folder == tmp_path / "amr_nwucla" / "nwucla" / "finetune":
+            raise KeyboardInterrupt
+        return judge(config, folder)
+
+    config = configured(tiny_ucla, only="*_nwucla")
+    config.only = "mamp_nwucla,amr_nwucla"
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "run", dies)
+        with pytest.raises(KeyboardInterrupt):
+            compare.run(config, tmp_path)
+    assert not cells.is_finished(tmp_path / "amr_nwucla", ["nwucla/knn"])
+    seen.clear()
+    compare.run(config, tmp_path)
+    assert seen == ["amr_nwucla", "amr_nwucla/nwucla/finetune"]
+    seen.clear()
+    assert len(compare.run(config, tmp_path)) == 2
+    assert seen == []
+
+
+def test_rows_on_several_sets():
+    config = real_sets.get_config("nwucla+utd+kard+nwucla_xsub,runlocal")
+    names = rows.in_order(config)
+    assert names[:2] == ["skeleton_mae_nwucla", "mamp_nwucla"]
+    assert names[-1] == "recipe_without_kard"
+    found = {
+        name.removeprefix("amr_"): (row.dataset, row.judged_on)
+        for name, row in config.rows.items()
+        if name.startswith(("amr_all", "amr_without"))
+    }
+    # No pre-training has seen the test sequences of what it is judged on.
+    assert found == {
+        "all": ("nwucla+utd+kard", ("nwucla", "utd", "kard")),
+        "all_nwucla_xsub": ("nwucla_xsub+utd+kard", ("nwucla_xsub",)),
+        "without_nwucla": ("utd+kard", ("nwucla", "nwucla_xsub")),
+        "without_utd": ("nwucla+kard", ("utd",)),
+        "without_kard": ("nwucla+utd", ("kard",)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("argument", "changes", "message"),
+    [
+        ("nwucla+ucla", {}, r"unknown data set 'ucla'.*nwucla"),
+        (SETS, {"rows.amr_nwucla.judged_on": ("utf",)}, r"unknown data set 'utf'.*mean utd\?"),
+        (SETS, {"rows.amr_nwucla.judged_on": ()}, r"real_sets\.rows: amr_nwucla is judged on no"),
+        (
+            SETS,
+            {"rows.amr_nwucla.judged_on": ("nwucla_xsub",)},
+            r"amr_nwucla and amr_nwucla_xsub have the title 'AMR' and are both judged on nwucla_xs",
+        ),
+        (SETS, {"only": "amr_utd"}, r"config\.only: row or table = 'amr_utd'"),
+        (SETS, {"overrides": ("armr_*:model.r=2",)}, r"config\.overrides: 'armr_\*:.*: row = "),
+        (SETS, {"overrides": ("amr_*:model.q=2",)}, r"row 'amr_nwucla': config\.model\.q: unknown"),
+    ],
+)
+def test_a_wrong_set_or_row_is_an_error_before_training(argument, changes, message, tmp_path, seen):
+    with pytest.raises(UserError, match=message):
+        compare.run(configured("/nowhere", argument, **changes), tmp_path)
+    assert seen == []
+
+
+def test_overrides_of_some_rows_come_last():
+    config = configured("/nowhere", SETS)
+    config.overrides = ("recipe_*:input.body_frame=mean", "model.mask_ratio=0.8")
+    assert rows.pretraining(config, "recipe_nwucla").input.body_frame == "mean"
+    assert rows.pretraining(config, "amr_nwucla").input.body_frame == "none"
+    assert rows.pretraining(config, "amr_nwucla").model.mask_ratio == 0.8
