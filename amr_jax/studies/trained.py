@@ -174,7 +174,8 @@ class Training:
     def untrained(self) -> dict[str, str]:
         """Protocol -> a checksum of all that decides the result of a random encoder of one seed.
 
-        Rows with equal checksums share its result, and that of raw coordinates: it is evaluated with the first of them.
+        Rows with equal checksums share its result, and that of raw coordinates: the first one
+        evaluates it.
         """
         free = evaluate.FREE_KEYS | {"seed", "pretrained", "adapt"}
         found = {}

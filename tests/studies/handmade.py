@@ -38,6 +38,7 @@ def row(name, *, linear, knn=None, title=None, **changes):
         "untrained": {},
         "train_sequences": 1020,
         "test_sequences": 100,
+        "sequences": {},
         "versions": {
             "amr_jax": "0.1",
             "jax": "1.0",
