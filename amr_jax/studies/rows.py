@@ -199,7 +199,7 @@ def protocol(
     for text in config.protocol_overrides:
         owner, _, rest = text.partition(".")
         settings.require_choice(
-            f"config.protocol_overrides: {text!r}: protocol", owner, tuple(config.protocols)
+            f"config.protocol_overrides: {text!r}: protocol", owner, tuple(PROTOCOLS)
         )
         if owner == name:
             files.override(made, [rest])
