@@ -13,8 +13,8 @@ class Builder(by_subject.SubjectBuilder):
     TRAIN_SUBJECTS = (1, 3, 5, 7, 9)
     BUILDER_CONFIGS: ClassVar = by_subject.protocols(TRAIN_SUBJECTS)
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Put MSRAction3DSkeletonReal3D.zip (world coordinates), or the folder of "
-        "aAA_sSS_eEE_skeleton3D.txt that it unpacks to, into manual_dir."
+        "Put the folder of aAA_sSS_eEE_skeleton3D.txt (world coordinates) that "
+        "MSRAction3DSkeletonReal3D.rar unpacks to, or a zip archive of it, into manual_dir."
     )
     DESCRIPTION = "MSR-Action3D: skeletons in world coordinates."
     HOMEPAGE = "https://sites.google.com/view/wanqingli/data-sets/msr-action3d"
