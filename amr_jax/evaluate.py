@@ -87,7 +87,7 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         lines = {"devices": describe_devices(mesh), **subject.describe(train, test)}
         lines |= {"twins": twins.describe()} if twins else {}
         run.say(console.aligned(lines))
-        for doubt in results.doubts(train, test):
+        for doubt in [*results.doubts(train, test), *subject.doubts()]:
             run.say(f"note: {doubt}")
         outcomes, seconds = _outcomes(run, subject, *splits, twins)
         found = {

@@ -122,6 +122,16 @@ class Dataset:
             )
         return how
 
+    @property
+    def recordings(self) -> str:
+        """Which recordings the set is of: sets and protocols of the same ones share sequences."""
+        if record_folder.is_custom(self.records):
+            return self.records
+        builder, protocol = self.records.split("/")
+        if builder == "pku_mmd":  # its phases are two sets
+            return f"{builder}/{protocol.split('_')[0]}"
+        return "ntu_rgbd" if builder.startswith("ntu_rgbd") else builder  # 120 includes 60
+
     def performance(self, name: str) -> str:
         """The name of a sequence without its camera: the same for all cameras of a performance."""
         return name if self.camera is None else re.sub(self.camera, "", name)
@@ -236,15 +246,15 @@ def _several(names: list[str]) -> Dataset:
     """The row of several sets at once; `UserError` if they do not fit together."""
     text, members = "+".join(names), {name: get(name) for name in names}
     first, layout = members[names[0]], union.of_layouts([one.layout for one in members.values()])
-    builders: dict[str, str] = {}
+    known: dict[str, str] = {}
     for name, one in members.items():
-        builder = one.records if record_folder.is_custom(one.records) else one.records.split("/")[0]
-        if names.count(name) > 1 or builder in builders:
+        if names.count(name) > 1 or one.recordings in known:
             raise UserError(
-                f"{text}: {builders.get(builder, name)} and {name} are one data set; expected each "
-                "set once, under one protocol: training sequences of one are tests of another."
+                f"{text}: {known.get(one.recordings, name)} and {name} are of the same recordings; "
+                "expected each set once, under one protocol: training sequences of one are tests "
+                "of another."
             )
-        builders[builder] = name
+        known[one.recordings] = name
         if one.channels != first.channels:
             raise UserError(
                 f"{text}: joints of {names[0]} are {first.channels}, those of {name} are "

@@ -43,7 +43,7 @@ def take_turns(of: Split, units: np.ndarray, mixture: str) -> tuple[int, ...]:
     if mixture == "proportional" or of.member is None:
         return (len(units),)
     member = of.member[of.sequence[units.max(axis=1)]]
-    return tuple(np.bincount(member).tolist())
+    return tuple(count for count in np.bincount(member).tolist() if count)
 
 
 class Order:

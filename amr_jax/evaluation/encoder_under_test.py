@@ -98,6 +98,24 @@ class Subject:
             raw = Coordinates(size.num_frames, size.num_joints, size.channels)
             yield "raw", raw, {}, "everything"
 
+    def doubts(self) -> list[str]:
+        """Whether pre-training may have seen test sequences, without their labels: a sentence."""
+        config, asked = self.config, datasets.get(self.config.dataset)
+        trained = datasets.get(self.pretraining.dataset)
+        saw, test = self.pretraining.input.split, config.test_split
+        # A selection and its complement, or what the probe is trained on, too (`results.doubts`).
+        parts = _whole(saw) != _whole(test) or test == saw.replace("!", "")
+        parts |= saw == config.train_split
+        for name, one in (trained.members or {self.pretraining.dataset: trained}).items():
+            apart = parts and one.records == asked.records
+            if config.pretrained and one.recordings == asked.recordings and not apart:
+                return [
+                    f"{saw} of {name}, which the encoder was pre-trained on, and {test} of "
+                    f"{config.dataset} are of the same recordings: it may have seen test "
+                    "sequences, without their labels."
+                ]
+        return []
+
     def open_records(self) -> list[records.Records]:
         """The training and the test split, cut and centred as in pre-training.
 
@@ -136,6 +154,11 @@ class Subject:
             "protocol": config.protocol
             + (f", read-out {config.readout}" if "readout" in config else ""),
         }
+
+
+def _whole(split: str) -> str:
+    """The split that a part such as train[:10%] is of."""
+    return split.partition("[")[0].strip()
 
 
 def source(

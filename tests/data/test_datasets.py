@@ -118,3 +118,23 @@ def test_the_case_with_a_comma_in_the_path(shared_data, tmp_path):
     folder, result = cases.run(shared_data, "comma_in_path", tmp_path)
     assert result.stdout.rstrip().endswith("status 0"), result.stdout + result.stderr
     assert (folder / "RUN" / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("nwucla", "nwucla_xsub"),
+        ("ntu60_xsub", "ntu120_xset"),
+        ("ntu60_xsub", "synthetic"),  # records of the same names
+        ("pku1_xsub", "pku1_xview"),
+        ("utkinect_loso3", "utkinect"),
+    ],
+)
+def test_sets_of_the_same_recordings_are_not_mixed(one, other):
+    with pytest.raises(UserError, match=f"{one} and {other} are of the same recordings"):
+        datasets.get(f"{one}+{other}")
+
+
+@pytest.mark.parametrize("text", ["ntu60_xsub+pku1_xsub", "pku1_xsub+pku2_xsub", "nwucla+utd"])
+def test_other_sets_are_mixed(text):
+    assert list(datasets.get(text).members) == text.split("+")

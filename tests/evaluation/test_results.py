@@ -2,9 +2,12 @@
 
 import types
 
+import ml_collections
 import numpy as np
+import pytest
 
 from amr_jax.evaluation import results
+from amr_jax.evaluation.encoder_under_test import Subject
 
 
 def split(names, labels, classes=("a", "b", "c")):
@@ -30,3 +33,30 @@ def test_a_class_without_a_training_sequence():
 def test_one_class():
     (told,) = results.doubts(split(["x"], [0], ("a",)), split(["y"], [0], ("a",)))
     assert "one class, 'a'" in told
+
+
+@pytest.mark.parametrize(
+    ("trained", "saw", "dataset", "fitted", "test", "told"),
+    [
+        ("nwucla", "train", "nwucla", "train", "test", False),
+        ("nwucla", "train[:64]", "nwucla", "train[:64]", "test[:64]", False),
+        ("utd+kard", "train", "nwucla", "train", "test", False),
+        ("nwucla+kard", "train", "kard", "train", "test", False),
+        ("utd", "train[!validation]", "utd", "train[!validation]", "train[validation]", False),
+        ("utd", "train[subject!=7]", "utd", "train", "train[subject=7]", False),
+        ("utd", "train", "utd", "train[!validation]", "train[validation]", True),
+        ("nwucla", "train", "nwucla_xsub", "train", "test", True),
+        ("utd+nwucla", "train", "nwucla_xsub", "train", "test", True),
+        ("ntu60_xview", "train", "ntu120_xsub", "train", "test", True),
+        ("utkinect", "train", "utkinect_loso2", "train", "test", True),
+    ],
+)
+def test_test_sequences_that_pretraining_may_have_seen(trained, saw, dataset, fitted, test, told):
+    config = {"pretrained": "RUN", "dataset": dataset, "train_split": fitted, "test_split": test}
+    pretraining = {"dataset": trained, "input": {"split": saw}}
+    made = map(ml_collections.ConfigDict, (config, pretraining))
+    found = Subject(*made, 1, None, None, {}, None).doubts()
+    assert len(found) == told
+    assert not told or "it may have seen test sequences" in found[0]
+    config = ml_collections.ConfigDict(config | {"pretrained": ""})
+    assert Subject(config, ml_collections.ConfigDict(pretraining), 1, *[None] * 4).doubts() == []
