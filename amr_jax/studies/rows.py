@@ -187,15 +187,11 @@ def protocol(
 
     Args:
       name: of the protocol.
-      on: the data set; None: that of the comparison. The encoder is adapted to another one than it
-        was trained on.
+      on: the data set; None: that of the comparison.
     """
     made = _from_file(config, name, on)
     if config.validation:
         made.train_split, made.test_split = _FITTED, _JUDGED
-    trained = datasets.get(config.rows[row].get("dataset", config.dataset))
-    if on and trained.layout != datasets.get(on).layout:
-        made.adapt = True
     for text in config.protocol_overrides:
         owner, _, rest = text.partition(".")
         settings.require_choice(

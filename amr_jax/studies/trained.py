@@ -10,6 +10,7 @@ from etils import epath
 
 from amr_jax import evaluate, methods, pretrain
 from amr_jax.config import checks, settings
+from amr_jax.data import datasets
 from amr_jax.evaluation import adapt, encoder_under_test
 from amr_jax.run import metrics, workdir
 from amr_jax.studies import budget, cells, costs, rows
@@ -22,6 +23,7 @@ _ONLY_OF_TRAINING = (
     "input.bodies",
     "input.second_body",
     "input.absent_frames",
+    "input.mixture",
     "input.found",
 )
 # Sections and settings of it that do.
@@ -79,6 +81,9 @@ class Training:
             key: rows.protocol(config, name, row, on)
             for key, (name, on) in cls.protocols_of(config, row).items()
         }
+        for protocol in protocols.values():
+            if not adapt.has_joints_of(training, datasets.get(protocol.dataset)):
+                protocol.adapt = True
         for made in (training, *protocols.values()):
             made.seed = seed
         resolved = pretrain.resolve(training)
