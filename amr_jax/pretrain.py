@@ -12,6 +12,7 @@ if __name__ == "__main__":  # before JAX is imported: --help answers at once
 
 
 import argparse
+import functools
 import os
 from collections.abc import Sequence
 
@@ -134,7 +135,8 @@ def run(
         dispatch = train_step.make_dispatch(
             method, optimizer, data.clips, config, plan.schedule_steps, mesh
         )
-        state = loop.train(run, plan, data, dispatch, state)
+        seed = sharding.put(train_step.root(config.seed), sharding.replicated(mesh))
+        state = loop.train(run, plan, data, functools.partial(dispatch, seed=seed), state)
     console.say(f"done: {plan.total_steps:,} steps; checkpoint in {run.workdir}")
     return state
 

@@ -96,7 +96,7 @@ def steps_that_count(mesh: jax.sharding.Mesh, counter: Counter) -> Callable:
         ones = jax.lax.with_sharding_constraint(jnp.ones(len(batches)), sharding.replicated(mesh))
         return dataclasses.replace(state, step=state.step + len(batches)), {"loss": ones}
 
-    def dispatch(state, arrays, batches):
+    def dispatch(state, arrays, batches, seed):
         if "start" not in counter.phases:
             counter.end("loop")
         counter.count_one("dispatches")

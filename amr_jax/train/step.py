@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -45,10 +46,21 @@ class TrainState:
     variables: Tree
 
 
-def stream_keys(seed: int, step: jax.Array, names: Sequence[str]) -> dict[str, jax.Array]:
-    """One key per named stream, folded with the step: equal on all devices, hosts and restarts."""
-    key = jax.random.fold_in(jax.random.key(seed), step)
+def stream_keys(
+    seed: int | jax.Array, step: jax.Array, names: Sequence[str]
+) -> dict[str, jax.Array]:
+    """One key per named stream, folded with the step: equal on all devices, hosts and restarts.
+
+    A seed may be given as `root(seed)`: an argument of a compiled program, not a constant in it.
+    """
+    key = jax.random.key(seed) if isinstance(seed, int) else jax.random.wrap_key_data(seed)
+    key = jax.random.fold_in(key, step)
     return {name: jax.random.fold_in(key, zlib.crc32(name.encode()) >> 1) for name in names}
+
+
+def root(seed: int) -> np.ndarray:
+    """The key of a seed as numbers (2,) uint32, on the host."""
+    return np.asarray(jax.random.key_data(jax.random.key(seed)))
 
 
 def keeps_average(method: nn.Module, config: ml_collections.ConfigDict) -> bool:
@@ -75,7 +87,8 @@ def init_state(
 ) -> TrainState:
     """The state before the first step, a function of the seed, in the layout of the mesh."""
     init = _initialiser(method, optimizer, config)
-    return jax.jit(init, out_shardings=sharding.of_state(jax.eval_shape(init), mesh))()
+    shardings = sharding.of_state(jax.eval_shape(init), mesh)
+    return jax.jit(init, out_shardings=shardings)(root(config.seed))
 
 
 def abstract_state(
@@ -87,12 +100,12 @@ def abstract_state(
 
 
 def _initialiser(method: nn.Module, optimizer: optax.GradientTransformation, config) -> Callable:
-    """A function without arguments that returns the first state."""
+    """A function of the seed that returns the first state; by default of the config's seed."""
 
-    def init():
+    def init(seed=config.seed):
         encoder = config.encoder
         clips = jnp.zeros((1, encoder.num_frames, encoder.num_joints, encoder.channels))
-        keys = stream_keys(config.seed, jnp.int32(0), ("params", *method.streams))
+        keys = stream_keys(seed, jnp.int32(0), ("params", *method.streams))
         variables = method.init(keys, clips, jnp.ones(clips.shape[:-1], bool))
         params = variables.pop("params")
         # A copy: the state is donated, and a buffer cannot be donated twice.
@@ -151,14 +164,15 @@ class Step:
     mesh: Mesh
 
     def __call__(
-        self, state: TrainState, *clips: jax.Array | None
+        self, state: TrainState, *clips: jax.Array | None, seed: jax.Array | None = None
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        """One update on a batch of `clips`, see `batches.Clips`.
+        """One update on a batch of `clips`, see `batches.Clips`; `seed`: see `make_dispatch`.
 
         Returns:
           The state after it, and the metrics of the method with `loss`, `grad_norm`, `param_norm`.
         """
-        keys = stream_keys(self.config.seed, state.step, (AUGMENT, *self.method.streams))
+        seed = self.config.seed if seed is None else seed
+        keys = stream_keys(seed, state.step, (AUGMENT, *self.method.streams))
         views = make_views(self.config, self.mesh)(keys.pop(AUGMENT), *clips)
         (loss, (metrics, variables)), gradient = self.gradients(state, views, keys)
         after = self.update(state, gradient, variables)
@@ -245,9 +259,10 @@ def make_dispatch(
     total_steps: int,
     mesh: Mesh,
 ) -> Callable:
-    """The jitted function (state, arrays, batches) → (state, metrics of each step).
+    """The jitted function (state, arrays, batches, seed) → (state, metrics of each step).
 
-    It runs one step for each leading element of `batches`, and donates the state.
+    It runs one step for each leading element of `batches`, and donates the state. With `root(seed)`
+    on the devices, runs with other seeds share the compiled program; by default it holds the seed.
 
     Args:
       batch_clips: (arrays, batch) → `batches.Clips`, such as `batches.Resident.clips`.
@@ -255,9 +270,12 @@ def make_dispatch(
     """
     step = Step(method, optimizer, config, total_steps, mesh)
 
-    def dispatch(state, arrays, batches):
+    def dispatch(state, arrays, batches, seed=None):
+        def one(state, batch):
+            return step(state, *batch_clips(arrays, batch), seed=seed)
+
         with matmul_precision(method.encoder.dtype, config.matmul_precision):
-            return jax.lax.scan(lambda s, b: step(s, *batch_clips(arrays, b)), state, batches)
+            return jax.lax.scan(one, state, batches)
 
     shardings = (step.layout, sharding.replicated(mesh))
     return jax.jit(dispatch, donate_argnums=0, out_shardings=shardings)

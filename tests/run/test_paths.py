@@ -176,7 +176,9 @@ def test_a_run_in_a_bucket_with_its_checkpoints_on_the_disk(
     """
     measured = {"loss": jax.device_put(np.ones(2, np.float32))}
     monkeypatch.setattr(
-        train_step, "make_dispatch", lambda *_: lambda state, resident, batch: (state, measured)
+        train_step,
+        "make_dispatch",
+        lambda *_: lambda state, resident, batch, seed: (state, measured),
     )
     own = checkpoint.Checkpoints
     monkeypatch.setattr(checkpoint, "Checkpoints", lambda _, *rest: own(tmp_path / "saved", *rest))
