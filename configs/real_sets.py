@@ -21,7 +21,13 @@ from amr_jax.data import datasets
 SETS = "nwucla+utd+msr+kard+utkinect+florence+nwucla_xsub"
 
 # The recipe: AMR's config file, and what it changes there.
-RECIPE = ("amr", "input.body_frame=first")
+RECIPE = (
+    "amr",
+    "input.body_frame=first",
+    "model.normalisation=body",
+    "model.motion_stride=4",
+    "augment.max_angles=(0.3,0.3,0.3)",
+)
 
 # Row -> title, config file, overrides.
 METHODS = {
@@ -96,11 +102,10 @@ def _add_alone(config: ml_collections.ConfigDict, names: Iterable[str]) -> list[
 
 
 def _families(names: Iterable[str]) -> Mapping[str, list[str]]:
-    """Sets of the same records under several protocols, by the records' name."""
+    """Protocols of the same recordings, by these."""
     families: dict[str, list[str]] = {}
     for name in names:
-        records = datasets.get(name).records
-        families.setdefault(name if "/" in name else records.split("/")[0], []).append(name)
+        families.setdefault(datasets.get(name).recordings, []).append(name)
     return families
 
 
