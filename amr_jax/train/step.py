@@ -60,7 +60,8 @@ def stream_keys(
 
 def root(seed: int) -> np.ndarray:
     """The key of a seed as numbers (2,) uint32, on the host."""
-    return np.asarray(jax.random.key_data(jax.random.key(seed)))
+    with jax.ensure_compile_time_eval():  # also where a caller is traced
+        return np.asarray(jax.random.key_data(jax.random.key(seed)))
 
 
 def keeps_average(method: nn.Module, config: ml_collections.ConfigDict) -> bool:
