@@ -37,7 +37,7 @@ from amr_jax.studies.trained import Training
 # Keys that may differ between two starts in one workdir. Each row and each of its evaluations is
 # checked against its folder, key by key.
 FREE_KEYS = {"data_dir", "configs", "only", "seeds", "rows", "tables", "reference", "ours"}
-FREE_KEYS |= {"overrides", "protocol_overrides"}
+FREE_KEYS |= {"overrides", "protocols", "protocol_overrides", "variants"}
 
 
 @dataclasses.dataclass(frozen=True)

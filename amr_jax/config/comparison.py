@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import ml_collections
 
-from amr_jax.config import base, settings
+from amr_jax.config import base, evaluation, settings
 from amr_jax.config.settings import Setting, Tree
 from amr_jax.data import datasets
 
@@ -26,7 +26,9 @@ COMPARISON: Tree = {
     "validation": Setting(
         False, "train on train[!validation] and judge on train[validation]; not on the test split"
     ),
-    "protocols": Setting(("linear", "knn"), "protocols that evaluate the rows, one column each"),
+    "protocols": Setting(
+        ("linear", "knn"), "protocols, or variants of them, that evaluate the rows, one column each"
+    ),
     "protocol_overrides": Setting((), "for protocols' configs, such as ('linear.epochs=50',)"),
     "only": Setting(None, "rows or tables to train now, such as amr,mamp or amr_*; None: all", str),
     "configs": Setting(None, "another folder of the config files that rows name", str),
@@ -34,6 +36,7 @@ COMPARISON: Tree = {
     "ours": Setting(None, "the row that the notes compare with all others", str),
     "rows": {},
     "tables": {},
+    "variants": {},
 }
 
 
@@ -48,7 +51,27 @@ def comparison(argument: str) -> ml_collections.ConfigDict:
     config.dataset = chosen.name
     config.runlocal, config.published = chosen.runlocal, chosen.published
     config.tables = ml_collections.ConfigDict(sort_keys=False)  # rows run in the tables' order
+    for readout in evaluation.READOUTS[1:]:
+        title = readout.replace("_", " ")
+        own = f"readout={readout}"
+        config.variants[f"linear_{readout}"] = variant(title, "linear", own)
+        config.variants[f"knn_{readout}"] = variant(title, "knn", own)
+        config.variants[f"knn_{readout}_whitened"] = variant(
+            f"{title}, whitened", "knn", own, "whiten=True"
+        )
+    config.variants.knn_whitened = variant("whitened", "knn", "whiten=True")
     return config
+
+
+def variant(title: str, protocol: str, *overrides: str) -> ml_collections.ConfigDict:
+    """A variant of a protocol; `protocols` may name it beside the protocol itself.
+
+    Args:
+      title: what tables add to the title of the protocol.
+      protocol: its name.
+      overrides: of its config, as 'readout=joint'.
+    """
+    return ml_collections.ConfigDict({"title": title, "protocol": protocol, "overrides": overrides})
 
 
 def row(

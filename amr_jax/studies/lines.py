@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from amr_jax.evaluation.accuracy import standard_error
-from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.studies import published
 
 # The numbers of one cell: key of a `Column` -> raw value, or None.
@@ -19,9 +18,9 @@ class Line:
     """One line of a table.
 
     Attributes:
-      row: name of the row; of a random encoder, a name that begins with 'random'.
+      row: name of the row; of an untrained encoder, a name that begins with 'random' or 'raw'.
       each: seed -> its record; at least one.
-      is_random: whether it is a random encoder.
+      is_random: whether it is a random encoder, or the raw coordinates.
     """
 
     row: str
@@ -56,7 +55,7 @@ def of_rows(
     accuracies_on: str,
     finished: Iterable[dict],
 ) -> list[Line]:
-    """The lines of a table; the last ones are those of random encoders.
+    """The lines of a table; the last ones are those of random encoders and raw coordinates.
 
     Args:
       rows: for each row the row.json of its seeds; at least one row with one seed.
@@ -72,7 +71,11 @@ def of_rows(
         )
         for row in rows
     ]
-    return lines + _random(rows, finished)
+    finished = list(finished)
+    untrained = {"random": "random encoder", "raw": "raw coordinates"}
+    return lines + [
+        x for key, name in untrained.items() for x in _untrained(rows, finished, key, name)
+    ]
 
 
 def _record(cell: dict, of_reference: float | None, accuracies_on: str) -> Record:
@@ -101,8 +104,10 @@ def _record(cell: dict, of_reference: float | None, accuracies_on: str) -> Recor
     }
 
 
-def _random(rows: Sequence[Sequence[dict]], finished: Iterable[dict]) -> list[Line]:
-    """A line for each random encoder of the rows that differs from the others.
+def _untrained(
+    rows: Sequence[Sequence[dict]], finished: Iterable[dict], encoder: str, title: str
+) -> list[Line]:
+    """A line for each untrained encoder of the rows that differs from the others.
 
     One that several rows share was evaluated with the first of them, which may be in another table.
     """
@@ -114,16 +119,16 @@ def _random(rows: Sequence[Sequence[dict]], finished: Iterable[dict]) -> list[Li
         for name, encoders in cell["protocols"].items():
             for owner in owners.values():
                 same = cell["untrained"].get(name) == owner["untrained"].get(name)
-                if same and "random" in encoders:
+                if same and encoder in encoders:
                     judged = found[owner["row"]].setdefault(cell["seed"], {})
-                    judged.setdefault(name, encoders["random"])
+                    judged.setdefault(name, encoders[encoder])
     titles = {owner["row"]: f": {owner['title']}" for owner in owners.values()}
     several = sum(map(bool, found.values())) > 1
     return [
         Line(
-            f"random_{row}" if several else "random",
+            f"{encoder}_{row}" if several else encoder,
             {
-                seed: {"method": f"random encoder{titles[row] * several}", **_accuracies(judged)}
+                seed: {"method": f"{title}{titles[row] * several}", **_accuracies(judged)}
                 for seed, judged in sorted(each.items())
             },
             is_random=True,
@@ -141,17 +146,16 @@ def _epoch_seconds(cell: dict) -> float | None:
 
 def _accuracies(judged: Mapping[str, dict]) -> Record:
     """The accuracies and further metrics of an encoder, from its metrics by protocol."""
-    found = {}
-    for name, protocol in PROTOCOLS.items():
-        metrics = judged.get(name, {})
-        found[top1_key(name)] = metrics.get("top1")
-        found |= {column.key: metrics.get(column.key) for column in protocol.columns}
-    return found
+    return {
+        number_key(name, metric): value
+        for name, metrics in judged.items()
+        for metric, value in metrics.items()
+    }
 
 
-def top1_key(protocol: str) -> str:
-    """The key of the accuracy by a protocol."""
-    return f"{protocol}_top1"
+def number_key(protocol: str, metric: str = "top1") -> str:
+    """The key of a metric of a protocol, or of a variant of one, by its name."""
+    return f"{protocol}_{metric}"
 
 
 def metric_key(metric: str) -> str:

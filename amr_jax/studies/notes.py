@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import ml_collections
 
 from amr_jax.evaluation.accuracy import standard_error
-from amr_jax.evaluation.protocols import PROTOCOLS
-from amr_jax.studies.lines import Line, top1_key
+from amr_jax.evaluation.task import Protocol
+from amr_jax.studies import rows
+from amr_jax.studies.lines import Line, number_key
 
 
-def verdict(lines: Sequence[Line], ours: str, num_test: int) -> str:
+def verdict(lines: Sequence[Line], ours: str, num_test: int, judges: Mapping[str, Protocol]) -> str:
     """Lists the rows that are better than row `ours` in accuracy or cost, by the same rule for all.
 
     An accuracy is better beyond the noise if it leads by more than twice the standard error of the
@@ -26,8 +27,8 @@ def verdict(lines: Sequence[Line], ours: str, num_test: int) -> str:
         return [line for line in known if sign * (line[key] - own[key]) > 0]
 
     clearly, barely = [], []
-    for name, protocol in PROTOCOLS.items():
-        key = top1_key(name)
+    for name, protocol in judges.items():
+        key = number_key(name)
         for line in better(key, sign=1):
             lead = line[key] - own[key]
             noise = math.hypot(own.error(key, num_test), line.error(key, num_test))
@@ -62,6 +63,7 @@ def under(
       finished: row -> row.json of its finished seeds.
       command: command line of the last start.
     """
+    judges = rows.judges(config)
     here = [cell for name in table.rows for cell in finished.get(name, ())]
     ensembles = [
         finished[name][0] for name in table.rows if "members" in finished.get(name, [{}])[0]
@@ -86,7 +88,7 @@ def under(
         else "every row trains for the epochs in its line"
     )
     texts = [
-        verdict(lines, config.ours, num_test),
+        verdict(lines, config.ours, num_test, judges),
         _missing(config, table, finished),
         f"{config.dataset}: {here[0]['train_sequences']:,} training and {num_test:,} test "
         f"sequences. {_noise(config, lines, num_test)}",
@@ -107,8 +109,8 @@ def under(
         "compiler.",
         *(
             column.note
-            for name in config.protocols
-            for column in PROTOCOLS[name].columns
+            for judge in judges.values()
+            for column in judge.columns
             if column.belongs(line[column.key] for line in lines)
         ),
         *(
@@ -120,7 +122,7 @@ def under(
         f"Device: {each(lambda r: r['versions']['devices'])}. {each(versions)}. "
         f"Last row finished: {max(cell['finished'] for cell in here)}. Command: `{command}`",
     ]
-    return "\n".join(f"- {text}" for text in texts if text)
+    return "\n".join(f"- {text}" for text in dict.fromkeys(texts) if text)
 
 
 def _trained(cells: Iterable[dict], finished: Mapping[str, Sequence[dict]]) -> list[dict]:
@@ -149,7 +151,7 @@ def _missing(
 
 def _noise(config: ml_collections.ConfigDict, lines: Sequence[Line], num_test: int) -> str:
     """The seeds, what ± is, and the standard error that the size of the test set gives."""
-    keys = [top1_key(name) for name in config.protocols]
+    keys = [number_key(name) for name in config.protocols]
     known = [line[key] for line in lines if not line.is_random for key in keys]
     best = max(accuracy for accuracy in known if accuracy is not None)
     error = (

@@ -3,18 +3,15 @@
 import dataclasses
 import itertools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from amr_jax.evaluation import report
-from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.run import console
-from amr_jax.studies.lines import Line, top1_key
+from amr_jax.studies.lines import Line
 
-# The plot shows the first of these that the lines have.
-_ACCURACIES = {top1_key(name): f"{p.title}, top-1 %" for name, p in PROTOCOLS.items()}
 _OURS, _OTHERS = "tab:red", "tab:blue"
 _DASHES = ("--", ":", "-.", (0, (1, 4)))  # of random encoders
 _HEAD_WIDTH = 13  # characters per line in the head of a column
@@ -45,6 +42,7 @@ def comparison(
     scale: str,
     ours: str,
     num_test: int,
+    accuracies: Mapping[str, str],
 ) -> bytes:
     """The picture as PNG.
 
@@ -56,6 +54,7 @@ def comparison(
       scale: of that axis, 'log' or 'linear'.
       ours: the row to highlight.
       num_test: test sequences, for the bars.
+      accuracies: keys and names of accuracies; the plot shows the first that the lines have.
     """
     head = [textwrap.fill(text, _HEAD_WIDTH) for text in head]
     widths = [
@@ -65,7 +64,7 @@ def comparison(
     height = 0.3 * (len(cells) + 4)
     figure = Figure(figsize=(0.085 * sum(widths), 6 + height), layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=[6, height])
-    key = next((k for k in _ACCURACIES if any(line[k] is not None for line in lines)), None)
+    key = next((k for k in accuracies if any(line[k] is not None for line in lines)), None)
     if key is not None:
         drawn = [line for line in lines if line[key] is not None]
         points = [
@@ -77,7 +76,7 @@ def comparison(
             _over_setting(above, points, axis, scale)
         else:
             _over_time(above, points, scale)
-        above.set_ylabel(_ACCURACIES[key])
+        above.set_ylabel(accuracies[key])
         random = [line for line in drawn if line.is_random]
         for line, style in zip(random, itertools.cycle(_DASHES)):
             height = 100 * line[key]

@@ -8,7 +8,6 @@ import ml_collections
 from amr_jax.config import files
 from amr_jax.data import datasets
 from amr_jax.evaluation import report
-from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.studies import published, rows
 from amr_jax.studies.lines import Line
 
@@ -124,16 +123,21 @@ def _part(config: ml_collections.ConfigDict, pivot: Pivot, protocol: str) -> str
     for line in pivot.lines:
         keys = [rows.key(protocol, name) for name in pivot.sets]
         if any(line[key] is not None for key in keys):
-            texts.append([_title(line, protocol), *(_percent(line, key) for key in keys)])
+            texts.append(
+                [
+                    _title(line, rows.protocol_of(config, protocol)),
+                    *(_percent(line, key) for key in keys),
+                ]
+            )
     for line in pivot.gains:
         keys = [rows.key(protocol, name) for name in pivot.sets]
         if any(line[key] is not None for key in keys):
             texts.append([line.row, *(_percent(line, key, "+") for key in keys)])
     known = [published.SMALL_SETS.get(name, MISSING) for name in pivot.sets]
-    if {*known} != {MISSING} and protocol != "semi":
+    if {*known} != {MISSING} and rows.protocol_of(config, protocol) != "semi":
         texts.append(["published, all labels", *known])
     body = "\n".join(f"| {' | '.join(row)} |" for row in texts)
-    return f"### {PROTOCOLS[protocol].title}, top-1 %\n\n{body}"
+    return f"### {rows.judges(config)[protocol].title}, top-1 %\n\n{body}"
 
 
 def _title(line: Line, protocol: str) -> str:

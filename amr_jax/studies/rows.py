@@ -1,5 +1,6 @@
 """Configs of the rows of a comparison: pre-training and evaluations."""
 
+import dataclasses
 import fnmatch
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from amr_jax.data import datasets
 from amr_jax.errors import UserError
 from amr_jax.evaluation import ensembles
 from amr_jax.evaluation.protocols import PROTOCOLS
+from amr_jax.evaluation.task import Protocol
+from amr_jax.studies.lines import number_key
 
 # Where `config.validation` asks for a part of the training split.
 _FITTED, _JUDGED = "train[!validation]", "train[validation]"
@@ -27,8 +30,14 @@ def in_order(config: ml_collections.ConfigDict) -> list[str]:
     settings.check(config, COMPARISON)
     if not config.protocols:
         settings.refuse("config.protocols", (), "at least one, such as ('linear', 'knn')")
+    for name, variant in config.variants.items():
+        key = f"config.variants.{name}"
+        if name in PROTOCOLS:
+            settings.refuse(key, variant.title, "another name: a protocol is called so")
+        settings.require_choice(f"{key}.protocol", variant.protocol, tuple(PROTOCOLS))
     for name in config.protocols:
-        settings.require_choice("config.protocols: protocol", name, tuple(PROTOCOLS))
+        known = (*PROTOCOLS, *config.variants)
+        settings.require_choice("config.protocols: protocol", name, known)
     names = list(dict.fromkeys(name for key in config.tables for name in config.tables[key].rows))
     for key in config.tables:
         for name in config.tables[key].rows:
@@ -92,6 +101,29 @@ def _check_pivot(config: ml_collections.ConfigDict, name: str) -> None:
         settings.require_choice(f"config.tables.{name}.gains: title", title, known)
 
 
+def protocol_of(config: ml_collections.ConfigDict, name: str) -> str:
+    """The protocol that a name in `config.protocols` stands for: itself, or that of a variant."""
+    return config.variants[name].protocol if name in config.variants else name
+
+
+def judges(config: ml_collections.ConfigDict) -> dict[str, Protocol]:
+    """What evaluates the rows: protocols and variants of them, by name, as tables know them.
+
+    The keys of their columns are those of a cell's numbers: NAME_METRIC.
+    """
+    made = {}
+    for name in config.protocols:
+        protocol, variant = PROTOCOLS[protocol_of(config, name)], config.variants.get(name)
+        more = f", {variant.title}" if variant else ""
+        columns = (
+            dataclasses.replace(c, key=number_key(name, c.key), head=f"{c.head}{more}")
+            for c in protocol.columns
+        )
+        title = f"{protocol.title}{more}"
+        made[name] = dataclasses.replace(protocol, title=title, columns=tuple(columns))
+    return made
+
+
 def _check_plot(config: ml_collections.ConfigDict, name: str) -> None:
     """Raises `UserError` if the axis of a table's picture is not a number of any of its rows."""
     for row in config.tables[name].rows:
@@ -119,7 +151,7 @@ def _check_ensemble(config: ml_collections.ConfigDict, name: str) -> None:
     if len(row.members) < 2:
         settings.refuse(f"config.rows.{name}.members", row.members, "at least two rows")
     ensembles.check_weights(f"config.rows.{name}.weights", row.weights, len(row.members))
-    if not any(PROTOCOLS[protocol].has_logits for protocol in config.protocols):
+    if not any(judge.has_logits for judge in judges(config).values()):
         able = [key for key, protocol in PROTOCOLS.items() if protocol.has_logits]
         settings.refuse(
             "config.protocols",
@@ -185,20 +217,25 @@ def protocol(
 ) -> ml_collections.ConfigDict:
     """The config of a protocol for a row, without the run to evaluate; `UserError` as above.
 
+    The overrides of a protocol are those of its variants, too; a variant's own come after them.
+
     Args:
-      name: of the protocol.
+      name: of the protocol, or of a variant.
       on: the data set; None: that of the comparison.
     """
-    made = _from_file(config, name, on)
+    usual = protocol_of(config, name)
+    made = _from_file(config, usual, on)
     if config.validation:
         made.train_split, made.test_split = _FITTED, _JUDGED
+    given: dict[str, list[str]] = {}
     for text in config.protocol_overrides:
         owner, _, rest = text.partition(".")
-        settings.require_choice(
-            f"config.protocol_overrides: {text!r}: protocol", owner, tuple(PROTOCOLS)
-        )
-        if owner == name:
-            files.override(made, [rest])
+        known = (*PROTOCOLS, *config.variants)
+        settings.require_choice(f"config.protocol_overrides: {text!r}: protocol", owner, known)
+        given.setdefault(owner, []).append(rest)
+    files.override(made, given.get(usual, ()))
+    if usual != name:
+        files.override(made, (*config.variants[name].overrides, *given.get(name, ())))
     files.override(made, config.rows[row].get("evaluation", ()))
     made.data_dir, made.seed = config.data_dir, config.seed
     return made

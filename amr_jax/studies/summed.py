@@ -8,9 +8,8 @@ from etils import epath
 
 from amr_jax.errors import UserError
 from amr_jax.evaluation import ensembles
-from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.run import workdir
-from amr_jax.studies import cells
+from amr_jax.studies import cells, rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Ensemble:
     def protocols_of(config: ml_collections.ConfigDict, row: str) -> list[str]:
         """Names of the protocols that such a row has results of: those with logits."""
         del row
-        return [name for name in config.protocols if PROTOCOLS[name].has_logits]
+        return [name for name, judge in rows.judges(config).items() if judge.has_logits]
 
     @classmethod
     def of(

@@ -2,15 +2,14 @@
 
 import functools
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import ml_collections
 from etils import epath
 
 from amr_jax.config import base, settings
 from amr_jax.evaluation import report
-from amr_jax.evaluation.protocols import PROTOCOLS
-from amr_jax.evaluation.task import Column
+from amr_jax.evaluation.task import Column, Protocol
 from amr_jax.run import console, workdir
 from amr_jax.studies import lines as table_lines
 from amr_jax.studies import notes, pictures, pivots, published, rows
@@ -22,22 +21,22 @@ _known = functools.partial(Column, measured=False)
 
 
 def columns(
-    reference: str, accuracies_on: str, protocols: Iterable[str], metrics: Mapping[str, str]
+    reference: str, accuracies_on: str, judges: Mapping[str, Protocol], metrics: Mapping[str, str]
 ) -> list[Column]:
     """All columns, in order.
 
     Args:
       reference: title of the row that speed-ups are relative to.
       accuracies_on: data set of the published accuracies.
-      protocols: names of the protocols of the comparison.
+      judges: of `rows.judges`.
       metrics: metrics of pre-training to show: name -> head.
     """
     judged = [
         column
-        for name in protocols
+        for name, judge in judges.items()
         for column in (
-            Column(table_lines.top1_key(name), f"{PROTOCOLS[name].title} %", _percent),
-            *PROTOCOLS[name].columns,
+            Column(table_lines.number_key(name), f"{judge.title} %", _percent),
+            *judge.columns,
         )
     ]
     return [
@@ -128,7 +127,7 @@ def write(
         name: [cell | {"title": config.rows[name].title} for cell in each]
         for name, each in finished.items()
     }
-    texts = []
+    texts, judges = [], rows.judges(config)
     for name, table in config.tables.items():
         here = [finished[row] for row in table.rows if row in finished]
         if not here or (names is not None and name not in names):
@@ -146,7 +145,7 @@ def write(
         shown = columns(
             config.rows[config.reference].title,
             accuracies_on,
-            config.protocols,
+            judges,
             table.get("metrics", {}),
         )
         shown = [c for c in shown if c.belongs(line[c.key] for line in lines)]
@@ -161,6 +160,10 @@ def write(
             scale=table.get("scale", "log"),
             ours=config.ours,
             num_test=here[0][0]["test_sequences"],
+            accuracies={
+                table_lines.number_key(name): f"{judge.title}, top-1 %"
+                for name, judge in judges.items()
+            },
         )
         workdir.write(epath.Path(folder) / f"{name}.md", texts[-1])
         workdir.write(epath.Path(folder) / f"{name}.csv", csv(lines, shown, config.seeds))

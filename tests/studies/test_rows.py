@@ -2,6 +2,7 @@
 
 import pytest
 
+from amr_jax.config.comparison import variant
 from amr_jax.errors import UserError
 from amr_jax.studies import rows
 from configs import ablation, amr, compare
@@ -29,6 +30,27 @@ def test_a_protocol_gets_the_overrides_with_its_name():
     config.protocol_overrides = ("epochs=7",)
     with pytest.raises(UserError, match=r"'epochs=7': protocol = .*expected 'linear', 'knn'"):
         rows.protocol(config, "knn", "amr")
+
+
+def test_a_variant_is_its_protocol_with_settings_of_its_own():
+    config = compare.get_config("nwucla,runlocal")
+    config.protocols = ("knn", "knn_joint_whitened", "linear_joint_deviation", "mine")
+    config.variants.mine = variant("5 neighbours", "knn", "k=5")
+    config.protocol_overrides = ("knn.k=3", "knn_joint_whitened.encode_batch_size=7")
+    rows.in_order(config)
+    plain, white, linear, mine = (rows.protocol(config, n, "amr") for n in config.protocols)
+    assert (plain.protocol, plain.readout, plain.whiten, plain.k) == ("knn", "mean", False, 3)
+    assert (white.protocol, white.readout, white.whiten, white.k) == ("knn", "joint", True, 3)
+    assert (plain.encode_batch_size, white.encode_batch_size) == (32, 7)
+    assert (linear.protocol, linear.readout) == ("linear", "joint_deviation")
+    assert mine.k == 5
+    titles = {name: judge.title for name, judge in rows.judges(config).items()}
+    assert titles == {
+        "knn": "1-NN",
+        "knn_joint_whitened": "1-NN, joint, whitened",
+        "linear_joint_deviation": "linear, joint deviation",
+        "mine": "1-NN, 5 neighbours",
+    }
 
 
 def test_validation_reaches_training_and_every_protocol():
@@ -85,6 +107,8 @@ def test_rows_come_in_the_order_of_the_tables_each_once():
         ("ours", "mump", r"config\.ours = 'mump'"),
         ("protocols", (), r"config\.protocols = \(\): expected at least one"),
         ("protocols", ("amr",), r"protocol = 'amr': expected 'linear', 'knn'"),
+        ("variants.x", variant("x", "knm"), r"variants\.x\.protocol = 'knm'.* mean 'knn'"),
+        ("variants.knn", variant("x", "knn"), r"variants\.knn = 'x': expected another name"),
         ("tables.comparison.plot", "x", r"config\.tables\.comparison\.plot = 'x'"),
         ("tables.comparison.rows", ("mamp", "amr", "x"), r"comparison\.rows: row = 'x'"),
         ("tables.comparison.rows", ("mamp", "amr"), r"config\.rows\.gfp is in no table"),

@@ -8,7 +8,7 @@ import pytest
 
 from amr_jax.evaluation.accuracy import standard_error
 from amr_jax.evaluation.task import Protocol
-from amr_jax.studies import lines, notes, tables
+from amr_jax.studies import lines, notes, rows, tables
 from configs import ablation, compare
 from tests.studies.handmade import row
 
@@ -17,7 +17,8 @@ ROWS = [
     row("nat", linear=0.9, title="NAT", training_seconds=None, epochs=30.5),
     row("amr", linear=0.68, knn=0.65, title="AMR", costs={"linear_gflops": 0.0625}),
 ]
-COLUMNS = tables.columns("MAMP", "ntu60_xsub", ("linear", "knn"), {})
+JUDGES = rows.judges(compare.get_config("nwucla"))
+COLUMNS = tables.columns("MAMP", "ntu60_xsub", JUDGES, {})
 SHOWN = [column for column in COLUMNS if not column.optional]
 
 
@@ -72,15 +73,27 @@ def test_csv_holds_raw_numbers():
 
 
 def test_a_protocol_of_ones_own_has_a_column_and_is_compared(monkeypatch):
-    monkeypatch.setitem(tables.PROTOCOLS, "probe", Protocol(run=None, title="probe"))
-    rows = [row("mamp", linear=0.7, title="MAMP"), row("amr", linear=0.6, title="AMR")]
-    for each, top1 in zip(rows, (0.9, 0.8), strict=True):
+    monkeypatch.setitem(rows.PROTOCOLS, "probe", Protocol(run=None, title="probe"))
+    config = compare.get_config("nwucla")
+    config.protocols = ("linear", "probe", "knn_joint")
+    judges = rows.judges(config)
+    made = [row("mamp", linear=0.7, title="MAMP"), row("amr", linear=0.6, title="AMR")]
+    for each, top1 in zip(made, (0.9, 0.8), strict=True):
         each["protocols"]["probe"] = {"pretrained": {"top1": top1}}
-    shown = tables.columns("MAMP", "ntu60_xsub", ("linear", "probe"), {})
-    found = lines_of(rows, rows[0])
-    assert [c.head for c in shown if c.key.endswith("top1")][:2] == ["linear %", "probe %"]
+        each["protocols"]["knn"] = {"pretrained": {"top1": 0.1, "feature_std": 0.2}}
+        each["protocols"]["knn_joint"] = {"pretrained": {"top1": top1 / 2, "feature_std": 0.3}}
+    shown = tables.columns("MAMP", "ntu60_xsub", judges, {})
+    found = lines_of(made, made[0])
+    assert [c.head for c in shown if c.key.endswith("top1")][:3] == [
+        "linear %",
+        "probe %",
+        "1-NN, joint %",
+    ]
     assert [line["probe_top1"] for line in found] == [0.9, 0.8, None]
-    assert "MAMP (probe, +10.0)" in notes.verdict(found, "amr", 100)
+    assert "MAMP (probe, +10.0)" in notes.verdict(found, "amr", 100, judges)
+    by_joint = {c.head: found[0][c.key] for c in shown if c.head.endswith("joint")}
+    assert by_joint["feature std, joint"] == 0.3
+    assert "MAMP (1-NN, joint, +5.0)" in notes.verdict(found, "amr", 100, judges)
 
 
 def test_speed_up_is_per_epoch():
@@ -106,7 +119,7 @@ def test_speed_up_is_against_the_same_seed():
 def test_the_verdict_lists_better_rows_and_their_lead():
     # 0.68 of 100 sequences: a standard error of 4.7 points.
     assert standard_error(0.68, 100) == pytest.approx(0.04665, abs=1e-5)
-    assert notes.verdict(lines_of(), "amr", 100) == (
+    assert notes.verdict(lines_of(), "amr", 100, JUDGES) == (
         "Ahead of AMR by more than twice the standard error of the difference: "
         "NAT (linear, +22.0). Ahead within that noise: MAMP (linear, +2.0). "
         "Faster to train: none. Fewer GFLOPs (linear layers): none. "
@@ -117,7 +130,7 @@ def test_the_verdict_lists_better_rows_and_their_lead():
 def test_the_verdict_lists_every_better_row():
     best = row("mamp", linear=0.7, title="MAMP", training_seconds=300.0, costs={"step_bytes": 9})
     collapsed = row("amr", linear=0.3, knn=0.3, title="AMR")
-    found = notes.verdict(lines_of([best, collapsed], best), "amr", 10000)
+    found = notes.verdict(lines_of([best, collapsed], best), "amr", 10000, JUDGES)
     # The random encoder's 1-NN was evaluated with the second row.
     assert found.startswith(
         "Ahead of AMR by more than twice the standard error of the difference: "
@@ -125,15 +138,15 @@ def test_the_verdict_lists_every_better_row():
         "Ahead within that noise: none. Faster to train: MAMP."
     )
     assert found.endswith("Less memory: MAMP.")
-    assert "amr is not finished" in notes.verdict(lines_of([best], best), "amr", 100)
+    assert "amr is not finished" in notes.verdict(lines_of([best], best), "amr", 100, JUDGES)
 
 
 def test_a_lead_is_compared_with_the_noise_of_both_accuracies():
     # 0.50 and 0.63 of 100: 5.0 and 4.8 points, 6.9 together; ours alone would make 13 points clear.
     close = [row("amr", linear=0.5, title="AMR"), row("mamp", linear=0.63, title="MAMP")]
-    found = notes.verdict(lines_of(close), "amr", 100)
+    found = notes.verdict(lines_of(close), "amr", 100, JUDGES)
     assert "difference: none. Ahead within that noise: MAMP (linear, +13.0)" in found
-    assert "difference: MAMP (linear, +13.0)" in notes.verdict(lines_of(close), "amr", 120)
+    assert "difference: MAMP (linear, +13.0)" in notes.verdict(lines_of(close), "amr", 120, JUDGES)
 
 
 def test_files_of_a_comparison(tmp_path):
@@ -200,8 +213,8 @@ def test_the_picture_of_a_setting(tmp_path, monkeypatch, name, other, value, sec
 
     monkeypatch.setattr(tables.pictures, "_over_setting", watched)
     full, second_row = row("full", linear=0.7), row(other, linear=0.6)
-    for rows in ([full], [full, second_row]):  # after the first row, and after both
-        tables.write(tmp_path, config, finished(rows), "", [name])
+    for here in ([full], [full, second_row]):  # after the first row, and after both
+        tables.write(tmp_path, config, finished(here), "", [name])
     assert {path.stem for path in tmp_path.iterdir()} == {name}
     axis, points, axes = drawn[-1]
     assert (axis.values["full"], axis.values[other], axis.second) == (own, value, second)
@@ -236,9 +249,9 @@ def test_seeds_that_differ_make_a_lead_uncertain():
     alike.append([row("amr", linear=0.6, title="AMR", seed=s) for s in (0, 1)])
     apart = [[row("mamp", linear=x, title="MAMP", seed=s) for s, x in enumerate((0.6, 1.0))]]
     apart.append(alike[1])
-    for rows, clear in ((alike, True), (apart, False)):
-        found = lines.of_rows(rows, rows[0], "ntu60_xsub", [cell for row in rows for cell in row])
-        text = notes.verdict(found, "amr", 100)
+    for both, clear in ((alike, True), (apart, False)):
+        found = lines.of_rows(both, both[0], "ntu60_xsub", [cell for row in both for cell in row])
+        text = notes.verdict(found, "amr", 100, JUDGES)
         assert ("difference: MAMP (linear, +20.0)" in text) is clear
         assert ("noise: MAMP (linear, +20.0)" in text) is not clear
 
