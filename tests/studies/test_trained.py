@@ -89,6 +89,21 @@ def test_a_start_that_ends_between_two_seeds_is_resumed(tiny_ucla, tmp_path, see
     assert [[cell["seed"] for cell in each] for each in found.values()] == [[5, 6, 7]] * 2
 
 
+def test_a_finished_workdir_gains_variants_of_protocols(tiny_ucla, tmp_path, seen):
+    compare.run(configured(tiny_ucla), tmp_path)
+    before = (tmp_path / "mamp" / "knn" / evaluate.RESULTS_FILE).stat().st_mtime_ns
+    seen.clear()
+    found = compare.run(configured(tiny_ucla, protocols=("knn", "knn_joint")), tmp_path)
+    # Training that is finished ends at once.
+    assert seen == ["mamp", "mamp/knn_joint", "amr", "amr/knn_joint"]
+    assert (tmp_path / "mamp" / "knn" / evaluate.RESULTS_FILE).stat().st_mtime_ns == before
+    assert workdir.read_config(tmp_path / "mamp" / "knn_joint").readout == "joint"
+    for name, (cell,) in found.items():
+        for judge, encoders in cell["protocols"].items():
+            assert encoders["pretrained"]["top1"] == top1(tmp_path / name / judge)
+    assert "| 1-NN % | 1-NN, joint % |" in table(tmp_path, "comparison")
+
+
 def test_the_random_encoder_is_evaluated_once_for_every_seed(tiny_ucla, tmp_path, seen):
     found = compare.run(configured(tiny_ucla, seeds=2), tmp_path)
     encoders = {
