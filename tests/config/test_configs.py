@@ -228,6 +228,7 @@ def test_a_comparison_reads_every_key(comparison, tmp_path, monkeypatch):
     )  # it reads every key; 'seconds' is no budget here
     monkeypatch.setattr(settings, "completed", lambda config, _: config)
     config = get_config(comparison, "nwucla,runlocal")
+    config.protocols = (*config.protocols, *config.variants)
     unread = unread_keys(config, lambda c: compare.run(c, tmp_path), monkeypatch)
     assert unread == ["seconds"]  # read where it is the budget
 
