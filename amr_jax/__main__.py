@@ -82,6 +82,14 @@ def prepare(parser: cli.Parser) -> None:
         custom.add_argument(f"--{name}", help=meaning)
 
 
+_OF_SEVERAL = (
+    "dataset",
+    str,
+    None,
+    "an encoder pre-trained on several sets: whose joints the sequences have, such as kard",
+)
+
+
 def predict(parser: cli.Parser) -> None:
     """Predicts the actions of skeleton files, or writes their features."""
     from amr_jax.config.evaluation import READOUTS
@@ -90,6 +98,7 @@ def predict(parser: cli.Parser) -> None:
 
     parser.add_needed("checkpoint", "workdir of an evaluation, or its model.safetensors")
     parser.add("step", int, None, "checkpoint of a pre-training run; default: the newest")
+    parser.add(*_OF_SEVERAL)
     parser.add("json", str, None, "file for predictions as JSON lines; '-': standard output")
     parser.add("embeddings", str, None, "file for features (.npz) instead of predictions")
     parser.add(
@@ -120,6 +129,7 @@ def export(parser: cli.Parser) -> None:
     parser.add_needed("format", "kind of file", choices=("safetensors", "stablehlo", "torch"))
     parser.add_needed("out", "the file to write")
     parser.add("step", int, None, "checkpoint of a pre-training run; default: the newest")
+    parser.add(*_OF_SEVERAL)
     parser.add(
         "readout",
         str,

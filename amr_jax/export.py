@@ -39,4 +39,4 @@ def main(flags: argparse.Namespace) -> None:
             f"--readout={flags.readout}: expected --format=stablehlo; other formats hold "
             "parameters, which are the same for every read-out."
         )
-    FORMATS[flags.format](flags.checkpoint, out, flags.step, **options)
+    FORMATS[flags.format](flags.checkpoint, out, flags.step, flags.dataset, **options)

@@ -39,7 +39,7 @@ def main(flags: argparse.Namespace) -> None:
         if (path := getattr(flags, flag)) and path != "-":
             workdir.refuse_own_file(path, f"--{flag}")
             paths.refuse_input(path, f"--{flag}", inputs)
-    model = load_model(flags.checkpoint, flags.step)
+    model = load_model(flags.checkpoint, flags.step, flags.dataset)
     if not flags.embeddings and model.head is None:
         raise UserError(
             f"{flags.checkpoint} holds an encoder without a classifier: give --embeddings=OUT.npz "

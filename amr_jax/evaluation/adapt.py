@@ -116,6 +116,13 @@ def adapt(
     return {**params, "position": {"time": np.asarray(times), "joint": adapted}}, adaptation
 
 
+def selected(params: dict[str, Any], source: Layout, target: Layout) -> dict[str, Any]:
+    """Parameters for a layout whose joints are all in `source`: their embeddings, in its order."""
+    position = params["position"]
+    joint = position["joint"][np.array(places(source, target))]
+    return {**params, "position": {**position, "joint": joint}}
+
+
 def settings(
     config: ml_collections.ConfigDict, pretraining: ml_collections.ConfigDict
 ) -> ml_collections.ConfigDict:

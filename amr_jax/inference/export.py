@@ -29,20 +29,26 @@ from amr_jax.run.checkpoint import has_one
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-def to_safetensors(checkpoint: str, out: str, step: int | None) -> None:
+def to_safetensors(checkpoint: str, out: str, step: int | None, dataset: str | None = None) -> None:
     """Writes a model file; of a pre-training run, one with the encoder alone."""
-    model = load.load_model(checkpoint, step)
+    model = load.load_model(checkpoint, step, dataset)
     model_file.write(out, model)
     print(f"{out}: {_describe(model)}")
 
 
-def to_stablehlo(checkpoint: str, out: str, step: int | None, readout: str | None = None) -> None:
+def to_stablehlo(
+    checkpoint: str,
+    out: str,
+    step: int | None,
+    dataset: str | None = None,
+    readout: str | None = None,
+) -> None:
     """Writes the program, and FILE.json beside it.
 
     Raises:
       UserError: `readout` is given for a model with a classifier, which has its own.
     """
-    model = load.load_model(checkpoint, step)
+    model = load.load_model(checkpoint, step, dataset)
     if readout and model.head:
         raise UserError(
             f"--readout={readout}: {checkpoint} has a classifier with a read-out of its own; "
@@ -55,8 +61,17 @@ def to_stablehlo(checkpoint: str, out: str, step: int | None, readout: str | Non
     print(f"{out}: {_describe(model)}, for {', '.join(exported.platforms)}; see {out}.json")
 
 
-def to_torch(checkpoint: str, out: str, step: int | None) -> None:
-    """Writes parameters under the names of the published PyTorch models."""
+def to_torch(checkpoint: str, out: str, step: int | None, dataset: str | None = None) -> None:
+    """Writes parameters under the names of the published PyTorch models.
+
+    Raises:
+      UserError: `dataset` is given; these files hold the embeddings of all joints.
+    """
+    if dataset:
+        raise UserError(
+            f"--dataset={dataset}: expected --format=safetensors or stablehlo; torch has the "
+            "embeddings of all joints."
+        )
     if has_one(checkpoint):
         runs.export_run(checkpoint, out, step)
         return
@@ -69,7 +84,8 @@ def to_torch(checkpoint: str, out: str, step: int | None) -> None:
     )
 
 
-# (the model's path, file to write, step of a pre-training run's checkpoint or None: the newest)
+# (the model's path, file to write, step of a pre-training run's checkpoint or None: the newest,
+# dataset as of `load.load_model`)
 FORMATS = {"safetensors": to_safetensors, "stablehlo": to_stablehlo, "torch": to_torch}
 
 

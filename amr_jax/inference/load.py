@@ -10,6 +10,7 @@ from etils import epath
 from amr_jax.data import datasets
 from amr_jax.data.split import Split
 from amr_jax.errors import UserError
+from amr_jax.evaluation import adapt
 from amr_jax.evaluation.task import Classifier
 from amr_jax.inference import model_file
 from amr_jax.inference.apply import Input, Model
@@ -22,27 +23,37 @@ _NUM_BODIES = 2
 _TEST_FRACTION = 0.95
 
 
-def load_model(path: os.PathLike | str, step: int | None = None) -> Model:
+def load_model(
+    path: os.PathLike | str, step: int | None = None, dataset: str | None = None
+) -> Model:
     """Loads the model at `path`.
 
     Args:
       path: a model file; the workdir of an evaluation that wrote one; or the workdir of a
         pre-training run, for its encoder alone, with the default view of evaluations.
       step: selects a checkpoint of a pre-training run; None: the newest.
+      dataset: of a pre-training run on several sets: whose joints the sequences will have. It need
+        not be one of them; their own text, 'a+b', stands for the joints of all.
 
     Raises:
-      UserError: `path` is none of these, or has no checkpoint of this step.
+      UserError: `path` is none of these, or has no checkpoint of this step; `dataset` is missing,
+        has joints that the encoder does not know, or is given where it says nothing.
     """
     path = epath.Path(path).expanduser()
     file = path / model_file.NAME if path.is_dir() else path
     if path.is_dir() and (checkpoint.has_one(path) or not file.exists()):
-        return of_pretraining(path, step)
-    if step is not None:
-        raise UserError(f"--step={step}: only a pre-training run has steps; {file} is one model.")
+        return of_pretraining(path, step, dataset)
+    for flag, given in {"step": step, "dataset": dataset}.items():
+        if given is not None:
+            raise UserError(
+                f"--{flag}={given}: only for a pre-training run; {file} is one model of one set."
+            )
     return model_file.read(paths.on_disk(file))
 
 
-def of_pretraining(path: os.PathLike | str, step: int | None = None) -> Model:
+def of_pretraining(
+    path: os.PathLike | str, step: int | None = None, dataset: str | None = None
+) -> Model:
     """Loads the encoder of a pre-training run; arguments and errors as in `load_model`."""
     config = workdir.read_config(path)
     if "protocol" in config:
@@ -52,18 +63,50 @@ def of_pretraining(path: os.PathLike | str, step: int | None = None) -> Model:
             "configs/finetune.py, or give the pre-training run's workdir, for features."
         )
     params, config, step = checkpoint.load_encoder(path, step)
+    trained_on = config.dataset
+    dataset = _of_sequences(path, config, dataset)
+    if dataset != trained_on:
+        before, after = (datasets.get(name).layout for name in (trained_on, dataset))
+        params = adapt.selected(params, before, after)
+        config = adapt.for_one_set(config, dataset)
     return Model(
         encoder=build_encoder(config.encoder, config.dtype, attention_kernel="xla"),
         head=None,
-        input=_input(config, datasets.get(config.dataset), _NUM_BODIES, _TEST_FRACTION),
+        input=_input(config, datasets.get(dataset), _NUM_BODIES, _TEST_FRACTION),
         bodies="packed",
         class_names=(),
         variables={"params": {"encoder": params}, "batch_stats": {}},
         provenance={
-            "pretraining": {"method": config.method, "dataset": config.dataset, "step": step},
+            "pretraining": {"method": config.method, "dataset": trained_on, "step": step},
             "versions": workdir.versions(),
         },
     )
+
+
+def _of_sequences(
+    path: os.PathLike | str, config: ml_collections.ConfigDict, dataset: str | None
+) -> str:
+    """The data set whose joints the sequences for a run's encoder have; `UserError` if unclear."""
+    trained = datasets.get(config.dataset)
+    members = trained.members or {}
+    if dataset is None and all(one.layout == trained.layout for one in members.values()):
+        return config.dataset
+    run, those = f"{path}: pre-trained on {config.dataset}", f"one of {', '.join(members)}"
+    if dataset is None:
+        raise UserError(
+            f"{run}, whose joints differ; expected --dataset=NAME, {those}, or another set with "
+            f"such joints; --dataset={config.dataset} stands for the joints of all "
+            f"({trained.layout.name})."
+        )
+    if not members and dataset != config.dataset:
+        raise UserError(f"--dataset={dataset}: {run} alone; expected no --dataset.")
+    asked = datasets.get(dataset)
+    if asked.channels != trained.channels or not adapt.has_joints_of(config, asked):
+        raise UserError(
+            f"--dataset={dataset}: {run}, which lacks joints of {asked.layout.name}; expected "
+            f"{those}."
+        )
+    return dataset
 
 
 def of_evaluation(

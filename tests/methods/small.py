@@ -88,8 +88,9 @@ def loss_and_gradient(module):
     """Compiled `method_loss` and its gradient; by default everything is present."""
     compiled = jax.jit(jax.value_and_grad(train_step.method_loss(module), has_aux=True))
 
-    def of(params, variables, average, clips, keys, present=None):
+    def of(params, variables, average, clips, keys, present=None, joints=None):
         present = everywhere(clips) if present is None else present
-        return compiled(params, variables, average, clips, present, keys)
+        views = (clips, present) if joints is None else (clips, present, joints)
+        return compiled(params, variables, average, *views, keys)
 
     return of
