@@ -1,4 +1,4 @@
-"""Pre-training on several data sets at once: loading, order, resuming, devices, evaluation."""
+"""Pre-training on several data sets at once: resuming, devices, evaluation, refused settings."""
 
 import sys
 
@@ -8,7 +8,7 @@ import pytest
 
 from amr_jax import evaluate, pretrain
 from amr_jax.__main__ import main as amr_jax_command
-from amr_jax.data import batches, datasets, mixture, order, records, split
+from amr_jax.data import batches, mixture, records
 from amr_jax.errors import UserError
 from amr_jax.inference import load
 from amr_jax.run import checkpoint, sharding
@@ -45,39 +45,6 @@ def undisturbed(tiny_ucla, own, tmp_path_factory):
     return folder, pretrain.run(mixed(tiny_ucla, own), folder, jax.devices()[:1])
 
 
-def opened(config):
-    return pretrain.open_records(pretrain.resolve(config))
-
-
-def test_the_sets_follow_each_other_on_the_joints_of_all(tiny_ucla, own):
-    both, section = opened(mixed(tiny_ucla, own)), amr.get_config("nwucla").input
-    section.max_frames = 20
-    alone = [
-        datasets.get(name).open_split(str(tiny_ucla), "train", section) for name in ("nwucla", own)
-    ]
-    assert (len(both), both.sizes, both.num_slots, both.num_joints) == (52, (40, 12), 2, 20)
-    assert both.class_names[-2:] == (f"{own}/a", f"{own}/b")
-    np.testing.assert_array_equal(both.has_joints.sum(1), [20] * 40 + [15] * 12)
-    names = datasets.get(f"nwucla+{own}").layout.joints
-    at = [
-        names.index(joint.replace("spine middle", "spine"))
-        for joint in datasets.get(own).layout.joints
-    ]
-    config = mixed(tiny_ucla, own, **{"input.max_frames": 20})
-    for number, source, joints in ((3, 0, range(20)), (44, 1, at), (51, 1, at)):
-        one = next(opened(config).examples(np.array([number])))
-        expected = next(alone[source].examples(np.array([number - 40 * source])))
-        slots = expected["joints"].shape[1]
-        np.testing.assert_array_equal(one["joints"][:, :slots, list(joints)], expected["joints"])
-        rest = np.delete(one["joints"], list(joints), axis=2)
-        assert not rest.any()
-        assert not one["joints"][:, slots:].any()
-        np.testing.assert_array_equal(one["present"][:slots], expected["present"])
-        np.testing.assert_array_equal(opened(config).joints(number), one["joints"])
-        assert both.class_names[one["label"]].endswith(alone[source].class_names[expected["label"]])
-        assert one["name"] == f"{('nwucla', own)[source]}/{expected['name']}"
-
-
 def test_one_set_as_a_mix_is_that_set(tiny_ucla):
     mesh = sharding.make_mesh(jax.devices()[:2])
     source = records.Records(str(tiny_ucla), "nw_ucla/xview", "train", 1, 300)
@@ -91,44 +58,6 @@ def test_one_set_as_a_mix_is_that_set(tiny_ucla):
     assert_same(found[0][0].frames, found[1][0].frames)
     jax.tree.map(np.testing.assert_array_equal, *found[:2])
     jax.tree.map(np.testing.assert_array_equal, found[0], found[2])
-
-
-@pytest.mark.parametrize("bodies", ["packed", "all"])
-def test_streamed_batches_of_several_sets_are_the_resident_ones(tiny_ucla, own, bodies):
-    mesh, source = sharding.make_mesh(jax.devices()[:2]), opened(mixed(tiny_ucla, own))
-    how = {"storage": "int16", "bodies": bodies, "second_body": "zeros", "mixture": "balanced"}
-    clips = []
-    for mode in ("resident", "stream"):
-        data = batches.load(source, mesh, mode=mode, batch_size=8, seed=0, **how)
-        assert data.num_units == (58 if bodies == "packed" else 52)
-        batch = jax.tree.map(lambda x: x[1], next(data.batches(2, 6, 2)))
-        clips.append(jax.device_get(jax.jit(data.clips)(data.resident, batch)))
-    jax.tree.map(np.testing.assert_array_equal, *clips)
-    np.testing.assert_array_equal(clips[0][2].sum(1), [20, 15] * 4)
-    here = clips[0][0].any(axis=(1, 2, 4))
-    assert not (here & ~clips[0][2]).any()
-
-
-def test_balanced_sets_take_turns_through_whole_permutations():
-    drawn = order.Order([7, 3], batch_size=4, seed=5)
-    stream = np.concatenate([drawn.batch(step) for step in range(21)])
-    assert (stream[::2] < 7).all()
-    for first, count, own in ((0, 7, stream[::2]), (7, 3, stream[1::2])):
-        rounds = own[: len(own) // count * count].reshape(-1, count)
-        np.testing.assert_array_equal(
-            np.sort(rounds), np.tile(first + np.arange(count), (len(rounds), 1))
-        )
-        assert len(np.unique(rounds, axis=0)) > 2
-    assert [drawn.unit(i) for i in range(84)] == stream.tolist()
-
-
-def test_turns_count_the_units_of_each_set(tiny_ucla, own):
-    mesh = sharding.make_mesh(jax.devices()[:1])
-    host = split.read(opened(mixed(tiny_ucla, own)), mesh, frames=False)
-    for bodies, counts in (("packed", (40, 18)), ("all", (40, 12))):
-        units = order.units(host, bodies, "zeros")
-        assert order.take_turns(host, units, "balanced") == counts
-        assert order.take_turns(host, units, "proportional") == (sum(counts),)
 
 
 def test_a_resumed_run_on_several_sets_has_the_same_bits(
@@ -181,8 +110,8 @@ def test_an_encoder_of_several_sets_is_told_whose_joints_the_files_have(own, und
     ("text", "message"),
     [
         ("nwucla+utdd", "unknown data set 'utdd'.* Did you mean utd?"),
-        ("nwucla+nwucla_xsub", "nwucla and nwucla_xsub are one data set"),
-        ("utd+utd", "utd and utd are one data set"),
+        ("nwucla+nwucla_xsub", "nwucla and nwucla_xsub are of the same recordings"),
+        ("utd+utd", "utd and utd are of the same recordings"),
         ("utd+kard,published", "nothing is published on several sets"),
         ("utd+", "unknown data set ''"),
     ],
@@ -197,17 +126,11 @@ def test_an_evaluation_is_of_one_set():
         knn.get_config("utd+kard")
 
 
-def test_a_split_that_one_of_the_sets_lacks_names_it(tiny_ucla, own):
-    config = mixed(tiny_ucla, own, **{"input.split": "train[subject!=77]"})
-    with pytest.raises(UserError, match=r"nwucla, one of nwucla\+.*no sequence has subject 77"):
-        opened(config)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"model.mask_ratio": 0.2}, "bodies of kard have 180"),
-        ({"input.stream": "bone"}, "'left hip' of kard is not the end of the same bone"),
+        ({"input.stream": "bone"}, "'shoulder centre' of kard is not the end of the same bone"),
     ],
 )
 def test_settings_that_not_all_sets_allow(changes, message, tmp_path):
