@@ -18,7 +18,7 @@ EVERY = [
     ("nat", {"contrast": 0.3}),
     ("mamp", {"num_decoded": 3}),
     ("skeleton_mae", {"pool": 2}),
-    ("amr", {"loss_on": "masked", "weighting": "power", "energy_threshold": "joint"}),
+    ("amr", {"loss_on": "masked", "energy_threshold": "joint", "normalisation": "body"}),
 ]
 CLIPS = small.clips(bodies=4)
 # Two of the bodies have joints 0 to 2 of 5 only; 3 and 4 are each other's mirror image.
