@@ -189,8 +189,8 @@ def _notes(
     seeds = ", ".join(str(config.seed + i) for i in range(config.seeds))
     spread = " A number is the mean ± the sample standard deviation (n − 1) of the finished ones."
     yield (
-        f"Seeds of pre-training and evaluation: {seeds}.{spread * (config.seeds > 1)} It does not "
-        "contain the noise of the test set, √(p(1 − p)/n) for an accuracy p on n sequences."
+        f"Seeds of pre-training and evaluation: {seeds}.{spread * (config.seeds > 1)} The noise of "
+        "the test set, √(p(1 − p)/n) for an accuracy p on n sequences, comes on top."
     )
     counts = [f"{name} {train:,} / {test:,}" for name, (train, test) in pivot.sequences.items()]
     yield f"Training / test sequences: {', '.join(counts)}."

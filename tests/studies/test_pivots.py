@@ -4,13 +4,17 @@ import csv
 import json
 import statistics
 
+import numpy as np
 import pytest
 
-from amr_jax import compare, evaluate
+from amr_jax import compare, evaluate, pretrain
+from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.errors import UserError
 from amr_jax.studies import cells, published, rows
 from configs import real_sets
+from tests import custom_sets
 from tests.studies import stubs
+from tests.test_compare import quick
 
 SETS = "nwucla+nwucla_xsub"  # two protocols of one data set: no pre-training on both
 ROWS = ("mamp_nwucla", "amr_nwucla", "mamp_nwucla_xsub", "amr_nwucla_xsub")
@@ -146,3 +150,64 @@ def test_overrides_of_some_rows_come_last():
     assert rows.pretraining(config, "recipe_nwucla").input.body_frame == "mean"
     assert rows.pretraining(config, "amr_nwucla").input.body_frame == "none"
     assert rows.pretraining(config, "amr_nwucla").model.mask_ratio == 0.8
+
+
+def own_set(folder, name):
+    """Records of 8 + 4 sequences of two classes; returns their folder."""
+    for i in range(12):
+        joints = np.random.default_rng(i).normal(size=(12, 1, 17, 3)) * (1 + i % 2)
+        split = "test" if i % 3 == 0 else "train"
+        custom_sets.write_npz(folder / name, f"s{i}", joints=joints, label=f"c{i % 2}", split=split)
+    amr_jax_command(
+        [
+            "prepare",
+            "--dataset=custom",
+            f"--manual_dir={folder / name}",
+            f"--data_dir={folder}/data",
+            f"--name={name}",
+            "--layout=coco_17",
+            "--channels=xyz",
+            "--scale=1",
+            "--num_workers=1",
+        ]
+    )
+    return folder / "data" / "custom" / name
+
+
+def test_pretrained_on_two_sets_and_judged_on_each(tmp_path, monkeypatch):
+    quick(monkeypatch)
+    sets = "+".join(str(own_set(tmp_path, name)) for name in ("one", "two"))
+    config = real_sets.get_config(f"{sets},runlocal")
+    config.data_dir, config.only, config.protocols = str(tmp_path), "amr_one,amr_all", ("knn",)
+    config.overrides = ("batch_size=4", "steps_per_dispatch=1", "encoder.num_frames=24")
+    config.overrides += ("encoder.width=8", "encoder.depth=1", "model.decoder_width=8")
+    folder, judge = tmp_path / "run", evaluate.run
+
+    def dies(config, where):
+        if where == folder / "amr_all" / "two" / "knn":
+            raise KeyboardInterrupt
+        return judge(config, where)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "run", dies)
+        with pytest.raises(KeyboardInterrupt):
+            compare.run(config, folder)
+    judged_again = []
+    monkeypatch.setattr(evaluate, "run", lambda c, f: judged_again.append(f) or judge(c, f))
+    compare.run(config, folder)
+    assert judged_again == [folder / "amr_all" / "two" / "knn"]
+    assert pretrain.resolve(rows.pretraining(config, "amr_all")).dataset == sets
+    found = numbers(folder, "transfer")
+    for name in ("one", "two"):
+        top1 = judged(folder / "amr_all" / name / "knn")
+        assert found["AMR, on all sets", name, "knn", "0"] == top1
+    gain = "AMR, on all sets − AMR", "one", "knn", "0"
+    both = [found[title, "one", "knn", "0"] for title in ("AMR, on all sets", "AMR")]
+    assert found[gain] == pytest.approx(both[0] - both[1])
+    # The encoder without pre-training is that of the set, however many were pre-trained on.
+    assert set(found) & {
+        ("random encoder", "one", "knn", "0"),
+        ("random encoder", "two", "knn", "0"),
+    }
+    with pytest.raises(KeyError):
+        judged(folder / "amr_all" / "one" / "knn", "random")
