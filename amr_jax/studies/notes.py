@@ -10,6 +10,11 @@ from amr_jax.evaluation.task import Protocol
 from amr_jax.studies import rows
 from amr_jax.studies.lines import Line, number_key
 
+VALIDATION = (
+    "Every row is trained and judged on parts of the training split, for validation: the test "
+    "sequences of this table are not those of the test split."
+)
+
 
 def verdict(lines: Sequence[Line], ours: str, num_test: int, judges: Mapping[str, Protocol]) -> str:
     """Lists the rows that are better than row `ours` in accuracy or cost, by the same rule for all.
@@ -93,10 +98,7 @@ def under(
         f"{config.dataset}: {here[0]['train_sequences']:,} training and {num_test:,} test "
         f"sequences. {_noise(config, lines, num_test)}",
         _twins(here[0]),
-        "Every row is trained and judged on parts of the training split, for validation: the test "
-        "sequences of this table are not those of the test split."
-        if config.validation
-        else "",
+        VALIDATION if config.validation else "",
         *(_sum(cell, config) for cell in ensembles),
         f"Budget: {budget}. Encoder: {each(encoder)}; {each(lambda r: r['dtype'])}; "
         f"attention by {each(lambda r: r['attention_kernel'])}; batch "

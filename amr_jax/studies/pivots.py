@@ -8,7 +8,8 @@ import ml_collections
 from amr_jax.config import files
 from amr_jax.data import datasets
 from amr_jax.evaluation import report
-from amr_jax.studies import published, rows
+from amr_jax.evaluation.protocols import knn
+from amr_jax.studies import notes, published, rows
 from amr_jax.studies.lines import Line
 
 MISSING = "–"
@@ -16,6 +17,7 @@ MISSING = "–"
 # Encoders that are evaluated without pre-training -> title of their lines.
 _UNTRAINED = {"random": "random encoder", "raw": "raw coordinates"}
 _FROM_SCRATCH = "from scratch"  # what a random encoder is in a protocol that trains it
+_WITHOUT_TWINS = ", without twins"  # of a set: a column beside it, where it has twins
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Pivot:
     """The numbers of such a table.
 
     Attributes:
-      sets: names of the data sets, as in `datasets.short`.
+      sets: names of the data sets, as in `datasets.short`, and of those without twins.
       protocols: names.
       lines: by title. The key of a number is `rows.key(protocol, set)`.
       gains: lines of differences between two of them, seed by seed.
@@ -51,10 +53,16 @@ class Pivot:
         for cell in here:
             record = found.setdefault(cell["title"], {}).setdefault(cell["seed"], {})
             for key, encoders in cell["protocols"].items():
-                record[key] = encoders["pretrained"]["top1"]
+                record |= _accuracies(key, encoders["pretrained"])
         trained = [Line(title, each) for title, each in found.items()]
         everything = [cell for each in finished.values() for cell in each]
         lines = [*_untrained(here, everything), *trained]
+        known = {
+            key.rpartition("/")[0] for line in lines for each in line.each.values() for key in each
+        }
+        sets = [
+            one for name in sets for one in (name, name + _WITHOUT_TWINS) if one in {name, *known}
+        ]
         gains = [_gain(found, *pair) for pair in table.gains if {*pair} <= found.keys()]
         sequences = {
             key.partition("/")[0]: tuple(counts)
@@ -73,8 +81,17 @@ def table(
     """The table as Markdown with notes, and as CSV; arguments as of `tables.write`."""
     pivot = Pivot.of(config, table, finished)
     parts = [f"## {table.title}", *(_part(config, pivot, name) for name in pivot.protocols)]
-    notes = "\n".join(f"- {text}" for text in _notes(config, table, pivot, finished, command))
-    return "\n\n".join([*parts, notes]) + "\n", _csv(pivot)
+    under = "\n".join(f"- {text}" for text in _notes(config, table, pivot, finished, command))
+    return "\n\n".join([*parts, under]) + "\n", _csv(pivot)
+
+
+def _accuracies(key: str, result: Mapping[str, float]) -> dict[str, float]:
+    """The accuracy in a result, by its key, and the one without twins, if there are any."""
+    name, _, protocol = key.rpartition("/")
+    other = result.get(knn.WITHOUT_TWINS.key)
+    return {key: result["top1"]} | (
+        {} if other is None else {rows.key(protocol, name + _WITHOUT_TWINS): other}
+    )
 
 
 def _untrained(here: Sequence[dict], everything: Sequence[dict]) -> list[Line]:
@@ -98,7 +115,8 @@ def _untrained(here: Sequence[dict], everything: Sequence[dict]) -> list[Line]:
                 result = cell["protocols"].get(same[0], {}).get(encoder)
                 if same in first and result is not None:
                     each = found.setdefault(groups[first[same]], {})
-                    each.setdefault(cell["seed"], {}).setdefault(same[0], result["top1"])
+                    record = each.setdefault(cell["seed"], {})
+                    each[cell["seed"]] = _accuracies(same[0], result) | record
         made += [
             Line(f"{name}, as in {title}" if len(found) > 1 else name, each, is_random=True)
             for title, each in found.items()
@@ -118,10 +136,16 @@ def _gain(found: Mapping[str, Mapping[int, dict]], title: str, over: str) -> Lin
 
 def _part(config: ml_collections.ConfigDict, pivot: Pivot, protocol: str) -> str:
     """The part of a protocol as Markdown."""
-    head = ["pre-training", *pivot.sets]
+    sets = [
+        name
+        for name in pivot.sets
+        if not name.endswith(_WITHOUT_TWINS)
+        or any(line[rows.key(protocol, name)] is not None for line in pivot.lines)
+    ]
+    keys = [rows.key(protocol, name) for name in sets]
+    head = ["pre-training", *sets]
     texts = [head, ["---"] * len(head)]
     for line in pivot.lines:
-        keys = [rows.key(protocol, name) for name in pivot.sets]
         if any(line[key] is not None for key in keys):
             texts.append(
                 [
@@ -130,10 +154,9 @@ def _part(config: ml_collections.ConfigDict, pivot: Pivot, protocol: str) -> str
                 ]
             )
     for line in pivot.gains:
-        keys = [rows.key(protocol, name) for name in pivot.sets]
         if any(line[key] is not None for key in keys):
             texts.append([line.row, *(_percent(line, key, "+") for key in keys)])
-    known = [published.SMALL_SETS.get(name, MISSING) for name in pivot.sets]
+    known = [published.SMALL_SETS.get(name, MISSING) for name in sets]
     if {*known} != {MISSING} and rows.protocol_of(config, protocol) != "semi":
         texts.append(["published, all labels", *known])
     body = "\n".join(f"| {' | '.join(row)} |" for row in texts)
@@ -169,12 +192,13 @@ def _numbers(pivot: Pivot) -> Iterator[list]:
                 key = rows.key(protocol, name)
                 if line[key] is None:
                     continue
+                counts = pivot.sequences[name.removesuffix(_WITHOUT_TWINS)]
                 values = {
                     seed: each[key] for seed, each in sorted(line.each.items()) if key in each
                 }
                 values |= {"mean": line[key], "std": line.std(key)}
                 for seed, value in values.items():
-                    yield [line.row, name, protocol, seed, value, *pivot.sequences[name]]
+                    yield [line.row, name, protocol, seed, value, *counts]
 
 
 def _notes(
@@ -194,6 +218,10 @@ def _notes(
     )
     counts = [f"{name} {train:,} / {test:,}" for name, (train, test) in pivot.sequences.items()]
     yield f"Training / test sequences: {', '.join(counts)}."
+    if config.validation:
+        yield notes.VALIDATION
+    if any(name.endswith(_WITHOUT_TWINS) for name in pivot.sets):
+        yield knn.WITHOUT_TWINS.note
     epochs = dict.fromkeys(f"{cell['epochs']:g}" for cell in here)
     yield (
         f"Epochs of pre-training: {', '.join(epochs)}. On several sets an epoch has the steps of "

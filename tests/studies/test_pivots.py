@@ -22,7 +22,19 @@ ROWS = ("mamp_nwucla", "amr_nwucla", "mamp_nwucla_xsub", "amr_nwucla_xsub")
 
 @pytest.fixture
 def seen(monkeypatch, tmp_path):
-    return stubs.install(monkeypatch, tmp_path)
+    """As `stubs.install`; without twins, an eighth less is right by the nearest neighbour."""
+    found, judge = stubs.install(monkeypatch, tmp_path), evaluate.run
+
+    def with_twins(config, folder):
+        results = judge(config, folder)
+        if (config.protocol, config.dataset) == ("knn", "nwucla"):
+            for metrics in results["encoders"].values():
+                metrics["top1_without_twins"] = metrics["top1"] - 0.125
+            (folder / evaluate.RESULTS_FILE).write_text(json.dumps(results))
+        return results
+
+    monkeypatch.setattr(evaluate, "run", with_twins)
+    return found
 
 
 def configured(data_dir, sets=SETS, **changes):
@@ -68,13 +80,27 @@ def test_cells_by_set_and_numbers_of_their_results(tiny_ucla, tmp_path, seen):
     assert found["random encoder", "nwucla", "knn", "0"] == judged(path, "random")
     with pytest.raises(KeyError):
         judged(tmp_path / "amr_nwucla" / "nwucla" / "knn", "random")
+    # The set with twins has a column more in the part of the nearest neighbours, for every line.
+    beside = "nwucla, without twins"
+    for title in ("MAMP", "AMR", "random encoder"):
+        for seed in ("0", "1", "mean"):
+            usual = found[title, "nwucla", "knn", seed]
+            assert found[title, beside, "knn", seed] == pytest.approx(usual - 0.125)
+        assert (title, beside, "finetune", "0") not in found
+        assert (title, "nwucla_xsub, without twins", "knn", "0") not in found
     text = (tmp_path / "real_sets.md").read_text()
+    _, neighbours, tuned = text.split("###")
+    assert f"| pre-training | nwucla | {beside} | nwucla_xsub |" in neighbours
+    assert "| pre-training | nwucla | nwucla_xsub |" in tuned
+    assert text.count("are no neighbours of it.") == 1
+    assert "for validation" not in text
     mean = 100 * found["AMR", "nwucla_xsub", "knn", "mean"]
     spread = 100 * found["AMR", "nwucla_xsub", "knn", "std"]
     assert f"{mean:.1f} ± {spread:.1f} |\n" in text
     assert "| random encoder |" in text.split("###")[1]
     assert "| from scratch |" in text.split("###")[2]
-    assert f"| published, all labels | {published.SMALL_SETS['nwucla']} | – |" in text
+    assert f"| published, all labels | {published.SMALL_SETS['nwucla']} | – | – |" in neighbours
+    assert f"| published, all labels | {published.SMALL_SETS['nwucla']} | – |\n" in tuned
     assert "nwucla 80 / 40" in text
     assert "Command: `the command`" in text
 
