@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from amr_jax.errors import UserError
 from amr_jax.models.attention import attend, attend_padded
 from tests.models import reference
 
@@ -16,6 +18,16 @@ def test_attention_follows_the_definition():
         q, k, v = (np.asarray(x[body], np.float64).reshape(-1, 32) for x in (Q, K, V))
         expected = reference.attention(q, k, v, num_heads=4)
         np.testing.assert_allclose(out[body].reshape(-1, 32), expected, atol=1e-5)
+
+
+def test_what_is_not_attended_to_might_as_well_be_absent():
+    attended = jnp.array([[1, 1, 0, 1, 0, 1, 1], [1, 0, 1, 1, 1, 1, 0]], bool)
+    out = attend(Q, K, V, attended=attended)
+    for body in range(2):
+        k, v = (x[body, attended[body]][None] for x in (K, V))
+        np.testing.assert_allclose(out[body], attend(Q[body][None], k, v)[0], atol=1e-6)
+    with pytest.raises(UserError, match="expected 'xla' for this method"):
+        attend(Q, K, V, "cudnn", attended)
 
 
 def test_softmax_runs_in_float32_whatever_goes_in():

@@ -147,6 +147,18 @@ def test_the_views_of_a_step_tell_who_is_there_unless_absent_frames_count(settin
         assert found[1][::2].all()
 
 
+def test_joints_that_a_set_lacks_are_absent_also_where_absent_frames_count(setting):
+    config, clips, lengths = setting
+    config = config.copy_and_resolve_references()
+    config.input.absent_frames = "counted"
+    has = jnp.arange(20) < jnp.where(jnp.arange(len(lengths)) % 3, 20, 15)[:, None]
+    views = train_step.make_views(config, sharding.make_mesh(jax.devices()[:1]))
+    _, present, joints = jax.jit(views)(jax.random.key(1), clips, lengths, has)
+    bodies = np.repeat(has, 2, axis=0)  # of two slots
+    np.testing.assert_array_equal(joints, bodies)
+    np.testing.assert_array_equal(present, np.repeat(bodies[:, None], 24, axis=1))
+
+
 def test_a_parameter_what_the_optimiser_keeps_of_it_and_its_average_lie_alike(
     with_split_parameters,
 ):
