@@ -121,8 +121,7 @@ def make_task(
     )
 
 
-def neighbours_config(k: int = 1) -> ml_collections.ConfigDict:
+def neighbours_config(k: int = 1, whiten: bool = False) -> ml_collections.ConfigDict:
     """What `knn` and `retrieval` read."""
-    return ml_collections.ConfigDict(
-        {"seed": 0, "bodies": "packed", "second_body": "zeros", "encode_batch_size": 4, "k": k}
-    )
+    how = {"seed": 0, "bodies": "packed", "second_body": "zeros", "encode_batch_size": 4}
+    return ml_collections.ConfigDict({**how, "k": k, "whiten": whiten})

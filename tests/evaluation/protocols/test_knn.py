@@ -5,7 +5,6 @@ import dataclasses
 import hypothesis
 import hypothesis.strategies as st
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import pytest
 
@@ -112,7 +111,8 @@ def test_whitening_lets_small_directions_decide(devices):
 
     task = tiny.make_task(bodies(0, 60), bodies(1, 30), devices=devices)
     plain, white = (
-        knn.run(task, config(whiten=whiten), lambda *_: None).metrics for whiten in (False, True)
+        knn.run(task, tiny.neighbours_config(whiten=whiten), lambda *_: None).metrics
+        for whiten in (False, True)
     )
     assert white["top1"] > plain["top1"] + 0.2
     assert white["feature_std"] == plain["feature_std"]
@@ -124,25 +124,12 @@ def test_vote():
     np.testing.assert_array_equal(knn.vote(jnp.array([2, 0, 0, 2])), 2)
 
 
-def config(k=1, whiten=False):
-    return ml_collections.ConfigDict(
-        {
-            "seed": 0,
-            "bodies": "packed",
-            "second_body": "zeros",
-            "encode_batch_size": 4,
-            "k": k,
-            "whiten": whiten,
-        }
-    )
-
-
 def test_protocol():
     bank = tiny.make_bodies([(True, False)] * 9, seed=1)
     queries = tiny.make_bodies([(True, False)] * 5, seed=2)
     task = tiny.make_task(bank, queries)
     lines = []
-    outcome = knn.run(task, config(), lambda epoch, m: lines.append(m))
+    outcome = knn.run(task, tiny.neighbours_config(), lambda epoch, m: lines.append(m))
 
     def first_frames(bodies):
         return tiny.first_frames(bodies).mean(axis=1)
@@ -158,10 +145,10 @@ def test_protocol():
 def test_every_training_sequence_finds_itself():
     bodies = tiny.make_bodies([(True, True)] * 12, num_classes=12, label=np.arange(12))
     task = tiny.make_task(bodies, bodies, encoder=tiny.ENCODER, devices=8)
-    assert knn.run(task, config(), lambda *_: None).metrics["top1"] == 1
+    assert knn.run(task, tiny.neighbours_config(), lambda *_: None).metrics["top1"] == 1
 
 
 def test_more_neighbours_than_training_sequences_are_refused():
     bodies = tiny.make_bodies([(True, False)] * 9)
     with pytest.raises(UserError, match=r"config\.k = 10: expected at most 9"):
-        knn.run(tiny.make_task(bodies, bodies), config(10), lambda *_: None)
+        knn.run(tiny.make_task(bodies, bodies), tiny.neighbours_config(10), lambda *_: None)

@@ -1,7 +1,6 @@
 """Retrieval against a ranking written out, one query after the other."""
 
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import pytest
 
@@ -74,16 +73,7 @@ def test_protocol_counts_every_query_and_agrees_with_the_nearest_neighbour():
     gallery = tiny.make_bodies([(True, False)] * 9, seed=1)
     queries = tiny.make_bodies([(True, False)] * 5, seed=2)
     task = tiny.make_task(gallery, queries)
-    config = ml_collections.ConfigDict(
-        {
-            "seed": 0,
-            "bodies": "packed",
-            "second_body": "zeros",
-            "encode_batch_size": 4,
-            "k": 1,
-            "whiten": False,
-        }
-    )
+    config = tiny.neighbours_config()
     outcome = retrieval.run(task, config, lambda *_: None)
     np.testing.assert_array_equal(
         outcome.predictions, knn.run(task, config, lambda *_: None).predictions
