@@ -25,7 +25,9 @@ from amr_jax.evaluation.task import Task
 from amr_jax.evaluation.twins import Twins
 from amr_jax.run import sharding
 
-SHRINKAGE = 0.1  # a convention; the variance that is added, over the mean of all directions
+# The variance that is added, over the mean of all directions; chosen on validation parts of three
+# small sets, for all read-outs: docs/protocols.md.
+SHRINKAGE = 0.1
 
 # Similarities in the memory of a device at once: 256 MiB of float32.
 BLOCK_ELEMENTS = 2**26
