@@ -113,6 +113,8 @@ def _add_several(config: ml_collections.ConfigDict, names: Iterable[str]) -> lis
     """Adds rows that are pre-trained on all sets, and on all but one; returns their names."""
     families = _families(names)
     usual = [protocols[0] for protocols in families.values()]
+    # Otherwise the longest set would be judged cut at the length of the others.
+    longest = max(datasets.get(name).max_frames for name in names)
     made = {}
     for method in SEVERAL:
         title, file, *overrides = METHODS[method]
@@ -134,6 +136,7 @@ def _add_several(config: ml_collections.ConfigDict, names: Iterable[str]) -> lis
                 OTHERS.format(title),
                 file,
                 *overrides,
+                f"input.max_frames={longest}",
                 dataset="+".join(name for name in usual if name != first),
                 judged_on=protocols,
             )
