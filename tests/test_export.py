@@ -146,6 +146,8 @@ def test_the_command_refuses(evaluation, tmp_path, capsys):
         ({"out": None}, "--out is missing: the file to write"),
         ({"checkpoint": tmp_path / "absent"}, "absent: found No such file"),
         ({"step": 3}, "only a pre-training run has steps"),
+        ({"dataset": "kard"}, "only a pre-training run has several data sets"),
+        ({"format": "torch", "dataset": "kard"}, "torch has the embeddings of all joints"),
         (
             {"format": "torch"},
             "out: expected a file name that ends in .pth, .pt, .safetensors,",

@@ -43,10 +43,10 @@ def load_model(
     file = path / model_file.NAME if path.is_dir() else path
     if path.is_dir() and (checkpoint.has_one(path) or not file.exists()):
         return of_pretraining(path, step, dataset)
-    for flag, given in {"step": step, "dataset": dataset}.items():
+    for flag, given, several in ("step", step, "steps"), ("dataset", dataset, "several data sets"):
         if given is not None:
             raise UserError(
-                f"--{flag}={given}: only for a pre-training run; {file} is one model of one set."
+                f"--{flag}={given}: only a pre-training run has {several}; {file} is one model."
             )
     return model_file.read(paths.on_disk(file))
 
