@@ -155,8 +155,13 @@ def _describe(model: Model) -> dict[str, Any]:
 
 def _settings(module: nn.Module) -> dict[str, Any]:
     left_out = {"parent", "name", "dtype", "attention_kernel", "patch_init"}
-    fields = [field.name for field in dataclasses.fields(module)]
-    return {name: getattr(module, name) for name in fields if name not in left_out}
+    fields = {field.name: field.default for field in dataclasses.fields(module)}
+    # Fields with a default are later than 0.2.0, which reads files without them.
+    return {
+        name: getattr(module, name)
+        for name, default in fields.items()
+        if name not in left_out and getattr(module, name) != default
+    }
 
 
 def _model(path: Path, text: Mapping[str, Any], number_of_tensors: int) -> Model:

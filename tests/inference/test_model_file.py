@@ -47,6 +47,31 @@ def test_a_written_model_is_read_back(head, tmp_path):
     assert first == again
 
 
+def test_a_readout_by_joint_is_part_of_the_head_and_the_mean_is_written_as_before(
+    content, tmp_path
+):
+    def head_of(content):
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return json.loads(header["__metadata__"]["amr_jax"])["head"]
+
+    assert head_of(content)["settings"] == {"num_classes": 3}  # as 0.2.0 wrote and reads it
+    model, path = tiny_models.make("linear"), tmp_path / "model.safetensors"
+    own = heads.LinearHead(3, readout="joint", num_joints=20)
+    tokens = jnp.zeros((1, model.encoder.num_patches, model.encoder.width))
+    variables = own.init(jax.random.key(0), own.of_body(tokens))
+    parts = {
+        kind: {**trees, "head": jax.device_get(variables[kind])}
+        for kind, trees in model.variables.items()
+    }
+    model_file.write(path, dataclasses.replace(model, head=own, variables=parts))
+    assert head_of(path.read_bytes())["settings"]["readout"] == "joint"
+    assert model_file.read(path).head == own
+    # A head whose size is not that of its read-out.
+    model_file.write(path, dataclasses.replace(model, head=own))
+    with pytest.raises(BadFile, match=r"tensor 'batch_stats/head/norm/mean': \(8,\)"):
+        model_file.read(path)
+
+
 def test_tensors_have_their_documented_names(content):
     tensors = safetensors.numpy.load(content)
     for name in ("encoder/block_0/attn/qkv/kernel", "head/dense/bias", "batch_stats/head/norm/var"):
