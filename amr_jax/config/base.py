@@ -7,7 +7,7 @@ comparison.py.
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
@@ -280,7 +280,7 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
         publish(config, PUBLISHED)
         publish(config, files.published_of("method", method))
     if small := small_model(name):
-        small(config)
+        config.update_from_flattened_dict(dict(small))
     if chosen.runlocal:
         _runlocal(config)
         config.input.split = dataset.first("train", 64)
@@ -300,42 +300,47 @@ def max_angles(dataset: datasets.Dataset) -> tuple[float, float, float]:
     return tuple(0.3 * turns for turns in dataset.turns_about)
 
 
-def _one_kinect(config: ml_collections.ConfigDict) -> None:
-    """Sets of one Kinect: hundreds of sequences of 20 to 110 frames. Minutes on two cores."""
-    config.epochs = 60
-    config.batch_size = 32
-    config.augment.min_frames = 16
-    config.augment.max_angles = (0.3, 1.0, 0.3)
-    config.encoder.num_frames = 48
-    config.encoder.width = config.model.decoder_width = 96
-    config.encoder.depth = 4
-    config.encoder.num_heads = config.model.decoder_heads = 4
-    config.model.decoder_depth = 2
-    config.optim.warmup_epochs = 5
-
-
-def _synthetic(config: ml_collections.ConfigDict) -> None:
-    """The quickstart: minutes on two cores."""
-    config.epochs = 40
-    config.batch_size = 32
-    config.encoder.num_frames = 72
-    config.encoder.width = config.model.decoder_width = 64
-    config.encoder.depth = 3
-    config.encoder.num_heads = config.model.decoder_heads = 4
-    config.model.decoder_depth = 2
-    config.optim.warmup_epochs = 4
-
-
-# Data sets with a small model of their own.
-SMALL = {
-    "synthetic": _synthetic,
-    **{name: _one_kinect for name in datasets.DATASETS if datasets.DATASETS[name].one_kinect},
+# Sets of one Kinect: hundreds of sequences of 20 to 110 frames. Minutes on two cores.
+ONE_KINECT = {
+    "epochs": 60,
+    "batch_size": 32,
+    "augment.min_frames": 16,
+    "augment.max_angles": (0.3, 1.0, 0.3),
+    "encoder.num_frames": 48,
+    "encoder.width": 96,
+    "encoder.depth": 4,
+    "encoder.num_heads": 4,
+    "model.decoder_width": 96,
+    "model.decoder_heads": 4,
+    "model.decoder_depth": 2,
+    "optim.warmup_epochs": 5,
 }
 
 
-def small_model(name: str) -> Callable[[ml_collections.ConfigDict], None] | None:
-    """What gives a config the small model of a data set; several share theirs. None: full size."""
-    return SMALL.get(name) or (_one_kinect if datasets.get(name).one_kinect else None)
+# The quickstart: minutes on two cores.
+SYNTHETIC = {
+    "epochs": 40,
+    "batch_size": 32,
+    "encoder.num_frames": 72,
+    "encoder.width": 64,
+    "encoder.depth": 3,
+    "encoder.num_heads": 4,
+    "model.decoder_width": 64,
+    "model.decoder_heads": 4,
+    "model.decoder_depth": 2,
+    "optim.warmup_epochs": 4,
+}
+
+# Data sets with a small model of their own.
+SMALL = {
+    "synthetic": SYNTHETIC,
+    **{name: ONE_KINECT for name in datasets.DATASETS if datasets.DATASETS[name].one_kinect},
+}
+
+
+def small_model(name: str) -> Mapping[str, Any] | None:
+    """The settings of a data set's small model, by key; several share theirs. None: full size."""
+    return SMALL.get(name) or (ONE_KINECT if datasets.get(name).one_kinect else None)
 
 
 def require_mixture_fits(config: ml_collections.ConfigDict, method) -> None:

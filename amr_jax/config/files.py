@@ -105,7 +105,8 @@ def published_of(kind: str, name: str) -> Mapping[str, Mapping[str, Any]]:
 @functools.cache
 def _module_of(kind: str, name: str) -> ModuleType:
     if name not in names():
-        settings.require_choice(f"config.{kind}", name, names_of(kind))
+        own = [other for other in names_of(kind) if hasattr(load(find(other)), "SETTINGS")]
+        settings.require_choice(f"config.{kind}", name, own)
     module = load(find(name))
     if not hasattr(module, "SETTINGS"):
         raise UserError(

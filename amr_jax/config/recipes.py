@@ -1,0 +1,46 @@
+"""AMR as experiments on small real sets chose it (docs/results.md): configs/amr_SIZE.py.
+
+Where it differs from the paper, it does so in loading and in the target, not in the method: persons
+are turned to the viewer, and the target is motion over a twelfth of the clip, divided by the body's
+mean amplitude. A step between two frames is hardly larger than the noise of a Kinect, and
+normalised patch by patch, this noise is as large a target as motion.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from amr_jax.config import base
+from amr_jax.data import datasets
+from amr_jax.errors import UserError
+from amr_jax.ops.body_frame import BodyFrame
+
+
+def recipe(argument: str, sizes: Mapping[str, Any]) -> ml_collections.ConfigDict:
+    """The config of AMR by the recipe, for a data set and options (`datasets.argument`).
+
+    Args:
+      argument: `published` is refused. `runlocal` replaces the sizes.
+      sizes: values of settings of pre-training, by key.
+
+    Raises:
+      UserError: as `datasets.argument`.
+    """
+    chosen = datasets.argument(argument)
+    if chosen.published:
+        raise UserError(
+            f"config argument {argument!r}: a recipe is not as published; expected "
+            f"--config=amr:{argument} for that, or the argument without ',published'."
+        )
+    config = base.pretraining("amr", argument)
+    if not chosen.runlocal:
+        config.update_from_flattened_dict(dict(sizes))
+    config.optim.min_lr = 1e-5
+    config.model.normalisation = "body"
+    config.model.motion_stride = max(1, config.encoder.num_frames // 12)
+    config.augment.max_angles = base.max_angles(chosen.dataset)
+    in_space = chosen.dataset.channels == "xyz"
+    if in_space and BodyFrame.of("first", chosen.dataset.layout.joints):
+        config.input.body_frame = "first"
+    return config
