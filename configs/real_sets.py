@@ -20,15 +20,6 @@ from amr_jax.data import datasets
 
 SETS = "nwucla+utd+msr+kard+utkinect+florence+nwucla_xsub"
 
-# The recipe: AMR's config file, and what it changes there.
-RECIPE = (
-    "amr",
-    "input.body_frame=first",
-    "model.normalisation=body",
-    "model.motion_stride=4",
-    "augment.max_angles=(0.3,0.3,0.3)",
-)
-
 # Row -> title, config file, overrides.
 METHODS = {
     "skeleton_mae": ("SkeletonMAE", "skeleton_mae"),
@@ -37,7 +28,7 @@ METHODS = {
     "gfp": ("GFP", "gfp"),
     "nat": ("NAT", "nat"),
     "amr": ("AMR", "amr"),
-    "recipe": ("AMR, recipe", *RECIPE),
+    "recipe": ("AMR, recipe", "amr_small"),
 }
 # Those that are also pre-trained on all sets, and on all but one.
 SEVERAL = ("amr", "recipe")

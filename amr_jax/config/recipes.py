@@ -13,7 +13,6 @@ import ml_collections
 
 from amr_jax.config import base
 from amr_jax.data import datasets
-from amr_jax.errors import UserError
 from amr_jax.ops.body_frame import BodyFrame
 
 
@@ -21,18 +20,14 @@ def recipe(argument: str, sizes: Mapping[str, Any]) -> ml_collections.ConfigDict
     """The config of AMR by the recipe, for a data set and options (`datasets.argument`).
 
     Args:
-      argument: `published` is refused. `runlocal` replaces the sizes.
+      argument: with `published`, all that the recipe does not change is as published; `runlocal`
+        replaces the sizes.
       sizes: values of settings of pre-training, by key.
 
     Raises:
       UserError: as `datasets.argument`.
     """
     chosen = datasets.argument(argument)
-    if chosen.published:
-        raise UserError(
-            f"config argument {argument!r}: a recipe is not as published; expected "
-            f"--config=amr:{argument} for that, or the argument without ',published'."
-        )
     config = base.pretraining("amr", argument)
     if not chosen.runlocal:
         config.update_from_flattened_dict(dict(sizes))
