@@ -101,6 +101,8 @@ class Subject:
     def doubts(self) -> list[str]:
         """Whether pre-training may have seen test sequences, without their labels: a sentence."""
         config, asked = self.config, datasets.get(self.config.dataset)
+        if not config.pretrained:
+            return []
         trained = datasets.get(self.pretraining.dataset)
         saw, test = self.pretraining.input.split, config.test_split
         # A selection and its complement, or what the probe is trained on, too (`results.doubts`).
@@ -108,7 +110,7 @@ class Subject:
         parts |= saw == config.train_split
         for name, one in (trained.members or {self.pretraining.dataset: trained}).items():
             apart = parts and one.records == asked.records
-            if config.pretrained and one.recordings == asked.recordings and not apart:
+            if one.recordings == asked.recordings and not apart:
                 return [
                     f"{saw} of {name}, which the encoder was pre-trained on, and {test} of "
                     f"{config.dataset} are of the same recordings: it may have seen test "
