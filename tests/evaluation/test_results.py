@@ -58,5 +58,8 @@ def test_test_sequences_that_pretraining_may_have_seen(trained, saw, dataset, fi
     found = Subject(*made, 1, None, None, {}, None).doubts()
     assert len(found) == told
     assert not told or "it may have seen test sequences" in found[0]
-    config = ml_collections.ConfigDict(config | {"pretrained": ""})
-    assert Subject(config, ml_collections.ConfigDict(pretraining), 1, *[None] * 4).doubts() == []
+
+
+def test_an_encoder_from_scratch_has_seen_nothing():
+    config = ml_collections.ConfigDict({"pretrained": None, "dataset": "nwucla"})
+    assert Subject(config, ml_collections.ConfigDict(), None, *[None] * 4).doubts() == []
