@@ -1,8 +1,7 @@
 r"""AMR by the recipe, medium: all small real sets together, in an hour on two cores.
 
-  amr-jax pretrain --config=amr_medium:nwucla --config.data_dir=DATA --workdir=RUN
+amr-jax pretrain --config=amr_medium:nwucla --config.data_dir=DATA --workdir=RUN
 
-Results: docs/real_sets.md.
 """
 
 import ml_collections

@@ -3,9 +3,8 @@ r"""AMR by the recipe, small: a set of one Kinect in minutes on two cores.
   amr-jax pretrain --config=amr_small:nwucla --config.data_dir=DATA --workdir=RUN
 
 The argument is a data set, several (`nwucla+utd+msr`), or `NAME,runlocal`. The recipe is in
-`amr_jax/config/recipes.py`, the experiments behind it in docs/results.md.
+`amr_jax/config/recipes.py`, the experiments behind it in docs/real_sets.md.
 
-Results: docs/real_sets.md.
 """
 
 import ml_collections

@@ -1,4 +1,4 @@
-"""AMR as experiments on small real sets chose it (docs/results.md): configs/amr_SIZE.py.
+"""AMR as experiments on small real sets chose it (docs/real_sets.md): configs/amr_SIZE.py.
 
 Where it differs from the paper, it does so in loading and in the target, not in the method: persons
 are turned to the viewer, and the target is motion over a twelfth of the clip, divided by the body's
