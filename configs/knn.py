@@ -12,11 +12,11 @@ NW-UCLA, AMR pre-trained for 200 epochs: 69.2 %; random encoder 45.3 % (docs/res
 
 import ml_collections
 
-from amr_jax.config.evaluation import FROZEN, evaluation
+from amr_jax.config.evaluation import COMPARED, evaluation
 from amr_jax.config.settings import Setting
 
 SETTINGS = {
-    **FROZEN,
+    **COMPARED,
     "k": Setting(1, "neighbours that vote; at most the training sequences", low=1),
 }
 

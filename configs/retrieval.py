@@ -13,9 +13,9 @@ NW-UCLA, AMR pre-trained for 200 epochs: mean average precision 31.2 %; random e
 
 import ml_collections
 
-from amr_jax.config.evaluation import FROZEN, evaluation
+from amr_jax.config.evaluation import COMPARED, evaluation
 
-SETTINGS = FROZEN
+SETTINGS = COMPARED
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:

@@ -54,13 +54,12 @@ def comparison(argument: str) -> ml_collections.ConfigDict:
     for readout in evaluation.READOUTS[1:]:
         title = readout.replace("_", " ")
         own = f"readout={readout}"
-        for protocol in ("linear", "knn"):
-            config.variants[f"{protocol}_{readout}"] = variant(title, protocol, own)
-            config.variants[f"{protocol}_{readout}_whitened"] = variant(
-                f"{title}, whitened", protocol, own, "whiten=True"
-            )
-    for protocol in ("linear", "knn"):
-        config.variants[f"{protocol}_whitened"] = variant("whitened", protocol, "whiten=True")
+        config.variants[f"linear_{readout}"] = variant(title, "linear", own)
+        config.variants[f"knn_{readout}"] = variant(title, "knn", own)
+        config.variants[f"knn_{readout}_whitened"] = variant(
+            f"{title}, whitened", "knn", own, "whiten=True"
+        )
+    config.variants.knn_whitened = variant("whitened", "knn", "whiten=True")
     return config
 
 

@@ -57,8 +57,13 @@ FROZEN: Tree = {
         choices=READOUTS,
     ),
     "raw_coordinates": Setting(False, "also evaluate the view's coordinates themselves"),
-    "whiten": Setting(False, "whiten features by the principal axes of the training split"),
     "encode_batch_size": Setting(64, "bodies encoded at once; changes no result", low=1),
+}
+
+# For those that compare features by their cosine.
+COMPARED: Tree = {
+    **FROZEN,
+    "whiten": Setting(False, "whiten features by the principal axes of the training split"),
 }
 
 # For protocols that train the encoder. Without `pretrained`, `scratch` describes the encoder.

@@ -19,7 +19,6 @@ from amr_jax.models import layers
 _STATISTICS_MOMENTUM = 0.1
 
 KERNEL_STD = 0.01  # of the initial kernel of the linear head, as published
-LINEAR_EPSILON = 1e-6  # of its normalisation, as published
 
 _EXACT = jax.lax.Precision.HIGHEST
 
@@ -143,7 +142,7 @@ class LinearHead(nn.Module):
         self, x: jax.Array, real: jax.Array | None = None, train: bool = False
     ) -> jax.Array:
         """Features of sequences (S, F) -> logits (S, K); `real` as in `BatchNorm`."""
-        x = BatchNorm(epsilon=LINEAR_EPSILON, affine=False, name="norm")(x, real, train)
+        x = BatchNorm(epsilon=1e-6, affine=False, name="norm")(x, real, train)  # epsilon: published
         dense = nn.Dense(
             self.num_classes,
             kernel_init=nn.initializers.normal(KERNEL_STD),

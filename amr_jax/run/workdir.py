@@ -265,7 +265,9 @@ _BEFORE = {
         "scratch.encoder.patch_init": "xavier",
         "matmul_precision": "default",
     },
-    "encode_batch_size": {"readout": "mean", "raw_coordinates": False, "whiten": False},
+    "encode_batch_size": {"readout": "mean", "raw_coordinates": False},
+    "protocol=knn": {"whiten": False},
+    "protocol=retrieval": {"whiten": False},
     "rows": {"published": False, "validation": False},
     "model.target": {"model.motion_stride": 1},
 }

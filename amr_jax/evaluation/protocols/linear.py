@@ -7,15 +7,14 @@ epoch, then step through them in one scan) compute the same.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen as nn
 
-from amr_jax.evaluation import fitting, packing, whitening
+from amr_jax.evaluation import fitting, packing
 from amr_jax.evaluation.task import Classifier, Log, Outcome, Task
 from amr_jax.models import heads
 from amr_jax.run import sharding
@@ -84,47 +83,17 @@ def predict(state: fitting.State, x: jax.Array, *, head: heads.LinearHead) -> ja
     return head.apply({"params": state.params, "batch_stats": state.batch_stats}, x)
 
 
-def _whitening(task: Task, config, key: jax.Array) -> whitening.Whitening:
-    """By the features of the training split's centre crops, as in `knn`."""
-    return whitening.fit(task.features(task.train, task.test_view, key, config))
-
-
-def _without_whitening(
-    params: Mapping, batch_stats: Mapping, white: whitening.Whitening
-) -> tuple[dict, dict]:
-    """The head that does with features what the given one does with whitened ones.
-
-    All of it is affine: whitening, the normalisation by running statistics, and the dense layer.
-    """
-    norm, dense = batch_stats["norm"], params["dense"]
-    scale = 1 / np.sqrt(np.float64(norm["var"]) + heads.LINEAR_EPSILON)
-    kernel = scale[:, None] * dense["kernel"]
-    return {
-        "dense": {
-            "kernel": white.folded(kernel).astype(np.float32),
-            "bias": (dense["bias"] - norm["mean"] @ kernel).astype(np.float32),
-        }
-    }, {
-        "norm": {
-            "mean": white.mean.astype(np.float32),
-            "var": np.full(len(scale), 1 - heads.LINEAR_EPSILON, np.float32),
-        }
-    }
-
-
-def _training_features(
-    task: Task, config, key: jax.Array, seen: Callable[[jax.Array], jax.Array]
-) -> Callable[[int], jax.Array]:
-    """Epoch (from 0) -> features (S, F) of the training split, through `seen`."""
+def _training_features(task: Task, config, key: jax.Array) -> Callable[[int], jax.Array]:
+    """Epoch (from 0) -> features (S, F) of the training split."""
 
     def augmented(number: int) -> jax.Array:
         fold = jax.random.fold_in(key, number)
-        return seen(task.features(task.train, task.train_view, fold, config))
+        return task.features(task.train, task.train_view, fold, config)
 
     if config.features == "augmented":
         return augmented
     cache = [augmented(view) for view in range(config.cached_views)] or [
-        seen(task.features(task.train, task.test_view, key, config))
+        task.features(task.train, task.test_view, key, config)
     ]
     return lambda epoch: cache[epoch % len(cache)]
 
@@ -135,8 +104,6 @@ def run(task: Task, config, log: Log) -> Outcome:
     Reads from the config: `epochs`, `batch_size`, `learning_rate`, `seed`, and
       features: 'augmented' (every epoch encodes freshly augmented clips, as published) or 'cached'
         (encodes `cached_views` augmented views once and cycles through them; 0: the centre crop);
-      whiten: whether the head sees features that are whitened (`whitening`); the classifier that is
-        returned sees them as they are, and does the same.
       encode_batch_size, bodies, second_body: see `features.extract`. The read-out is the task's.
 
     Returns:
@@ -146,18 +113,10 @@ def run(task: Task, config, log: Log) -> Outcome:
       UserError: the training diverged.
     """
     view_key, init_key = jax.random.split(jax.random.key(config.seed))
-    where = sharding.replicated(task.train.mesh)
-    white = _whitening(task, config, view_key) if config.whiten else None
-
-    def seen(x: jax.Array) -> jax.Array:
-        """Features (S, F) as the head sees them."""
-        if white is None:
-            return x
-        return sharding.put(white.turned_back(np.asarray(x, np.float64)).astype(np.float32), where)
-
-    train_x = _training_features(task, config, view_key, seen)
+    train_x = _training_features(task, config, view_key)
     # The view of the test draws nothing.
-    test_x = seen(task.features(task.test, task.test_view, view_key, config))
+    test_x = task.features(task.test, task.test_view, view_key, config)
+    where = sharding.replicated(task.train.mesh)
     train_y, test_y = sharding.put((task.train.host.label, task.test.host.label), where)
     settings = {"num_classes": task.num_classes}
     if task.readout != "mean":  # its model files stay as they were
@@ -178,14 +137,12 @@ def run(task: Task, config, log: Log) -> Outcome:
         )
 
     def classifier(state):
-        params, batch_stats = jax.device_get((state.params, state.batch_stats))
-        if white is not None:
-            params, batch_stats = _without_whitening(params, batch_stats, white)
+        params = {"encoder": task.params, "head": state.params}
         return Classifier(
             head="linear",
             head_settings=settings,
-            params={"encoder": jax.device_get(task.params), "head": params},
-            batch_stats={"head": batch_stats},
+            params=jax.device_get(params),
+            batch_stats={"head": jax.device_get(state.batch_stats)},
             bodies=packing.counted(config),
         )
 

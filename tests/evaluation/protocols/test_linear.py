@@ -8,7 +8,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from amr_jax.evaluation import packing, whitening
+from amr_jax.evaluation import packing
 from amr_jax.evaluation.protocols import linear
 from amr_jax.models import heads
 from tests.evaluation import tiny
@@ -26,7 +26,6 @@ def config(**changes):
             "epochs": 3,
             "batch_size": 8,
             "learning_rate": 0.1,
-            "whiten": False,
             **changes,
         }
     )
@@ -107,38 +106,25 @@ def test_training_agrees_with_the_definitions_in_float64():
 
 
 @functools.cache
-def trained(devices, whiten=False):
+def trained(devices):
     """A training on so many devices, whose encoder stays as it is."""
     task = tiny.make_task(separable(0), separable(1), encoder=tiny.ENCODER, devices=devices)
     before = jax.tree.map(lambda x: np.array(x, copy=True), task.params)
-    outcome = linear.run(task, config(whiten=whiten), lambda *_: None)
+    outcome = linear.run(task, config(), lambda *_: None)
     jax.tree.map(np.testing.assert_array_equal, before, task.params)
     return outcome
 
 
-@pytest.mark.parametrize("whiten", [False, True])
-def test_the_trained_classifier_gives_the_scores_of_the_test(whiten):
-    outcome, test = trained(1, whiten), separable(1)
+def test_the_trained_classifier_gives_the_scores_of_the_test():
+    outcome, test = trained(1), separable(1)
     found = outcome.classifier
     head = heads.build(found.head, found.head_settings)
     clips = np.repeat(tiny.first_frames(test)[:, None], tiny.FRAMES, axis=1)
     tokens = jax.jit(tiny.ENCODER.apply)({"params": found.params["encoder"]}, clips)
     x = heads.mean_over_bodies(head.of_body(tokens), test.sequence, len(test.label))
     variables = {"params": found.params["head"], "batch_stats": found.batch_stats["head"]}
-    np.testing.assert_allclose(
-        head.apply(variables, x), outcome.scores, atol=1e-4 if whiten else 1e-5
-    )
-    assert whiten != np.allclose(outcome.scores, trained(1).scores, atol=1e-2)
+    np.testing.assert_allclose(head.apply(variables, x), outcome.scores, atol=1e-5)
     np.testing.assert_array_equal(outcome.scores.argmax(axis=1), outcome.predictions)
-
-
-def test_whitened_features_are_those_of_knn_turned_back():
-    x = np.random.default_rng(0).normal(size=(9, 12)) * np.geomspace(9, 0.1, 12)
-    white, kernel = whitening.fit(x), np.random.default_rng(1).normal(size=(12, 3))
-    found = white.turned_back(x)
-    along = white.coordinates(x)
-    np.testing.assert_allclose(found @ found.T, along @ along.T, atol=1e-9)
-    np.testing.assert_allclose((x - x.mean(0)) @ white.folded(kernel), found @ kernel, atol=1e-9)
 
 
 def test_devices_change_nothing_but_rounding():
@@ -181,10 +167,8 @@ def test_cached_features_are_the_augmented_ones_where_nothing_is_random():
 def test_each_epoch_sees_another_view_and_cached_views_are_cycled():
     task = tiny.make_task(tiny.make_bodies([(True, True)] * 5), separable(1), view=tiny.train_view)
     key = jax.random.key(0)
-    fresh = linear._training_features(task, config(), key, lambda x: x)
-    cached = linear._training_features(
-        task, config(features="cached", cached_views=2), key, lambda x: x
-    )
+    fresh = linear._training_features(task, config(), key)
+    cached = linear._training_features(task, config(features="cached", cached_views=2), key)
     assert np.abs(fresh(0) - fresh(1)).max() > 1e-3
     for epoch in range(4):
         np.testing.assert_array_equal(cached(epoch), fresh(epoch % 2))
