@@ -101,7 +101,7 @@ class Subject:
     def doubts(self) -> list[str]:
         """Whether pre-training may have seen test sequences, without their labels: a sentence."""
         config, asked = self.config, datasets.get(self.config.dataset)
-        if not config.pretrained:
+        if not config.pretrained or "split" not in self.pretraining.input:  # imported weights
             return []
         trained = datasets.get(self.pretraining.dataset)
         saw, test = self.pretraining.input.split, config.test_split

@@ -22,7 +22,8 @@ from tests.studies import handmade
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PROTOCOLS = set(protocols.PROTOCOLS) | {"transfer"}  # that one is finetune on another data set
 COMPARISONS = {"compare", "ablation", "streams", "real_sets"}
-METHODS = sorted({path.stem for path in CONFIGS.glob("*.py")} - PROTOCOLS - COMPARISONS)
+RECIPES = {"amr_small", "amr_medium", "amr_full"}  # of AMR: test_recipes.py
+METHODS = sorted({path.stem for path in CONFIGS.glob("*.py")} - PROTOCOLS - COMPARISONS - RECIPES)
 
 
 def get_config(name: str, argument: str) -> ml_collections.ConfigDict:
@@ -110,7 +111,7 @@ def trained_unread(config, folder, monkeypatch) -> list[str]:
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, *sorted(RECIPES)])
 def test_config_of_a_method(method, dataset):
     full = get_config(method, dataset)
     assert full.dataset == dataset
@@ -234,7 +235,7 @@ def test_a_comparison_reads_every_key(comparison, tmp_path, monkeypatch):
     assert unread == [*(["dataset"] if named else []), "seconds"]  # read where it is the budget
 
 
-@pytest.mark.parametrize("name", METHODS + sorted(PROTOCOLS | COMPARISONS))
+@pytest.mark.parametrize("name", METHODS + sorted(PROTOCOLS | COMPARISONS | RECIPES))
 def test_a_wrong_argument_names_the_choices(name):
     with pytest.raises(UserError, match=r"unknown data set 'ntu61'; expected one of: ntu60_xsub"):
         get_config(name, "ntu61")

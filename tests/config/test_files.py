@@ -90,7 +90,7 @@ def test_an_error_in_a_config_file_is_one_message(text, message, tmp_path):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("configs/nope.py:nwucla", r"configs/nope\.py: no such config file; .* amr, compare"),
+        ("configs/nope.py:nwucla", r"configs/nope\.py: no such config file; .* amr, amr_full"),
         ("ammr:nwucla", r"config 'ammr': not found; .*Did you mean amr\?"),
         ("nowhere/linaer.py", r"Did you mean --config=linear\?"),
     ],
