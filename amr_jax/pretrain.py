@@ -115,7 +115,7 @@ def run(
     method = methods.build(config)
     checks.require_batch_splits(config, mesh.size)
     checks.require_method_fits(config, method)
-    base.require_mixture_fits(config, method)
+    checks.require_mixture_fits(config, method)
     split = open_records(config)
     free, keep = FREE_KEYS | length.free(folder), config.checkpoint.keep
     with Run.open(folder, config, free, split.summary(), keep, checkpoint.has_one) as run:

@@ -8,7 +8,7 @@ import pytest
 
 from amr_jax import evaluate, pretrain
 from amr_jax.__main__ import main as amr_jax_command
-from amr_jax.config import base
+from amr_jax.config import checks
 from amr_jax.data import batches, mixture, records
 from amr_jax.errors import UserError
 from amr_jax.inference import load
@@ -148,9 +148,9 @@ def test_a_method_that_does_not_take_joints_trains_on_sets_with_the_same_ones():
         def __call__(self, clips, present):
             """A method of a user's own."""
 
-    base.require_mixture_fits(amr.get_config("utd+msr"), Simple())
+    checks.require_mixture_fits(amr.get_config("utd+msr"), Simple())
     with pytest.raises(UserError, match="sets with the same joints, as amr does not take `joints`"):
-        base.require_mixture_fits(amr.get_config("utd+kard"), Simple())
+        checks.require_mixture_fits(amr.get_config("utd+kard"), Simple())
 
 
 def test_small_sets_share_the_small_model():

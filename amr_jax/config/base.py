@@ -6,7 +6,6 @@ comparison.py.
 """
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,6 @@ import ml_collections
 from amr_jax.config import checks, files, settings
 from amr_jax.config.settings import Setting, Tree
 from amr_jax.data import datasets
-from amr_jax.skeleton import union
 
 # packed: the mean over the bodies present; all, as in published code: the mean over all slots, with
 # absent bodies encoded as zeros.
@@ -341,42 +339,6 @@ SMALL = {
 def small_model(name: str) -> Mapping[str, Any] | None:
     """The settings of a data set's small model, by key; several share theirs. None: full size."""
     return SMALL.get(name) or (ONE_KINECT if datasets.get(name).one_kinect else None)
-
-
-def require_mixture_fits(config: ml_collections.ConfigDict, method) -> None:
-    """Raises `UserError` if several sets have too few joints or other bones for these settings.
-
-    Args:
-      config: of pre-training.
-      method: its `num_kept` is read, and whether it takes `joints` (`amr_jax.methods`).
-    """
-    dataset = datasets.get(config.dataset)
-    for name, one in (dataset.members or {}).items():
-        fewest = checks.num_times(config) * one.layout.num_joints
-        needed = method.num_kept + (config.model.get("num_decoded") or 1)
-        if needed > fewest:
-            settings.refuse(
-                "config.model.mask_ratio",
-                config.model.mask_ratio,
-                f"a share that leaves hidden patches: {method.num_kept} of all patches stay "
-                f"visible, {needed} are used, and bodies of {name} have {fewest}",
-            )
-        joint = union.other_parent(dataset.layout, one.layout)
-        if config.input.stream == "bone" and joint:
-            settings.refuse(
-                "config.input.stream",
-                "bone",
-                f"'joint' or 'motion', as {joint!r} of {name} is not the end of the same bone as "
-                "in the other sets",
-            )
-        lacks = one.layout.num_joints < dataset.layout.num_joints
-        if lacks and "joints" not in inspect.signature(type(method).__call__).parameters:
-            settings.refuse(
-                "config.dataset",
-                config.dataset,
-                f"sets with the same joints, as {config.method} does not take `joints`, which "
-                "tells it which a set has",
-            )
 
 
 def _runlocal(config: ml_collections.ConfigDict) -> None:

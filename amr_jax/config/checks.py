@@ -5,11 +5,14 @@ value; it returns what was expected, or None if it holds. Rules that depend on t
 devices are functions that raise.
 """
 
+import inspect
 import itertools
 
 import ml_collections
 
 from amr_jax.config.settings import refuse
+from amr_jax.data import datasets
+from amr_jax.skeleton import union
 
 
 def num_times(config: ml_collections.ConfigDict) -> int:
@@ -144,6 +147,42 @@ def require_method_fits(config: ml_collections.ConfigDict, method) -> None:
             config.optim.ema_decay,
             f"None, as {config.method} keeps a moving average of its encoder already",
         )
+
+
+def require_mixture_fits(config: ml_collections.ConfigDict, method) -> None:
+    """Raises `UserError` if several sets have too few joints or other bones for these settings.
+
+    Args:
+      config: of pre-training.
+      method: its `num_kept` is read, and whether it takes `joints` (`amr_jax.methods`).
+    """
+    mix = datasets.get(config.dataset)
+    for name, one in (mix.members or {}).items():
+        fewest = num_times(config) * one.layout.num_joints
+        needed = method.num_kept + (config.model.get("num_decoded") or 1)
+        if needed > fewest:
+            refuse(
+                "config.model.mask_ratio",
+                config.model.mask_ratio,
+                f"a share that leaves hidden patches: {method.num_kept} of all patches stay "
+                f"visible, {needed} are used, and bodies of {name} have {fewest}",
+            )
+        joint = union.other_parent(mix.layout, one.layout)
+        if config.input.stream == "bone" and joint:
+            refuse(
+                "config.input.stream",
+                "bone",
+                f"'joint' or 'motion', as {joint!r} of {name} is not the end of the same bone as "
+                "in the other sets",
+            )
+        lacks = one.layout.num_joints < mix.layout.num_joints
+        if lacks and "joints" not in inspect.signature(type(method).__call__).parameters:
+            refuse(
+                "config.dataset",
+                config.dataset,
+                f"sets with the same joints, as {config.method} does not take `joints`, which "
+                "tells it which a set has",
+            )
 
 
 def require_batch_splits(config: ml_collections.ConfigDict, num_devices: int) -> None:
