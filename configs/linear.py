@@ -14,10 +14,9 @@ NW-UCLA, AMR pre-trained for 200 epochs: 73.5 %; random encoder 49.1 % (docs/res
 
 import ml_collections
 
-from amr_jax.config import base
+from amr_jax.config import arguments, base
 from amr_jax.config.evaluation import FROZEN, evaluation
 from amr_jax.config.settings import Setting
-from amr_jax.data import datasets
 
 SETTINGS = {
     **FROZEN,
@@ -50,7 +49,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
         config.cached_views = 3 if config.dataset == "synthetic" else 5
         config.batch_size = 32
         config.learning_rate = 0.1
-    if datasets.argument(argument).runlocal:
+    if arguments.read(argument).runlocal:
         config.features = "cached"
         config.epochs = 20
         config.batch_size = 32

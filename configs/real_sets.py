@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 
 import ml_collections
 
+from amr_jax.config import arguments
 from amr_jax.config.comparison import comparison, pivot, row
 from amr_jax.data import datasets
 
@@ -51,7 +52,7 @@ def get_config(argument: str = SETS) -> ml_collections.ConfigDict:
     """The config for data sets, joined by +, and options (`amr_jax/data/datasets.py`)."""
     *others, last = argument.split("+")
     config = comparison(last)
-    names = [*(datasets.argument(name).name for name in others), config.dataset]
+    names = [*(arguments.read(name).name for name in others), config.dataset]
     config.dataset = "+".join(names)
     config.protocols = ("linear", "knn", "semi", "finetune")
     if not config.runlocal:

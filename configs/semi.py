@@ -14,10 +14,9 @@ scratch 22.0 % and 46.6 % (docs/results.md).
 
 import ml_collections
 
-from amr_jax.config import base
+from amr_jax.config import arguments, base
 from amr_jax.config.evaluation import FINETUNING, PUBLISHED_FINETUNING, finetuning
 from amr_jax.config.settings import Setting
-from amr_jax.data import datasets
 
 SETTINGS = {
     **FINETUNING,
@@ -35,7 +34,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = finetuning("semi", argument)
     config.test_epochs = config.epochs  # only at the end
-    if datasets.argument(argument).runlocal:
+    if arguments.read(argument).runlocal:
         config.draws = 2
         config.min_steps = 0
     return config

@@ -11,7 +11,7 @@ from typing import Any
 
 import ml_collections
 
-from amr_jax.config import checks, files, settings
+from amr_jax.config import arguments, checks, files, settings
 from amr_jax.config.settings import Setting, Tree
 from amr_jax.data import datasets
 
@@ -260,11 +260,11 @@ def with_default(setting: Setting, default) -> Setting:
 
 
 def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
-    """The pre-training config of a method, for a data set and options: `datasets.argument`.
+    """The pre-training config of a method, for a data set and options: `arguments.read`.
 
     For the folder of a user's own records, `data_dir` does not matter.
     """
-    chosen = datasets.argument(argument)
+    chosen = arguments.read(argument)
     name, dataset = chosen.name, chosen.dataset
     config = settings.defaults(of_method(method))
     config.method, config.dataset = method, name

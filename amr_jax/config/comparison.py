@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import ml_collections
 
-from amr_jax.config import base, evaluation, settings
+from amr_jax.config import arguments, base, evaluation, settings
 from amr_jax.config.settings import Setting, Tree
-from amr_jax.data import datasets
 
 COMPARISON: Tree = {
     "dataset": base.PRETRAINING["dataset"],
@@ -44,9 +43,9 @@ def comparison(argument: str) -> ml_collections.ConfigDict:
     """The shared part of comparisons; their config files add rows and tables.
 
     Args:
-      argument: as in `datasets.argument`; its options are those of every row.
+      argument: as in `arguments.read`; its options are those of every row.
     """
-    chosen = datasets.one_set(argument)
+    chosen = arguments.one_set(argument)
     config = settings.defaults(COMPARISON)
     config.dataset = chosen.name
     config.runlocal, config.published = chosen.runlocal, chosen.published

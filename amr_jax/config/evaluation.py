@@ -2,9 +2,8 @@
 
 import ml_collections
 
-from amr_jax.config import base, checks, files, settings
+from amr_jax.config import arguments, base, checks, files, settings
 from amr_jax.config.settings import Own, Setting, Tree
-from amr_jax.data import datasets
 
 EVALUATION: Tree = {
     "protocol": Setting(None, "the protocol", str),
@@ -115,8 +114,8 @@ def of_protocol(protocol: str) -> Tree:
 
 
 def evaluation(protocol: str, argument: str) -> ml_collections.ConfigDict:
-    """The config of a protocol, for a data set and options: `datasets.argument`."""
-    chosen = datasets.one_set(argument)
+    """The config of a protocol, for a data set and options: `arguments.read`."""
+    chosen = arguments.one_set(argument)
     config = settings.defaults(of_protocol(protocol))
     config.protocol, config.dataset = protocol, chosen.name
     if chosen.published:
@@ -132,7 +131,7 @@ def evaluation(protocol: str, argument: str) -> ml_collections.ConfigDict:
 
 def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
     """The config of a protocol that trains the encoder, as `evaluation`."""
-    chosen = datasets.argument(argument)
+    chosen = arguments.read(argument)
     config = evaluation(protocol, argument)
     scratch = base.pretraining("amr", argument)
     for section in ("encoder", "augment", "input"):

@@ -11,13 +11,12 @@ from typing import Any
 
 import ml_collections
 
-from amr_jax.config import base
-from amr_jax.data import datasets
+from amr_jax.config import arguments, base
 from amr_jax.ops.body_frame import BodyFrame
 
 
 def recipe(argument: str, sizes: Mapping[str, Any]) -> ml_collections.ConfigDict:
-    """The config of AMR by the recipe, for a data set and options (`datasets.argument`).
+    """The config of AMR by the recipe, for a data set and options (`arguments.read`).
 
     Args:
       argument: with `published`, all that the recipe does not change is as published; `runlocal`
@@ -25,9 +24,9 @@ def recipe(argument: str, sizes: Mapping[str, Any]) -> ml_collections.ConfigDict
       sizes: values of settings of pre-training, by key.
 
     Raises:
-      UserError: as `datasets.argument`.
+      UserError: as `arguments.read`.
     """
-    chosen = datasets.argument(argument)
+    chosen = arguments.read(argument)
     config = base.pretraining("amr", argument)
     if not chosen.runlocal:
         config.update_from_flattened_dict(dict(sizes))

@@ -232,7 +232,7 @@ def get(name: str) -> Dataset:
     """
     if name in DATASETS:
         return DATASETS[name]
-    if "+" in name and not _is_own(name):
+    if "+" in name and not is_own(name):
         return _several(name.split("+"))
     if "/" not in name:
         raise UserError(
@@ -315,94 +315,7 @@ def short(name: str) -> str:
     return name.rstrip("/").rpartition("/")[2]
 
 
-# What may follow the name in a config's argument.
-OPTIONS = ("runlocal", "published")
-
-
-@dataclasses.dataclass(frozen=True)
-class Argument:
-    """What follows the colon of `--config=amr:NAME,runlocal,published`.
-
-    Attributes:
-      name: of the data set, or the absolute path of the folder with a user's own records, so that
-        the run finds it from any working directory.
-      dataset: its row.
-      runlocal: a tiny model and few sequences, seconds on two cores.
-      published: the authors' settings where they differ from the defaults.
-    """
-
-    name: str
-    dataset: Dataset
-    runlocal: bool
-    published: bool
-
-
-def argument(text: str) -> Argument:
-    """Reads a config's argument: a name, then options in any order.
-
-    The name may be a folder with commas and spaces. A folder whose own name ends in an option is
-    written with a slash after it: `DATA/custom/mine,runlocal/`.
-
-    Raises:
-      UserError: no such data set or option; or an option is part of a folder's name, too.
-    """
-    name, options = text, set()
-    while (parts := name.rpartition(","))[1] and parts[2].strip() in OPTIONS:
-        if _is_own(name):
-            raise UserError(
-                f"config argument {text!r}: {name} is a folder of records, and its name ends in an "
-                f"option; expected a slash after the folder: {text.replace(name, f'{name}/')!r}."
-            )
-        name = parts[0]
-        options.add(parts[2].strip())
-    _require_known_options(text, name)
-    parts = [name] if name in DATASETS or _is_own(name) else name.split("+")
-    name = "+".join(str(paths.absolute(part)) if "/" in part else part for part in parts)
-    dataset = get(name)
-    if dataset.members and "published" in options:
-        raise UserError(
-            f"config argument {text!r}: nothing is published on several sets at once; expected "
-            "one set before ,published."
-        )
-    return Argument(name, dataset, *(option in options for option in OPTIONS))
-
-
-def one_set(text: str) -> Argument:
-    """As `argument`, of one data set; `UserError` for several."""
-    chosen = argument(text)
-    if chosen.dataset.members:
-        raise UserError(
-            f"config argument {text!r}: several sets at once are for `pretrain`; expected one of "
-            f"them: {', '.join(chosen.dataset.members)}."
-        )
-    return chosen
-
-
-def spell(name: str, **options: bool) -> str:
-    """The argument that `argument` reads as this name and these options."""
-    closed = f"{name.rstrip('/')}/" if "/" in name else name
-    return ",".join([closed, *(option for option, chosen in options.items() if chosen)])
-
-
-def _require_known_options(text: str, name: str) -> None:
-    """Raises `UserError` if the name, known options taken off, ends in an unknown option."""
-    if "/" in name:
-        known, comma, option = name.rpartition(",")
-        if not comma or _is_own(name) or not _is_own(known):
-            return
-    else:
-        known, comma, option = name.partition(",")
-        if not comma:
-            return
-        get(known)
-    raise UserError(
-        f"config argument {text!r}: unknown option {option.strip()!r}; expected after the name "
-        f"{' or '.join(f',{word}' for word in OPTIONS)}, or both."
-        f"{did_you_mean(option.strip(), OPTIONS)}"
-    )
-
-
-def _is_own(name: str) -> bool:
+def is_own(name: str) -> bool:
     """Whether this is the folder of custom data."""
     return "/" in name and _metadata(paths.absolute(name)).exists()
 

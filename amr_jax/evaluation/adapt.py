@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from amr_jax.config import arguments
 from amr_jax.config import base as base_config
 from amr_jax.config.settings import refuse
 from amr_jax.data import datasets
@@ -146,7 +147,7 @@ def settings(
         return pretraining
     if not config.adapt:
         return for_one_set(pretraining, config.dataset)
-    own = base_config.pretraining(pretraining.method, datasets.spell(config.dataset))
+    own = base_config.pretraining(pretraining.method, arguments.spell(config.dataset))
     seen = ml_collections.ConfigDict(pretraining.copy_and_resolve_references())
     seen.dataset = config.dataset
     seen.input.centre, seen.input.max_frames = own.input.centre, own.input.max_frames

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import ml_collections
 
-from amr_jax.config import files, settings
+from amr_jax.config import arguments, files, settings
 from amr_jax.config.comparison import COMPARISON
 from amr_jax.data import datasets
 from amr_jax.errors import UserError
@@ -261,6 +261,6 @@ def _from_file(
 ) -> ml_collections.ConfigDict:
     """The config `name` for a data set, from the folder `config.configs` if given."""
     file = str(Path(config.configs) / f"{name}.py") if config.configs else name
-    options = {option: config[option] for option in datasets.OPTIONS}
-    argument = datasets.spell(dataset or config.dataset, **options)
+    options = {option: config[option] for option in arguments.OPTIONS}
+    argument = arguments.spell(dataset or config.dataset, **options)
     return files.get_config(f"{file}:{argument}")

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from amr_jax.__main__ import main as amr_jax_command
+from amr_jax.config import arguments
 from amr_jax.data import datasets
 from amr_jax.errors import UserError
 from amr_jax.studies import rows
@@ -35,19 +36,19 @@ def own(tmp_path):
     ],
 )
 def test_options_in_any_order(options, runlocal, published):
-    read = datasets.argument(f"ntu60_xsub{options}")
-    assert read == datasets.Argument(
+    read = arguments.read(f"ntu60_xsub{options}")
+    assert read == arguments.Argument(
         "ntu60_xsub", datasets.DATASETS["ntu60_xsub"], runlocal, published
     )
     assert (
-        datasets.argument(datasets.spell(read.name, runlocal=runlocal, published=published)) == read
+        arguments.read(arguments.spell(read.name, runlocal=runlocal, published=published)) == read
     )
 
 
 @pytest.mark.parametrize("options", ["", ",runlocal", ",published,runlocal", ",runlocal,published"])
 def test_a_folder_with_commas_and_spaces(own, options):
     folder = own
-    read = datasets.argument(f"{folder}{options}")
+    read = arguments.read(f"{folder}{options}")
     assert (read.name, read.dataset.records) == (str(folder), str(folder))
     assert (read.runlocal, read.published) == ("runlocal" in options, "published" in options)
 
@@ -66,31 +67,31 @@ def test_a_folder_with_commas_and_spaces(own, options):
 )
 def test_a_wrong_argument_of_a_known_data_set(text, message):
     with pytest.raises(UserError, match=message):
-        datasets.argument(text)
+        arguments.read(text)
 
 
 def test_a_mistyped_option_after_a_folder_and_a_mistyped_folder_are_told_apart(own):
     folder = own
     with pytest.raises(UserError, match=r"unknown option 'runlocl'.* Did you mean runlocal\?$"):
-        datasets.argument(f"{folder},runlocl")
+        arguments.read(f"{folder},runlocl")
     with pytest.raises(UserError, match=r"unknown option 'runlocl'"):
-        datasets.argument(f"{folder},runlocl,published")
+        arguments.read(f"{folder},runlocl,published")
     with pytest.raises(UserError, match=r"Surname, Name/custom/e: found no custom data"):
-        datasets.argument(f"{folder.with_name('e')},runlocal")
+        arguments.read(f"{folder.with_name('e')},runlocal")
     with pytest.raises(UserError, match=r"Surname, Name/custom/e,x: found no custom data"):
-        datasets.argument(f"{folder.with_name('e,x')},runlocal")
+        arguments.read(f"{folder.with_name('e,x')},runlocal")
 
 
 def test_a_folder_whose_name_ends_in_an_option_takes_a_slash(own):
     folder = shutil.copytree(own, own.with_name("d,runlocal"))
     for text in (f"{folder}", f"{folder},published"):
         with pytest.raises(UserError, match=r"ends in an option; expected a slash .*d,runlocal/"):
-            datasets.argument(text)
+            arguments.read(text)
     for options in ({}, {"runlocal": True}, {"published": True, "runlocal": True}):
-        read = datasets.argument(datasets.spell(str(folder), **options))
+        read = arguments.read(arguments.spell(str(folder), **options))
         assert read.name == str(folder)
         assert (read.runlocal, read.published) == ("runlocal" in options, "published" in options)
-    assert datasets.argument(f"{own},published,runlocal").name == str(own)
+    assert arguments.read(f"{own},published,runlocal").name == str(own)
 
 
 def test_every_config_takes_such_a_folder(own):

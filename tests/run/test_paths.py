@@ -11,7 +11,8 @@ import pytest
 from etils import epath
 
 from amr_jax import prepare, pretrain
-from amr_jax.data import datasets, records, split
+from amr_jax.config import arguments
+from amr_jax.data import records, split
 from amr_jax.errors import UserError
 from amr_jax.evaluation import score_file
 from amr_jax.inference import load, model_file
@@ -97,7 +98,7 @@ def test_own_records_are_found_by_their_absolute_path(bucket, tmp_path, folder):
     data, options = tmp_path / "data", {"name": "mine", "layout": "coco_17", "channels": "xyc"}
     prepare.prepare("custom", raw, data, num_workers=1, **options)
     buckets.upload(data, f"s3://bucket/{folder}")
-    chosen = datasets.argument(f"s3://bucket/{folder}/custom/mine,runlocal")
+    chosen = arguments.read(f"s3://bucket/{folder}/custom/mine,runlocal")
     assert (chosen.name, chosen.runlocal) == (f"s3://bucket/{folder}/custom/mine", True)
     row = chosen.dataset
     source = records.Records("not/there", row.records, "train", row.layout.centre, row.max_frames)

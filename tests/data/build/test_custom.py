@@ -9,6 +9,7 @@ import pytest
 
 from amr_jax import evaluate, methods, prepare, pretrain
 from amr_jax.__main__ import main as amr_jax_command
+from amr_jax.config import arguments
 from amr_jax.data import datasets, record_folder, records
 from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt as transfer
@@ -54,7 +55,7 @@ def test_the_folder_is_a_row_of_the_table(own):
 
 def test_a_config_finds_the_records_from_anywhere(own, monkeypatch):
     monkeypatch.chdir(own.parent)
-    chosen = datasets.argument("./mine,runlocal")
+    chosen = arguments.read("./mine,runlocal")
     name, row = chosen.name, chosen.dataset
     assert (name, chosen.runlocal, chosen.published) == (str(own), True, False)
     monkeypatch.chdir("/")
