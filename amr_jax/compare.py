@@ -151,7 +151,7 @@ def run(
                 "\n"
                 + tables.write(run.workdir, config, found, command, comparison.tables(finished))
             )
-            run.say(f"all tables, as .md, .csv and .png: {run.workdir}")
+            run.say(f"all tables and pictures: {run.workdir}")
     if failed:
         raise UserError(
             "\n".join(

@@ -12,7 +12,6 @@ from typing import Any
 import ml_collections
 
 from amr_jax.config import arguments, base
-from amr_jax.ops.body_frame import BodyFrame
 
 
 def recipe(argument: str, sizes: Mapping[str, Any]) -> ml_collections.ConfigDict:
@@ -34,7 +33,6 @@ def recipe(argument: str, sizes: Mapping[str, Any]) -> ml_collections.ConfigDict
     config.model.normalisation = "body"
     config.model.motion_stride = max(1, config.encoder.num_frames // 12)
     config.augment.max_angles = base.max_angles(chosen.dataset)
-    in_space = chosen.dataset.channels == "xyz"
-    if in_space and BodyFrame.of("first", chosen.dataset.layout.joints):
+    if chosen.dataset.frame("first"):
         config.input.body_frame = "first"
     return config

@@ -113,7 +113,7 @@ class Dataset:
         """
         if kind == "none":
             return None
-        how = BodyFrame.of(kind, self.layout.joints) if self.channels == "xyz" else None
+        how = self.frame(kind)
         if how is None:
             raise UserError(
                 f"config.input.body_frame = {kind!r}: expected 'none', as {self.records} has "
@@ -121,6 +121,10 @@ class Dataset:
                 "shoulders and hips in space."
             )
         return how
+
+    def frame(self, kind: str) -> BodyFrame | None:
+        """As `body_frame`, of a kind but 'none'; None where joints do not allow it."""
+        return BodyFrame.of(kind, self.layout.joints) if self.channels == "xyz" else None
 
     @property
     def recordings(self) -> str:

@@ -9,6 +9,11 @@ from typing import Any
 from amr_jax.evaluation.accuracy import standard_error
 from amr_jax.studies import published
 
+MISSING = "–"  # in a table, where there is no number
+
+# Encoders that are judged without pre-training: name in results -> title in tables.
+UNTRAINED = {"random": "random encoder", "raw": "raw coordinates"}
+
 # The numbers of one cell: key of a `Column` -> raw value, or None.
 Record = dict[str, Any]
 
@@ -72,9 +77,8 @@ def of_rows(
         for row in rows
     ]
     finished = list(finished)
-    untrained = {"random": "random encoder", "raw": "raw coordinates"}
     return lines + [
-        x for key, name in untrained.items() for x in _untrained(rows, finished, key, name)
+        x for key, name in UNTRAINED.items() for x in _untrained(rows, finished, key, name)
     ]
 
 

@@ -10,12 +10,8 @@ from amr_jax.data import datasets
 from amr_jax.evaluation import report
 from amr_jax.evaluation.protocols import knn
 from amr_jax.studies import notes, published, rows
-from amr_jax.studies.lines import Line
+from amr_jax.studies.lines import MISSING, UNTRAINED, Line
 
-MISSING = "–"
-
-# Encoders that are evaluated without pre-training -> title of their lines.
-_UNTRAINED = {"random": "random encoder", "raw": "raw coordinates"}
 _FROM_SCRATCH = "from scratch"  # what a random encoder is in a protocol that trains it
 _WITHOUT_TWINS = ", without twins"  # of a set: a column beside it, where it has twins
 
@@ -108,7 +104,7 @@ def _untrained(here: Sequence[dict], everything: Sequence[dict]) -> list[Line]:
             groups = {title: other if g == group else g for title, g in groups.items()}
             group = other
     made = []
-    for encoder, name in _UNTRAINED.items():
+    for encoder, name in UNTRAINED.items():
         found: dict[str, dict[int, dict]] = {}
         for cell in everything:
             for same in cell["untrained"].items():
@@ -166,7 +162,7 @@ def _part(config: ml_collections.ConfigDict, pivot: Pivot, protocol: str) -> str
 def _title(line: Line, protocol: str) -> str:
     """The title of a line in the part of a protocol."""
     if line.is_random and "scratch" in files.settings_of("protocol", protocol):
-        return line.row.replace(_UNTRAINED["random"], _FROM_SCRATCH)
+        return line.row.replace(UNTRAINED["random"], _FROM_SCRATCH)
     return line.row
 
 

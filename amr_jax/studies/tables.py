@@ -13,9 +13,7 @@ from amr_jax.evaluation.task import Column, Protocol
 from amr_jax.run import console, workdir
 from amr_jax.studies import lines as table_lines
 from amr_jax.studies import notes, pictures, pivots, published, rows
-from amr_jax.studies.lines import Line
-
-MISSING = "–"
+from amr_jax.studies.lines import MISSING, Line
 
 _known = functools.partial(Column, measured=False)
 
