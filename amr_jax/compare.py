@@ -181,5 +181,5 @@ def _named(config: ml_collections.ConfigDict, row: str, seed: int) -> Iterator[N
 
 
 def main(config: ml_collections.ConfigDict, flags: argparse.Namespace) -> None:
-    """The command; `flags` are those of `amr_jax.__main__.compare`."""
+    """The command; `flags` are those of `amr_jax.flags.compare`."""
     run(config, flags.workdir, flags.command)

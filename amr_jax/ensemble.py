@@ -34,7 +34,7 @@ def table(results: dict) -> str:
 
 
 def main(flags: argparse.Namespace) -> None:
-    """The command; `flags` are those of `amr_jax.__main__.ensemble`."""
+    """The command; `flags` are those of `amr_jax.flags.ensemble`."""
     texts = flags.weights.split(",") if flags.weights else ["1"] * len(flags.folders)
     try:
         weights = [float(text) for text in texts]

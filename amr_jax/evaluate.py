@@ -174,5 +174,5 @@ def _remove_earlier(run: Run) -> None:
 
 
 def main(config: ml_collections.ConfigDict, flags: argparse.Namespace) -> None:
-    """The command; `flags` are those of `amr_jax.__main__.evaluate`."""
+    """The command; `flags` are those of `amr_jax.flags.evaluate`."""
     run(config, flags.workdir)

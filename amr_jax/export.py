@@ -30,7 +30,7 @@ from amr_jax.run import workdir
 
 
 def main(flags: argparse.Namespace) -> None:
-    """The command; `flags` are those of `amr_jax.__main__.export`."""
+    """The command; `flags` are those of `amr_jax.flags.export`."""
     out = os.fspath(epath.Path(flags.out).expanduser())
     workdir.refuse_own_file(out, "--out")
     options = {"readout": flags.readout} if flags.readout else {}

@@ -24,7 +24,7 @@ _IMPORT, _EXPORT = ("dataset", "method", "num_heads", "data_dir", "key"), ("step
 
 
 def main(flags: argparse.Namespace) -> None:
-    """The command; `flags` are those of `amr_jax.__main__.interop`."""
+    """The command; `flags` are those of `amr_jax.flags.interop`."""
     source, target = getattr(flags, "import"), flags.export
     if bool(source) == bool(target):
         raise UserError("give either --import=FILE or --export=FILE.")

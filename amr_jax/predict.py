@@ -25,7 +25,7 @@ from amr_jax.run import paths, workdir
 
 
 def main(flags: argparse.Namespace) -> None:
-    """The command; `flags` are those of `amr_jax.__main__.predict`."""
+    """The command; `flags` are those of `amr_jax.flags.predict`."""
     if not flags.files:
         raise UserError("give at least one file: python -m amr_jax.predict --checkpoint=DIR FILE…")
     if flags.json and flags.embeddings:

@@ -75,7 +75,7 @@ def prepare(
 
 
 def main(flags: argparse.Namespace) -> None:
-    """The command; `flags` are those of `amr_jax.__main__.prepare`."""
+    """The command; `flags` are those of `amr_jax.flags.prepare`."""
     if flags.verify:
         verify.verify(flags.data_dir)
         return

@@ -172,5 +172,5 @@ def banner(
 
 
 def main(config: ml_collections.ConfigDict, flags: argparse.Namespace) -> None:
-    """The command; `flags` are those of `amr_jax.__main__.pretrain`."""
+    """The command; `flags` are those of `amr_jax.flags.pretrain`."""
     run(config, flags.workdir)

@@ -15,7 +15,7 @@ from amr_jax.synthetic.writer import CAMERAS, write
 
 
 def main(flags: argparse.Namespace) -> None:
-    """The command; `flags` are those of `amr_jax.__main__.synthetic`."""
+    """The command; `flags` are those of `amr_jax.flags.synthetic`."""
     start, out = time.monotonic(), Path(flags.out)
     num_files = len(ACTIONS) * flags.performers * flags.takes * len(CAMERAS)
     written = write(

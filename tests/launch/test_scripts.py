@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from amr_jax.__main__ import prepare as prepare_flags
+from amr_jax.flags import prepare as prepare_flags
 from amr_jax.run import cli
 from tests.launch.fakes import REPOSITORY
 

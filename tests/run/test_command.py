@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from amr_jax import compare, pretrain
-from amr_jax.__main__ import COMMANDS, main
+from amr_jax.__main__ import main
 from amr_jax.errors import Preempted, UserError
+from amr_jax.flags import COMMANDS
 from amr_jax.run import cli
 
 REPOSITORY = Path(__file__).resolve().parents[2]

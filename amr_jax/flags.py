@@ -1,0 +1,192 @@
+"""The flags of every command: a function for each, whose docstring is its line in --help.
+
+Nothing here imports JAX: --help answers at once. What a command alone needs is imported in its
+function.
+"""
+
+from amr_jax.run import cli
+
+
+def pretrain(parser: cli.Parser) -> None:
+    """Pre-trains an encoder by a method."""
+    _add_config(parser, "the run's folder; the same folder resumes the run")
+    cli.add_host_flags(parser)
+
+
+def evaluate(parser: cli.Parser) -> None:
+    """Evaluates a pre-trained encoder, and a random one, by a protocol."""
+    _add_config(parser, "folder for the results")
+    cli.add_host_flags(parser)
+
+
+def compare(parser: cli.Parser) -> None:
+    """Pre-trains and evaluates several methods alike, and writes tables."""
+    _add_config(parser, "folder for rows and tables; the same folder resumes")
+
+
+def prepare(parser: cli.Parser) -> None:
+    """Turns the raw files of a data set into records, or verifies records."""
+    import tfds_builders
+    from amr_jax.data.build.parsing import ON_BAD_FILE
+    from amr_jax.data.readers import ntu
+    from amr_jax.skeleton import layouts
+
+    parser.add("dataset", str, None, f"one of {', '.join(tfds_builders.__all__)}")
+    parser.add("manual_dir", cli.any_name, None, "folder of the raw files or archives")
+    parser.add_needed("data_dir", "folder of the records")
+    parser.add(
+        "on_bad_file", str, "fail", "skip: leave bad files out and list them", choices=ON_BAD_FILE
+    )
+    parser.add("num_workers", cli.at_least(1), None, "parsing processes; default one per core")
+    parser.add_switch("overwrite", "replace records that are there")
+    parser.add_switch("verify", "only read all records of --data_dir and name damaged ones")
+    parser.add(
+        "gaps",
+        str,
+        None,
+        "NTU RGB+D, a body that leaves and returns: contiguous (default) closes the gap, as in "
+        "published results; true_time keeps each frame at its time",
+        choices=ntu.GAPS,
+    )
+    custom = parser.add_argument_group("flags of --dataset=custom")
+    for name, meaning in {
+        "name": "name of the data set; its records go to DATA_DIR/custom/NAME",
+        "layout": f"joints: one of {', '.join(layouts.LAYOUTS)}, or the path of a .json",
+        "channels": "numbers of a joint: xyz (metres), xy or xyc (in an image; c: confidence)",
+        "scale": "factor that converts coordinates to metres (0.001 for millimetres)",
+        "scores": "xyc: the score that is confidence 1, such as 10 for RTMPose; larger ones are "
+        "cut; xy: 'drop' leaves out a third number, the score",
+        "train_split": "split of the files to train on, such as xsub_train",
+        "test_split": "split of the files to test on, such as xsub_val",
+        "test_fraction": "data without splits: the part to set aside for testing, such as 0.2; by "
+        "subject where the files name subjects",
+        "split_seed": "another number sets other sequences aside; default 0",
+    }.items():
+        custom.add_argument(f"--{name}", help=meaning)
+
+
+_OF_SEVERAL = (
+    "dataset",
+    str,
+    None,
+    "an encoder pre-trained on several sets: whose joints the sequences have, such as kard",
+)
+
+
+def predict(parser: cli.Parser) -> None:
+    """Predicts the actions of skeleton files, or writes their features."""
+    from amr_jax.config.evaluation import READOUTS
+    from amr_jax.data.build.parsing import ON_BAD_FILE
+    from amr_jax.data.readers import ntu
+
+    parser.add_needed("checkpoint", "workdir of an evaluation, or its model.safetensors")
+    parser.add("step", int, None, "checkpoint of a pre-training run; default: the newest")
+    parser.add(*_OF_SEVERAL)
+    parser.add("json", str, None, "file for predictions as JSON lines; '-': standard output")
+    parser.add("embeddings", str, None, "file for features (.npz) instead of predictions")
+    parser.add(
+        "readout",
+        str,
+        None,
+        "--embeddings: mean of all tokens (default), or as in evaluations by joint",
+        choices=READOUTS,
+    )
+    parser.add(
+        "on_bad_file", str, "fail", "skip: leave bad files out and name them", choices=ON_BAD_FILE
+    )
+    parser.add(
+        "labels",
+        cli.any_name,
+        "",
+        "PKU-MMD: a label file, or a folder with one for each video; each instance is a sequence",
+    )
+    parser.add("gaps", str, "contiguous", "NTU RGB+D: as in --gaps of prepare", choices=ntu.GAPS)
+    parser.add_files("files", "skeleton files, or archive.zip!member", cli.any_name)
+
+
+def export(parser: cli.Parser) -> None:
+    """Writes a trained model into one file."""
+    from amr_jax.config.evaluation import READOUTS
+
+    parser.add_needed("checkpoint", "workdir of an evaluation or pre-training, or a model file")
+    parser.add_needed("format", "kind of file", choices=("safetensors", "stablehlo", "torch"))
+    parser.add_needed("out", "the file to write")
+    parser.add("step", int, None, "checkpoint of a pre-training run; default: the newest")
+    parser.add(*_OF_SEVERAL)
+    parser.add(
+        "readout",
+        str,
+        None,
+        "stablehlo of an encoder alone: as in --readout of predict",
+        choices=READOUTS,
+    )
+
+
+def interop(parser: cli.Parser) -> None:
+    """Imports published PyTorch weights into a workdir, or exports them."""
+    parser.add(
+        "import", str, None, "published weights to read (.pth, .ckpt, .safetensors, .npz, …)"
+    )
+    parser.add("export", str, None, "file to write, under the published names")
+    parser.add_needed("workdir", "the run's folder; --import makes it")
+    for name, kind, meaning in (
+        ("dataset", str, "what the weights were trained on, such as ntu60_xsub (--import)"),
+        ("key", str, "which weights, if the file has several models: 'teacher' (--import)"),
+        ("method", str, "how they were trained: mamp (default) or skeleton_mae (--import)"),
+        ("num_heads", cli.at_least(1), "attention heads of every block; default 8 (--import)"),
+        (
+            "data_dir",
+            str,
+            "where evaluations find records; default ~/tensorflow_datasets (--import)",
+        ),
+        ("step", int, "checkpoint; default: the newest (--export)"),
+    ):
+        parser.add(name, kind, None, meaning)
+
+
+def ensemble(parser: cli.Parser) -> None:
+    """Sums the class probabilities of several evaluations."""
+    parser.add_files("folders", "workdirs of evaluations with logits, on one test split")
+    parser.add("weights", str, None, "a number for each workdir: 1,0.6; default: 1 for each")
+    parser.add_needed("workdir", "folder for results.json")
+
+
+def synthetic(parser: cli.Parser) -> None:
+    """Writes the built-in data set, in the format and names of NTU RGB+D 60."""
+    from amr_jax.synthetic.writer import MAX_TAKES
+
+    parser.add_needed("out", "folder to write; new or empty")
+    parser.add("seed", int, 0, "the same seed gives the same bytes")
+    parser.add("performers", int, 10, "1 to 40")
+    parser.add("takes", int, 2, f"of each action by each performer, 1 to {MAX_TAKES}")
+    parser.add("num_workers", int, None, "processes; default one per core")
+
+
+def benchmark(parser: cli.Parser) -> None:
+    """Measures speed and memory on this device, or models them for others."""
+    del parser  # its sub-commands have flags of their own
+
+
+def _add_config(parser: cli.Parser, workdir: str) -> None:
+    parser.add_needed(
+        "config", "a config by name or file, and its argument: amr:nwucla, configs/amr.py:nwucla"
+    )
+    parser.add_needed("workdir", workdir)
+    parser.epilog = "--config.KEY=VALUE overrides a key of the config, such as --config.seed=1."
+
+
+COMMANDS = {
+    function.__name__: function
+    for function in (
+        prepare,
+        pretrain,
+        evaluate,
+        predict,
+        export,
+        compare,
+        ensemble,
+        interop,
+        synthetic,
+        benchmark,
+    )
+}
