@@ -1,0 +1,85 @@
+"""From joints in space or in an image to points on paper."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from amr_jax.ops import normalise
+from amr_jax.skeleton.layouts import Layout
+
+# The direction that a viewer looks in, where this axis points up: a sensor's z for data with y up.
+_FORWARD = {"x": (0, 1, 0), "y": (0, 0, 1), "z": (0, 1, 0)}
+UP = ("auto", "x", "-x", "y", "-y", "z", "-z")
+
+# Degrees: a little from the side and from above, so that motion towards the viewer shows.
+AZIMUTH, ELEVATION = 25.0, 8.0
+
+# How much longer the trunk must be along another axis than along y for that axis to be up.
+_CLEARLY = 1.5
+
+
+def channels_of(clip: np.ndarray, channels: str | None = None) -> str:
+    """The channels of a clip (..., C); where they are not given, three of them are `xyz`."""
+    return channels or ("xy" if clip.shape[-1] == 2 else "xyz")
+
+
+def found(clip: np.ndarray, channels: str) -> np.ndarray:
+    """Which joints of a clip (T, M, V, C) are there, (T, M, V) bool; NaN and infinity are not."""
+    finite = np.isfinite(clip).all(axis=-1)
+    return finite & normalise.found(np.where(finite[..., None], clip, 0), channels)
+
+
+def up_axis(clip: np.ndarray, layout: Layout) -> str:
+    """Which axis of a clip (T, M, V, 3) points up: from hips to shoulders at its beginning.
+
+    `y`, as of sensors, unless the trunk clearly points along another axis.
+    """
+    ends = [
+        [i for i, name in enumerate(layout.joints) if part in name] for part in ("shoulder", "hip")
+    ]
+    here = found(clip, "xyz").any(axis=-1)
+    if not all(ends) or not here.any():
+        return "y"
+    first = clip[here][: max(1, here.sum() // 4)]
+    trunk = first[:, ends[0]].mean((0, 1)) - first[:, ends[1]].mean((0, 1))
+    axis = int(np.abs(trunk).argmax())
+    if np.abs(trunk[axis]) < _CLEARLY * np.abs(trunk[1]):
+        axis = 1
+    return ("-" if trunk[axis] < 0 else "") + "xyz"[axis]
+
+
+def view(up: str, azimuth: float = AZIMUTH, elevation: float = ELEVATION) -> np.ndarray:
+    """The axes of the paper in space, (2, 3): to the right, and up. Rows are orthonormal.
+
+    Args:
+      up: an axis that points up, such as `y` or `-y`.
+      azimuth: degrees that the viewer walks around the person; 0: at the sensor.
+      elevation: degrees that the viewer looks down.
+    """
+    axis, (a, e) = up[-1], np.radians([azimuth, elevation])
+    upward = np.eye(3)["xyz".index(axis)] * (-1 if up[0] == "-" else 1)
+    forward = np.array(_FORWARD[axis], float)
+    forward = np.cos(a) * forward + np.sin(a) * np.cross(forward, upward)
+    return np.stack([np.cross(forward, upward), np.cos(e) * upward + np.sin(e) * forward])
+
+
+def points(
+    clip: np.ndarray,
+    layout: Layout,
+    channels: str | None = None,
+    up: str = "auto",
+    angles: Sequence[float] = (AZIMUTH, ELEVATION),
+) -> np.ndarray:
+    """Joints (T, M, V, C) -> points (T, M, V, 2), the second upwards; both in the clip's unit.
+
+    Positions in space are projected without perspective, so that lengths across the view keep
+    their scale; in images y points down, and is turned over. Joints that are not there are NaN.
+    """
+    channels = channels_of(clip, channels)
+    here = found(clip, channels)
+    if channels == "xyz":
+        up = up_axis(clip, layout) if up == "auto" else up
+        flat = clip.astype(np.float64) @ view(up, *angles).T
+    else:
+        flat = clip[..., :2] * np.array([1.0, -1.0])
+    return np.where(here[..., None], flat, np.nan)

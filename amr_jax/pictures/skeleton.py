@@ -1,0 +1,241 @@
+"""Skeletons on paper: a body, a film strip of a clip, a reconstruction beside the truth.
+
+The left limbs are orange, the right ones blue, the trunk is dark; a second person is paler. Every
+frame of a strip is centred left to right on the persons in it; heights are as they are.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from amr_jax.pictures import project
+from amr_jax.pictures.style import DPI, FAINT, LEFT, PAGE, RIGHT, TRUNK, WEIGHTS, styled
+from amr_jax.skeleton.layouts import Layout
+
+_TALLEST = 1.5  # inches of a row of a strip
+_MARGIN = 0.06  # inches around a strip
+_LINE = 0.19  # inches of a line of type
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of a strip.
+
+    Attributes:
+      label: written at its left.
+      points: (K, M, V, 2) of K frames, as `project.points` gives them.
+      values: (K, M, V) in [0, 1], which size and colour of joints show; None: limbs in colours.
+      marked: (K, M, V) bool, joints with a mark; the others are pale. None: limbs in colours.
+    """
+
+    label: str
+    points: np.ndarray
+    values: np.ndarray | None = None
+    marked: np.ndarray | None = None
+
+
+def lines(layout: Layout) -> list[tuple[int, int, str]]:
+    """The lines to draw, (joint, joint, colour).
+
+    They are the layout's bones. Layouts of detectors hang the arms on the nose and the hips on the
+    shoulders; there, lines across shoulders and hips close the trunk instead.
+    """
+    parent = dict(layout.bones)
+    face = {i for i, name in enumerate(layout.joints) if name == "nose"}
+    sides = {left: LEFT for left, _ in layout.left_right}
+    sides |= {right: RIGHT for _, right in layout.left_right}
+    across = [
+        (left, right, TRUNK)
+        for left, right in layout.left_right
+        if layout.joints[left] in ("left shoulder", "left hip")
+        and (parent.get(left) != parent.get(right) or parent.get(left) in face)
+    ]
+    hung = {joint for pair in across for joint in pair[:2] if parent.get(joint) in face}
+    bones = [
+        (child, above, sides.get(child, TRUNK))
+        for child, above in layout.bones
+        if child not in hung
+    ]
+    return bones + across
+
+
+def draw_body(axes: Axes, points: np.ndarray, layout: Layout, pale: float = 0.0) -> None:
+    """Draws the lines of one body; lines to joints that are not there (NaN) are left out.
+
+    Args:
+      axes: of equal scale.
+      points: (V, 2).
+      layout: the joints.
+      pale: 0 for full colours, towards 1 for white.
+    """
+    drawn = [(a, b, c) for a, b, c in lines(layout) if np.isfinite(points[[a, b]]).all()]
+    segments = [points[[a, b]] for a, b, _ in drawn]
+    colours = [1 - (1 - np.array(to_rgb(c))) * (1 - pale) for _, _, c in drawn]
+    axes.add_collection(
+        LineCollection(segments, colors=colours, linewidths=1.3, capstyle="round"), autolim=False
+    )
+    head = [i for i, name in enumerate(layout.joints) if name in ("head", "nose")]
+    head = [i for i in head if np.isfinite(points[i]).all()]
+    tone = 1 - (1 - np.array(to_rgb(TRUNK))) * (1 - pale)
+    axes.scatter(*points[head].T, s=14, color=tone, linewidths=0, zorder=2)
+
+
+def _draw_grey(axes: Axes, points: np.ndarray, layout: Layout) -> None:
+    drawn = [points[[a, b]] for a, b, _ in lines(layout) if np.isfinite(points[[a, b]]).all()]
+    axes.add_collection(LineCollection(drawn, colors=FAINT, linewidths=0.8), autolim=False)
+
+
+def _draw(axes: Axes, row: Row, k: int, shift: np.ndarray, layout: Layout) -> None:
+    """Frame k of a row."""
+    for m, body in enumerate(row.points[k]):
+        here = np.isfinite(body).all(axis=-1)
+        if not here.any():
+            continue
+        body = body + shift
+        if row.values is None and row.marked is None:
+            draw_body(axes, body, layout, pale=0.0 if m == 0 else 0.55)
+            continue
+        _draw_grey(axes, body, layout)
+        if row.values is not None:
+            w = row.values[k, m][here]
+            colour = matplotlib.colormaps[WEIGHTS](w)
+            axes.scatter(*body[here].T, s=2 + 22 * w, c=colour, linewidths=0, zorder=2)
+        else:
+            seen = here & row.marked[k, m]
+            axes.scatter(*body[seen].T, s=9, color=TRUNK, linewidths=0, zorder=3)
+
+
+@styled
+def strip(
+    rows: Sequence[Row], layout: Layout, names: Sequence[str], title: str = "", width: float = PAGE
+) -> Figure:
+    """Rows of the same frames, one under the other, all at one scale.
+
+    Args:
+      rows: see `Row`; the first one decides what is in view.
+      layout: the joints.
+      names: (K,), written under the frames.
+      title: above; '' for none.
+      width: inches.
+    """
+    count, labelled = len(names), any(row.label for row in rows)
+    left = _MARGIN + (_LINE if labelled else 0)
+    above, below = _MARGIN + (_LINE if title else 0), _MARGIN + _LINE
+    with np.errstate(all="ignore"):
+        ends = _ends(rows[0].points)
+    centre = ends.mean(axis=1)[:, 0]  # (K,)
+    low, high = np.nanmin(ends[:, 0, 1]), np.nanmax(ends[:, 1, 1])
+    tall = 1.08 * max(high - low, 1e-6)
+    step = 1.08 * max(np.nanmax(ends[:, 1, 0] - ends[:, 0, 0]), 0.2 * tall)
+    across = width - left - _MARGIN
+    height = min(tall * across / (count * step), _TALLEST)
+    step = tall * across / (count * height)
+    figure = Figure(figsize=(width, above + below + height * len(rows)), dpi=DPI)
+    total = figure.get_figheight()
+    for i, row in enumerate(rows):
+        bottom = below + height * (len(rows) - 1 - i)
+        axes = figure.add_axes((left / width, bottom / total, across / width, height / total))
+        axes.set(xlim=(0, count * step), ylim=((low + high - tall) / 2, (low + high + tall) / 2))
+        axes.set_aspect("equal", adjustable="box")
+        for side in axes.spines.values():
+            side.set_visible(False)
+        axes.tick_params(length=0, pad=1)
+        axes.set_yticks([])
+        axes.set_xticks([(k + 0.5) * step for k in range(count)], names)
+        axes.tick_params(labelbottom=i == len(rows) - 1)
+        axes.set_ylabel(row.label, labelpad=2)
+        for k in range(count):
+            if np.isfinite(centre[k]):
+                _draw(axes, row, k, np.array([(k + 0.5) * step - centre[k], 0]), layout)
+    if title:
+        figure.text(left / width, 1 - _MARGIN / total, title, va="top", fontsize=8)
+    return figure
+
+
+def _ends(points: np.ndarray) -> np.ndarray:
+    """The corners of the persons of each frame: (K, M, V, 2) -> (K, 2, 2); NaN without anybody."""
+    flat = points.reshape(len(points), -1, 2)
+    filled = [np.where(np.isnan(flat), fill, flat) for fill in (np.inf, -np.inf)]
+    ends = np.stack([filled[0].min(axis=1), filled[1].max(axis=1)], axis=1)
+    return np.where(np.isfinite(ends), ends, np.nan)
+
+
+def chosen(num_frames: int, columns: int) -> np.ndarray:
+    """The frames of a strip: at most `columns`, evenly spaced, the first and the last included."""
+    return np.linspace(0, num_frames - 1, min(columns, num_frames)).round().astype(int)
+
+
+def film_strip(
+    clip: np.ndarray,
+    layout: Layout,
+    *,
+    columns: int = 8,
+    title: str = "",
+    width: float = PAGE,
+    channels: str | None = None,
+    up: str = "auto",
+    angles: Sequence[float] = (project.AZIMUTH, project.ELEVATION),
+) -> Figure:
+    """Frames of a clip side by side.
+
+    Args:
+      clip: (T, M, V, C); absent bodies are zeros. In metres, or in an image.
+      layout: the joints.
+      columns: frames to draw, evenly spaced.
+      title: above; '' for none.
+      width: inches, `style.COLUMN` or `style.PAGE`.
+      channels: one of `layouts.CHANNELS`; None: `xy` for two numbers, `xyz` for three.
+      up: the axis of space that points up, one of `project.UP`.
+      angles: azimuth and elevation of the view in degrees, see `project.view`.
+
+    Raises:
+      ValueError: nobody is in the clip.
+    """
+    points = project.points(clip, layout, channels, up, angles)
+    frames = chosen(len(clip), columns)
+    if np.isnan(points[frames]).all():
+        raise ValueError("nobody is in the frames of the strip")
+    return strip([Row("", points[frames])], layout, _names(frames), title, width)
+
+
+def _names(frames: np.ndarray) -> list[str]:
+    return [f"frame {frame}" if i == 0 else f"{frame}" for i, frame in enumerate(frames)]
+
+
+def reconstruction(
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    layout: Layout,
+    *,
+    visible: np.ndarray | None = None,
+    columns: int = 8,
+    title: str = "",
+    width: float = PAGE,
+    channels: str | None = None,
+    up: str = "auto",
+) -> Figure:
+    """A film strip of a clip, of what was visible of it, and of what was predicted.
+
+    Args:
+      truth, prediction: (T, M, V, C), in one unit; joints that are not there are zero or NaN.
+      layout: the joints.
+      visible: (T, M, V) bool, joints that the encoder saw; None: no such row.
+      columns, title, width, channels, up: as in `film_strip`.
+    """
+    channels = project.channels_of(truth, channels)
+    if up == "auto" and channels == "xyz":
+        up = project.up_axis(truth, layout)
+    frames = chosen(len(truth), columns)
+    true = project.points(truth, layout, channels, up)[frames]
+    predicted = project.points(prediction, layout, channels, up)[frames]
+    rows = [Row("truth", true)]
+    if visible is not None:
+        rows.append(Row("visible", true, marked=visible[frames]))
+    rows.append(Row("prediction", predicted))
+    return strip(rows, layout, _names(frames), title, width)
