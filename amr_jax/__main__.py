@@ -8,14 +8,16 @@ import importlib
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import ml_collections
-
-from amr_jax.config import base, comparison, evaluation, files, settings
 from amr_jax.errors import UserError, did_you_mean
 from amr_jax.flags import COMMANDS
 from amr_jax.run import cli
+
+if TYPE_CHECKING:  # else late: not every command has a config
+    from ml_collections import ConfigDict
+
+    from amr_jax.config import settings
 
 # A command with a config: the key that its configs have, what they describe, an example.
 _KINDS = {
@@ -77,6 +79,8 @@ def script(name: str) -> NoReturn:
 
 
 def _run_with_config(name: str, parser: cli.Parser, argv: list[str]) -> None:
+    from amr_jax.config import files, settings
+
     cli.refuse_any_name(argv)
     argv, overrides = files.split_overrides(argv)
     if _asks_for_help(argv):
@@ -100,8 +104,10 @@ def _run_with_config(name: str, parser: cli.Parser, argv: list[str]) -> None:
     cli.start(lambda: module.main(config, flags), flags, saves_when_stopped=name == "pretrain")
 
 
-def _config(name: str, spec: str, overrides: Sequence[str]) -> ml_collections.ConfigDict:
+def _config(name: str, spec: str, overrides: Sequence[str]) -> "ConfigDict":
     """The config of a command, locked."""
+    from amr_jax.config import files
+
     kind, what, _ = _KINDS[name]
     config = files.get_config(spec)
     if kind not in config:
@@ -115,7 +121,9 @@ def _config(name: str, spec: str, overrides: Sequence[str]) -> ml_collections.Co
     return config.lock()
 
 
-def _tree(config: ml_collections.ConfigDict) -> settings.Tree:
+def _tree(config: "ConfigDict") -> "settings.Tree":
+    from amr_jax.config import base, comparison, evaluation
+
     if "method" in config:
         return base.of_method(config.method)
     if "protocol" in config:

@@ -4,6 +4,9 @@ Nothing here imports JAX: --help answers at once. What a command alone needs is 
 function.
 """
 
+import importlib.util
+import pkgutil
+
 from amr_jax.run import cli
 
 
@@ -26,12 +29,11 @@ def compare(parser: cli.Parser) -> None:
 
 def prepare(parser: cli.Parser) -> None:
     """Turns the raw files of a data set into records, or verifies records."""
-    import tfds_builders
-    from amr_jax.data.build.parsing import ON_BAD_FILE
     from amr_jax.data.readers import ntu
+    from amr_jax.data.readers.files import ON_BAD_FILE
     from amr_jax.skeleton import layouts
 
-    parser.add("dataset", str, None, f"one of {', '.join(tfds_builders.__all__)}")
+    parser.add("dataset", str, None, f"one of {', '.join(builders())}")
     parser.add("manual_dir", cli.any_name, None, "folder of the raw files or archives")
     parser.add_needed("data_dir", "folder of the records")
     parser.add(
@@ -76,8 +78,8 @@ _OF_SEVERAL = (
 def predict(parser: cli.Parser) -> None:
     """Predicts the actions of skeleton files, or writes their features."""
     from amr_jax.config.evaluation import READOUTS
-    from amr_jax.data.build.parsing import ON_BAD_FILE
     from amr_jax.data.readers import ntu
+    from amr_jax.data.readers.files import ON_BAD_FILE
 
     parser.add_needed("checkpoint", "workdir of an evaluation, or its model.safetensors")
     parser.add("step", int, None, "checkpoint of a pre-training run; default: the newest")
@@ -162,9 +164,22 @@ def synthetic(parser: cli.Parser) -> None:
     parser.add("num_workers", int, None, "processes; default one per core")
 
 
+def doctor(parser: cli.Parser) -> None:
+    """Tells what is installed, what is missing for which command, and what fills the disk."""
+    parser.add("data_dir", str, None, "also list the prepared sets in this folder")
+    parser.add_switch("no_devices", "do not ask for devices: an answer at once")
+    parser.add_switch("clear_cache", "remove our caches: compiled programs, copies of records")
+
+
 def benchmark(parser: cli.Parser) -> None:
     """Measures speed and memory on this device, or models them for others."""
     del parser  # its sub-commands have flags of their own
+
+
+def builders() -> list[str]:
+    """The data sets that `prepare` knows: packages in tfds_builders/, which are not imported."""
+    folder = importlib.util.find_spec("tfds_builders").submodule_search_locations
+    return sorted(found.name for found in pkgutil.iter_modules(folder) if found.ispkg)
 
 
 def _add_config(parser: cli.Parser, workdir: str) -> None:
@@ -188,5 +203,6 @@ COMMANDS = {
         interop,
         synthetic,
         benchmark,
+        doctor,
     )
 }

@@ -14,14 +14,16 @@ but not that a shard was replaced by another.
 import json
 import os
 import zlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from concurrent import futures
+from typing import TYPE_CHECKING
 
-import tensorflow_datasets as tfds
-from array_record.python import array_record_module
 from etils import epath
 
 from amr_jax.errors import BadFile, UserError
+
+if TYPE_CHECKING:  # else late: configs import this module
+    import tensorflow_datasets as tfds
 
 CHECKSUMS_FILE = "checksums.json"
 INFO_FILE = "dataset_info.json"
@@ -29,8 +31,19 @@ INFO_FILE = "dataset_info.json"
 # `tfds build` writes left_out.json for people, outside of the records.
 _NO_RECORDS = (CHECKSUMS_FILE, "left_out.json")
 
+_DEPTH = 3  # below `data_dir`: data set, protocol, version
 _THREADS = 8  # several files at a time read faster, from disks and from object storage
 _BLOCK = 1 << 22
+
+
+def folders(folder: epath.Path, depth: int = _DEPTH) -> Iterator[epath.Path]:
+    """The folders of one version of records below a `data_dir`, incomplete ones included."""
+    if any((folder / name).exists() for name in (INFO_FILE, CHECKSUMS_FILE)):
+        yield folder
+    elif depth and folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and not path.name.startswith("."):
+                yield from folders(path, depth - 1)
 
 
 def write(folder: os.PathLike | str) -> None:
@@ -107,8 +120,10 @@ def checksum(folder: epath.Path, of: Collection[str]) -> str:
     return f"{zlib.crc32(content.encode()):08x}"
 
 
-def wrong_counts(builder: tfds.core.DatasetBuilder, splits: Iterable[str]) -> list[str]:
+def wrong_counts(builder: "tfds.core.DatasetBuilder", splits: Iterable[str]) -> list[str]:
     """One line for each shard whose number of records differs from `dataset_info.json`."""
+    from array_record.python import array_record_module
+
     lines = []
     for split in splits:
         info = builder.info.splits[split]
@@ -125,7 +140,7 @@ def wrong_counts(builder: tfds.core.DatasetBuilder, splits: Iterable[str]) -> li
     return lines
 
 
-def shards(builder: tfds.core.DatasetBuilder, split: str) -> list[str]:
+def shards(builder: "tfds.core.DatasetBuilder", split: str) -> list[str]:
     """Names of the files of a split."""
     return [epath.Path(path).name for path in builder.info.splits[split].filepaths]
 

@@ -1,11 +1,15 @@
 """Finds and opens the folder of a data set's records."""
 
-import tensorflow_datasets as tfds
+from typing import TYPE_CHECKING
+
 from etils import epath
 
 from amr_jax.data import record_files
 from amr_jax.errors import UserError
 from amr_jax.run import paths
+
+if TYPE_CHECKING:  # else late: configs import this module
+    import tensorflow_datasets as tfds
 
 # The version of the TFDS builders in tfds_builders/; increases when the records' content changes.
 VERSION = "1.0.0"
@@ -31,7 +35,7 @@ def how_to_add_a_split(name: str, again: str) -> str:
     )
 
 
-def open_builder(data_dir: str, name: str) -> tuple[tfds.core.DatasetBuilder, str]:
+def open_builder(data_dir: str, name: str) -> tuple["tfds.core.DatasetBuilder", str]:
     """The read-only builder of the records, and the command that prepares them.
 
     Raises:
@@ -61,6 +65,8 @@ def open_builder(data_dir: str, name: str) -> tuple[tfds.core.DatasetBuilder, st
         small = {file for file in rows if ".array_record-" not in file}
         if wrong := record_files.faults(local, of=small, contents_of=small):
             raise record_files.damage(wrong, f"{make} --overwrite")
+    import tensorflow_datasets as tfds
+
     try:
         return tfds.builder_from_directory(local), make
     except Exception as error:  # TFDS documents no exceptions

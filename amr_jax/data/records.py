@@ -6,9 +6,9 @@ Sequences are cut at `max_frames` and normalised (`ops.normalise`) when they are
 import contextlib
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow_datasets as tfds
 from etils import epath
 
 from amr_jax.data import fixed_point, record_files, record_folder
@@ -16,6 +16,9 @@ from amr_jax.data.selection import Selection
 from amr_jax.errors import UserError
 from amr_jax.ops import normalise
 from amr_jax.ops.body_frame import BodyFrame
+
+if TYPE_CHECKING:  # else late: configs import this module
+    import tensorflow_datasets as tfds
 
 _FIRST = re.compile(r"\w+\[:(\d{1,9})\]")
 _CHUNK = 256  # records read at a time
@@ -100,7 +103,7 @@ class Records:
     def sizes(self) -> tuple[int, ...]:
         return (len(self),)
 
-    def _select(self, selected: Selection, builder: tfds.core.DatasetBuilder) -> np.ndarray:
+    def _select(self, selected: Selection, builder: "tfds.core.DatasetBuilder") -> np.ndarray:
         """The places of the selected sequences; reads the whole split."""
         fields = sorted(builder.info.features.keys() - {"joints", "label", "name"})
         rows = []

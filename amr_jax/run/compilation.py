@@ -2,8 +2,6 @@
 
 import os
 
-import jax
-
 from amr_jax.run import paths
 
 FOLDER = ".jax_compilation_cache"
@@ -14,6 +12,8 @@ def keep_beside(workdir: os.PathLike | str) -> None:
 
     JAX_COMPILATION_CACHE_DIR names another place. The cache may be deleted at any time.
     """
+    import jax  # late: `doctor` reads the name of the folder
+
     if jax.config.jax_compilation_cache_dir is None:
         folder = paths.absolute(workdir).parent / FOLDER
         jax.config.update("jax_compilation_cache_dir", str(folder))

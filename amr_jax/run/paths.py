@@ -62,20 +62,21 @@ def on_disk(path: os.PathLike | str) -> epath.Path:
         return path
     try:
         files = sorted(path.iterdir(), key=lambda file: file.name) if path.is_dir() else [path]
-        place = _cache() / _digest(path, files) / path.name
+        place = cache() / _digest(path, files) / path.name
         if not place.exists():
             with _alone_in(place.parent):
                 if not place.exists():  # no other process has copied it meanwhile
                     _copy(files, place, path.is_dir())
     except OSError as error:
         raise UserError(
-            f"{path}: could not be copied to {_cache()} ({error}). Make room there, or name "
+            f"{path}: could not be copied to {cache()} ({error}). Make room there, or name "
             f"another folder: {CACHE_VARIABLE}=DIR."
         ) from error
     return place
 
 
-def _cache() -> epath.Path:
+def cache() -> epath.Path:
+    """The folder of copies; it may be absent."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return epath.Path(os.environ.get(CACHE_VARIABLE) or f"{home}/amr_jax").expanduser()
 

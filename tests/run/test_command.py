@@ -103,14 +103,28 @@ def test_the_recorded_command_can_be_given_again(monkeypatch, tmp_path):
     assert seen[0][0].overrides == ("model.k=1",)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_every_command_needs_no_jax(name):
+# Each takes a tenth of a second of CPU or more.
+HEAVY = ("jax", "flax", "tensorflow_datasets", "scipy", "matplotlib", "sklearn", "orbax")
+
+
+def run_without(heavy, *arguments) -> subprocess.CompletedProcess:
+    """A command that answers at once; fails if it imports any of the `heavy` packages."""
     code = (
-        "import sys; from amr_jax.__main__ import main; "
-        f"main([{name!r}, '-h']); sys.exit('jax' in sys.modules)"
+        f"import sys; from amr_jax.__main__ import main; main({arguments!r}); "
+        f"sys.exit(', '.join(sys.modules.keys() & set({heavy!r})) or None)"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+    return ended
+
+
+def test_the_list_of_commands_needs_no_library():
+    assert "pretrain" in run_without((*HEAVY, "numpy", "ml_collections", "rich"), "--help").stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command_needs_no_heavy_library(name):
+    ended = run_without(HEAVY, name, "-h")
     assert ended.stdout.startswith("usage: amr-jax")
     if name in ("pretrain", "evaluate", "compare"):
         assert "--config.dataset=ntu60_xsub" in ended.stdout

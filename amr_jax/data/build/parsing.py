@@ -19,11 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from amr_jax.data.readers.files import LeftOut, NoBody, RawFile
+from amr_jax.data.readers.files import ON_BAD_FILE, LeftOut, NoBody, RawFile
 from amr_jax.errors import BadFile, UserError
 from amr_jax.run.console import progress_bar
 
-ON_BAD_FILE = ("fail", "skip")
 _CHUNK = 32  # raw files per message to a worker: about 50 ms of work
 _AHEAD = 4  # chunks in flight per worker
 # Settings of glibc for workers: reuse freed memory. A parser's arrays live for a millisecond, and

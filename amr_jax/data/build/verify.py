@@ -1,7 +1,6 @@
 """`python -m amr_jax.prepare --verify --data_dir=DIR`: verifies the files of records."""
 
 import os
-from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 from etils import epath
@@ -9,8 +8,6 @@ from etils import epath
 from amr_jax.data import record_files
 from amr_jax.errors import UserError
 from amr_jax.run import paths
-
-_DEPTH = 3  # data set, protocol, version
 
 
 def verify(data_dir: os.PathLike | str) -> None:
@@ -25,7 +22,7 @@ def verify(data_dir: os.PathLike | str) -> None:
             f"--data_dir={root}: expected a local folder; records are verified on a disk. "
             "(Training verifies its own copy of records in a bucket.)"
         )
-    folders = list(_folders(root, _DEPTH)) if root.exists() else []
+    folders = list(record_files.folders(root))
     if not folders:
         raise UserError(
             f"{root}: found no records; expected the --data_dir of an earlier preparation."
@@ -37,16 +34,6 @@ def verify(data_dir: os.PathLike | str) -> None:
         print(f"{where}: {f'{len(lines)} damaged file(s)' if lines else summary}", flush=True)
     if damaged:
         raise record_files.damage(damaged, "the same `prepare` with --overwrite.")
-
-
-def _folders(folder: epath.Path, depth: int) -> Iterator[epath.Path]:
-    """Folders of one version of records, incomplete ones included."""
-    if any((folder / n).exists() for n in (record_files.INFO_FILE, record_files.CHECKSUMS_FILE)):
-        yield folder
-    elif depth:
-        for path in sorted(folder.iterdir()):
-            if path.is_dir() and not path.name.startswith("."):
-                yield from _folders(path, depth - 1)
 
 
 def _verify(folder: epath.Path) -> tuple[list[str], str]:

@@ -14,6 +14,8 @@ from amr_jax.data.readers import archives, walk
 from amr_jax.data.readers.archives import MAX_BYTES
 from amr_jax.errors import BadFile, UserError, readable
 
+ON_BAD_FILE = ("fail", "skip")
+
 # Archives that are not read in place, and parts of one.
 _PACKED = (".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".z01", ".001")
 _GZ = ".gz"

@@ -4,7 +4,6 @@ import io
 import re
 
 import numpy as np
-import scipy.io
 
 from amr_jax.data.readers import files, findings
 from amr_jax.errors import BadFile
@@ -55,6 +54,8 @@ def read_joints(raw: files.RawFile, counts: dict[str, int]) -> np.ndarray:
     """
     expected = "a MATLAB file that holds d_skel, (20 joints, xyz, frames)"
     data = raw.read(_MAX_BYTES)
+    import scipy.io  # late: it takes a third of a second
+
     try:
         content = scipy.io.loadmat(io.BytesIO(data), variable_names=("d_skel",))
     except Exception as error:  # SciPy raises whatever its parser meets
