@@ -28,7 +28,7 @@ from etils import epath
 from amr_jax.config import settings
 from amr_jax.config.comparison import COMPARISON
 from amr_jax.errors import UserError
-from amr_jax.run import paths
+from amr_jax.run import console, paths
 from amr_jax.run.run import Run
 from amr_jax.studies import cells, rows, tables
 from amr_jax.studies.summed import Ensemble
@@ -85,6 +85,11 @@ class Comparison:
                 finished[cell.row, cell.seed] = found
         return finished
 
+    def missing(self, finished: cells.Finished) -> list[Training | Ensemble]:
+        """The cells to run, in order."""
+        chosen = [cell for cell in self.cells if cell.row in self.chosen]
+        return [cell for cell in chosen if (cell.row, cell.seed) not in finished]
+
     def tables(self, finished: cells.Finished) -> list[str]:
         """Names of the tables to write: those of two rows that are finished or to run.
 
@@ -129,22 +134,24 @@ def run(
     with Run.open(paths.absolute(folder), config, FREE_KEYS) as run:
         run.record()
         finished, failed = comparison.read_finished(), {}  # error -> rows
-        for cell in comparison.cells:
-            if cell.row not in comparison.chosen or (cell.row, cell.seed) in finished:
-                continue
-            name = _name(config, cell.row, cell.seed)
-            run.say(f"\n=== {name}: {config.rows[cell.row].title}")
-            try:
-                finished[cell.row, cell.seed] = cell.run(finished)
-            except UserError as error:
-                # Continue: later rows may take days, and do not depend on this one.
-                failed.setdefault(str(error), []).append(repr(name))
-                run.say(f"error: row {name!r}: {error}")
-                continue
-            changed = [
-                name for name in comparison.tables(finished) if cell.row in config.tables[name].rows
-            ]
-            tables.write(run.workdir, config, comparison.by_row(finished), command, changed)
+        missing = comparison.missing(finished)
+        with console.progress_bar("rows done", len(missing)) as advance:
+            for number, cell in enumerate(missing, start=1):
+                name = _name(config, cell.row, cell.seed)
+                title = config.rows[cell.row].title
+                run.say(f"\n=== {name}: {title} ({number} of {len(missing)})")
+                try:
+                    finished[cell.row, cell.seed] = cell.run(finished)
+                except UserError as error:
+                    # Continue: later rows may take days, and do not depend on this one.
+                    failed.setdefault(str(error), []).append(repr(name))
+                    run.say(f"error: row {name!r}: {error}")
+                    continue
+                finally:
+                    advance()
+                changed = comparison.tables(finished)
+                changed = [each for each in changed if cell.row in config.tables[each].rows]
+                tables.write(run.workdir, config, comparison.by_row(finished), command, changed)
         found = comparison.by_row(finished)
         if found:
             run.say(

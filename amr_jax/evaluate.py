@@ -50,8 +50,6 @@ from amr_jax.run.run import Run, describe_devices
 # Keys that may differ between two starts in one workdir: they change no number.
 FREE_KEYS = {"data_dir", "encode_batch_size", "random_encoder", "raw_coordinates"}
 
-_SHOW_EVERY_S = 5.0  # seconds between lines about a protocol's epochs
-
 
 def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
     """Evaluates, writes the files, prints the table.
@@ -143,25 +141,18 @@ def _outcomes(
             readout=readout,
             **encoder_under_test.views(config, subject.seen),
         )
-        with matmul_precision(subject.encoder.dtype, config.matmul_precision):
+        precision = matmul_precision(subject.encoder.dtype, config.matmul_precision)
+        with precision, console.progress_bar(f"{config.protocol}, {name} encoder"):
             outcomes[name] = PROTOCOLS[config.protocol].run(task, config, _log(run, name))
         seconds[name] = round(time.monotonic() - start, 2)
     return outcomes, seconds
 
 
 def _log(run: Run, encoder: str) -> Callable[[int, dict[str, float]], None]:
-    """The function that a protocol calls after every epoch: metrics, and now and then a line."""
-    shown = time.monotonic()
-
-    def log(epoch: int, scalars: dict[str, float]) -> None:
-        nonlocal shown
-        run.log(epoch, {f"{encoder}/{name}": value for name, value in scalars.items()})
-        if time.monotonic() - shown > _SHOW_EVERY_S:
-            shown = time.monotonic()
-            values = "  ".join(f"{name} {value:.4f}" for name, value in scalars.items())
-            run.say(f"{encoder}  epoch {epoch}  {values}")
-
-    return log
+    """The function that a protocol calls after every epoch."""
+    return lambda epoch, scalars: run.log(
+        epoch, {f"{encoder}/{name}": value for name, value in scalars.items()}
+    )
 
 
 def _remove_earlier(run: Run) -> None:

@@ -127,7 +127,9 @@ def run(
         run.record({"input.found": data.host.describe()})
 
         optimizer = make_optimizer(config.optim, plan)
-        state = run.restore(train_step.init_state(method, optimizer, config, mesh))
+        with console.progress_bar("compiling the initial state"):
+            state = train_step.init_state(method, optimizer, config, mesh)
+        state = run.restore(state)
         run.say(banner(run, plan, method, mesh, state))
         if run.first_step == plan.total_steps:
             run.say(f"already finished: {run.workdir} holds all {plan.total_steps:,} steps.")

@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 from amr_jax.data import fixed_point
 from amr_jax.data.mixture import Source
-from amr_jax.run import distributed, sharding
+from amr_jax.run import console, distributed, sharding
 
 # In place of a body number: no body. Its clip is zeros, its length 0.
 ABSENT = -1
@@ -173,14 +173,16 @@ def read(records: Source, mesh: Mesh, frames: bool = True) -> Split:
     own = np.concatenate([np.arange(ends[part], ends[part + 1]) for part in _own_parts(mesh)])
     records.verify(own if frames else None)
     bodies, present, lengths, labels, names = [], [], [], [], []
-    for example in records.examples(own):
-        joints = example["joints"]
-        present.append(example["present"])
-        lengths.append(len(joints))
-        labels.append(example["label"])
-        names.append(example["name"])
-        if frames:
-            bodies.extend(joints[:, slot] for slot in np.flatnonzero(present[-1]))
+    with console.progress_bar("reading records", len(own)) as advance:
+        for example in records.examples(own):
+            joints = example["joints"]
+            present.append(example["present"])
+            lengths.append(len(joints))
+            labels.append(example["label"])
+            names.append(example["name"])
+            if frames:
+                bodies.extend(joints[:, slot] for slot in np.flatnonzero(present[-1]))
+            advance()
     table = _gather(
         own,
         present=np.array(present, bool).reshape(-1, records.num_slots),

@@ -1,6 +1,7 @@
 """Features of a frozen encoder: one vector per sequence."""
 
 import functools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 from amr_jax.data.split import ABSENT, DeviceSplit
 from amr_jax.evaluation import packing
 from amr_jax.models import heads
-from amr_jax.run import sharding
+from amr_jax.run import console, sharding
+
+_WAIT_EVERY_S = 0.5  # for the devices, so that the time left is theirs
 
 # (key, clip (L, V, C) zero-padded, length) -> (T, V, C): the encoder's input for one body.
 View = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -77,9 +80,15 @@ def extract(
     absent = np.array([(own == ABSENT).sum() for own in counted], np.float32)
     number = np.array([len(own) for own in counted], np.float32)
     times, absent, number = sharding.put((times, absent, number), sharding.replicated(mesh))
-    for batch in batches(host.sequence, num_sequences, size):
-        batch = sharding.put(batch, sharding.replicated(mesh))
-        sums = _add_batch(sums, params, split, batch, times, key, view=view, **how)
+    work, waited = batches(host.sequence, num_sequences, size), time.monotonic()
+    with console.progress_bar("features, batch", len(work)) as advance:
+        for batch in work:
+            batch = sharding.put(batch, sharding.replicated(mesh))
+            sums = _add_batch(sums, params, split, batch, times, key, view=view, **how)
+            if time.monotonic() - waited > _WAIT_EVERY_S:
+                sums.block_until_ready()
+                waited = time.monotonic()
+            advance()
     # Simulated devices of one CPU share a pool of threads, and two extractions at the same time can
     # deadlock: each holds threads that the collectives of the other wait for.
     return jax.block_until_ready((sums + absent[:, None] * blank) / number[:, None])

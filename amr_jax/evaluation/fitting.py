@@ -13,6 +13,7 @@ import optax
 from amr_jax.errors import UserError
 from amr_jax.evaluation.accuracy import accuracies, summary
 from amr_jax.evaluation.task import Classifier, Log, Outcome
+from amr_jax.run import console
 
 
 @flax.struct.dataclass
@@ -109,18 +110,21 @@ def fit(
       UserError: the loss or the logits are not finite.
     """
     history = {}
-    for epoch in range(1, epochs + 1):
-        state, loss = train(state, epoch)
-        scalars = {"train_loss": float(loss)}
-        tested = epoch % test_every == 0 or epoch == epochs
-        logits = test(state) if tested else None
-        if not np.isfinite(loss) or (tested and not jnp.isfinite(logits).all()):
-            raise UserError(
-                f"the training diverged in epoch {epoch} of {epochs} (loss {float(loss)}); {remedy}"
-            )
-        if tested:
-            history[epoch] = scalars = scalars | accuracies(logits, test_labels)
-        log(epoch, scalars)
+    with console.progress_bar("classifier, epoch", epochs) as advance:
+        for epoch in range(1, epochs + 1):
+            state, loss = train(state, epoch)
+            scalars = {"train_loss": float(loss)}
+            tested = epoch % test_every == 0 or epoch == epochs
+            logits = test(state) if tested else None
+            if not np.isfinite(loss) or (tested and not jnp.isfinite(logits).all()):
+                raise UserError(
+                    f"the training diverged in epoch {epoch} of {epochs} (loss {float(loss)}); "
+                    f"{remedy}"
+                )
+            if tested:
+                history[epoch] = scalars = scalars | accuracies(logits, test_labels)
+            log(epoch, scalars)
+            advance(text="  ".join(f"{name} {value:.4f}" for name, value in scalars.items()))
     return Outcome(
         predictions=np.asarray(jnp.argmax(logits, axis=1), np.int32),
         metrics=summary(history),

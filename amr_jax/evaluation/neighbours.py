@@ -23,7 +23,7 @@ from jax.sharding import PartitionSpec as P
 
 from amr_jax.evaluation.task import Task
 from amr_jax.evaluation.twins import Twins
-from amr_jax.run import sharding
+from amr_jax.run import console, sharding
 
 # The variance that is added, over the mean of all directions; chosen on validation parts of three
 # small sets, for all read-outs: docs/protocols.md.
@@ -99,8 +99,9 @@ def compared(
         shown, in_bank = twins.test, twins.train
     shown = np.pad(shown, (0, shortfall), constant_values=-1)
     shown, in_bank = sharding.put((shown, in_bank), sharding.replicated(mesh))
-    found = _compared(compare, (x, labels, shown), (*bank, in_bank), rows, mesh, options)
-    return jax.tree.map(lambda values: np.asarray(values)[:num_queries], found)
+    with console.progress_bar("comparing features"):
+        found = _compared(compare, (x, labels, shown), (*bank, in_bank), rows, mesh, options)
+        return jax.tree.map(lambda values: np.asarray(values)[:num_queries], found)
 
 
 @functools.partial(jax.jit, static_argnames=("compare", "rows", "mesh", "options"))

@@ -1,14 +1,14 @@
-"""Text on the terminal: messages, progress, tables."""
+"""Text on the terminal: messages and tables on standard output, progress on standard error."""
 
 import contextlib
-import functools
 import io
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from rich import progress
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +21,8 @@ def say(text: str) -> None:
 
     if jax.process_index() == 0:
         try:
-            print(text, flush=True)
+            with _bars_hidden():
+                print(text, flush=True)
         except OSError as error:
             raise UserError(f"standard output: could not be written ({error}).") from error
 
@@ -59,26 +60,136 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
+# Without a terminal: seconds until the first line about a long part, and between later ones.
+_FIRST_LINE_S, _LINE_EVERY_S = 10.0, 20.0
+
+_APPEARS_S = 0.5  # a shorter part shows no bar
+
+# (steps just done, text to show beside them)
+Advance = Callable[..., None]
+
+
 @contextlib.contextmanager
-def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Shows a bar on standard error while the block runs.
+def progress_bar(description: str, total: int | None = None, done: int = 0) -> Iterator[Advance]:
+    """Shows on standard error how far a part is, and the time left, while the block runs.
+
+    A terminal has a bar for each part that runs, a part of a part below it. A file or a pipe gets a
+    line now and then, also while the block waits for a compiler. Of several processes the first one
+    shows it.
+
+    Args:
+      description: what runs.
+      total: steps of it; None: not known, so the time since its start is shown.
+      done: of these, before the block.
 
     Yields:
-      A function that advances it by a number of steps.
+      A function `advance(steps=1, text=None)`; `text` is shown from then on.
     """
-    columns = (
-        progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    how = {"console": Console(stderr=True), "redirect_stdout": False, "redirect_stderr": False}
-    with progress.Progress(*columns, **how) as bar:
-        yield functools.partial(bar.advance, bar.add_task(description, total=total))
+    global _bars
+    if not _is_first_process():
+        yield lambda steps=1, text=None: None
+        return
+    outermost = _bars is None
+    bars = _bars = _Bars() if outermost else _bars
+    task = bars.add_task(description, total=total, completed=done, text="")
+    bars.advance(task, 0)  # the time of the first step counts, too
+
+    def advance(steps: int = 1, text: str | None = None) -> None:
+        if text is not None:
+            bars.update(task, text=text)
+        bars.advance(task, steps)
+
+    with bars if outermost else contextlib.nullcontext():
+        try:
+            yield advance
+        finally:
+            bars.remove_task(task)
+            if outermost:
+                _bars = None
+
+
+class _Bars(progress.Progress):
+    """All bars of this process: rich has one display per terminal."""
+
+    def __init__(self):
+        console = Console(stderr=True)
+        self.live_on_terminal = console.is_terminal and not console.is_dumb_terminal
+        super().__init__(
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(bar_width=24),
+            _State(),
+            console=console,
+            disable=not self.live_on_terminal,
+            transient=True,
+            redirect_stdout=False,  # `say` writes there, and hides the bars
+            speed_estimate_period=float("inf"),
+        )
+        self._ended = threading.Event()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bars of parts that are not over at once."""
+        yield self.make_tasks_table([task for task in self.tasks if task.elapsed > _APPEARS_S])
+
+    def __enter__(self) -> "_Bars":
+        if not self.live_on_terminal:
+            threading.Thread(target=self._write_lines, daemon=True).start()
+        return super().__enter__()
+
+    def __exit__(self, *error) -> None:
+        self._ended.set()
+        super().__exit__(*error)
+
+    def _write_lines(self) -> None:
+        wait = _FIRST_LINE_S
+        while not self._ended.wait(wait):
+            wait = _LINE_EVERY_S
+            line = "; ".join(f"{task.description} {_state(task)}" for task in self.tasks)
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+                print(line, file=sys.stderr, flush=True)
+
+
+class _State(progress.ProgressColumn):
+    def render(self, task: progress.Task) -> Text:
+        return Text(_state(task))
+
+
+def _state(task: progress.Task) -> str:
+    """'12/40  0:13 left  loss 0.4'; of a part of unknown length the time since its start."""
+    if task.total is None:
+        parts = [duration(task.elapsed)]
+    else:
+        parts = [f"{task.completed:,.0f}/{task.total:,.0f}"]
+        if task.time_remaining is not None:
+            parts.append(f"{duration(task.time_remaining)} left")
+    return "  ".join([*parts, task.fields["text"]]).rstrip()
+
+
+_bars: _Bars | None = None
+
+
+@contextlib.contextmanager
+def _bars_hidden() -> Iterator[None]:
+    """Clears the bars from the terminal while a text is printed above them."""
+    hide = _bars is not None and _bars.live_on_terminal and sys.stdout.isatty()
+    if hide:
+        _bars.stop()
+    yield
+    if hide:
+        _bars.start()
+
+
+def _is_first_process() -> bool:
+    """Whether this is process 0 of a run. Does not import JAX, as some commands do not."""
+    distributed = sys.modules.get("amr_jax.run.distributed")
+    if distributed is None or not distributed.several():
+        return True
+    import jax
+
+    return jax.process_index() == 0
 
 
 class Progress:
-    """Measures how fast a run trains, and prints a line every few seconds.
+    """Measures how fast a run trains, and shows it.
 
     Compilation and pauses do not count: the first dispatch of each length compiles.
 
@@ -86,24 +197,31 @@ class Progress:
       total_steps: of the whole run.
       sequences_per_step: on average.
       last: the last line of `metrics.jsonl` before the step that the run resumes from.
+      advance: of the bar of the run.
     """
 
     _EVERY_S = 5.0
 
-    def __init__(self, total_steps: int, sequences_per_step: float, last: Mapping[str, float]):
-        self._total, self._per_step = total_steps, sequences_per_step
+    def __init__(
+        self,
+        total_steps: int,
+        sequences_per_step: float,
+        last: Mapping[str, float],
+        advance: Advance,
+    ):
+        self._total, self._per_step, self._advance = total_steps, sequences_per_step, advance
         self._seconds, self._steps = last.get("timed_seconds", 0.0), last.get("timed_steps", 0)
         self._since = time.monotonic()
         self._lengths: set[int] = set()
-        self._shown = float("-inf"), self._seconds, self._steps
+        self._noted = float("-inf"), self._seconds, self._steps
         self._rate: float | None = None
 
     def update(self, steps: range, text: str) -> dict[str, float]:
-        """Notes that `steps` are just done.
+        """Notes that `steps` are just done; the last of the run are also said.
 
         Returns:
           `timed_seconds` of all starts of the run, `timed_steps`, the number of steps done in
-          them, and `sequences_per_s` between the last two lines, once it is known.
+          them, and `sequences_per_s` over some seconds, once it is known.
         """
         now = time.monotonic()
         if len(steps) in self._lengths:
@@ -111,18 +229,14 @@ class Progress:
             self._steps += len(steps)
         self._lengths.add(len(steps))
         self._since = now
-        shown, seconds, count = self._shown
-        if now - shown >= self._EVERY_S or steps.stop == self._total:
+        noted, seconds, count = self._noted
+        if now - noted >= self._EVERY_S or steps.stop == self._total:
             if self._steps > count:
                 self._rate = (self._steps - count) * self._per_step / (self._seconds - seconds)
-            self._shown = now, self._seconds, self._steps
-            self._print(steps.stop, text)
+            self._noted = now, self._seconds, self._steps
+        told = f"{text}  {self._rate:,.0f} sequences/s" if self._rate else text
+        self._advance(len(steps), told)
+        if steps.stop == self._total:
+            say(f"step {steps.stop:,}/{self._total:,}  {told}")
         measured = {"timed_seconds": round(self._seconds, 3), "timed_steps": self._steps}
         return measured | ({"sequences_per_s": self._rate} if self._rate else {})
-
-    def _print(self, step: int, text: str) -> None:
-        speed = left = ""
-        if self._rate:
-            speed = f"  {self._rate:,.0f} sequences/s"
-            left = f"  {duration((self._total - step) * self._per_step / self._rate)} left"
-        say(f"step {step:,}/{self._total:,}  {text}{speed}{left}")

@@ -17,7 +17,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from amr_jax import methods
-from amr_jax.run import sharding
+from amr_jax.run import console, sharding
 from amr_jax.train import optim
 from amr_jax.train import step as train_step
 
@@ -68,7 +68,8 @@ def of_config(config: ml_collections.ConfigDict, bodies: int) -> Costs:
 
     mesh = sharding.make_mesh(jax.devices()[:1])
     dispatch, state, batch = abstract_training_step(config, mesh)
-    memory = dispatch.lower(state, {}, batch).compile().memory_analysis()
+    with console.progress_bar("compiling, to count operations and memory"):
+        memory = dispatch.lower(state, {}, batch).compile().memory_analysis()
     return Costs(
         num_patches=method.encoder.num_patches,
         num_predicted=method.num_predicted,

@@ -1,6 +1,7 @@
 """The training loop: dispatches, reports, saves."""
 
 import collections
+import contextlib
 import dataclasses
 import math
 import time
@@ -88,46 +89,50 @@ def train(
       UserError: a loss is not finite, or a checkpoint cannot be saved.
       Preempted: a stop was requested; the state is saved.
     """
-    reports = Reports(run, plan)
     where = run.first_step, plan.total_steps, plan.steps_per_dispatch
     upcoming = data.batches(*where)
-    for steps in batches.dispatches(*where):
-        if run.stop_requested():
-            reports.flush()
-            run.save(steps.start, state)
-            raise run.stopped(steps.start, plan.total_steps)
-        batch = next(upcoming)
-        reports.before(steps)
-        # Everything that a step needs is on the devices by now; any further transfer is a bug.
-        with jax.transfer_guard("disallow"):
-            state, measured = dispatch(state, data.resident, batch)
-        reports.add(steps, measured)
-        if plan.saves_at(steps.stop):
-            reports.flush()
-            run.save(steps.stop, state)
+    with console.progress_bar("training, step", plan.total_steps, run.first_step) as advance:
+        reports = Reports(run, plan, advance)
+        for steps in batches.dispatches(*where):
+            if run.stop_requested():
+                reports.flush()
+                run.save(steps.start, state)
+                raise run.stopped(steps.start, plan.total_steps)
+            batch = next(upcoming)
+            # Everything that a step needs is on the devices by now; any further transfer is a bug.
+            with reports.before(steps), jax.transfer_guard("disallow"):
+                state, measured = dispatch(state, data.resident, batch)
+            reports.add(steps, measured)
+            if plan.saves_at(steps.stop):
+                reports.flush()
+                run.save(steps.stop, state)
     return state
 
 
 class Reports:
     """Reports every dispatch while the devices compute the next one."""
 
-    def __init__(self, run: Run, plan: Plan):
+    def __init__(self, run: Run, plan: Plan, advance: console.Advance):
         self._run, self._plan = run, plan
         self._progress = console.Progress(
-            plan.total_steps, plan.sequences_per_step, run.last_metrics
+            plan.total_steps, plan.sequences_per_step, run.last_metrics, advance
         )
+        self._compiled: set[int] = set()  # lengths of dispatches
         self._pending: tuple[range, dict[str, jax.Array]] | None = None
         # For recent dispatches: was the device idle before the next batch was ready?
         self._idle: collections.deque[bool] = collections.deque(maxlen=10)
 
-    def before(self, steps: range) -> None:
-        """Call this when the batches of `steps` are ready, before their dispatch."""
+    def before(self, steps: range) -> contextlib.AbstractContextManager:
+        """Call this when the batches of `steps` are ready; dispatch them within what it returns."""
         self._idle.append(self._pending is not None and _is_done(self._pending[1]))
         if self._pending and len(steps) != len(self._pending[0]):
             # The next dispatch compiles: report the previous one first, so that its time excludes
             # the compilation.
             self.flush()
+        compiles = len(steps) not in self._compiled
+        self._compiled.add(len(steps))
         self._called = time.monotonic()
+        return console.progress_bar("compiling") if compiles else contextlib.nullcontext()
 
     def add(self, steps: range, measured: dict[str, jax.Array]) -> None:
         """Call this when `steps` are dispatched; reports the dispatch before them.
@@ -137,7 +142,8 @@ class Reports:
         """
         if steps.start == self._run.first_step:
             compiled = time.monotonic() - self._called
-            jax.block_until_ready(measured)
+            with console.progress_bar(f"the first {len(steps)} step(s)"):
+                jax.block_until_ready(measured)
             took = time.monotonic() - self._run.started
             self._run.say(
                 f"compiled in {compiled:.1f} s; the first {len(steps)} step(s) were done "
