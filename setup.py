@@ -25,7 +25,7 @@ setup(
     ],
     # The config files are at the top of the repository, and installed with the package.
     package_dir={"amr_jax.configs": "configs"},
-    package_data={"amr_jax": ["py.typed"]},
+    package_data={"amr_jax": ["py.typed", "zoo/*"]},
     entry_points={"console_scripts": ["amr-jax = amr_jax.__main__:main"]},
     install_requires=[
         "jax>=0.10,<0.13",
@@ -57,6 +57,8 @@ setup(
         "aot": ["jax[cuda13,tpu]"],  # both compilers, for `benchmark aot`; no device needed
         "tf": ["tensorflow", "apache_beam", "mlcroissant"],  # for `tfds build` and `tfds.load`
         "torch": ["torch>=2.6"],  # .pth files (amr_jax.interop), `benchmark step --torch`
+        "sklearn": ["scikit-learn>=1.6"],  # amr_jax.sklearn
+        "hub": ["huggingface_hub>=1.0"],  # hf://USER/REPO
         "docs": ["mkdocs", "mkdocs-material", "mkdocstrings[python]"],
         "test": [
             "pytest>=8",

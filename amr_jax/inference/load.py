@@ -12,7 +12,7 @@ from amr_jax.data.split import Split
 from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt
 from amr_jax.evaluation.task import Classifier
-from amr_jax.inference import model_file
+from amr_jax.inference import hub, model_file, zoo
 from amr_jax.inference.apply import Input, Model
 from amr_jax.models import heads
 from amr_jax.models.encoder import Encoder, build_encoder
@@ -30,7 +30,8 @@ def load_model(
 
     Args:
       path: a model file; the workdir of an evaluation that wrote one; or the workdir of a
-        pre-training run, for its encoder alone, with the default view of evaluations.
+        pre-training run, for its encoder alone, with the default view of evaluations. Or the name
+        of a shipped model (`zoo`), or hf://USER/REPO (`hub`).
       step: selects a checkpoint of a pre-training run; None: the newest.
       dataset: of a pre-training run on several sets: whose joints the sequences will have. It need
         not be one of them; their own text, 'a+b', stands for the joints of all.
@@ -39,7 +40,7 @@ def load_model(
       UserError: `path` is none of these, or has no checkpoint of this step; `dataset` is missing,
         has joints that the encoder does not know, or is given where it says nothing.
     """
-    path = epath.Path(path).expanduser()
+    path = _place(path)
     file = path / model_file.NAME if path.is_dir() else path
     if path.is_dir() and (checkpoint.has_one(path) or not file.exists()):
         return of_pretraining(path, step, dataset)
@@ -49,6 +50,16 @@ def load_model(
                 f"--{flag}={given}: only a pre-training run has {several}; {file} is one model."
             )
     return model_file.read(paths.on_disk(file))
+
+
+def _place(path: os.PathLike | str) -> epath.Path:
+    """The file or folder of a model; an existing one goes before a shipped model of its name."""
+    if hub.is_address(path):
+        return epath.Path(hub.fetch(os.fspath(path)))
+    place = epath.Path(path).expanduser()
+    if zoo.could_be(os.fspath(path)) and not place.exists():
+        place = epath.Path(zoo.find(os.fspath(path)))
+    return place
 
 
 def of_pretraining(

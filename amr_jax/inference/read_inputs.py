@@ -13,6 +13,7 @@ from amr_jax.data.readers import (
     arrays,
     files,
     findings,
+    in_memory,
     kinect_text,
     ntu,
     nw_ucla,
@@ -79,6 +80,25 @@ def read(paths: Iterable[str], model: Model, options: Options) -> Iterator[Seque
                 yield sequence
         except BadFile as error:
             yield error
+
+
+def of_arrays(x: object, model: Model) -> Iterator[Sequence]:
+    """The sequences of arrays, checked as those of files are.
+
+    Args:
+      x: see `in_memory.sequences`; numbers as in the files that the model was trained on.
+      model: the model that the sequences are for.
+
+    Raises:
+      BadFile: a sequence that does not fit, called x[0], x[1], …
+    """
+    form = _form(model.input)
+    for i, values in enumerate(in_memory.sequences(x)):
+        joints = arrays.joints(values, None, form, f"x[{i}]")
+        sequence = _fitted(Sequence(f"x[{i}]", joints), model)
+        if not i:  # one array, one unit
+            _note(sequence, model)
+        yield sequence
 
 
 def on_disk(paths: Iterable[str], options: Options) -> Iterator[str]:

@@ -1,0 +1,35 @@
+"""Sequences that a Python program holds as arrays, in the one form that all code takes."""
+
+import numpy as np
+
+from amr_jax.errors import UserError
+
+_FORMS = (
+    "one sequence (T, V, C), several of equal length (n, T, V, C) or (n, T, M, V, C), or a list of "
+    "sequences (T, V, C) or (T, M, V, C)"
+)
+
+
+def sequences(x: object) -> list[np.ndarray]:
+    """The sequences in `x`, each as (T, M, V, C).
+
+    Args:
+      x: an array of one sequence (T, V, C), of several of equal length (n, T, V, C) or
+        (n, T, M, V, C), or a list of sequences (T, V, C) or (T, M, V, C) of any length.
+        Anything that `np.asarray` takes is an array; frames of zeros may follow the last one.
+
+    Raises:
+      UserError: another form, or nothing at all.
+    """
+    if not isinstance(x, (list, tuple)):
+        x = np.asarray(x)
+        if x.ndim not in (3, 4, 5) and x.dtype != object:
+            raise UserError(f"x: found the shape {x.shape}; expected {_FORMS}.")
+        x = [x] if x.ndim == 3 else list(x)
+    found = [np.asarray(one) for one in x]
+    if not found:
+        raise UserError(f"x: found no sequence; expected {_FORMS}.")
+    for i, one in enumerate(found):
+        if one.ndim not in (3, 4):
+            raise UserError(f"x[{i}]: found the shape {one.shape}; expected {_FORMS}.")
+    return [one[:, None] if one.ndim == 3 else one for one in found]
