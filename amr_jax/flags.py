@@ -106,6 +106,35 @@ def predict(parser: cli.Parser) -> None:
     parser.add_files("files", "skeleton files, or archive.zip!member", cli.any_name)
 
 
+def show(parser: cli.Parser) -> None:
+    """Draws clips, what pre-training sees, attention, neighbours, features, curves."""
+    parser.add_argument("what", nargs="?", help="clip (docs/show.md)")
+    parser.add_files("files", "skeleton files, or archive.zip!member (clip)", cli.any_name)
+    parser.add_needed("out", "picture to write: .png, .pdf, .svg; clip also .gif, .mp4, .html")
+    for name, kind, default, meaning in (
+        ("data_dir", str, None, "folder of records, instead of files"),
+        ("dataset", str, None, "of these records, such as nwucla"),
+        ("split", str, "test", "of these records"),
+        ("index", cli.at_least(0), None, "number of the sequence in the split or file, from 0"),
+        (
+            "layout",
+            str,
+            None,
+            "arrays: joints, a name such as coco_17 or a .json; default by shape",
+        ),
+        ("columns", cli.at_least(1), 8, "frames of a film strip"),
+        ("title", str, None, "above the picture; default: the clip's name"),
+        ("fps", float, 30.0, "frames per second of an animation"),
+        ("azimuth", float, 25.0, "degrees that the viewer walks around the person"),
+        ("elevation", float, 8.0, "degrees that the viewer looks down"),
+    ):
+        parser.add(name, kind, default, meaning)
+    parser.add("width", str, "page", "of a paper: 3.4 or 7 inches", choices=("column", "page"))
+    parser.add("channels", str, None, "arrays: numbers of a joint", choices=("xyz", "xy", "xyc"))
+    up = ("auto", "x", "-x", "y", "-y", "z", "-z")
+    parser.add("up", str, "auto", "the axis of space that points up", choices=up)
+
+
 def export(parser: cli.Parser) -> None:
     """Writes a trained model into one file."""
     from amr_jax.config.evaluation import READOUTS
@@ -197,6 +226,7 @@ COMMANDS = {
         pretrain,
         evaluate,
         predict,
+        show,
         export,
         compare,
         ensemble,

@@ -101,27 +101,47 @@ def of_arrays(x: object, model: Model) -> Iterator[Sequence]:
         yield sequence
 
 
+def as_captured(path: str, size: Input, options: Options | None = None) -> Iterable:
+    """The sequences of one file, or errors in their places, not checked against a model."""
+    return _read(path, size, options or Options())
+
+
+def layout_of(path: str) -> layouts.Layout | None:
+    """The layout that a file has by its name; None: one that its content does not tell.
+
+    Raises:
+      BadFile: a name of no known format.
+    """
+    return _kind(path)[1]
+
+
 def on_disk(paths: Iterable[str], options: Options) -> Iterator[str]:
     """The files that `read` opens: files themselves, archives of members, and label files."""
-    for raw in map(_raw, paths):
+    for raw in map(raw_file, paths):
         yield raw.container
         if options.labels:
             yield _labels(raw, options).container
 
 
-def _raw(path: str) -> files.RawFile:
+def raw_file(path: str) -> files.RawFile:
+    """The file or member that a user names."""
     archive = _MEMBER.fullmatch(path)
     return files.RawFile(*archive.groups()) if archive else files.RawFile(path)
 
 
-def _read(path: str, size: Input, options: Options) -> Iterable[Sequence | BadFile]:
-    raw = _raw(path)
+def _kind(path: str) -> tuple[files.RawFile, layouts.Layout | None, Callable]:
+    """The file, and its layout and reader by its name."""
+    raw = raw_file(path)
     kind = Path(raw.name).suffix.lower()
     if kind not in _KINDS:
         ending = f"a name that ends in {kind!r}" if kind else "a name without an ending"
         found = "a folder" if Path(path).is_dir() else ending
         raise BadFile(path, found, f"a file {', '.join(_KINDS)}, or archive.zip!member")
-    of_kind, reader = _of_text_set(raw) or _KINDS[kind]
+    return raw, *(_of_text_set(raw) or _KINDS[kind])
+
+
+def _read(path: str, size: Input, options: Options) -> Iterable[Sequence | BadFile]:
+    raw, of_kind, reader = _kind(path)
     if of_kind is not None and of_kind.name != size.layout:
         raise BadFile(
             path,

@@ -48,6 +48,16 @@ def up_axis(clip: np.ndarray, layout: Layout) -> str:
     return ("-" if trunk[axis] < 0 else "") + "xyz"[axis]
 
 
+def upward(up: str) -> np.ndarray:
+    """The direction (3,) that an axis such as `-y` names."""
+    return np.eye(3)["xyz".index(up[-1])] * (-1 if up[0] == "-" else 1)
+
+
+def forward(up: str) -> np.ndarray:
+    """The direction (3,) that a viewer at the sensor looks in."""
+    return np.array(_FORWARD[up[-1]], float)
+
+
 def view(up: str, azimuth: float = AZIMUTH, elevation: float = ELEVATION) -> np.ndarray:
     """The axes of the paper in space, (2, 3): to the right, and up. Rows are orthonormal.
 
@@ -56,11 +66,9 @@ def view(up: str, azimuth: float = AZIMUTH, elevation: float = ELEVATION) -> np.
       azimuth: degrees that the viewer walks around the person; 0: at the sensor.
       elevation: degrees that the viewer looks down.
     """
-    axis, (a, e) = up[-1], np.radians([azimuth, elevation])
-    upward = np.eye(3)["xyz".index(axis)] * (-1 if up[0] == "-" else 1)
-    forward = np.array(_FORWARD[axis], float)
-    forward = np.cos(a) * forward + np.sin(a) * np.cross(forward, upward)
-    return np.stack([np.cross(forward, upward), np.cos(e) * upward + np.sin(e) * forward])
+    ahead, top, (a, e) = forward(up), upward(up), np.radians([azimuth, elevation])
+    ahead = np.cos(a) * ahead + np.sin(a) * np.cross(ahead, top)
+    return np.stack([np.cross(ahead, top), np.cos(e) * top + np.sin(e) * ahead])
 
 
 def points(

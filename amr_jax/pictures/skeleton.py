@@ -15,11 +15,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from amr_jax.pictures import project
-from amr_jax.pictures.style import DPI, FAINT, LEFT, PAGE, RIGHT, TRUNK, WEIGHTS, styled
+from amr_jax.pictures.style import FAINT, LEFT, MARGIN, PAGE, RIGHT, TRUNK, WEIGHTS, Sheet, styled
 from amr_jax.skeleton.layouts import Layout
 
 _TALLEST = 1.5  # inches of a row of a strip
-_MARGIN = 0.06  # inches around a strip
 _LINE = 0.19  # inches of a line of type
 
 
@@ -65,6 +64,12 @@ def lines(layout: Layout) -> list[tuple[int, int, str]]:
     return bones + across
 
 
+def heads(layout: Layout) -> list[int]:
+    """The joint that a dot marks as the head, in a list; an empty one if none is named so."""
+    names = [name for name in ("head", "nose") if name in layout.joints]
+    return [layout.joints.index(name) for name in names[:1]]
+
+
 def draw_body(axes: Axes, points: np.ndarray, layout: Layout, pale: float = 0.0) -> None:
     """Draws the lines of one body; lines to joints that are not there (NaN) are left out.
 
@@ -80,8 +85,7 @@ def draw_body(axes: Axes, points: np.ndarray, layout: Layout, pale: float = 0.0)
     axes.add_collection(
         LineCollection(segments, colors=colours, linewidths=1.3, capstyle="round"), autolim=False
     )
-    head = [i for i, name in enumerate(layout.joints) if name in ("head", "nose")]
-    head = [i for i in head if np.isfinite(points[i]).all()]
+    head = [i for i in heads(layout) if np.isfinite(points[i]).all()]
     tone = 1 - (1 - np.array(to_rgb(TRUNK))) * (1 - pale)
     axes.scatter(*points[head].T, s=14, color=tone, linewidths=0, zorder=2)
 
@@ -111,51 +115,47 @@ def _draw(axes: Axes, row: Row, k: int, shift: np.ndarray, layout: Layout) -> No
             axes.scatter(*body[seen].T, s=9, color=TRUNK, linewidths=0, zorder=3)
 
 
-@styled
 def strip(
-    rows: Sequence[Row], layout: Layout, names: Sequence[str], title: str = "", width: float = PAGE
-) -> Figure:
-    """Rows of the same frames, one under the other, all at one scale.
+    sheet: Sheet,
+    rows: Sequence[Row],
+    layout: Layout,
+    names: Sequence[str],
+    left: float = MARGIN,
+    width: float | None = None,
+    tallest: float = _TALLEST,
+) -> None:
+    """Adds rows of the same frames, one under the other, all at one scale.
 
     Args:
+      sheet: gets the rows.
       rows: see `Row`; the first one decides what is in view.
       layout: the joints.
       names: (K,), written under the frames.
-      title: above; '' for none.
-      width: inches.
+      left, width: inches; None: to the margin at the right.
+      tallest: inches of a row.
     """
-    count, labelled = len(names), any(row.label for row in rows)
-    left = _MARGIN + (_LINE if labelled else 0)
-    above, below = _MARGIN + (_LINE if title else 0), _MARGIN + _LINE
-    with np.errstate(all="ignore"):
-        ends = _ends(rows[0].points)
+    count = len(names)
+    width = sheet.width - left - MARGIN if width is None else width
+    if any(row.label for row in rows):
+        left, width = left + _LINE, width - _LINE
+    ends = _ends(rows[0].points)
     centre = ends.mean(axis=1)[:, 0]  # (K,)
     low, high = np.nanmin(ends[:, 0, 1]), np.nanmax(ends[:, 1, 1])
     tall = 1.08 * max(high - low, 1e-6)
     step = 1.08 * max(np.nanmax(ends[:, 1, 0] - ends[:, 0, 0]), 0.2 * tall)
-    across = width - left - _MARGIN
-    height = min(tall * across / (count * step), _TALLEST)
-    step = tall * across / (count * height)
-    figure = Figure(figsize=(width, above + below + height * len(rows)), dpi=DPI)
-    total = figure.get_figheight()
+    height = min(tall * width / (count * step), tallest)
+    step = tall * width / (count * height)
     for i, row in enumerate(rows):
-        bottom = below + height * (len(rows) - 1 - i)
-        axes = figure.add_axes((left / width, bottom / total, across / width, height / total))
+        axes = sheet.axes(left, width, height)
         axes.set(xlim=(0, count * step), ylim=((low + high - tall) / 2, (low + high + tall) / 2))
-        axes.set_aspect("equal", adjustable="box")
-        for side in axes.spines.values():
-            side.set_visible(False)
-        axes.tick_params(length=0, pad=1)
+        axes.set_frame_on(False)
+        axes.tick_params(length=0, pad=1, labelbottom=i == len(rows) - 1)
         axes.set_yticks([])
         axes.set_xticks([(k + 0.5) * step for k in range(count)], names)
-        axes.tick_params(labelbottom=i == len(rows) - 1)
         axes.set_ylabel(row.label, labelpad=2)
-        for k in range(count):
-            if np.isfinite(centre[k]):
-                _draw(axes, row, k, np.array([(k + 0.5) * step - centre[k], 0]), layout)
-    if title:
-        figure.text(left / width, 1 - _MARGIN / total, title, va="top", fontsize=8)
-    return figure
+        for k in np.flatnonzero(np.isfinite(centre)):
+            _draw(axes, row, k, np.array([(k + 0.5) * step - centre[k], 0]), layout)
+    sheet.depth += _LINE
 
 
 def _ends(points: np.ndarray) -> np.ndarray:
@@ -166,11 +166,12 @@ def _ends(points: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(ends), ends, np.nan)
 
 
-def chosen(num_frames: int, columns: int) -> np.ndarray:
+def chosen(clip: np.ndarray, columns: int) -> np.ndarray:
     """The frames of a strip: at most `columns`, evenly spaced, the first and the last included."""
-    return np.linspace(0, num_frames - 1, min(columns, num_frames)).round().astype(int)
+    return np.linspace(0, len(clip) - 1, min(columns, len(clip))).round().astype(int)
 
 
+@styled
 def film_strip(
     clip: np.ndarray,
     layout: Layout,
@@ -197,17 +198,38 @@ def film_strip(
     Raises:
       ValueError: nobody is in the clip.
     """
-    points = project.points(clip, layout, channels, up, angles)
-    frames = chosen(len(clip), columns)
-    if np.isnan(points[frames]).all():
-        raise ValueError("nobody is in the frames of the strip")
-    return strip([Row("", points[frames])], layout, _names(frames), title, width)
+    return film_strips([(title, clip, layout, channels)], columns, width, up, angles)
 
 
-def _names(frames: np.ndarray) -> list[str]:
+@styled
+def film_strips(
+    clips: Sequence[tuple[str, np.ndarray, Layout, str | None]],
+    columns: int = 8,
+    width: float = PAGE,
+    up: str = "auto",
+    angles: Sequence[float] = (project.AZIMUTH, project.ELEVATION),
+) -> Figure:
+    """Film strips of several clips in one figure; of each its title, joints, layout, channels.
+
+    Further arguments and errors as in `film_strip`.
+    """
+    sheet = Sheet(width)
+    for title, clip, layout, channels in clips:
+        points, frames = project.points(clip, layout, channels, up, angles), chosen(clip, columns)
+        if np.isnan(points[frames]).all():
+            raise ValueError(f"{title}: nobody is in the frames of the strip")
+        if title:
+            sheet.text(title)
+        strip(sheet, [Row("", points[frames])], layout, frame_names(frames))
+    return sheet.done()
+
+
+def frame_names(frames: np.ndarray) -> list[str]:
+    """What is written under the frames of a strip."""
     return [f"frame {frame}" if i == 0 else f"{frame}" for i, frame in enumerate(frames)]
 
 
+@styled
 def reconstruction(
     truth: np.ndarray,
     prediction: np.ndarray,
@@ -231,11 +253,15 @@ def reconstruction(
     channels = project.channels_of(truth, channels)
     if up == "auto" and channels == "xyz":
         up = project.up_axis(truth, layout)
-    frames = chosen(len(truth), columns)
+    frames = chosen(truth, columns)
     true = project.points(truth, layout, channels, up)[frames]
     predicted = project.points(prediction, layout, channels, up)[frames]
     rows = [Row("truth", true)]
     if visible is not None:
         rows.append(Row("visible", true, marked=visible[frames]))
     rows.append(Row("prediction", predicted))
-    return strip(rows, layout, _names(frames), title, width)
+    sheet = Sheet(width)
+    if title:
+        sheet.text(title)
+    strip(sheet, rows, layout, frame_names(frames))
+    return sheet.done()

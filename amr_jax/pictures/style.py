@@ -1,15 +1,19 @@
 """The style of all pictures: sizes, type, colours; and how they become files."""
 
+import contextlib
 import functools
 import io
 import os
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from amr_jax.errors import UserError
 from amr_jax.run import workdir
@@ -17,6 +21,7 @@ from amr_jax.run import workdir
 # Inches: one column, and the text of a page, of a two-column paper.
 COLUMN, PAGE = 3.4, 7.0
 WIDTHS = {"column": COLUMN, "page": PAGE}
+MARGIN = 0.06  # around everything
 DPI = 200
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
@@ -47,12 +52,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def applied() -> contextlib.AbstractContextManager:
+    """A context in which artists get the style, whatever the user's own settings are."""
+    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **_RC, "backend": "agg"})
+
+
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Makes a function that draws use the style, whatever the user's own settings are."""
+    """Makes a function that draws use the style (`applied`)."""
 
     @functools.wraps(draw)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_RC, "backend": "agg"}):
+        with applied():
             return draw(*args, **kwargs)
 
     return wrapped
@@ -71,6 +81,45 @@ def content(figure: Figure, kind: str) -> bytes:
         buffer, format=kind[1:], dpi=DPI, metadata={undated: None} if undated else None
     )
     return buffer.getvalue()
+
+
+class Sheet:
+    """A figure that is filled from the top down; all measures are inches.
+
+    Args:
+      width: of the figure.
+    """
+
+    def __init__(self, width: float):
+        self.figure, self.width, self.depth = Figure(figsize=(width, 1), dpi=DPI), width, MARGIN
+        self._placed: list[tuple[Axes | Text, tuple[float, ...]]] = []
+
+    def axes(self, left: float, width: float, height: float, down: bool = True) -> Axes:
+        """Axes below all that is there; `down`: what follows goes below them, not beside them."""
+        axes = self.figure.add_axes((0, 0, 1, 1), label=f"{len(self._placed)}")
+        self._placed.append((axes, (left, self.depth + height, width, height)))
+        self.depth += height if down else 0
+        return axes
+
+    def text(self, text: str, left: float = MARGIN, size: float = 8, down: bool = True) -> None:
+        """Type below all that is there, its lines broken at the width of the figure."""
+        letters = int((self.width - left - MARGIN) * 72 / (0.54 * size))
+        lines = textwrap.wrap(text, letters)
+        placed = self.figure.text(0, 0, "\n".join(lines), va="top", fontsize=size)
+        self._placed.append((placed, (left, self.depth)))
+        self.depth += size / 72 * (1.25 * len(lines) + 0.35) if down else 0
+
+    def done(self) -> Figure:
+        """The figure, as high as what is in it."""
+        total = self.depth + MARGIN
+        self.figure.set_size_inches(self.width, total)
+        for one, (left, depth, *size) in self._placed:
+            place = left / self.width, 1 - depth / total
+            if isinstance(one, Axes):
+                one.set_position((*place, size[0] / self.width, size[1] / total))
+            else:
+                one.set_position(place)
+        return self.figure
 
 
 def png(figure: Figure) -> bytes:

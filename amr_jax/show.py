@@ -1,0 +1,88 @@
+r"""Command: draws clips, what pre-training sees, attention, neighbours, features and curves.
+
+    amr-jax show clip FILE… --out=clip.png
+    amr-jax show seen --run=RUN --out=seen.pdf
+    amr-jax show curves RUN1 RUN2 --out=curves.pdf
+
+docs/show.md has every kind of picture, and its flags.
+"""
+
+if __name__ == "__main__":  # before JAX is imported: --help answers at once
+    from amr_jax.__main__ import script
+
+    script("show")
+
+
+import argparse
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+from amr_jax.errors import UserError, did_you_mean
+from amr_jax.run import paths, workdir
+
+_MOST = 12  # strips in one picture
+
+
+def main(flags: argparse.Namespace) -> None:
+    """The command; `flags` are those of `amr_jax.flags.show`."""
+    if flags.what not in WHAT:
+        hint = did_you_mean(flags.what or "", WHAT)
+        found = "WHAT is missing" if flags.what is None else f"unknown picture {flags.what!r}"
+        raise UserError(f"{found}: expected one of {', '.join(WHAT)}.{hint or ''}")
+    draw, kinds = WHAT[flags.what]
+    if Path(flags.out).suffix.lower() not in kinds:
+        raise UserError(f"--out={flags.out}: expected a name that ends in {', '.join(kinds)}.")
+    workdir.refuse_own_file(flags.out, "--out")
+    content, said = draw(flags)
+    workdir.write(paths.absolute(flags.out), content)
+    print(f"{flags.out}: {said}")
+
+
+def _clip(flags: argparse.Namespace) -> tuple[bytes, str]:
+    from amr_jax.pictures import moving, skeleton, style
+
+    found = _clips(flags)
+    kind, how = Path(flags.out).suffix.lower(), {"up": flags.up}
+    how["angles"] = flags.azimuth, flags.elevation
+    titles = [flags.title or one.name.rpartition("/")[2] for one in found]
+    if kind in moving.FORMATS:
+        one, title = found[0], titles[0]
+        how |= {"channels": one.channels, "fps": flags.fps, "title": title}
+        content = moving.animation(one.joints, one.layout, kind, **how)
+        return content, f"{len(one.joints)} frames of {one.name}"
+    rows = [
+        (title, one.joints, one.layout, one.channels)
+        for title, one in zip(titles, found, strict=True)
+    ]
+    width = style.WIDTHS[flags.width]
+    figure = skeleton.film_strips(rows, columns=flags.columns, width=width, **how)
+    return style.content(figure, kind), ", ".join(one.name for one in found)
+
+
+def _clips(flags: argparse.Namespace) -> list:
+    """The clips that the flags name: one for an animation, `_MOST` at most for a strip."""
+    from amr_jax.inference import read_inputs
+    from amr_jax.pictures import clips
+
+    if not flags.files:
+        if not flags.dataset:
+            raise UserError("expected files to draw, or --dataset=NAME --data_dir=DIR --index=N.")
+        index = flags.index or 0
+        return [clips.of_record(flags.data_dir, flags.dataset, flags.split, index)]
+    options = read_inputs.Options()
+    paths.refuse_input(flags.out, "--out", read_inputs.on_disk(flags.files, options))
+    found = clips.of_files(flags.files, flags.layout, flags.channels)
+    start, stop = (0, _MOST + 1) if flags.index is None else (flags.index, flags.index + 1)
+    chosen = list(itertools.islice(found, start, stop))
+    if len(chosen) > _MOST or not chosen:
+        count = f"more than {_MOST}" if chosen else f"{flags.index} at most"
+        raise UserError(f"{flags.files[0]}: found {count} sequences; expected --index= of one.")
+    return chosen
+
+
+# What can be drawn: the function, and the ends of names of its files.
+_PICTURES = (".png", ".pdf", ".svg")
+WHAT: dict[str, tuple[Callable, tuple[str, ...]]] = {
+    "clip": (_clip, (*_PICTURES, ".gif", ".mp4", ".html")),
+}
