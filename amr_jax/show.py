@@ -73,12 +73,16 @@ def _clips(flags: argparse.Namespace) -> list:
     options = read_inputs.Options()
     paths.refuse_input(flags.out, "--out", read_inputs.on_disk(flags.files, options))
     found = clips.of_files(flags.files, flags.layout, flags.channels)
-    start, stop = (0, _MOST + 1) if flags.index is None else (flags.index, flags.index + 1)
-    chosen = list(itertools.islice(found, start, stop))
-    if len(chosen) > _MOST or not chosen:
-        count = f"more than {_MOST}" if chosen else f"{flags.index} at most"
-        raise UserError(f"{flags.files[0]}: found {count} sequences; expected --index= of one.")
-    return chosen
+    if flags.index is None:
+        chosen = list(itertools.islice(found, _MOST + 1))
+        if len(chosen) > _MOST:
+            raise UserError(f"{flags.files[0]}: more than {_MOST} sequences; expected --index=N.")
+        return chosen
+    every = 0
+    for every, one in enumerate(found, start=1):
+        if every > flags.index:
+            return [one]
+    raise UserError(f"--index={flags.index}: found {every} sequences; expected --index= below.")
 
 
 # What can be drawn: the function, and the ends of names of its files.

@@ -80,16 +80,8 @@ def _gif(images: Iterator[np.ndarray], fps: float) -> bytes:
 
     first, *rest = [Image.fromarray(image) for image in images]
     buffer = io.BytesIO()
-    # Pillow drops frames equal to the one before; disposal 2 keeps them, and each is whole.
-    first.save(
-        buffer,
-        "GIF",
-        save_all=True,
-        append_images=rest,
-        duration=max(20, round(1000 / fps)),
-        loop=0,
-        disposal=2,
-    )
+    duration = max(20, round(1000 / fps))  # browsers slow down what is faster
+    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=duration, loop=0)
     return buffer.getvalue()
 
 

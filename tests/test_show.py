@@ -1,0 +1,91 @@
+"""The command show, as a user calls it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from amr_jax.__main__ import main
+from tests import raw_sets
+from tests.pictures.clips import standing
+
+
+def show(*arguments) -> None:
+    main(["show", *map(str, arguments)])
+
+
+def refused(arguments, capsys) -> str:
+    with pytest.raises(SystemExit) as ended:
+        show(*arguments)
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.fixture
+def clip(tmp_path):
+    np.save(tmp_path / "wave.npy", standing())
+    return tmp_path / "wave.npy"
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf", "svg", "gif", "html"])
+def test_a_clip_becomes_a_file(clip, tmp_path, capsys, kind):
+    show("clip", clip, f"--out={tmp_path}/wave.{kind}")
+    assert (tmp_path / f"wave.{kind}").stat().st_size > 2000
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/wave.{kind}: ")
+
+
+def test_several_files_are_strips_in_one_picture(clip, tmp_path):
+    (tmp_path / "S001C001P001R001A001.skeleton").write_text(
+        raw_sets.skeleton_text(raw_sets.body(0))
+    )
+    one, both = tmp_path / "one.png", tmp_path / "both.png"
+    show("clip", clip, f"--out={one}", "--width=column", "--columns=4")
+    show(
+        "clip", clip, tmp_path / "S001C001P001R001A001.skeleton", f"--out={both}", "--width=column"
+    )
+    one, both = Image.open(one), Image.open(both)
+    assert one.width == both.width == 680
+    assert both.height > one.height + 100
+
+
+def test_a_record_of_a_data_set(tiny_ucla, tmp_path, capsys):
+    out = tmp_path / "record.png"
+    show("clip", f"--data_dir={tiny_ucla}", "--dataset=nwucla", "--index=2", f"--out={out}")
+    assert "a01_s01_e00_v03" in capsys.readouterr().out or out.exists()
+    Image.open(out).verify()
+
+
+def test_arrays_of_detectors_and_other_layouts(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "a.npz", joints=rng.uniform(1, 9, (4, 17, 2)), confidence=np.ones((4, 17)))
+    show("clip", tmp_path / "a.npz", f"--out={tmp_path}/a.png")
+    np.save(tmp_path / "b.npy", rng.normal(size=(4, 7, 3)))
+    said = refused(["clip", tmp_path / "b.npy", f"--out={tmp_path}/b.png"], capsys)
+    assert "joints of shape (4, 1, 7, 3); expected joints of one known layout" in said
+    assert "--layout=" in said
+    assert not (tmp_path / "b.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out=x.png"], "WHAT is missing: expected one of clip"),
+        (["clap", "--out=x.png"], "unknown picture 'clap'"),
+        (["clip"], "--out is missing"),
+        (["clip", "a.npy", "--out=x.bmp"], "expected a name that ends in .png"),
+        (["clip", "--out=x.png"], "expected files to draw, or --dataset=NAME"),
+        (["clip", "a.mov", "--out=x.png"], "a name that ends in '.mov'"),
+        (["clip", "nowhere.npy", "--out=x.png"], "nowhere.npy"),
+        (["clip", "a.npy", "--out=a.npy"], "--out=a.npy: expected a name"),
+    ],
+)
+def test_slips_are_told(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(arguments, capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_number_beyond_the_end(clip, tiny_ucla, tmp_path, capsys):
+    said = refused(["clip", clip, "--index=3", f"--out={tmp_path}/x.png"], capsys)
+    assert "found 1 sequences; expected --index= below" in said
+    record = ["clip", f"--data_dir={tiny_ucla}", "--dataset=nwucla", "--index=999"]
+    assert "nwucla test has 20 sequences" in refused([*record, f"--out={tmp_path}/x.png"], capsys)
