@@ -25,8 +25,7 @@ setup(
     ],
     # The config files are at the top of the repository, and installed with the package.
     package_dir={"amr_jax.configs": "configs"},
-    package_data={"amr_jax": ["py.typed", "zoo/*"]},
-    package_data={"amr_jax": ["py.typed", "pictures/*.html"]},
+    package_data={"amr_jax": ["py.typed", "zoo/*", "pictures/*.html"]},
     entry_points={"console_scripts": ["amr-jax = amr_jax.__main__:main"]},
     install_requires=[
         "jax>=0.10,<0.13",
