@@ -25,7 +25,10 @@ setup(
     ],
     # The config files are at the top of the repository, and installed with the package.
     package_dir={"amr_jax.configs": "configs"},
-    package_data={"amr_jax": ["py.typed", "zoo/*", "pictures/*.html"]},
+    package_data={
+        "amr_jax": ["py.typed", "zoo/*", "pictures/*.html"],
+        "amr_jax.report": ["*.html", "*.css", "*.js"],
+    },
     entry_points={"console_scripts": ["amr-jax = amr_jax.__main__:main"]},
     install_requires=[
         "jax>=0.10,<0.13",
@@ -46,6 +49,8 @@ setup(
         "tensorboardX>=2.6",  # TensorBoard event files without TensorFlow
         "matplotlib>=3.8",  # confusion matrices as PNG
         "rich>=13",  # tables and progress bars on the terminal
+        "jinja2>=3.1",  # HTML reports
+        "markdown-it-py>=3",  # tables of comparisons in them; rich needs it, too
     ],
     extras_require={
         "cuda12": ["jax[cuda12]"],

@@ -20,7 +20,7 @@ import argparse
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import ml_collections
 from etils import epath
@@ -28,6 +28,8 @@ from etils import epath
 from amr_jax.config import settings
 from amr_jax.config.comparison import COMPARISON
 from amr_jax.errors import UserError
+from amr_jax.report import comparison as report
+from amr_jax.report import page
 from amr_jax.run import console, paths
 from amr_jax.run.run import Run
 from amr_jax.studies import cells, rows, tables
@@ -109,6 +111,15 @@ class Comparison:
         }
         return {name: sorted(each, key=_seed) for name, each in found.items() if each}
 
+    def write(
+        self, run: Run, finished: cells.Finished, command: str, names: Collection[str]
+    ) -> str:
+        """Writes the named tables, and the report; returns the tables as Markdown."""
+        found = self.by_row(finished)
+        text = tables.write(run.workdir, self.config, found, command, names)
+        page.write(run.workdir, lambda: report.content(run.workdir, command, found))
+        return text
+
 
 def run(
     config: ml_collections.ConfigDict, folder: os.PathLike | str, command: str = "not recorded"
@@ -151,13 +162,10 @@ def run(
                     advance()
                 changed = comparison.tables(finished)
                 changed = [each for each in changed if cell.row in config.tables[each].rows]
-                tables.write(run.workdir, config, comparison.by_row(finished), command, changed)
+                comparison.write(run, finished, command, changed)
         found = comparison.by_row(finished)
         if found:
-            run.say(
-                "\n"
-                + tables.write(run.workdir, config, found, command, comparison.tables(finished))
-            )
+            run.say("\n" + comparison.write(run, finished, command, comparison.tables(finished)))
             run.say(f"all tables and pictures: {run.workdir}")
     if failed:
         raise UserError(

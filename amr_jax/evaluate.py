@@ -44,6 +44,7 @@ from amr_jax.evaluation.task import Outcome, Task
 from amr_jax.evaluation.twins import Twins
 from amr_jax.inference import load, model_file
 from amr_jax.models.settings import matmul_precision
+from amr_jax.report import evaluation, page
 from amr_jax.run import console, paths, sharding, workdir
 from amr_jax.run.run import Run, describe_devices
 
@@ -51,14 +52,17 @@ from amr_jax.run.run import Run, describe_devices
 FREE_KEYS = {"data_dir", "encode_batch_size", "random_encoder", "raw_coordinates"}
 
 
-def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
+def run(
+    config: ml_collections.ConfigDict, folder: os.PathLike | str, command: str | None = None
+) -> dict:
     """Evaluates, writes the files, prints the table.
 
     Args:
       config: of configs/linear.py, configs/knn.py, …
       folder: for config.json, results.json, metrics.jsonl, per_class.csv, a confusion matrix of
         each encoder as .csv (counts) and .png, and where there are logits scores.npz and, of one
-        classifier, model.safetensors.
+        classifier, model.safetensors; last of all report.html.
+      command: the command line, for the report.
 
     Returns:
       The content of results.json.
@@ -85,7 +89,8 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         lines = {"devices": describe_devices(mesh), **subject.describe(train, test)}
         lines |= {"twins": twins.describe()} if twins else {}
         run.say(console.aligned(lines))
-        for doubt in [*results.doubts(train, test), *subject.doubts()]:
+        doubts = [*results.doubts(train, test), *subject.doubts()]
+        for doubt in doubts:
             run.say(f"note: {doubt}")
         outcomes, seconds = _outcomes(run, subject, *splits, twins)
         found = {
@@ -106,6 +111,10 @@ def run(config: ml_collections.ConfigDict, folder: os.PathLike | str) -> dict:
         run.write(RESULTS_FILE, json.dumps(found, indent=2, allow_nan=False) + "\n")
         run.say("\n" + results.table(subject.config, outcomes))
         run.say(f"\nall results, per-class accuracies and confusion matrices: {run.workdir}")
+    page.write(
+        run.workdir,
+        lambda: evaluation.content(run.workdir, command, lines, doubts, found, test, outcomes),
+    )
     return found
 
 
@@ -160,10 +169,10 @@ def _remove_earlier(run: Run) -> None:
     if (run.workdir / RESULTS_FILE).exists():
         run.say(f"{run.workdir} holds a finished evaluation with this config; evaluating again.")
     if jax.process_index() == 0:
-        for name in (RESULTS_FILE, model_file.NAME, score_file.FILE):
+        for name in (RESULTS_FILE, model_file.NAME, score_file.FILE, page.FILE):
             (run.workdir / name).unlink(missing_ok=True)
 
 
 def main(config: ml_collections.ConfigDict, flags: argparse.Namespace) -> None:
     """The command; `flags` are those of `amr_jax.flags.evaluate`."""
-    run(config, flags.workdir)
+    run(config, flags.workdir, flags.command)

@@ -27,6 +27,7 @@ from amr_jax import methods
 from amr_jax.config import base, checks, settings
 from amr_jax.data import batches, datasets, mixture
 from amr_jax.errors import UserError
+from amr_jax.report import page, pretraining
 from amr_jax.run import checkpoint, console, sharding
 from amr_jax.run.run import Run, describe_devices
 from amr_jax.train import length, loop, optim
@@ -99,6 +100,7 @@ def run(
     config: ml_collections.ConfigDict,
     folder: os.PathLike | str,
     devices: Sequence[jax.Device] | None = None,
+    command: str | None = None,
 ) -> train_step.TrainState:
     """Trains to the end, or resumes and trains to the end; returns the final state.
 
@@ -106,6 +108,7 @@ def run(
       config: from a config file.
       folder: the workdir.
       devices: to run on; default all.
+      command: the command line, for the report.
 
     Raises:
       UserError: wrong settings; a workdir in use; a loss that is not finite; a checkpoint that
@@ -132,9 +135,12 @@ def run(
         with console.progress_bar("compiling the initial state"):
             state = train_step.init_state(method, optimizer, config, mesh)
         state = run.restore(state)
-        run.say(banner(run, plan, method, mesh, state))
+        facts = described(run, plan, method, mesh, state)
+        run.say(console.aligned(facts))
+        content = functools.partial(pretraining.content, run.workdir, command, facts)
         if run.first_step == plan.total_steps:
             run.say(f"already finished: {run.workdir} holds all {plan.total_steps:,} steps.")
+            page.write(run.workdir, content, replace=False)
             return state
         dispatch = train_step.make_dispatch(
             method, optimizer, data.clips, config, plan.schedule_steps, mesh
@@ -142,24 +148,25 @@ def run(
         seed = sharding.put(train_step.root(config.seed), sharding.replicated(mesh))
         state = loop.train(run, plan, data, functools.partial(dispatch, seed=seed), state)
     console.say(f"done: {plan.total_steps:,} steps; checkpoint in {run.workdir}")
+    page.write(run.workdir, content)
     return state
 
 
-def banner(
+def described(
     run: Run,
     plan: loop.Plan,
     method: nn.Module,
     mesh: jax.sharding.Mesh,
     state: train_step.TrainState,
-) -> str:
-    """The text at the start of a run: what is trained, on which data and devices."""
+) -> dict[str, str]:
+    """What is trained, on which data and devices: the banner of a run, text by name."""
     config = run.config
     count = {
         name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in state.params.items()
     }
     encoder = config.encoder
     num_patches = encoder.num_frames // encoder.patch_len * encoder.num_joints
-    lines = {
+    return {
         "devices": f"{describe_devices(mesh)}; data {mesh.shape['data']} × fsdp {config.fsdp}",
         "data": f"{config.dataset} {config.input.split}: {config.input.found}; "
         f"{config.input.mode} as {config.input.storage}, {config.input.bodies}, "
@@ -172,12 +179,11 @@ def banner(
         "steps": f"{plan.total_steps:,} ({config.epochs} epochs)"
         + (f", resumed from {run.first_step:,}" if run.first_step else ""),
     }
-    return console.aligned(lines)
 
 
 def main(config: ml_collections.ConfigDict, flags: argparse.Namespace) -> None:
     """The command; `flags` are those of `amr_jax.flags.pretrain`."""
-    run(config, flags.workdir)
+    run(config, flags.workdir, command=flags.command)
 
 
 # `amr_jax.pretrain("amr", data)` is the Python interface.

@@ -113,7 +113,14 @@ def draws(each: Sequence[dict[str, float]]) -> str:
 
 
 def table(rows: dict[str, dict[str, float]], columns: Sequence[Column] = ()) -> str:
-    """The comparison of encoders for the terminal.
+    """The comparison of encoders for the terminal; arguments as of `cells`."""
+    return console.table(*cells(rows, columns))
+
+
+def cells(
+    rows: dict[str, dict[str, float]], columns: Sequence[Column] = ()
+) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the comparison of encoders; a column may have no text in any row.
 
     Args:
       rows: name of the encoder -> its metrics, accuracies as fractions.
@@ -143,7 +150,7 @@ def table(rows: dict[str, dict[str, float]], columns: Sequence[Column] = ()) -> 
         ]
         for name, metrics in rows.items()
     ]
-    return console.table(head, lines)
+    return head, lines
 
 
 def noise(rows: dict[str, dict[str, float]], num_test: int) -> str:

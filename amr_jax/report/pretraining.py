@@ -1,0 +1,63 @@
+"""The report of a pre-training run."""
+
+import os
+from collections.abc import Mapping
+
+from etils import epath
+
+from amr_jax.report import curves, page
+from amr_jax.run import console, metrics, workdir
+
+# Metrics of every method, in the order of the page, and their titles; others follow, folded.
+_CURVES = {
+    "loss": "loss",
+    "learning_rate": "learning rate",
+    "grad_norm": "norm of the gradient",
+    "sequences_per_s": "sequences per second",
+}
+_NOT_DRAWN = {"step", "epoch", "time", "timed_seconds", "timed_steps"}
+
+
+def content(folder: os.PathLike | str, command: str | None, facts: Mapping[str, str]) -> str:
+    """The page of a finished run.
+
+    Args:
+      folder: its workdir.
+      command: the command line; None: the run was started from Python, or by a comparison.
+      facts: what was trained, on which data and devices, by name.
+    """
+    folder = epath.Path(folder)
+    config, lines = workdir.read_config(folder), metrics.read_metrics(folder)
+    last = lines[-1]
+    drawn = {
+        key: curves.chart(_CURVES.get(key, key), {"": curves.of_metrics(lines, key)})
+        for key in [*_CURVES, *(sorted(last.keys() - _CURVES.keys() - _NOT_DRAWN))]
+    }
+    changed, others = page.options(config)
+    return page.render(
+        "pretraining.html",
+        title=f"{config.method} on {config.dataset}",
+        kind="Pre-training",
+        folder=folder,
+        command=command,
+        tiles=_tiles(last),
+        facts=facts,
+        main_charts=[drawn[key] for key in _CURVES if drawn[key]],
+        more_charts=[x for key, x in drawn.items() if key not in _CURVES and x],
+        changed=changed,
+        others=others,
+        versions=page.versions(folder),
+        links=page.links(folder),
+    )
+
+
+def _tiles(last: Mapping[str, float]) -> list[tuple[str, str, str]]:
+    """The numbers at the top: (name, value, what it is)."""
+    tiles = [("loss", f"{last['loss']:.4f}", "mean over the last dispatch")]
+    tiles.append(("epochs", f"{last['epoch']:.4g}", f"{last['step']:,} steps"))
+    if timed := last.get("timed_steps"):
+        seconds = last["timed_seconds"] / timed * last["step"]
+        tiles.append(("training time", console.duration(seconds), "without compilation"))
+    if rate := last.get("sequences_per_s"):
+        tiles.append(("speed", f"{rate:,.0f}", "sequences per second"))
+    return tiles
