@@ -1,6 +1,7 @@
 """Curves over epochs as the SVG of a page: its colours follow the page, light or dark."""
 
 import dataclasses
+import statistics
 from collections.abc import Mapping, Sequence
 
 WIDTH, HEIGHT = 340, 190
@@ -40,9 +41,8 @@ def chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> Ch
         low, high = low - abs(low) / 10 - 1e-9, high + abs(high) / 10 + 1e-9
     up = [float(tick) for tick in MaxNLocator(4).tick_values(low, high)]
     low, high, right = up[0], up[-1], max(xs) or 1.0
-    across = [
-        float(x) for x in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0.0, right) if x <= right
-    ]
+    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0.0, right)
+    across = [float(x) for x in ticks if x <= right]
 
     def x_of(value: float) -> float:
         return round(_LEFT + value / right * (WIDTH - _LEFT - _RIGHT), 1)
@@ -69,6 +69,4 @@ def of_metrics(lines: Sequence[dict], key: str, over: str = "epoch") -> list[tup
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     size = -(-len(points) // _MOST)
     groups = (points[i : i + size] for i in range(0, len(points), size))
-    return [
-        tuple(sum(values) / len(group) for values in zip(*group, strict=True)) for group in groups
-    ]
+    return [tuple(map(statistics.fmean, zip(*group, strict=True))) for group in groups]

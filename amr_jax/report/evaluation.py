@@ -101,13 +101,8 @@ def _tiles(found: Mapping, titles: Mapping[str, str], num_test: int) -> list[tup
         top1, spread = numbers["top1"], numbers.get("top1_std")
         error = standard_error(top1, num_test) if spread is None else spread
         what = "standard error" if spread is None else "deviation over draws"
-        tiles.append(
-            (
-                f"top-1, {titles.get(name, name)}",
-                f"{100 * top1:.1f} %",
-                f"± {100 * error:.1f}, {what}",
-            )
-        )
+        title = f"top-1, {titles.get(name, name)}"
+        tiles.append((title, f"{100 * top1:.1f} %", f"± {100 * error:.1f}, {what}"))
     classes = f"of {found['classes_in_test']} classes"
     return [*tiles, ("test sequences", f"{num_test:,}", classes)]
 
