@@ -1,0 +1,94 @@
+"""Reports: what is on the pages, that it is what the files say, and that hostile names are text."""
+
+import re
+
+import pytest
+
+from amr_jax.evaluation.accuracy import standard_error
+from amr_jax.report import curves, page
+from tests.report import handmade
+from tests.report.parsed import Page
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return handmade.a_run(tmp_path_factory.mktemp("report") / "run")
+
+
+@pytest.fixture(scope="module")
+def judged(run):
+    return handmade.an_evaluation(run.parent.parent / "linear", run.parent)
+
+
+def test_a_run_has_its_command_settings_curves_and_files(run):
+    shown = Page(run)
+    shown.check()
+    assert "amr-jax pretrain --config=amr:nwucla" in shown.text
+    changed, others = (rows for rows in shown.tables if rows[0][0] == "setting")
+    assert [row[:3] for row in changed[1:]] == [
+        ["epochs", "20", "60"],
+        ["optim.lr", "0.002", "0.001"],
+    ]
+    assert ["encoder.depth", "4", "", "transformer blocks"] in others
+    curves = [a["aria-label"] for tag, a in shown.tags if tag == "svg"]
+    assert curves == ["loss", "norm of the gradient", "sequences per second", "weight"]
+    # 1,000 steps at the rate of 950 steps in 38 s.
+    assert re.search(r"training time\s*0:40", shown.text)
+    links = [a["href"] for tag, a in shown.tags if tag == "a"]
+    assert links == ["metrics.jsonl", "config.json", "versions.json"]
+
+
+def test_an_evaluation_has_the_numbers_of_its_results(judged):
+    path, found = judged
+    shown = Page(path)
+    shown.check()
+    rows = shown.table("encoder")
+    assert [row["encoder"] for row in rows] == ["pretrained", "random"]
+    for row in rows:
+        top1 = found["encoders"][row["encoder"]]["top1"]
+        assert row["top-1 %"] == f"{100 * top1:.2f}"
+        assert row["standard error"] == f"{100 * standard_error(top1, 160):.2f}"
+    classes = shown.table("class")
+    assert [row["number"] for row in classes] == ["0", "1", "2"]  # the fourth does not occur
+    assert "Not in the test split: class 3" in shown.text
+    assert sum(int(row["test sequences"]) for row in classes) == 160
+    recognised = [int(r["test sequences"]) * float(r["pretrained %"]) / 100 for r in classes]
+    assert sum(recognised) / 160 == pytest.approx(found["encoders"]["pretrained"]["top1"], abs=1e-3)
+    links = [a["href"] for tag, a in shown.tags if tag == "a"]
+    assert "../run/report.html" in links
+
+
+def test_the_heat_map_counts_every_sequence(judged):
+    shown = judged[0].read_text()
+    counts = re.findall(r"<title>.* → .*: (\d+) of \d+</title>", shown)
+    assert sum(map(int, counts)) == 160
+
+
+def test_hostile_names_are_text(run, judged):
+    for path in (run, judged[0]):
+        shown = Page(path)
+        assert handmade.HOSTILE in shown.text
+        assert [tag for tag, _ in shown.tags].count("script") == 1  # our own
+    assert handmade.HOSTILE in [row["class"] for row in Page(judged[0]).table("class")]
+
+
+def test_a_page_that_cannot_be_made_is_a_warning_and_leaves_none(tmp_path, capsys):
+    page.write(tmp_path, lambda: "before")
+    page.write(tmp_path, lambda: "after", replace=False)
+    assert (tmp_path / page.FILE).read_text() == "before"
+
+    def fails():
+        raise ZeroDivisionError("no joints")
+
+    page.write(tmp_path, fails)
+    assert not (tmp_path / page.FILE).exists()
+    said = capsys.readouterr().out
+    assert f"warning: {tmp_path / page.FILE}: not written (ZeroDivisionError: no joints)" in said
+
+
+def test_long_curves_are_thinned_and_constant_ones_drawn():
+    points = [(float(k), 3.0) for k in range(1, 10_001)]
+    (line,) = curves.chart("x", {"": points}).lines
+    assert len(line[1].split()) <= 300
+    assert {point.split(",")[1] for point in line[1].split()} != {"nan"}
+    assert curves.chart("x", {"": []}) is None
