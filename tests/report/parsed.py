@@ -10,7 +10,7 @@ class Page(html.parser.HTMLParser):
     Fails on tags that are not closed in order.
     """
 
-    _VOID = {"meta", "link", "img", "br", "input"}
+    _VOID = ("meta", "link", "img", "br", "input")
 
     def __init__(self, path: Path):
         super().__init__()
