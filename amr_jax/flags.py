@@ -140,7 +140,9 @@ def export(parser: cli.Parser) -> None:
     from amr_jax.config.evaluation import READOUTS
 
     parser.add_needed("checkpoint", "workdir of an evaluation or pre-training, or a model file")
-    parser.add_needed("format", "kind of file", choices=("safetensors", "stablehlo", "torch"))
+    parser.add_needed(
+        "format", "kind of file", choices=("safetensors", "stablehlo", "onnx", "torch")
+    )
     parser.add_needed("out", "the file to write")
     parser.add("step", int, None, "checkpoint of a pre-training run; default: the newest")
     parser.add(*_OF_SEVERAL)
@@ -148,7 +150,7 @@ def export(parser: cli.Parser) -> None:
         "readout",
         str,
         None,
-        "stablehlo of an encoder alone: as in --readout of predict",
+        "stablehlo or onnx of an encoder alone: as in --readout of predict",
         choices=READOUTS,
     )
 

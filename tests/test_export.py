@@ -11,7 +11,8 @@ import pytest
 import safetensors.numpy
 
 from amr_jax.__main__ import main as amr_jax_command
-from amr_jax.inference import apply, model_file
+from amr_jax.errors import UserError
+from amr_jax.inference import apply, model_file, onnx_file
 from amr_jax.inference.pytorch import files, mamp, runs
 from tests import tiny_models
 
@@ -85,6 +86,78 @@ def test_stablehlo_runs_without_this_package(tmp_path):
         assert described["platforms"] == ["cpu", "cuda", "tpu"]
 
 
+WITHOUT_JAX = """
+import sys
+for name in ("amr_jax", "jax", "flax", "torch"):
+    sys.modules[name] = None  # any import of it fails
+import json, numpy as np, onnxruntime, safetensors.numpy
+folder = sys.argv[1]
+with np.load(f"{folder}/sequences.npz") as arrays:
+    joints, length = arrays["joints"], arrays["length"]
+session = onnxruntime.InferenceSession(f"{folder}/model.onnx")
+(everything,) = session.run(None, {"joints": joints, "length": length})
+(one,) = session.run(None, {"joints": joints[2:3], "length": length[2:3]})
+tensors = safetensors.numpy.load_file(f"{folder}/model.safetensors")
+with open(f"{folder}/model.safetensors", "rb") as file:
+    header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+classes = json.loads(header["__metadata__"]["amr_jax"])["class_names"]
+kernel = tensors["encoder/patch_embed/kernel"]
+np.savez(f"{folder}/found.npz", everything=everything, one=one, kernel=kernel, classes=classes)
+"""
+
+
+def test_onnx_and_safetensors_need_neither_this_package_nor_jax(tmp_path, capsys):
+    pytest.importorskip("jax2onnx", reason="extra 'onnx' is not installed")
+    model = tiny_models.make("finetune", "packed")
+    file = tmp_path / "model.safetensors"
+    model_file.write(file, model)
+    call(f"--checkpoint={file}", "--format=onnx", f"--out={tmp_path}/model.onnx")
+    assert "encoder and head, 3 classes" in capsys.readouterr().out
+    sequences = [tiny_models.joints(i, 12 - i, bodies=1 + i % 2) for i in range(4)]
+    sequences[0][3] = 0  # a frame without anybody
+    joints, length = tiny_models.padded(model, sequences)
+    np.savez(tmp_path / "sequences.npz", joints=joints, length=length)
+    script = [sys.executable, "-I", "-c", WITHOUT_JAX, tmp_path]
+    subprocess.run(script, cwd="/", check=True, timeout=300)
+
+    run = jax.jit(apply.logits, static_argnums=0)
+    expected = np.asarray(run(model, model.variables, joints, length))
+    with np.load(tmp_path / "found.npz") as found:
+        within = 1e-5 * np.abs(expected).max()
+        np.testing.assert_allclose(found["everything"], expected, atol=within)
+        np.testing.assert_allclose(found["one"], expected[2:3], atol=within)
+        params = model.variables["params"]
+        np.testing.assert_array_equal(found["kernel"], params["encoder"]["patch_embed"]["kernel"])
+        assert tuple(found["classes"]) == model.class_names
+    described = json.loads((tmp_path / "model.onnx.json").read_text())
+    assert (described["returns"], described["computes_in"]) == ("logits (b, 3) float32", "float32")
+
+
+def test_an_onnx_file_that_computes_something_else_is_refused(evaluation):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="extra 'onnx' is not installed")
+    _, model = evaluation
+
+    class Session:
+        def __init__(self, file, providers):
+            pass
+
+        def run(self, names, inputs):
+            return [np.ones((len(inputs["length"]), 3), np.float32)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxruntime, "InferenceSession", Session)
+        with pytest.raises(UserError, match="expected 1e-05 at most"):
+            onnx_file.checked(model, b"")
+
+
+def test_onnx_without_its_packages_names_the_extra(evaluation, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
+    with pytest.raises(SystemExit):
+        call(f"--checkpoint={evaluation[0]}", "--format=onnx", f"--out={tmp_path}/out.onnx")
+    assert "pip install 'amr_jax[onnx]'" in capsys.readouterr().err
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_safetensors_of_an_evaluation_is_its_model_file(evaluation, tmp_path, capsys):
     folder, _ = evaluation
     out = tmp_path / "out.safetensors"
@@ -153,7 +226,10 @@ def test_the_command_refuses(evaluation, tmp_path, capsys):
             "out: expected a file name that ends in .pth, .pt, .safetensors,",
         ),
         ({"readout": "joint"}, "has a classifier with a read-out of its own"),
-        ({"format": "torch", "readout": "joint"}, "--readout=joint: expected --format=stablehlo"),
+        (
+            {"format": "torch", "readout": "joint"},
+            "--readout=joint: expected --format=stablehlo or",
+        ),
         ({"out": tmp_path / "no" / "out"}, "no/out: could not be written"),
     ):
         arguments = [f"--{k}={v}" for k, v in {**given, **changes}.items() if v is not None]

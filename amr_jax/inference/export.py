@@ -20,7 +20,7 @@ import jax.export
 import jax.numpy as jnp
 
 from amr_jax.errors import UserError
-from amr_jax.inference import apply, load, model_file
+from amr_jax.inference import apply, load, model_file, onnx_file
 from amr_jax.inference.apply import Model
 from amr_jax.inference.pytorch import runs
 from amr_jax.run import workdir
@@ -48,17 +48,46 @@ def to_stablehlo(
     Raises:
       UserError: `readout` is given for a model with a classifier, which has its own.
     """
+    model, readout = _with_readout(checkpoint, step, dataset, readout)
+    exported = program(model, readout)
+    workdir.write(out, exported.serialize())
+    _write_signature(out, model, readout, {"platforms": PLATFORMS})
+    print(f"{out}: {_describe(model)}, for {', '.join(exported.platforms)}; see {out}.json")
+
+
+def to_onnx(
+    checkpoint: str,
+    out: str,
+    step: int | None,
+    dataset: str | None = None,
+    readout: str | None = None,
+) -> None:
+    """Writes an ONNX graph, compared with JAX before, and FILE.json beside it.
+
+    Raises:
+      UserError: as of `to_stablehlo` and `onnx_file.content`.
+    """
+    model, readout = _with_readout(checkpoint, step, dataset, readout)
+    content, error = onnx_file.content(model, readout)
+    workdir.write(out, content)
+    _write_signature(out, model, readout, {"computes_in": "float32"})
+    print(
+        f"{out}: {_describe(model)}; onnxruntime differs from JAX by {error:.0e} of the largest "
+        f"output; see {out}.json"
+    )
+
+
+def _with_readout(
+    checkpoint: str, step: int | None, dataset: str | None, readout: str | None
+) -> tuple[Model, str]:
+    """The model, and the read-out of its features."""
     model = load.load_model(checkpoint, step, dataset)
     if readout and model.head:
         raise UserError(
             f"--readout={readout}: {checkpoint} has a classifier with a read-out of its own; "
             "expected a pre-training run, whose encoder is exported alone."
         )
-    readout = readout or "mean"
-    exported = program(model, readout)
-    workdir.write(out, exported.serialize())
-    workdir.write(f"{out}.json", json.dumps(_signature(model, readout), indent=1) + "\n")
-    print(f"{out}: {_describe(model)}, for {', '.join(exported.platforms)}; see {out}.json")
+    return model, readout or "mean"
 
 
 def to_torch(checkpoint: str, out: str, step: int | None, dataset: str | None = None) -> None:
@@ -69,7 +98,7 @@ def to_torch(checkpoint: str, out: str, step: int | None, dataset: str | None = 
     """
     if dataset:
         raise UserError(
-            f"--dataset={dataset}: expected --format=safetensors or stablehlo; torch has the "
+            f"--dataset={dataset}: expected --format=safetensors, stablehlo or onnx; torch has the "
             "embeddings of all joints."
         )
     if has_one(checkpoint):
@@ -86,7 +115,12 @@ def to_torch(checkpoint: str, out: str, step: int | None, dataset: str | None = 
 
 # (the model's path, file to write, step of a pre-training run's checkpoint or None: the newest,
 # dataset as of `load.load_model`)
-FORMATS = {"safetensors": to_safetensors, "stablehlo": to_stablehlo, "torch": to_torch}
+FORMATS = {
+    "safetensors": to_safetensors,
+    "stablehlo": to_stablehlo,
+    "onnx": to_onnx,
+    "torch": to_torch,
+}
 
 
 def program(model: Model, readout: str = "mean") -> jax.export.Exported:
@@ -108,11 +142,11 @@ def program(model: Model, readout: str = "mean") -> jax.export.Exported:
     )
 
 
-def _signature(model: Model, readout: str) -> dict[str, Any]:
-    """What a caller of the program needs to know."""
+def _write_signature(out: str, model: Model, readout: str, more: dict[str, Any]) -> None:
+    """Writes FILE.json: what a caller of the program needs to know."""
     size, returns = model.input, "logits" if model.head else "features"
     outputs = len(model.class_names) or apply.num_features(model, readout)
-    return {
+    text = {
         "arguments": {
             "joints": "(b, L, M, V, C) float32, in metres (in an image in any unit); zeros where "
             "a body is absent",
@@ -128,9 +162,10 @@ def _signature(model: Model, readout: str) -> dict[str, Any]:
         # What converts numbers in files of custom data, see `arrays.Form`.
         "scale": size.scale,
         "scores": size.scores,
-        "platforms": PLATFORMS,
+        **more,
         "provenance": dict(model.provenance),
     }
+    workdir.write(f"{out}.json", json.dumps(text, indent=1) + "\n")
 
 
 def _describe(model: Model) -> str:

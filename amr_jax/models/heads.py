@@ -31,19 +31,19 @@ def mean(tokens: jax.Array, num_joints: int) -> jax.Array:
 
 def joint(tokens: jax.Array, num_joints: int) -> jax.Array:
     """The mean over time of each joint's tokens, (B, V · D): it keeps which joint moved."""
-    return _over_time(tokens, num_joints).mean(axis=1).reshape(len(tokens), -1)
+    return _over_time(tokens, num_joints).mean(axis=1).reshape(tokens.shape[0], -1)
 
 
 def joint_deviation(tokens: jax.Array, num_joints: int) -> jax.Array:
     """`joint`, then the standard deviation (of n) of the same tokens, (B, 2 · V · D)."""
-    deviation = _over_time(tokens, num_joints).std(axis=1).reshape(len(tokens), -1)
+    deviation = _over_time(tokens, num_joints).std(axis=1).reshape(tokens.shape[0], -1)
     return jnp.concatenate([joint(tokens, num_joints), deviation], axis=1)
 
 
 def everything(tokens: jax.Array, num_joints: int) -> jax.Array:
     """All tokens, one after the other, (B, N · D)."""
     del num_joints
-    return tokens.astype(jnp.float32).reshape(len(tokens), -1)
+    return tokens.astype(jnp.float32).reshape(tokens.shape[0], -1)
 
 
 def _over_time(tokens: jax.Array, num_joints: int) -> jax.Array:
