@@ -41,7 +41,7 @@ def refused(arguments, capsys) -> str:
         (["pretrain", "--config=amr:ntu60"], "unknown data set 'ntu60'"),
         (["pretrian"], "unknown command 'pretrian'. Did you mean pretrain?"),
         (["predict", "file.npz"], "--checkpoint is missing"),
-        (["export", "--checkpoint=x", "--format=onnx", "--out=y"], "invalid choice: 'onnx'"),
+        (["export", "--checkpoint=x", "--format=tflite", "--out=y"], "invalid choice: 'tflite'"),
         (["interop", "--workdir=x", "--num_heads=0"], "--num_heads: 0: expected at least 1"),
         (["synthetic", "out"], "unknown argument 'out'"),
         (["prepare", "--data_dir=x", "--dataset=nw"], "--manual_dir is missing"),
