@@ -64,8 +64,8 @@ setup(
         "torch": ["torch>=2.6"],  # .pth files (amr_jax.interop), `benchmark step --torch`
         "sklearn": ["scikit-learn>=1.6"],  # amr_jax.sklearn
         "hub": ["huggingface_hub>=1.0"],  # hf://USER/REPO
-        # Files for onnxruntime (`export --format=onnx`). Later versions of jax2onnx ask for an Orbax
-        # older than the one above, which they do not use.
+        # `export --format=onnx`. Later versions of jax2onnx ask for an Orbax older than the one
+        # above, and do not use it.
         "onnx": ["jax2onnx>=0.13,<0.13.1", "onnxruntime>=1.24.1"],
         "docs": ["mkdocs", "mkdocs-material", "mkdocstrings[python]"],
         "test": [
