@@ -24,6 +24,7 @@ _KINDS = {
     "pretrain": ("method", "a pre-training method", "amr"),
     "evaluate": ("protocol", "an evaluation protocol", "linear"),
     "compare": ("rows", "a comparison of methods", "compare"),
+    "sweep": ("method", "a pre-training method", "amr"),
 }
 
 
@@ -97,6 +98,7 @@ def _run_with_config(name: str, parser: cli.Parser, argv: list[str]) -> None:
     flags = parser.parse(argv)
     config = _config(name, flags.config, overrides)
     cli.quieten_libraries(flags.verbosity)
+    flags.overrides = overrides
     flags.command = shlex.join(
         [*parser.prog.split(), *argv, *(f"--config.{override}" for override in overrides)]
     )

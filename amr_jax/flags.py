@@ -27,6 +27,21 @@ def compare(parser: cli.Parser) -> None:
     _add_config(parser, "folder for rows and tables; the same folder resumes")
 
 
+def sweep(parser: cli.Parser) -> None:
+    """Pre-trains and evaluates a method at every point of a grid over its settings."""
+    _add_config(parser, "folder for points and table; the same folder resumes")
+    parser.add_files("values", "KEY=VALUE,VALUE: keys of the config, as in optim.lr=1e-4,1e-3")
+    parser.add("protocols", str, "linear,knn", "protocols that judge every point")
+    parser.add("seeds", cli.at_least(1), 1, "seeds of every point: --config.seed and the next ones")
+    parser.add(
+        "judge_on",
+        str,
+        None,
+        "default: validation, a part of the training split, where the data set has one",
+        choices=("validation", "test"),
+    )
+
+
 def prepare(parser: cli.Parser) -> None:
     """Turns the raw files of a data set into records, or verifies records."""
     from amr_jax.data.readers import ntu
@@ -231,6 +246,7 @@ COMMANDS = {
         show,
         export,
         compare,
+        sweep,
         ensemble,
         interop,
         synthetic,

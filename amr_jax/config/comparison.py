@@ -114,6 +114,7 @@ def table(
     rows: Iterable[str],
     plot: str = "time",
     scale: str = "log",
+    by: str | None = None,
     metrics: Mapping[str, str] | None = None,
 ) -> ml_collections.ConfigDict:
     """A table of a comparison.
@@ -124,10 +125,11 @@ def table(
       plot: what the picture shows accuracy over: 'time' (of training), or a key of the rows'
         configs, as 'model.r'.
       scale: of that axis, 'log' or 'linear'.
+      by: a second key: the picture has a line for each of its values.
       metrics: further columns: name of a metric of pre-training (metrics.jsonl) -> head. The table
         has its last value.
     """
-    made = {"title": title, "rows": tuple(rows), "plot": plot, "scale": scale}
+    made = {"title": title, "rows": tuple(rows), "plot": plot, "scale": scale, "by": by or ""}
     return ml_collections.ConfigDict({**made, "metrics": dict(metrics or {})})
 
 

@@ -7,12 +7,17 @@ import ml_collections
 
 from amr_jax.evaluation.accuracy import standard_error
 from amr_jax.evaluation.task import Protocol
-from amr_jax.studies import rows
+from amr_jax.studies import published, rows
 from amr_jax.studies.lines import Line, number_key
 
 VALIDATION = (
     "Every row is trained and judged on parts of the training split, for validation: the test "
     "sequences of this table are not those of the test split."
+)
+
+_PUBLISHED = (
+    "Published figures: NTU-60 x-sub, one L20 GPU, 400 epochs; GFLOPs of the linear layers for two "
+    "bodies; speed-up relative to MAMP."
 )
 
 
@@ -119,8 +124,7 @@ def under(
             f"{head}: the metric `{name}` of pre-training, the mean over its last dispatch."
             for name, head in table.get("metrics", {}).items()
         ),
-        "Published figures: NTU-60 x-sub, one L20 GPU, 400 epochs; GFLOPs of the linear layers for "
-        "two bodies; speed-up relative to MAMP.",
+        _PUBLISHED if any(name in published.ROWS for name in table.rows) else "",
         f"Device: {each(lambda r: r['versions']['devices'])}. {each(versions)}. "
         f"Last row finished: {max(cell['finished'] for cell in here)}. Command: `{command}`",
     ]

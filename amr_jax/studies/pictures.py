@@ -13,6 +13,15 @@ from amr_jax.run import console
 from amr_jax.studies.lines import Line
 
 _OURS, _OTHERS = "tab:red", "tab:blue"
+# Of several lines: colours that colour-blind readers can tell apart (Okabe and Ito), and markers.
+_LINES = (
+    (_OTHERS, "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#E69F00", "v"),
+    ("#000000", "P"),
+)
 _DASHES = ("--", ":", "-.", (0, (1, 4)))  # of random encoders
 _HEAD_WIDTH = 13  # characters per line in the head of a column
 
@@ -25,12 +34,14 @@ class Axis:
       label: its name and meaning.
       values: row -> value.
       second, second_label: key of the numbers to show beside the accuracies, and their name.
+      lines: row -> the line that it is on; empty: all are on one.
     """
 
     label: str
     values: dict[str, float]
     second: str
     second_label: str
+    lines: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def comparison(
@@ -143,10 +154,21 @@ def _over_setting(axes: Axes, points: Sequence[Point], axis: Axis, scale: str) -
     drawn = [point for point in points if point.line.row in axis.values]
     drawn = sorted(drawn, key=lambda point: axis.values[point.line.row])
     x = [axis.values[point.line.row] for point in drawn]
-    accuracies, bars = [p.accuracy for p in drawn], [p.error for p in drawn]
-    axes.errorbar(x, accuracies, bars, marker="o", color=_OTHERS, capsize=3, label="accuracy")
+    on_line = {point.line.row: axis.lines.get(point.line.row, "accuracy") for point in drawn}
+    names = list(dict.fromkeys(on_line[row] for row in axis.values if row in on_line))
+    for name, (colour, marker) in zip(names, itertools.cycle(_LINES)):
+        own = [point for point in drawn if on_line[point.line.row] == name]
+        axes.errorbar(
+            [axis.values[point.line.row] for point in own],
+            [point.accuracy for point in own],
+            [point.error for point in own],
+            marker=marker,
+            color=colour,
+            capsize=3,
+            label=name,
+        )
     for value, point in zip(x, drawn, strict=True):
-        if point.is_ours:
+        if point.is_ours and not axis.lines:
             axes.plot(value, point.accuracy, "o", color=_OURS, zorder=3, label=point.line["method"])
     axes.set_xscale(scale)
     if x:
@@ -154,6 +176,9 @@ def _over_setting(axes: Axes, points: Sequence[Point], axis: Axis, scale: str) -
     axes.set_xticks(x, [f"{value:g}" for value in x])
     axes.set_xticks([], minor=True)
     axes.set_xlabel(f"{axis.label}; bars: ± one standard error")
+    if axis.lines:
+        axes.legend()
+        return
     second = axes.twinx()
     known = [(value, point.line[axis.second]) for value, point in zip(x, drawn, strict=True)]
     known = [(value, number) for value, number in known if number is not None]

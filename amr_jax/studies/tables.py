@@ -182,7 +182,9 @@ def _axis(
     costs = {"linear_layer_gflops": "GFLOPs a sequence, linear layers"}
     metrics = {table_lines.metric_key(n): head for n, head in table.get("metrics", {}).items()}
     key, head = next(iter((metrics or costs).items()))
-    return pictures.Axis(f"{table.plot}: {about}", values, key, head)
+    by = table.get("by")  # absent in files of one's own
+    lines = {name: f"{by} = {rows.setting(config, name, by):g}" for name in values} if by else {}
+    return pictures.Axis(f"{table.plot}: {about}", values, key, head, lines)
 
 
 def _percent(fraction: float) -> str:
