@@ -67,6 +67,8 @@ setup(
         # `export --format=onnx`. Later versions of jax2onnx ask for an Orbax older than the one
         # above, and do not use it.
         "onnx": ["jax2onnx>=0.13,<0.13.1", "onnxruntime>=1.24.1"],
+        "wandb": ["wandb>=0.18"],  # config.writers=('wandb',)
+        "mlflow": ["mlflow>=2.10"],  # config.writers=('mlflow',)
         "docs": ["mkdocs", "mkdocs-material", "mkdocstrings[python]"],
         "test": [
             "pytest>=8",

@@ -49,7 +49,7 @@ from amr_jax.run import console, paths, sharding, workdir
 from amr_jax.run.run import Run, describe_devices
 
 # Keys that may differ between two starts in one workdir: they change no number.
-FREE_KEYS = {"data_dir", "encode_batch_size", "random_encoder", "raw_coordinates"}
+FREE_KEYS = {"data_dir", "encode_batch_size", "random_encoder", "raw_coordinates", "writers"}
 
 
 def run(
@@ -83,6 +83,7 @@ def run(
     with Run.open(folder, subject.config, FREE_KEYS, data, holds_work=has_results) as run:
         run.record()
         _remove_earlier(run)
+        run.start_writers()
         splits = [place(read(source, mesh), mesh) for source in sources]
         train, test = (split.host for split in splits)
         twins = Twins.of(datasets.get(subject.config.dataset), train, test)
@@ -105,6 +106,9 @@ def run(
             )
         if jax.process_index() == 0:
             results.write_files(run.workdir, subject.config, test, outcomes)
+            for name in outcomes:
+                picture = (run.workdir / f"confusion_{name}.png").read_bytes()
+                run.image(subject.config.get("epochs", 1), f"confusion/{name}", picture)
             if model is not None:
                 model_file.write(run.workdir / model_file.NAME, model)
         # Strict JSON has no NaN; no metric should be one.

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 import jax
 import ml_collections
+import numpy as np
 import optax
 from flax import linen as nn
 
@@ -34,7 +35,7 @@ from amr_jax.train import length, loop, optim
 from amr_jax.train import step as train_step
 
 # Keys that may differ between two starts of one run: they change results by rounding at most.
-FREE_KEYS = {"data_dir", "checkpoint", "fsdp", "input.mode"}
+FREE_KEYS = {"data_dir", "checkpoint", "fsdp", "input.mode", "writers"}
 
 
 def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -142,11 +143,14 @@ def run(
             run.say(f"already finished: {run.workdir} holds all {plan.total_steps:,} steps.")
             page.write(run.workdir, content, replace=False)
             return state
+        run.start_writers()
         dispatch = train_step.make_dispatch(
             method, optimizer, data.clips, config, plan.schedule_steps, mesh
         )
         seed = sharding.put(train_step.root(config.seed), sharding.replicated(mesh))
-        state = loop.train(run, plan, data, functools.partial(dispatch, seed=seed), state)
+        dispatch = functools.partial(dispatch, seed=seed)
+        rates = np.asarray(length.schedule(config.optim, plan)(np.arange(plan.total_steps)))
+        state = loop.train(run, plan, data, dispatch, state, rates)
     console.say(f"done: {plan.total_steps:,} steps; checkpoint in {run.workdir}")
     page.write(run.workdir, content)
     return state

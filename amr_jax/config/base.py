@@ -22,6 +22,7 @@ SECOND_BODY = ("zeros", "repeat")
 STREAMS = ("joint", "bone", "motion")
 KERNELS = ("xla", "cudnn")
 DTYPES = ("float32", "bfloat16")
+WRITERS = ("tensorboard", "wandb", "mlflow")
 PRECISIONS = ("highest", "high", "default")
 BODY_FRAMES = ("first", "mean", "yaw")
 
@@ -133,6 +134,14 @@ MOMENTUM: Tree = {
     "momentum_end": Setting(1.0, "momentum of the average at the last step", low=0, high=1),
 }
 
+# A key of pre-training and of evaluation.
+LOGGED_BY = Setting(
+    ("tensorboard",),
+    "what receives metrics and pictures, beside metrics.jsonl",
+    choices=WRITERS,
+    rule=checks.installed,
+)
+
 PRETRAINING: Tree = {
     "method": Setting(None, "the method", str),
     "dataset": Setting(None, "the data set, or the folder of your own records", str),
@@ -231,6 +240,7 @@ PRETRAINING: Tree = {
         "epochs": Setting(20, "epochs between checkpoints", low=1),
         "keep": Setting(2, "newest checkpoints that are kept", low=1),
     },
+    "writers": LOGGED_BY,
 }
 
 

@@ -5,6 +5,7 @@ value; it returns what was expected, or None if it holds. Rules that depend on t
 devices are functions that raise.
 """
 
+import importlib.util
 import inspect
 import itertools
 
@@ -13,6 +14,17 @@ import ml_collections
 from amr_jax.config.settings import refuse
 from amr_jax.data import datasets
 from amr_jax.skeleton import union
+
+_SERVICES = ("wandb", "mlflow")  # writers that need a package of their name
+
+
+def installed(config: ml_collections.ConfigDict, writers: tuple[str, ...]) -> str | None:
+    """The packages of writers are there; they are not imported."""
+    del config
+    absent = [x for x in writers if x in _SERVICES and importlib.util.find_spec(x) is None]
+    if absent:
+        return f"the package {absent[0]} to be installed: pip install 'amr_jax[{absent[0]}]'"
+    return None
 
 
 def num_times(config: ml_collections.ConfigDict) -> int:

@@ -42,6 +42,7 @@ EVALUATION: Tree = {
         choices=base.SECOND_BODY,
         rule=checks.all_bodies_if_repeated,
     ),
+    "writers": base.LOGGED_BY,
     "test_fraction": Setting(0.95, "fraction of the frames in the centre crop", above=0, high=1),
 }
 

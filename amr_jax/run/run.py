@@ -127,13 +127,29 @@ class Run:
         self._saved_step = step
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Writes scalars to metrics.jsonl and TensorBoard, on process 0."""
-        if jax.process_index() != 0:
+        """Writes scalars to metrics.jsonl and the writers of the config, on process 0."""
+        if jax.process_index() == 0:
+            self.start_writers()
+            self._metrics.scalars(step, scalars)
+
+    def image(self, step: int, name: str, png: bytes) -> None:
+        """Hands a picture, the content of a .png file, to the writers, on process 0."""
+        if jax.process_index() == 0:
+            self.start_writers()
+            self._metrics.image(step, name, png)
+
+    def start_writers(self) -> None:
+        """Opens metrics.jsonl and the writers of the config, after `restore`, on process 0.
+
+        Raises:
+          UserError: see `metrics.MetricWriter`.
+        """
+        if self._metrics or jax.process_index() != 0:
             return
-        if not self._metrics:
-            writer = metrics.MetricWriter(self.workdir, self.first_step)
-            self._metrics = self._open.enter_context(contextlib.closing(writer))
-        self._metrics.write(step, scalars)
+        names = self.config.get("writers", ("tensorboard",))
+        writer = metrics.MetricWriter(self.workdir, self.first_step, names)
+        self._metrics = self._open.enter_context(contextlib.closing(writer))
+        self._metrics.config(workdirs.flat(self.config))
 
     def write(self, name: str, content: str | bytes) -> None:
         """Writes a file of the workdir atomically, on process 0."""

@@ -107,7 +107,7 @@ def agree(folder: os.PathLike | str, config: ml_collections.ConfigDict, data: st
     Raises:
       UserError: on all processes, if they differ.
     """
-    settings = {f"config.{key}": value for key, value in _flat(config).items()}
+    settings = {f"config.{key}": value for key, value in flat(config).items()}
     settings.pop("config.data_dir", None)
     distributed.agree({"--workdir": folder, "data": data, **versions(), **settings})
 
@@ -153,7 +153,7 @@ def _changed(
     before: ml_collections.ConfigDict, config: ml_collections.ConfigDict, free: set[str]
 ) -> list[str]:
     """A line for each key that differs and is not free."""
-    was, now = _flat(before), _flat(config)
+    was, now = flat(before), flat(config)
     return [
         f"config.{key}: {was.get(key, 'absent')} in the workdir, {now.get(key, 'absent')} now"
         for key in sorted(was.keys() | now.keys())
@@ -190,7 +190,7 @@ def _kind(config: ml_collections.ConfigDict) -> str:
 # Files of a workdir that commands read again.
 _OWN_FILES = (
     CONFIG_FILE, VERSIONS_FILE, ".lock", "metrics.jsonl", "results.json", "row.json", "scores.npz",
-    "model.safetensors", "per_class.csv",
+    "model.safetensors", "per_class.csv", "writers.json",
 )  # fmt: skip
 
 
@@ -295,7 +295,7 @@ def _migrate(config: ml_collections.ConfigDict) -> None:
                 owner[last] = value
 
 
-def _flat(config: ml_collections.ConfigDict) -> dict[str, object]:
+def flat(config: ml_collections.ConfigDict) -> dict[str, object]:
     """The values by their dotted keys, as JSON stores them: a tuple is a list."""
     items = {}
 

@@ -78,12 +78,14 @@ def train(
     data: batches.Resident | batches.Streamed,
     dispatch: Callable,
     state: TrainState,
+    rates: np.ndarray | None = None,
 ) -> TrainState:
     """Trains from `run.first_step` to the end; returns the last state.
 
     Args:
       data: of the training split.
       dispatch: see `step.make_dispatch`.
+      rates: (plan.total_steps,) the learning rate of each step, to log.
 
     Raises:
       UserError: a loss is not finite, or a checkpoint cannot be saved.
@@ -92,7 +94,7 @@ def train(
     where = run.first_step, plan.total_steps, plan.steps_per_dispatch
     upcoming = data.batches(*where)
     with console.progress_bar("training, step", plan.total_steps, run.first_step) as advance:
-        reports = Reports(run, plan, advance)
+        reports = Reports(run, plan, advance, rates)
         for steps in batches.dispatches(*where):
             if run.stop_requested():
                 reports.flush()
@@ -112,8 +114,14 @@ def train(
 class Reports:
     """Reports every dispatch while the devices compute the next one."""
 
-    def __init__(self, run: Run, plan: Plan, advance: console.Advance):
-        self._run, self._plan = run, plan
+    def __init__(
+        self,
+        run: Run,
+        plan: Plan,
+        advance: console.Advance,
+        rates: np.ndarray | None,
+    ):
+        self._run, self._plan, self._rates = run, plan, rates
         self._progress = console.Progress(
             plan.total_steps, plan.sequences_per_step, run.last_metrics, advance
         )
@@ -168,6 +176,8 @@ class Reports:
         if sum(self._idle) > len(self._idle) / 2:
             text += "  (input is the bottleneck)"
         speed = self._progress.update(steps, text)
+        if self._rates is not None:
+            means["learning_rate"] = float(self._rates[steps.stop - 1])
         self._run.log(steps.stop, {**means, **speed, "epoch": epoch})
 
 

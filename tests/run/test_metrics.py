@@ -12,12 +12,12 @@ from amr_jax.run import metrics
 def test_resuming_removes_lines_beyond_the_checkpoint(tmp_path):
     writer = metrics.MetricWriter(tmp_path, resume_step=0)
     for step in (10, 20, 30):
-        writer.write(step, {"loss": step / 10})
+        writer.scalars(step, {"loss": step / 10})
     writer.close()
     with (tmp_path / metrics.METRICS_FILE).open("a") as file:
         file.write('{"step": 40, "lo')  # a kill in the middle of a line
     writer = metrics.MetricWriter(tmp_path, resume_step=20)
-    writer.write(30, {"loss": 7.0})
+    writer.scalars(30, {"loss": 7.0})
     writer.close()
     lines = (tmp_path / metrics.METRICS_FILE).read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [10, 20, 30]
@@ -26,7 +26,7 @@ def test_resuming_removes_lines_beyond_the_checkpoint(tmp_path):
 
 def test_tensorboard_files_hold_the_scalars(tmp_path):
     writer = metrics.MetricWriter(tmp_path, resume_step=0)
-    writer.write(1, {"loss": 0.5})
+    writer.scalars(1, {"loss": 0.5})
     writer.close()
     (events,) = (tmp_path / "tensorboard").iterdir()
     assert b"loss" in events.read_bytes()
@@ -47,7 +47,7 @@ def test_a_full_disk_ends_the_run_without_blocking_it(tmp_path):
 
     def write_on():
         for step in range(1, 100):
-            writer.write(step, {"loss": 1.0})
+            writer.scalars(step, {"loss": 1.0})
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (170, limits[1]))
     try:
@@ -61,7 +61,7 @@ def test_a_full_disk_ends_the_run_without_blocking_it(tmp_path):
     whole = [line["step"] for line in metrics.read_metrics(tmp_path)]
     assert whole == list(range(1, len(whole) + 1))
     writer = metrics.MetricWriter(tmp_path, resume_step=3)
-    writer.write(4, {"loss": 1.0})
+    writer.scalars(4, {"loss": 1.0})
     writer.close()
     assert [line["step"] for line in metrics.read_metrics(tmp_path)] == [1, 2, 3, 4]
 
@@ -72,7 +72,7 @@ def test_tensorboard_reads_a_resumed_run_in_order_after_the_clock_was_set_back(
     for resume_step, now in ((0, 2e9), (20, 1e9)):
         monkeypatch.setattr(metrics.time, "time", lambda now=now: now)
         writer = metrics.MetricWriter(tmp_path, resume_step)
-        writer.write(resume_step + 10, {"loss": 0.5})
+        writer.scalars(resume_step + 10, {"loss": 0.5})
         writer.close()
     first, second = sorted(path.name for path in (tmp_path / "tensorboard").iterdir())
     assert first.startswith("events.000000000000.out.tfevents.2000000000.")
@@ -85,11 +85,11 @@ def test_times_of_a_run_never_go_back_and_never_jump(tmp_path, monkeypatch):
     monkeypatch.setattr(metrics.time, "monotonic", lambda: counter[0])
     writer = metrics.MetricWriter(tmp_path, resume_step=0)
     for step, system[0] in enumerate((5000.0, 900.0, 9e9), start=1):  # set back, and far forward
-        writer.write(step, {})
+        writer.scalars(step, {})
         counter[0] += 1
     writer.close()
     system[0] = 900.0
     writer = metrics.MetricWriter(tmp_path, resume_step=3)
-    writer.write(4, {})
+    writer.scalars(4, {})
     writer.close()
     assert [line["time"] for line in metrics.read_metrics(tmp_path)] == [5000, 5001, 5002, 5002]

@@ -144,16 +144,16 @@ def test_a_file_on_the_disk_is_not_copied(tmp_path):
 
 def test_flushed_metrics_in_a_bucket_are_complete(bucket):
     writer = metrics.MetricWriter(RUN, resume_step=0)
-    writer.write(10, {"loss": 1.0})
-    writer.write(20, {"loss": 2.0})
+    writer.scalars(10, {"loss": 1.0})
+    writer.scalars(20, {"loss": 2.0})
     assert metrics.read_metrics(RUN) == []  # not written at every line
     writer.flush()
     assert [line["step"] for line in metrics.read_metrics(RUN)] == [10, 20]
-    writer.write(30, {"loss": 3.0})
+    writer.scalars(30, {"loss": 3.0})
     writer.close()
     assert [line["step"] for line in metrics.read_metrics(RUN)] == [10, 20, 30]
     writer = metrics.MetricWriter(RUN, resume_step=20)
-    writer.write(30, {"loss": 4.0})
+    writer.scalars(30, {"loss": 4.0})
     writer.close()
     assert [line["loss"] for line in metrics.read_metrics(RUN)] == [1.0, 2.0, 4.0]
 
@@ -164,7 +164,7 @@ def test_metrics_in_a_bucket_are_rewritten_every_30_seconds(bucket, monkeypatch)
     writer = metrics.MetricWriter(RUN, resume_step=0)
     for step, at in ((10, 29.0), (20, 31.0), (30, 60.0), (40, 62.0)):
         now[0] = at
-        writer.write(step, {"loss": 1.0})
+        writer.scalars(step, {"loss": 1.0})
         assert len(metrics.read_metrics(RUN)) == {10: 0, 20: 2, 30: 2, 40: 4}[step]
 
 
