@@ -73,10 +73,11 @@ def prepare(parser: cli.Parser) -> None:
         "scale": "factor that converts coordinates to metres (0.001 for millimetres)",
         "scores": "xyc: the score that is confidence 1, such as 10 for RTMPose; larger ones are "
         "cut; xy: 'drop' leaves out a third number, the score",
+        "people": "key points of detectors: keep the people who are seen in most frames, such as 1",
         "train_split": "split of the files to train on, such as xsub_train",
         "test_split": "split of the files to test on, such as xsub_val",
-        "test_fraction": "data without splits: the part to set aside for testing, such as 0.2; by "
-        "subject where the files name subjects",
+        "test_fraction": "data without splits: the part to set aside for testing; by subject where "
+        "the files name subjects; default 0.2 for data with labels, 0: none",
         "split_seed": "another number sets other sequences aside; default 0",
     }.items():
         custom.add_argument(f"--{name}", help=meaning)

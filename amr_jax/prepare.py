@@ -20,15 +20,15 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 import tfds_builders
+from amr_jax.data.build import custom, verify
 from amr_jax.data.build import prepare as build
-from amr_jax.data.build import verify
 from amr_jax.errors import UserError, did_you_mean
 
 DATASETS = tuple(tfds_builders.__all__)
 
 # Flags of single data sets, passed to their builders.
 OPTIONS = (
-    "gaps", "name", "layout", "channels", "scale", "scores", "train_split", "test_split",
+    "gaps", "name", "layout", "channels", "scale", "scores", "people", "train_split", "test_split",
     "test_fraction", "split_seed",
 )  # fmt: skip
 
@@ -70,6 +70,8 @@ def prepare(
     cls = tfds.builder_cls(dataset)
     for name in sorted(set(options) - set(cls.OPTIONS)):
         raise UserError(f"--{name} does not apply to {dataset}; remove it.")
+    if dataset == "custom":
+        options = custom.completed(manual_dir, options)
     how = {"on_bad_file": on_bad_file, "num_workers": num_workers, "overwrite": overwrite}
     return build.prepare(cls, manual_dir, data_dir, **how, **options)
 

@@ -1,6 +1,7 @@
 """Reads files of all formats into sequences for a trained model, as `prepare` reads them."""
 
 import dataclasses
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -13,10 +14,13 @@ from amr_jax.data.readers import (
     arrays,
     files,
     findings,
+    formats,
     in_memory,
+    keypoints,
     kinect_text,
     ntu,
     nw_ucla,
+    openpose,
     pku,
     pyskl,
     utd_mhad,
@@ -130,13 +134,16 @@ def raw_file(path: str) -> files.RawFile:
 
 
 def _kind(path: str) -> tuple[files.RawFile, layouts.Layout | None, Callable]:
-    """The file, and its layout and reader by its name."""
+    """The file, and its layout and reader by its name; of JSON, by its content."""
     raw = raw_file(path)
+    if os.path.isdir(path):
+        return raw, None, _videos
     kind = Path(raw.name).suffix.lower()
     if kind not in _KINDS:
         ending = f"a name that ends in {kind!r}" if kind else "a name without an ending"
-        found = "a folder" if Path(path).is_dir() else ending
-        raise BadFile(path, found, f"a file {', '.join(_KINDS)}, or archive.zip!member")
+        raise BadFile(path, ending, f"a file {', '.join(_KINDS)}, or archive.zip!member")
+    if kind == ".json" and b'"skeletons"' not in raw.read(keypoints.MAX_BYTES):
+        return raw, None, _key_points
     return raw, *(_of_text_set(raw) or _KINDS[kind])
 
 
@@ -183,7 +190,8 @@ def _of_text_set(raw: files.RawFile) -> tuple[layouts.Layout, Callable] | None:
 def _form(size: Input) -> arrays.Form:
     """What an array must hold; its file does not say what the numbers are."""
     source = f"The data that the model was trained on ({size.layout})"
-    return arrays.Form(len(size.joints), size.channels, size.scale, source, size.scores, "")
+    given = size.channels, size.scale, source, size.scores, "", size.layout, size.joints
+    return arrays.Form(len(size.joints), *given)
 
 
 def _array(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
@@ -203,6 +211,36 @@ def _pickle(raw: files.RawFile, size: Input, options: Options) -> Iterator[Seque
             yield Sequence(name, pyskl.joints(annotation, _form(size), counts), counts)
         except BadFile as error:
             yield error
+
+
+def _key_points(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
+    return [
+        _of_clip(clip, f"{raw}[{clip.name}]" if clip.name else str(raw), size)
+        for clip in formats.read(raw, size.channels).clips
+    ]
+
+
+def _of_clip(clip: keypoints.Clip, name: str, size: Input) -> Sequence:
+    """Of people whom a detector found, the model gets as many as it knows."""
+    counts: dict[str, int] = {}
+    return Sequence(
+        name, keypoints.joints(clip, _form(size), name, counts, size.num_bodies), counts
+    )
+
+
+def _videos(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence]:
+    """The videos whose frames OpenPose wrote to a folder."""
+    videos: dict[str, list[files.RawFile]] = {}
+    for path in sorted(os.listdir(raw.container)):
+        if frame := openpose.frame_name(path):
+            frames = videos.setdefault(frame[0], [])
+            frames.append(files.RawFile(os.path.join(raw.container, path)))
+    if not videos:
+        expected = "frames as OpenPose writes them (*_000000000000_keypoints.json)"
+        raise BadFile(raw, "a folder without any", f"{expected}; of other formats, name files")
+    for video, frames in videos.items():
+        name = f"{raw}[{video}]" if len(videos) > 1 else str(raw)
+        yield _of_clip(openpose.read(frames, name, size.channels), name, size)
 
 
 def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence | BadFile]:
@@ -239,6 +277,8 @@ _KINDS: dict[str, tuple[layouts.Layout | None, Callable]] = {
     ".skeleton": (layouts.NTU_25, _ntu),
     ".txt": (layouts.NTU_25, _pku),
     ".json": (layouts.KINECT_20, _nw_ucla),
+    ".bvh": (None, _key_points),
+    ".csv": (None, _key_points),
     ".mat": (layouts.KINECT_20, _utd_mhad),
     ".npy": (None, _array),
     ".npz": (None, _array),

@@ -247,6 +247,104 @@ OPENPOSE_18 = _layout(
     centre=_HIPS,
 )
 
+# OpenPose's 25 key points (BODY_25), in its order; bones as it draws them.
+OPENPOSE_25 = _layout(
+    "openpose_25",
+    """
+    nose < neck
+    neck < hip centre
+    right shoulder < neck
+    right elbow < right shoulder
+    right wrist < right elbow
+    left shoulder < neck
+    left elbow < left shoulder
+    left wrist < left elbow
+    hip centre
+    right hip < hip centre
+    right knee < right hip
+    right ankle < right knee
+    left hip < hip centre
+    left knee < left hip
+    left ankle < left knee
+    right eye < nose
+    left eye < nose
+    right ear < right eye
+    left ear < left eye
+    left big toe < left ankle
+    left small toe < left big toe
+    left heel < left ankle
+    right big toe < right ankle
+    right small toe < right big toe
+    right heel < right ankle
+    """,
+    {
+        "trunk": "nose, neck, hip centre, right eye, left eye, right ear, left ear",
+        "left arm": "left shoulder, left elbow, left wrist",
+        "right arm": "right shoulder, right elbow, right wrist",
+        "left leg": "left hip, left knee, left ankle, left big toe, left small toe, left heel",
+        "right leg": (
+            "right hip, right knee, right ankle, right big toe, right small toe, right heel"
+        ),
+    },
+    centre="hip centre",
+)
+
+# Azure Kinect's body tracking; bones as in its documentation.
+AZURE_KINECT_32 = _layout(
+    "azure_kinect_32",
+    """
+    spine base
+    spine navel < spine base
+    spine chest < spine navel
+    neck < spine chest
+    left clavicle < spine chest
+    left shoulder < left clavicle
+    left elbow < left shoulder
+    left wrist < left elbow
+    left hand < left wrist
+    left hand tip < left hand
+    left thumb < left wrist
+    right clavicle < spine chest
+    right shoulder < right clavicle
+    right elbow < right shoulder
+    right wrist < right elbow
+    right hand < right wrist
+    right hand tip < right hand
+    right thumb < right wrist
+    left hip < spine base
+    left knee < left hip
+    left ankle < left knee
+    left foot < left ankle
+    right hip < spine base
+    right knee < right hip
+    right ankle < right knee
+    right foot < right ankle
+    head < neck
+    nose < head
+    left eye < head
+    left ear < head
+    right eye < head
+    right ear < head
+    """,
+    {
+        "trunk": (
+            "spine base, spine navel, spine chest, neck, head, nose, left eye, left ear, "
+            "right eye, right ear"
+        ),
+        "left arm": (
+            "left clavicle, left shoulder, left elbow, left wrist, left hand, left hand tip, "
+            "left thumb"
+        ),
+        "right arm": (
+            "right clavicle, right shoulder, right elbow, right wrist, right hand, "
+            "right hand tip, right thumb"
+        ),
+        "left leg": "left hip, left knee, left ankle, left foot",
+        "right leg": "right hip, right knee, right ankle, right foot",
+    },
+    centre="spine navel",
+)
+
 # MediaPipe (BlazePose). Its own connections have cycles (trunk, hands, feet) and do not connect the
 # face, so these bones are our choice. Its "foot index" is the tip of the foot, Kinect's foot.
 MEDIAPIPE_33 = _layout(
@@ -315,5 +413,14 @@ SAME_JOINT = (
 
 LAYOUTS = {
     layout.name: layout
-    for layout in (NTU_25, KINECT_20, OPENNI_15, COCO_17, OPENPOSE_18, MEDIAPIPE_33)
+    for layout in (
+        NTU_25,
+        KINECT_20,
+        OPENNI_15,
+        COCO_17,
+        OPENPOSE_18,
+        OPENPOSE_25,
+        MEDIAPIPE_33,
+        AZURE_KINECT_32,
+    )
 }

@@ -1,4 +1,4 @@
-"""TFDS builder of a user's own data: `.npz` files, or a pickle in PYSKL's exchange format."""
+"""TFDS builder of a user's own data: files of sequences, or a pickle in PYSKL's exchange format."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ class Builder(builder.SkeletonBuilder):
 
     BUILDER_CONFIGS: ClassVar = []
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Put .npz files, or one pickle in the exchange format of PYSKL, into manual_dir."
+        "Put files of sequences, or one pickle in the exchange format of PYSKL, into manual_dir."
     )
     DESCRIPTION = "A user's own skeleton sequences."
     HOMEPAGE = ""
@@ -26,7 +26,7 @@ class Builder(builder.SkeletonBuilder):
     TEXTS = ("name", "subject")
     PUBLISHED: ClassVar = {}
     OPTIONS = (
-        "name", "layout", "channels", "scale", "scores", "train_split", "test_split",
+        "name", "layout", "channels", "scale", "scores", "people", "train_split", "test_split",
         "test_fraction", "split_seed",
     )  # fmt: skip
 
@@ -50,7 +50,7 @@ class Builder(builder.SkeletonBuilder):
 
     @classmethod
     def find(cls, manual_dir: Path, **options: str) -> custom.RawSet:
-        """Finds a pickle, or all `.npz` files with their `labels.csv`; and a `classes.txt`."""
+        """Finds a pickle, or files of sequences with their `labels.csv`; and a `classes.txt`."""
         return custom.find(Path(manual_dir), custom.config_of(options))
 
     @classmethod
@@ -75,6 +75,8 @@ class Builder(builder.SkeletonBuilder):
             keys += ("test_fraction", "split_seed")
         if self.builder_config.split_by:
             keys += ("split_by",)
+        if self.builder_config.people:
+            keys += ("people",)
         kept = {key: getattr(self.builder_config, key) for key in keys}
         return {"layout": layout_file.to_json(self.builder_config.layout), **kept}
 
@@ -88,5 +90,8 @@ def _facts_of_records(info: tfds.core.DatasetInfo, config: custom.Config) -> dic
         "longest": made["longest"],
         "sequences": made["sequences"],
         "split_by": made.get("split_by", ""),
+        "test_fraction": (
+            made.get("test_fraction", 0.0) if config.test_fraction is None else config.test_fraction
+        ),
         **{key: getattr(config, key) or made[key] for key in ("train_split", "test_split")},
     }

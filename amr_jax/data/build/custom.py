@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from amr_jax.data.build import builder, held_out, npz_files, parsing
-from amr_jax.data.readers import arrays, files, labels, layout_file, pyskl, scores
+from amr_jax.data.build import builder, folder_names, held_out, own_files, parsing
+from amr_jax.data.readers import arrays, files, formats, labels, layout_file, pyskl, scores
 from amr_jax.data.readers.files import LeftOut
 from amr_jax.errors import BadFile, UserError
 from amr_jax.skeleton import layouts
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _PICKLES = (".pkl", ".pickle")
-_WHAT = "sequences of your own (.npz files, or one .pkl)"
+_WHAT = "sequences of your own (.npz, .npy, .json, .bvh or .csv files, or one .pkl)"
 _HOW_TO_TEST = "--test_fraction=0.2 sets a fifth aside for testing."
+_TEST_FRACTION = 0.2  # of labelled data without splits
 _SAMPLES = 100  # sequences whose size is checked
 
 
@@ -34,7 +35,9 @@ class Config(tfds.core.BuilderConfig):
     Attributes:
       layout, channels, scale, scores: as in `arrays.Form`.
       train_split, test_split: the names of these splits in the files; '' for none.
-      test_fraction, split_seed: as in `held_out.choose`; 0: the files name the splits.
+      people: sequences keep at most that many people; None: everybody.
+      test_fraction, split_seed: as in `held_out.choose`; 0: the files name the splits; None: not
+        given, which is `_TEST_FRACTION` where there are labels and no splits.
       split_by: what is set aside as a whole, 'subject' or 'sequence'; '' without `test_fraction`.
       class_names, max_bodies: of all sequences.
       longest: frames of the longest sequence.
@@ -45,9 +48,10 @@ class Config(tfds.core.BuilderConfig):
     channels: str = ""
     scale: float = 1.0
     scores: float | str | None = None
+    people: int | None = None
     train_split: str = ""
     test_split: str = ""
-    test_fraction: float = 0.0
+    test_fraction: float | None = None
     split_seed: int = 0
     split_by: str = ""
     class_names: Sequence[str] = ()
@@ -80,11 +84,14 @@ def config_of(options: dict[str, str]) -> Config:
     scale = _number(options, "scale", 1.0)
     if not 0 < scale < math.inf:
         raise UserError(f"--scale is {options['scale']!r}; expected a number above 0, e.g. 0.001.")
-    fraction = _number(options, "test_fraction", 0.0)
-    if options.get("test_fraction") and not 0 < fraction < 1:
+    fraction = _number(options, "test_fraction", 0.0) if options.get("test_fraction") else None
+    if fraction is not None and not 0 <= fraction < 1:
         raise UserError(
-            f"--test_fraction is {options['test_fraction']!r}; expected a number between 0 and 1."
+            f"--test_fraction is {options['test_fraction']!r}; expected a number between 0 and 1; "
+            "0 leaves all sequences for training."
         )
+    if not re.fullmatch("[1-9][0-9]?", str(people := options.get("people") or "99")):
+        raise UserError(f"--people is {people!r}; expected how many people to keep, such as 1.")
     for other in ("train_split", "test_split"):
         if fraction and options.get(other):
             raise UserError(f"--test_fraction and --{other} contradict each other; give one.")
@@ -99,6 +106,7 @@ def config_of(options: dict[str, str]) -> Config:
         channels=options["channels"],
         scale=scale,
         scores=scores.parse(options.get("scores", ""), options["channels"]),
+        people=int(people) if options.get("people") else None,
         train_split=options.get("train_split", ""),
         test_split=options.get("test_split", ""),
         test_fraction=fraction,
@@ -114,14 +122,21 @@ def _number(options: dict[str, str], key: str, default: float) -> float:
 
 
 def find(manual_dir: Path, config: Config) -> RawSet:
-    """Finds pickles, or all `.npz` files with their `labels.csv`; and a `classes.txt`.
+    """Finds pickles, or all files of sequences with their `labels.csv`; and a `classes.txt`.
+
+    Beside `.npz` files, others are not read.
 
     Raises:
       UserError: neither or both.
       BadFile: a pickle or a table cannot be read.
     """
     form = arrays.Form(
-        config.layout.num_joints, config.channels, config.scale, scores=config.scores
+        config.layout.num_joints,
+        config.channels,
+        config.scale,
+        scores=config.scores,
+        layout=config.layout.name,
+        joints=config.layout.joints,
     )
     alone = files.RawFile(str(manual_dir))
     if alone.name.lower().endswith(_PICKLES) and manual_dir.is_file():
@@ -133,24 +148,24 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         everything = search.files
     file = _only(everything, labels.CLASSES_FILE)
     pickles = [raw for raw in everything if raw.name.lower().endswith(_PICKLES)]
-    sequences = [raw for raw in everything if raw.name.lower().endswith(".npz")]
+    sequences = _of_sequences(everything) if search else []
     if pickles and sequences:
         raise UserError(
             f"{manual_dir}: found {pickles[0]} and {sequences[0]}; expected only pickles, or only "
-            ".npz files, for one data set."
+            "files of single sequences, for one data set."
         )
     if not (pickles or sequences):
         search.ending(".npz")  # its error lists the files that are there
     table = _only(everything, labels.LABELS_FILE) if sequences else None
-    named = functools.partial(npz_files.name, manual_dir=manual_dir)
+    named = functools.partial(own_files.name, manual_dir=manual_dir)
     if pickles:
         once = search.once(pickles, named, pyskl.MAX_BYTES) if search else pickles
         tasks, left_out = _in_pickles(once, config)
         read = functools.partial(pyskl.read, form=form)
     else:
         once = search.once(sequences, named)
-        tasks, left_out = npz_files.tasks(manual_dir, once, table)
-        read = functools.partial(npz_files.read, form=form)
+        tasks, left_out = own_files.tasks(manual_dir, once, table)
+        read = functools.partial(own_files.read, form=form, people=config.people)
     notes = []
     if left_out:
         absent = files.some([sample.name for sample in left_out])
@@ -168,6 +183,34 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         notes=notes,
         classes=labels.read_classes(file) if file else None,
     )
+
+
+def _of_sequences(everything: Sequence[files.RawFile]) -> list[files.RawFile]:
+    """The files of sequences: `.npz` if there are any, else those of all other formats."""
+
+    def ending(*endings: str) -> list[files.RawFile]:
+        return [raw for raw in everything if raw.name.lower().endswith(endings)]
+
+    found = ending(".npz") or ending(".npy", *formats.ENDINGS)
+    return [raw for raw in found if raw.name.lower() != labels.LABELS_FILE]
+
+
+def completed(manual_dir: str | os.PathLike, options: dict[str, str]) -> dict[str, str]:
+    """The options, with the layout and the channels of the first file that tells them.
+
+    Where an option is given, it stays. Files that do not tell leave the options as they are.
+    """
+    if options.get("layout") and options.get("channels"):
+        return options
+    search = files.Search(manual_dir, _WHAT)
+    if not (found := _of_sequences(search.files)):
+        return options
+    raw = found[0]
+    told = formats.told(raw, options.get("channels") or "")
+    told = {key: value for key, value in told.items() if value and not options.get(key)}
+    if told:
+        print(f"note: {raw} says {' '.join(f'--{key}={value}' for key, value in told.items())}.")
+    return options | told
 
 
 def split(train: str, test: str, protocol: str, fields: dict) -> str | None:
@@ -215,6 +258,7 @@ def facts(raw: RawSet, spool: parsing.Spool, config: Config) -> dict[str, object
     if not examples:
         raise builder.nothing_left(f"custom/{config.name}", spool)
     names = [example["name"] for example in examples]
+    folder_names.take(examples)
     numbers, classes = labels.numbered(
         [example["label"] for example in examples], names, raw.classes
     )
@@ -223,7 +267,8 @@ def facts(raw: RawSet, spool: parsing.Spool, config: Config) -> dict[str, object
     if raw.classes and len(set(raw.classes)) < len(raw.classes) == len(classes):
         marked = [name for name, old in zip(classes, raw.classes, strict=True) if name != old]
         print(f"note: names in {labels.CLASSES_FILE} that occur again became {', '.join(marked)}.")
-    train, test, split_by = _splits(examples, config)
+    is_labelled = classes != (labels.UNLABELLED,)
+    train, test, fraction, split_by = _splits(examples, config, is_labelled)
     if config.channels == "xyz":
         _warn_if_not_metres(spool)
     shapes = [spool.shape(index) for index in range(len(spool))]
@@ -237,16 +282,26 @@ def facts(raw: RawSet, spool: parsing.Spool, config: Config) -> dict[str, object
         "sequences": {name: of_split.count(name) for name in builder.SPLITS},
         "train_split": train,
         "test_split": test,
+        "test_fraction": fraction,
         "split_by": split_by,
     }
 
 
-def _splits(examples: list[dict], config: Config) -> tuple[str, str, str]:
-    """The names of the two splits, no sequence in both; and `split_by` of `Config`."""
+def _splits(examples: list[dict], config: Config, is_labelled: bool) -> tuple[str, str, float, str]:
+    """The names of the two splits, no sequence in both; `test_fraction` and `split_by`."""
     found = list(dict.fromkeys(split for example in examples for split in example["splits"]))
-    if config.test_fraction:
-        split_by = held_out.set_aside(examples, found, config.test_fraction, config.split_seed)
-        return "train", "test", split_by
+    fraction, by_default = config.test_fraction or 0.0, config.test_fraction is None
+    by_default &= is_labelled and not (found or config.train_split or config.test_split)
+    if by_default:
+        fraction = _TEST_FRACTION
+    if fraction:
+        try:
+            split_by = held_out.set_aside(examples, found, fraction, config.split_seed)
+            return "train", "test", fraction, split_by
+        except UserError as error:
+            if not by_default:
+                raise
+            print(f"note: nothing can be set aside for testing. {error}")
     if not found and not (config.train_split or config.test_split):
         print(f"note: no sequence has a split; all are for training. {_HOW_TO_TEST}")
         for example in examples:
@@ -261,7 +316,7 @@ def _splits(examples: list[dict], config: Config) -> tuple[str, str, str]:
             f"{len(both)} sequences are in both splits, {train} and {test}, the first is "
             f"{both[0]}; expected none."
         )
-    return train, test, ""
+    return train, test, 0.0, ""
 
 
 def _warn_if_not_metres(spool: parsing.Spool) -> None:

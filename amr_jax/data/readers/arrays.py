@@ -4,7 +4,10 @@ The meaning of a joint's numbers is never guessed: three may be x, y, z, or x, y
 
 A `.npz` file holds one sequence: `joints` (T, M, V, C), or (T, V, C) for one body; and, where
 known, `confidence` (T, M, V) or (T, V), `label` (a number from 0, or a name), `split` ('train',
-'test', or any other name) and `subject`.
+'test', or any other name) and `subject`. A `.npy` file is such an array of joints alone.
+
+Programs save MediaPipe's 33 landmarks with 4 or 5 numbers, x, y, z, visibility and presence, and
+often in one row per frame, (T, 132).
 """
 
 import dataclasses
@@ -23,6 +26,7 @@ TEXTS = ("label", "split", "subject")
 
 # Limit for the arrays of a file, decompressed: hours of two persons.
 MAX_BYTES = 256 * 2**20
+_FLAT = (33 * 3, 33 * 4, 33 * 5)  # rows of MediaPipe's landmarks
 _PLAUSIBLE = (0.05, 5.0)  # metres from the middle of a body to its joints, on average
 
 
@@ -38,6 +42,7 @@ class Form:
       scores: None: scores are confidences from 0 to 1; with channels xyc, the score that is
         confidence 1; with xy 'drop', which leaves out the third number of a joint, a score.
       other_scores: how other scores can be read, for errors; '' if they cannot.
+      layout, joints: the layout's name and the names of its joints, for files that tell theirs.
     """
 
     num_joints: int
@@ -50,6 +55,8 @@ class Form:
         "divides them by 10 and cuts them at 1; or give --channels=xy for x and y alone, with "
         "--scores=drop if the score is the third number of a joint"
     )
+    layout: str = ""
+    joints: tuple[str, ...] = ()
 
 
 def read(raw: files.RawFile) -> tuple[np.ndarray, np.ndarray | None]:
@@ -82,7 +89,7 @@ def read(raw: files.RawFile) -> tuple[np.ndarray, np.ndarray | None]:
 def read_example(
     raw: files.RawFile, name: str, form: Form, row: dict[str, str] | None = None
 ) -> dict:
-    """Reads one sequence of a user's data set from a `.npz` file.
+    """Reads one sequence of a user's data set from a `.npz` or `.npy` file.
 
     Args:
       raw: the file.
@@ -105,7 +112,10 @@ def read_example(
             raise BadFile(raw, listed, "joints (T, M, V, C), or (T, V, C) for one body")
         return [name for name in (JOINTS, CONFIDENCE, *TEXTS) if name in names]
 
-    found = bounded.load_npz(io.BytesIO(raw.read()), raw, wanted, MAX_BYTES)
+    if raw.name.lower().endswith(".npz"):
+        found = bounded.load_npz(io.BytesIO(raw.read()), raw, wanted, MAX_BYTES)
+    else:
+        found = {JOINTS: bounded.load_npy(raw.read(MAX_BYTES), raw)}
     values, confidence = _with_body_axis(found[JOINTS], found.get(CONFIDENCE))
     texts = {key: _text(found[key], key, raw) if key in found else "" for key in TEXTS}
     counts: dict[str, int] = {}
@@ -138,6 +148,7 @@ def joints(
       NoBody: no frame, or no joint that was found (`normalise.found`).
     """
     counts = {} if counts is None else counts
+    values, confidence = _of_mediapipe(values, confidence, form)
     if values.dtype.kind not in "fiu":
         raise BadFile(path, f"joints of dtype {values.dtype}", "numbers")
     if form.scores == scores.DROP and values.shape[-1:] == (3,):
@@ -210,6 +221,19 @@ def _with_body_axis(
         if confidence is not None and confidence.ndim == 2:
             confidence = confidence[:, None]
     return joints, confidence
+
+
+def _of_mediapipe(
+    values: np.ndarray, confidence: np.ndarray | None, form: Form
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(coordinates, visibility) of landmarks that have both; other arrays as they are."""
+    if form.layout != "mediapipe_33" or confidence is not None or values.dtype.kind not in "fiu":
+        return values, confidence
+    if values.ndim == 2 and values.shape[1] in _FLAT:
+        values = values.reshape(len(values), 1, 33, -1)
+    if values.ndim == 4 and values.shape[2:] in ((33, 4), (33, 5)):
+        return values[..., : num_coordinates(form.channels)], values[..., 3]
+    return values, None
 
 
 def _append_confidence(

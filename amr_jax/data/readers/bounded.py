@@ -23,13 +23,14 @@ class _DoubleKey(ValueError):
     """A key that occurs twice in one JSON object; `json` would keep the last value."""
 
 
-def load_json(data: bytes, path: object, expected: str) -> dict:
-    """Parses a JSON object.
+def load_json(data: bytes, path: object, expected: str, lists: bool = False) -> dict | list:
+    """Parses a JSON object, or also a list.
 
     Args:
       data: the whole file, in UTF-8, UTF-16 or UTF-32.
       path: how errors call the file.
       expected: what the file should be, e.g. 'one JSON object'.
+      lists: whether it may be a list.
 
     Raises:
       BadFile: not JSON, not an object, a key twice, a number or a nesting that Python refuses.
@@ -45,7 +46,7 @@ def load_json(data: bytes, path: object, expected: str) -> dict:
         raise BadFile(path, f"the key {str(error)!r} twice", "every key once") from error
     except (ValueError, RecursionError) as error:  # thousands of digits; deep nesting
         raise BadFile(path, f"no JSON that can be read ({error})", expected) from error
-    if not isinstance(content, dict):
+    if not isinstance(content, (dict, list) if lists else dict):
         raise BadFile(path, f"a JSON {type(content).__name__}", "a JSON object")
     return content
 

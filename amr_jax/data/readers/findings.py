@@ -16,6 +16,9 @@ NOT_NUMBERS = "not_numbers"
 SCORE_0 = "score_0"
 CUT_SCORES = "cut_scores"
 NEGATIVE_SCORES = "negative_scores"
+UNORDERED = "unordered"
+GAPS = "gaps"
+PEOPLE = "people"
 
 _NOT_FOUND = "count as not found"
 # Key -> what was found, and what became of it.
@@ -25,6 +28,12 @@ KINDS = {
     NOT_NUMBERS: ("key points that are NaN, without a score above 0", f"zeros; {_NOT_FOUND}"),
     SCORE_0: ("key points with score 0", f"zeros; {_NOT_FOUND}"),
     CUT_SCORES: ("scores above --scores", "confidence 1"),
+    UNORDERED: (
+        "frames with several people and no ids",
+        "each goes on as the nearest of the frame before",
+    ),
+    PEOPLE: ("people more than asked for", "left out; those in most frames stay"),
+    GAPS: ("frames without a file or an entry", "closed up"),
     NEGATIVE_SCORES: ("negative scores", f"confidence 0; {_NOT_FOUND}"),
 }
 

@@ -22,7 +22,7 @@ UNLABELLED = "unlabelled"
 _NO_LABEL = ("", "-1", "-1.0", "nan", "NaN", "None", "NA")  # as tables and programs write it
 
 _NUMBER = re.compile(r"[0-9]+(\.0)?")  # tables of numbers are often saved as 1.0
-_ENDING = re.compile(r"\.npz(\.gz)?$", re.IGNORECASE)
+_ENDING = re.compile(r"\.(npz|npy|json|bvh|csv)(\.gz)?$", re.IGNORECASE)
 
 
 def read_labels(raw: files.RawFile) -> dict[str, dict[str, str]]:
@@ -33,7 +33,7 @@ def read_labels(raw: files.RawFile) -> dict[str, dict[str, str]]:
     Args:
       raw: a CSV table in UTF-8. The first line names the columns: `name` and at least one of the
         others; further columns are ignored. A name is the file's path below the folder, with or
-        without `.npz`; here it is `comparable`.
+        without its ending; here it is `comparable`.
 
     Raises:
       BadFile: another form, or a name twice.

@@ -16,7 +16,7 @@ import graphlib
 import os
 from collections.abc import Iterable
 
-from amr_jax.data.readers import bounded, files
+from amr_jax.data.readers import bounded, bvh, files
 from amr_jax.errors import BadFile, UserError
 from amr_jax.skeleton.layouts import LAYOUTS, Layout
 
@@ -29,7 +29,7 @@ def find(layout: str) -> Layout:
     """Finds a layout by name or file.
 
     Args:
-      layout: one of `LAYOUTS`, or the path of a file that ends in .json.
+      layout: one of `LAYOUTS`, or the path of a file that ends in .json or, for its skeleton, .bvh.
 
     Raises:
       UserError: neither of them.
@@ -37,6 +37,8 @@ def find(layout: str) -> Layout:
     """
     if layout in LAYOUTS:
         return LAYOUTS[layout]
+    if layout.lower().endswith(".bvh"):
+        return bvh.layout(files.RawFile(os.path.expanduser(layout)))
     if not layout.lower().endswith(".json"):
         raise UserError(
             f"--layout is {layout!r}; expected one of {', '.join(LAYOUTS)}, or the path of a .json "
