@@ -420,7 +420,7 @@ LAYOUTS = {
         COCO_17,
         OPENPOSE_18,
         OPENPOSE_25,
-        MEDIAPIPE_33,
         AZURE_KINECT_32,
+        MEDIAPIPE_33,
     )
 }

@@ -70,6 +70,8 @@ def read(raw: files.RawFile, channels: str = "") -> Found:
     )
     if isinstance(content, dict) and {"name", "joints", "bones"} <= content.keys():
         raise NoBody(raw, "a layout", "key points; a layout is named by --layout")
+    if isinstance(content, dict) and "skeletons" in content:
+        raise BadFile(raw, "the layout kinect_20, in a file of NW-UCLA", f"key points of {known}")
     if (title := title_of(content)) is None:
         keys = ", ".join(map(str, content)) if isinstance(content, dict) else "a list of others"
         raise BadFile(
