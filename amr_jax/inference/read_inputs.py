@@ -133,6 +133,14 @@ def raw_file(path: str) -> files.RawFile:
     return files.RawFile(*archive.groups()) if archive else files.RawFile(path)
 
 
+def first_file(path: str) -> files.RawFile:
+    """The file or member that a user names, or the first frame in a folder of OpenPose's."""
+    raw = raw_file(path)
+    if not os.path.isdir(path):
+        return raw
+    return next(iter(_frames(raw).values()))[0]
+
+
 def _kind(path: str) -> tuple[files.RawFile, layouts.Layout | None, Callable]:
     """The file, and its layout and reader by its name; of JSON, by its content."""
     raw = raw_file(path)
@@ -230,17 +238,23 @@ def _of_clip(clip: keypoints.Clip, name: str, size: Input) -> Sequence:
 
 def _videos(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence]:
     """The videos whose frames OpenPose wrote to a folder."""
-    videos: dict[str, list[files.RawFile]] = {}
-    for path in sorted(os.listdir(raw.container)):
-        if frame := openpose.frame_name(path):
-            frames = videos.setdefault(frame[0], [])
-            frames.append(files.RawFile(os.path.join(raw.container, path)))
-    if not videos:
-        expected = "frames as OpenPose writes them (*_000000000000_keypoints.json)"
-        raise BadFile(raw, "a folder without any", f"{expected}; of other formats, name files")
+    videos = _frames(raw)
     for video, frames in videos.items():
         name = f"{raw}[{video}]" if len(videos) > 1 else str(raw)
         yield _of_clip(openpose.read(frames, name, size.channels), name, size)
+
+
+def _frames(folder: files.RawFile) -> dict[str, list[files.RawFile]]:
+    """video -> the files of its frames."""
+    videos: dict[str, list[files.RawFile]] = {}
+    for path in sorted(os.listdir(folder.container)):
+        if frame := openpose.frame_name(path):
+            frames = videos.setdefault(frame[0], [])
+            frames.append(files.RawFile(os.path.join(folder.container, path)))
+    if not videos:
+        expected = "frames as OpenPose writes them (*_000000000000_keypoints.json)"
+        raise BadFile(folder, "a folder without any", f"{expected}; of other formats, name files")
+    return videos
 
 
 def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence | BadFile]:
@@ -277,13 +291,13 @@ _KINDS: dict[str, tuple[layouts.Layout | None, Callable]] = {
     ".skeleton": (layouts.NTU_25, _ntu),
     ".txt": (layouts.NTU_25, _pku),
     ".json": (layouts.KINECT_20, _nw_ucla),
-    ".bvh": (None, _key_points),
-    ".csv": (None, _key_points),
     ".mat": (layouts.KINECT_20, _utd_mhad),
     ".npy": (None, _array),
     ".npz": (None, _array),
     ".pkl": (None, _pickle),
     ".pickle": (None, _pickle),
+    ".bvh": (None, _key_points),
+    ".csv": (None, _key_points),
 }
 
 

@@ -7,13 +7,14 @@ import ml_collections
 import numpy as np
 
 from amr_jax.data import datasets
-from amr_jax.data.readers import arrays, files, layout_file, pyskl
+from amr_jax.data.readers import arrays, files, formats, layout_file, pyskl
 from amr_jax.errors import BadFile, UserError
 from amr_jax.inference import read_inputs
 from amr_jax.inference.apply import Input
 from amr_jax.skeleton.layouts import LAYOUTS, Layout
 
 # Layouts of detectors, whose third number of a joint is a confidence.
+_EVERYBODY = 99
 _DETECTED = ("coco_17", "openpose_18", "openpose_25")
 
 
@@ -50,17 +51,20 @@ def of_files(
     """
     own = layout_file.find(layout) if layout else None
     for path in paths:
-        kind = read_inputs.layout_of(path)
-        if kind is None:
+        kind, numbers = read_inputs.layout_of(path), "xyz"
+        if kind is None and path.lower().endswith((".npy", ".npz", ".pkl", ".pickle")):
             yield from _of_arrays(path, own, channels)
             continue
-        if own is not None and own != kind:
+        if kind is None:  # key points, in a format that tells the layout of most
+            told = formats.told(read_inputs.first_file(path), channels or "")
+            kind, numbers = own or layout_file.find(told["layout"]), told["channels"]
+        elif own is not None and own != kind:
             raise BadFile(path, f"the layout {kind.name}", f"--layout={layout}, or none given")
-        size = Input(kind.name, kind.joints, kind.parents, "xyz", None, 0, 0, 1.0)
+        size = Input(kind.name, kind.joints, kind.parents, numbers, None, 0, _EVERYBODY, 1.0)
         for sequence in read_inputs.as_captured(path, size):
             if isinstance(sequence, BadFile):
                 raise sequence
-            yield Clip(sequence.name, sequence.joints, kind, "xyz")
+            yield Clip(sequence.name, sequence.joints, kind, numbers)
 
 
 def _of_arrays(path: str, layout: Layout | None, channels: str | None) -> Iterator[Clip]:

@@ -146,7 +146,9 @@ def test_a_set_without_splits_is_divided(tmp_path, capsys):
     assert run(tmp_path / "gone", tmp_path / "out") == rows
     with pytest.raises(UserError, match=r"made with {'split_seed': 0}, now .*'split_seed': 1"):
         run(tmp_path / "raw", tmp_path / "out", test_fraction="0.2", split_seed="1")
-    run(tmp_path / "raw", tmp_path / "other")
+    run(tmp_path / "raw", tmp_path / "default")
+    assert dict(info(tmp_path / "default").metadata) == metadata
+    run(tmp_path / "raw", tmp_path / "other", test_fraction="0")
     with pytest.raises(UserError, match=r"made with {'split_seed': None, 'test_fraction': None}"):
         run(tmp_path / "raw", tmp_path / "other", test_fraction="0.2")
 
@@ -164,7 +166,9 @@ def test_a_pickle_without_splits_is_divided_by_class(tmp_path, capsys):
     content = custom_sets.exchange()
     del content["split"]
     exchange = custom_sets.write_pickle(tmp_path / "set.pkl", content)
-    assert counts(run(exchange, tmp_path / "a", channels="xyc")) == {"train": 12, "test": 0}
+    assert counts(run(exchange, tmp_path / "a0", channels="xyc")) == {"train": 10, "test": 2}
+    without = run(exchange, tmp_path / "a", channels="xyc", test_fraction="0")
+    assert counts(without) == {"train": 12, "test": 0}
     assert "--test_fraction=0.2 sets a fifth aside for testing" in capsys.readouterr().out
     run(exchange, tmp_path / "b", channels="xyc", test_fraction="0.3")
     test = examples(tmp_path / "b", "test")
@@ -362,7 +366,8 @@ def test_a_custom_layout(tmp_path):
         ({"scale": "-1"}, "--scale is '-1'"),
         ({"gaps": "true_time"}, "--gaps does not apply to custom"),
         ({"test_fraction": "1"}, "--test_fraction is '1'; expected a number between 0 and 1"),
-        ({"test_fraction": "0"}, "--test_fraction is '0'"),
+        ({"test_fraction": "-0.1"}, "--test_fraction is '-0.1'"),
+        ({"people": "0"}, "--people is '0'; expected how many people to keep"),
         ({"test_fraction": "20%"}, "--test_fraction is '20%'"),
         ({"test_fraction": "0.2", "test_split": "test"}, "--test_fraction and --test_split"),
         ({"split_seed": "1"}, "--split_seed is for --test_fraction"),
@@ -478,3 +483,62 @@ def test_a_file_without_a_name(raw, tmp_path):
     (raw / "c.npz").rename(raw / ".npz")
     with pytest.raises(BadFile, match=r"/\.npz: found no name; expected NAME\.npz"):
         run(raw, tmp_path / "out")
+
+
+def clip_of_mediapipe(number):
+    rng = np.random.default_rng(number)
+    return [
+        {
+            "pose_world_landmarks": [
+                dict(zip("xyz", map(float, place), strict=True)) for place in one
+            ]
+        }
+        for one in rng.normal(size=(4, 33, 3))
+    ]
+
+
+def test_key_point_files_in_folders_of_classes(tmp_path, capsys):
+    """Layout, channels, classes and a test split without a flag."""
+    for i in range(10):
+        path = tmp_path / "raw" / ["clap", "wave"][i % 2] / f"{i}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(clip_of_mediapipe(i)))
+    data = np.random.default_rng(0).normal(size=(4, 132))
+    np.save(tmp_path / "raw" / "wave" / "last.npy", data)
+    how = {"on_bad_file": "fail", "num_workers": 1, "name": "mine"}
+    rows = prepare.prepare("custom", tmp_path / "raw", tmp_path / "out", **how)
+    assert counts(rows) == {"train": 9, "test": 2}
+    told = capsys.readouterr().out
+    assert "0.json says --layout=mediapipe_33 --channels=xyz." in told
+    assert "labels are the names of the folders: clap (5), wave (6)." in told
+    train = examples(tmp_path / "out", "train") | examples(tmp_path / "out", "test")
+    assert train["wave/last"]["label"] == 1
+    np.testing.assert_allclose(
+        train["wave/last"]["joints"][:, 0], data.reshape(4, 33, 4)[..., :3], atol=1e-4
+    )
+    (tmp_path / "raw" / "labels.csv").write_text(
+        "name,label,split\n"
+        + "".join(f"{name},other,{'train' if i else 'test'}\n" for i, name in enumerate(train))
+    )
+    rows = prepare.prepare("custom", tmp_path / "raw", tmp_path / "out", overwrite=True, **how)
+    assert counts(rows) == {"train": 10, "test": 1}
+    assert info(tmp_path / "out").features["label"].names == ["other"]
+
+
+def test_folders_of_splits_and_videos_of_openpose(tmp_path, capsys):
+    for split, label, frames in (("train", "a", 2), ("train", "b", 3), ("test", "a", 1)):
+        folder = tmp_path / "raw" / split / label / "clip"
+        folder.mkdir(parents=True)
+        for t in range(frames):
+            people = [{"pose_keypoints_2d": [t + 1, 2, 0.5] * 25}]
+            name = f"v_{t:012d}_keypoints.json"
+            (folder / name).write_text(json.dumps({"people": people}))
+    rows = prepare.prepare("custom", tmp_path / "raw", tmp_path / "out", num_workers=1, name="mine")
+    assert counts(rows) == {"train": 2, "test": 1}
+    assert "says --layout=openpose_25 --channels=xyc" in capsys.readouterr().out
+    found = examples(tmp_path / "out", "train")
+    assert {name: len(one["joints"]) for name, one in found.items()} == {
+        "train/a/clip": 2,
+        "train/b/clip": 3,
+    }
+    assert found["train/b/clip"]["label"] == 1

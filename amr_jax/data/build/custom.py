@@ -124,7 +124,7 @@ def _number(options: dict[str, str], key: str, default: float) -> float:
 def find(manual_dir: Path, config: Config) -> RawSet:
     """Finds pickles, or all files of sequences with their `labels.csv`; and a `classes.txt`.
 
-    Beside `.npz` files, others are not read.
+    Beside pickles and `.npz` files, others are not read.
 
     Raises:
       UserError: neither or both.
@@ -152,7 +152,7 @@ def find(manual_dir: Path, config: Config) -> RawSet:
     if pickles and sequences:
         raise UserError(
             f"{manual_dir}: found {pickles[0]} and {sequences[0]}; expected only pickles, or only "
-            "files of single sequences, for one data set."
+            ".npz files, for one data set."
         )
     if not (pickles or sequences):
         search.ending(".npz")  # its error lists the files that are there
@@ -186,12 +186,12 @@ def find(manual_dir: Path, config: Config) -> RawSet:
 
 
 def _of_sequences(everything: Sequence[files.RawFile]) -> list[files.RawFile]:
-    """The files of sequences: `.npz` if there are any, else those of all other formats."""
+    """The files of sequences: `.npz`; without these and pickles, those of all other formats."""
 
     def ending(*endings: str) -> list[files.RawFile]:
         return [raw for raw in everything if raw.name.lower().endswith(endings)]
 
-    found = ending(".npz") or ending(".npy", *formats.ENDINGS)
+    found = ending(".npz") or ([] if ending(*_PICKLES) else ending(".npy", *formats.ENDINGS))
     return [raw for raw in found if raw.name.lower() != labels.LABELS_FILE]
 
 

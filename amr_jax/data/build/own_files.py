@@ -46,8 +46,13 @@ class Task:
         return self.rows.get(key, {})
 
 
-def read(task: Task, *, form: arrays.Form, people: int | None = None) -> list[dict]:
-    """The examples of a file, for `parsing.parse`; `people`: see `keypoints.most_seen`."""
+def read(task: Task, *, form: arrays.Form, people: int | None = None) -> dict | list[dict]:
+    """The example of a file, or those of a file with several, for `parsing.parse`.
+
+    Args:
+      task: from `tasks`.
+      form, people: see `keypoints.joints`.
+    """
     if task.raw.name.lower().endswith(ARRAYS):
         found = [arrays.read_example(task.raw, task.name, form, task.row())]
     else:
@@ -60,7 +65,7 @@ def read(task: Task, *, form: arrays.Form, people: int | None = None) -> list[di
     for example in found:
         split = example.pop("split")
         example["splits"] = (split,) if split else ()
-    return found
+    return found[0] if len(found) == 1 else found
 
 
 def _example(clip: keypoints.Clip, task: Task, form: arrays.Form, people: int | None) -> dict:

@@ -147,7 +147,7 @@ def _motion(text: NumberText, at: int, num_channels: int) -> np.ndarray:
     rows = rows[2:]
     if len(rows) != int(count[1]):
         found = f"{len(rows)} lines of motion"
-        raise text.bad(len(text.lines), f"{int(count[1])}, as 'Frames:' says", found)
+        raise text.bad(len(text.lines) - 1, f"{int(count[1])}, as 'Frames:' says", found)
     for row in rows:
         text.value(row, num_channels, f"{num_channels} numbers, one for each channel")
     return text.metres(rows, num_channels)

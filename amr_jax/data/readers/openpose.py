@@ -67,16 +67,17 @@ def _clip(frames: list[list[Person]], path: object, counts: dict[str, int]) -> C
 
 
 def _people(content: dict, number: int, path: object, channels: str) -> list[Person]:
-    key, columns = (_SPACE, "xyzc") if channels == "xyz" else (_PLANE, "xyc")
     people = []
     for i, entry in enumerate(content["people"]):
         place = f"frame {number}, person {i}"
-        flat = entry.get(key, entry.get("pose_keypoints")) if isinstance(entry, dict) else None
+        entry = entry if isinstance(entry, dict) else {}
+        in_space = channels == "xyz" and entry.get(_SPACE)
+        key, columns = (_SPACE, "xyzc") if in_space else (_PLANE, "xyc")
+        flat = entry.get(key, entry.get("pose_keypoints"))
         if not isinstance(flat, list) or len(flat) // len(columns) not in _LAYOUTS:
             found = f"{len(flat)} numbers" if isinstance(flat, list) else "no list"
-            hint = "Joints in space are written by --3d only." if columns == "xyzc" else None
             sizes = " or ".join(str(len(columns) * size) for size in _LAYOUTS)
-            raise BadFile(path, f"{found} under {key!r} in {place}", f"{sizes} numbers", hint=hint)
+            raise BadFile(path, f"{found} under {key!r} in {place}", f"{sizes} numbers")
         rows = [flat[at : at + len(columns)] for at in range(0, len(flat), len(columns))]
         layout = _LAYOUTS[len(flat) // len(columns)]
         numbers = keypoints.matrix(rows, columns, place, path, layout)
