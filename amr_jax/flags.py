@@ -124,12 +124,15 @@ def predict(parser: cli.Parser) -> None:
 
 def show(parser: cli.Parser) -> None:
     """Draws clips, what pre-training sees, attention, neighbours, features, curves."""
-    parser.add_argument("what", nargs="?", help="clip (docs/show.md)")
-    parser.add_files("files", "skeleton files, or archive.zip!member (clip)", cli.any_name)
+    parser.add_argument("what", nargs="?", help="clip, seen, attention (docs/show.md)")
+    parser.add_files("files", "skeleton files, or archive.zip!member", cli.any_name)
     parser.add_needed("out", "picture to write: .png, .pdf, .svg; clip also .gif, .mp4, .html")
     for name, kind, default, meaning in (
+        ("run", str, None, "workdir of a pre-training run (seen, attention)"),
+        ("step", int, None, "of its checkpoint; default: the newest"),
+        ("seed", int, 0, "of crop, rotation and masks"),
         ("data_dir", str, None, "folder of records, instead of files"),
-        ("dataset", str, None, "of these records, such as nwucla"),
+        ("dataset", str, None, "of these records, such as nwucla; default: the run's"),
         ("split", str, "test", "of these records"),
         ("index", cli.at_least(0), None, "number of the sequence in the split or file, from 0"),
         (

@@ -22,6 +22,7 @@ from amr_jax.errors import UserError, did_you_mean
 from amr_jax.run import paths, workdir
 
 _MOST = 12  # strips in one picture
+_MASKS = 32  # that attention is averaged over
 
 
 def main(flags: argparse.Namespace) -> None:
@@ -85,8 +86,41 @@ def _clips(flags: argparse.Namespace) -> list:
     raise UserError(f"--index={flags.index}: found {every} sequences; expected --index= below.")
 
 
+def _look(flags: argparse.Namespace, masks: int):
+    """What pre-training sees of the clip that the flags name."""
+    from amr_jax.pictures import look
+
+    if not flags.run:
+        raise UserError("--run is missing: the workdir of a pre-training run.")
+    if len(flags.files) > 1:
+        raise UserError(f"found {len(flags.files)} files; expected one, or --index= of a record.")
+    file = flags.files[0] if flags.files else None
+    keys = "dataset", "data_dir", "split"
+    where = {key: getattr(flags, key) for key in keys}
+    clip = look.given(flags.run, file, index=flags.index or 0, **where)
+    return look.of_run(flags.run, clip, flags.step, flags.seed, masks)
+
+
+def _seen(flags: argparse.Namespace) -> tuple[bytes, str]:
+    from amr_jax.pictures import seen, style
+
+    found, width = _look(flags, masks=1), style.WIDTHS[flags.width]
+    figure = seen.seen(found, columns=flags.columns, title=flags.title or "", width=width)
+    return style.content(figure, Path(flags.out).suffix.lower()), f"{found.name}"
+
+
+def _attention(flags: argparse.Namespace) -> tuple[bytes, str]:
+    from amr_jax.pictures import attention, style
+
+    found, width = _look(flags, masks=_MASKS), style.WIDTHS[flags.width]
+    figure = attention.attention(found, title=flags.title or "", width=width)
+    return style.content(figure, Path(flags.out).suffix.lower()), f"{found.name}"
+
+
 # What can be drawn: the function, and the ends of names of its files.
 _PICTURES = (".png", ".pdf", ".svg")
 WHAT: dict[str, tuple[Callable, tuple[str, ...]]] = {
     "clip": (_clip, (*_PICTURES, ".gif", ".mp4", ".html")),
+    "seen": (_seen, _PICTURES),
+    "attention": (_attention, _PICTURES),
 }

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from amr_jax.__main__ import main
-from tests import raw_sets
+from tests import raw_sets, tiny_models
 from tests.pictures.clips import standing
 
 
@@ -68,13 +68,17 @@ def test_arrays_of_detectors_and_other_layouts(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--out=x.png"], "WHAT is missing: expected one of clip"),
+        (["--out=x.png"], "WHAT is missing: expected one of clip, seen"),
         (["clap", "--out=x.png"], "unknown picture 'clap'"),
         (["clip"], "--out is missing"),
         (["clip", "a.npy", "--out=x.bmp"], "expected a name that ends in .png"),
         (["clip", "--out=x.png"], "expected files to draw, or --dataset=NAME"),
         (["clip", "a.mov", "--out=x.png"], "a name that ends in '.mov'"),
         (["clip", "nowhere.npy", "--out=x.png"], "nowhere.npy"),
+        (["seen", "--out=x.png"], "--run is missing: the workdir of a pre-training run"),
+        (["seen", "--run=nowhere", "--out=x.png"], "nowhere/config.json: not found"),
+        (["attention", "a.npy", "b.npy", "--run=r", "--out=x.pdf"], "found 2 files"),
+        (["attention", "--run=r", "--out=x.gif"], "expected a name that ends in .png"),
         (["clip", "a.npy", "--out=a.npy"], "--out=a.npy: expected a name"),
     ],
 )
@@ -89,3 +93,12 @@ def test_a_number_beyond_the_end(clip, tiny_ucla, tmp_path, capsys):
     assert "found 1 sequences; expected --index= below" in said
     record = ["clip", f"--data_dir={tiny_ucla}", "--dataset=nwucla", "--index=999"]
     assert "nwucla test has 20 sequences" in refused([*record, f"--out={tmp_path}/x.png"], capsys)
+
+
+def test_what_pretraining_sees_and_where_it_looks(clip, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    tiny_models.save_run(tmp_path / "run", "amr", masking="random")
+    for what in ("seen", "attention"):
+        show(what, clip, f"--run={tmp_path}/run", f"--out={tmp_path}/{what}.png")
+        assert Image.open(tmp_path / f"{what}.png").width == 1400
+    assert capsys.readouterr().out.count("wave.npy") == 2

@@ -89,9 +89,9 @@ def padded(model: Model, sequences: list[np.ndarray]) -> tuple[np.ndarray, np.nd
     return batch, np.array([len(sequence) for sequence in sequences], np.int32)
 
 
-def save_run(folder: os.PathLike | str) -> dict:
+def save_run(folder: os.PathLike | str, method: str = "skeleton_mae", **model) -> dict:
     """Makes a workdir as pre-training leaves it, step 7, of noise; returns the parameters."""
-    config = small.config("skeleton_mae", {"num_joints": 20, "channels": 3})
+    config = small.config(method, {"num_joints": 20, "channels": 3}, **model)
     config["dataset"] = "nwucla"
     config["input"] |= {"centre": True, "max_frames": MAX_FRAMES}
     params = noisy(methods.build(config), small.clips(joints=20))

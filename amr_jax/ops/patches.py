@@ -23,6 +23,13 @@ def patchify(clips: jax.Array, patch_len: int) -> jax.Array:
     return jnp.moveaxis(patches, -3, -2)
 
 
+def joined(patches: jax.Array) -> jax.Array:
+    """The inverse of `patchify`: (..., T/l, V, l, C) -> (..., T, V, C)."""
+    clips = jnp.moveaxis(patches, -3, -2)
+    *lead, times, frames, joints, channels = clips.shape
+    return clips.reshape(*lead, times * frames, joints, channels)
+
+
 def flatten(patches: jax.Array) -> jax.Array:
     """Patches as rows, (..., T/l, V, l, C) -> (..., T/l · V, l · C).
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from amr_jax.ops import presence
-from amr_jax.ops.patches import patchify
+from amr_jax.ops.patches import joined, patchify
 
 _VARIANCE_FLOOR = 1e-6  # square metres; the value of the published code
 
@@ -60,8 +60,52 @@ def reconstruction_target(
     return jnp.where(known, values, 0), known
 
 
+def denormalised(
+    x: jax.Array,
+    clips: jax.Array,
+    present: jax.Array,
+    kind: str,
+    normalisation: str,
+    motion_stride: int,
+) -> jax.Array:
+    """Predicted patches in metres, by the statistics of the true ones, which a loss never shows.
+
+    Args:
+      x: (..., T/patch_len, V, patch_len, C), predictions of targets.
+      clips, present, kind, normalisation, motion_stride: of these targets, as in
+        `reconstruction_target`.
+
+    Returns:
+      (..., T, V, C): coordinates, or for `motion` displacements.
+    """
+    length = x.shape[-2]
+    values, known = reconstruction_target(clips, present, length, kind, "none", motion_stride)
+    if normalisation == "patch":
+        mean, scale = _statistics(values, known, (-2, -1))
+    elif normalisation == "patch_timestamps":
+        mean, scale = _statistics(values, known, -2)
+    elif normalisation == "none":
+        mean, scale = 0.0, 1.0
+    else:  # over all frames of a joint, or of the body
+        values, known, x = joined(values), joined(known), joined(x)
+        if normalisation == "timestamps":
+            mean, scale = _statistics(values, known, -3)
+        else:
+            square = presence.mean(jnp.square(values), known, (-3, -2, -1), keepdims=True)
+            mean, scale = 0.0, jnp.sqrt(square + _VARIANCE_FLOOR)
+        return x * scale + mean
+    return joined(x * scale + mean)
+
+
 def _standardise(values: jax.Array, known: jax.Array, axis: int | tuple[int, int]) -> jax.Array:
     """Subtracts the mean and divides by sqrt(unbiased variance + floor), over `axis`."""
+    mean, scale = _statistics(values, known, axis)
+    return (values - mean) / scale
+
+
+def _statistics(
+    values: jax.Array, known: jax.Array, axis: int | tuple[int, int]
+) -> tuple[jax.Array, jax.Array]:
     mean = presence.mean(values, known, axis, keepdims=True)
     variance = presence.variance(values, known, axis, keepdims=True, ddof=1)
-    return (values - mean) / jnp.sqrt(variance + _VARIANCE_FLOOR)
+    return mean, jnp.sqrt(variance + _VARIANCE_FLOOR)

@@ -31,12 +31,14 @@ class Row:
       points: (K, M, V, 2) of K frames, as `project.points` gives them.
       values: (K, M, V) in [0, 1], which size and colour of joints show; None: limbs in colours.
       marked: (K, M, V) bool, joints with a mark; the others are pale. None: limbs in colours.
+      behind: (K, M, V, 2), drawn in grey behind; None: nothing.
     """
 
     label: str
     points: np.ndarray
     values: np.ndarray | None = None
     marked: np.ndarray | None = None
+    behind: np.ndarray | None = None
 
 
 def lines(layout: Layout) -> list[tuple[int, int, str]]:
@@ -102,6 +104,8 @@ def _draw(axes: Axes, row: Row, k: int, shift: np.ndarray, layout: Layout) -> No
         if not here.any():
             continue
         body = body + shift
+        if row.behind is not None:
+            _draw_grey(axes, row.behind[k, m] + shift, layout)
         if row.values is None and row.marked is None:
             draw_body(axes, body, layout, pale=0.0 if m == 0 else 0.55)
             continue
@@ -123,16 +127,19 @@ def strip(
     left: float = MARGIN,
     width: float | None = None,
     tallest: float = _TALLEST,
-) -> None:
+) -> list[Axes]:
     """Adds rows of the same frames, one under the other, all at one scale.
 
     Args:
       sheet: gets the rows.
-      rows: see `Row`; the first one decides what is in view.
+      rows: see `Row`; the first one decides what is in the middle of the view.
       layout: the joints.
       names: (K,), written under the frames.
       left, width: inches; None: to the margin at the right.
       tallest: inches of a row.
+
+    Returns:
+      The axes of the rows, in the unit of the points; ticks are at the middle of each frame.
     """
     count = len(names)
     width = sheet.width - left - MARGIN if width is None else width
@@ -141,12 +148,18 @@ def strip(
     ends = _ends(rows[0].points)
     centre = ends.mean(axis=1)[:, 0]  # (K,)
     low, high = np.nanmin(ends[:, 0, 1]), np.nanmax(ends[:, 1, 1])
+    room = 0.15 * (high - low)  # at most, for what other rows have beyond the first
+    every = np.concatenate([_ends(row.points) for row in rows])
+    low = max(np.nanmin(every[:, 0, 1]), low - room)
+    high = min(np.nanmax(every[:, 1, 1]), high + room)
     tall = 1.08 * max(high - low, 1e-6)
     step = 1.08 * max(np.nanmax(ends[:, 1, 0] - ends[:, 0, 0]), 0.2 * tall)
     height = min(tall * width / (count * step), tallest)
     step = tall * width / (count * height)
+    drawn = []
     for i, row in enumerate(rows):
         axes = sheet.axes(left, width, height)
+        drawn.append(axes)
         axes.set(xlim=(0, count * step), ylim=((low + high - tall) / 2, (low + high + tall) / 2))
         axes.set_frame_on(False)
         axes.tick_params(length=0, pad=1, labelbottom=i == len(rows) - 1)
@@ -156,6 +169,7 @@ def strip(
         for k in np.flatnonzero(np.isfinite(centre)):
             _draw(axes, row, k, np.array([(k + 0.5) * step - centre[k], 0]), layout)
     sheet.depth += _LINE
+    return drawn
 
 
 def _ends(points: np.ndarray) -> np.ndarray:
@@ -242,7 +256,7 @@ def reconstruction(
     channels: str | None = None,
     up: str = "auto",
 ) -> Figure:
-    """A film strip of a clip, of what was visible of it, and of what was predicted.
+    """Film strips of a clip, of what was visible of it, and of the prediction before the truth.
 
     Args:
       truth, prediction: (T, M, V, C), in one unit; joints that are not there are zero or NaN.
@@ -259,7 +273,7 @@ def reconstruction(
     rows = [Row("truth", true)]
     if visible is not None:
         rows.append(Row("visible", true, marked=visible[frames]))
-    rows.append(Row("prediction", predicted))
+    rows.append(Row("prediction", predicted, behind=true))
     sheet = Sheet(width)
     if title:
         sheet.text(title)
