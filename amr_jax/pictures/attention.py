@@ -66,8 +66,11 @@ def attention(look: Look, *, title: str = "", width: float = PAGE) -> Figure:
     drawn = [layout.joints.index(name) for name in named if name]
     most = np.nanpercentile(by_joint, 99)
     if drawn:
-        middle = look.view[len(look.view) // 2][None, None]
-        points = project.points(middle, layout, look.channels)
+        points = project.points(look.view[:, None], layout, look.channels)
+        upright = np.nanargmax(
+            np.nanmax(points[..., 1], (1, 2)) - np.nanmin(points[..., 1], (1, 2))
+        )
+        points = points[upright : upright + 1]
         values = np.nan_to_num(by_joint[drawn] / most).clip(0, 1)[:, None]
         row = skeleton.Row("", np.repeat(points, len(drawn), axis=0), values=values)
         names = [layout.joints[joint] for joint in drawn]

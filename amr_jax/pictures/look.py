@@ -116,7 +116,8 @@ def given(
         turned = size.body_frame != "none"
         frame = BodyFrame.of(size.body_frame, size.joints) if turned else None
         joints = found.joints[: size.max_frames]
-        return Given(found.name, normalise.normalise(joints, size.centre, size.channels, frame))
+        name = found.name.rpartition("/")[2]
+        return Given(name, normalise.normalise(joints, size.centre, size.channels, frame))
     source = row.open_split(data_dir or config.data_dir, split, config.input)
     if index >= len(source):
         raise UserError(f"--index={index}: {split} has {len(source):,} sequences, from 0.")
