@@ -53,7 +53,8 @@ def comparison(argument: str) -> ml_collections.ConfigDict:
     for readout in evaluation.READOUTS[1:]:
         title = readout.replace("_", " ")
         own = f"readout={readout}"
-        config.variants[f"linear_{readout}"] = variant(title, "linear", own)
+        for protocol in ("linear", "ridge"):
+            config.variants[f"{protocol}_{readout}"] = variant(title, protocol, own)
         config.variants[f"knn_{readout}"] = variant(title, "knn", own)
         config.variants[f"knn_{readout}_whitened"] = variant(
             f"{title}, whitened", "knn", own, "whiten=True"

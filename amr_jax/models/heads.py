@@ -19,6 +19,7 @@ from amr_jax.models import layers
 _STATISTICS_MOMENTUM = 0.1
 
 KERNEL_STD = 0.01  # of the initial kernel of the linear head, as published
+NORM_EPSILON = 1e-6  # of its BatchNorm, as published
 
 _EXACT = jax.lax.Precision.HIGHEST
 
@@ -142,7 +143,7 @@ class LinearHead(nn.Module):
         self, x: jax.Array, real: jax.Array | None = None, train: bool = False
     ) -> jax.Array:
         """Features of sequences (S, F) -> logits (S, K); `real` as in `BatchNorm`."""
-        x = BatchNorm(epsilon=1e-6, affine=False, name="norm")(x, real, train)  # epsilon: published
+        x = BatchNorm(epsilon=NORM_EPSILON, affine=False, name="norm")(x, real, train)
         dense = nn.Dense(
             self.num_classes,
             kernel_init=nn.initializers.normal(KERNEL_STD),
@@ -197,6 +198,13 @@ class FinetuneHead(nn.Module):
         )(x)
         x = nn.relu(BatchNorm(epsilon=1e-5, name="norm")(x, real, train))  # epsilon: torch's
         return layers.dense(self.num_classes, jnp.float32, "fc2", _EXACT)(x)
+
+
+def linear_settings(num_classes: int, readout: str, num_joints: int) -> dict[str, Any]:
+    """The fields of a `LinearHead`; of the mean, as model files have always had them."""
+    if readout == "mean":
+        return {"num_classes": num_classes}
+    return {"num_classes": num_classes, "readout": readout, "num_joints": num_joints}
 
 
 HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "finetune": FinetuneHead}

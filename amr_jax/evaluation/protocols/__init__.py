@@ -13,11 +13,12 @@ that trains the encoder can do so from scratch: the section `scratch` of its con
 encoder to train where `config.pretrained` is empty. What protocols share is in evaluation/.
 """
 
-from amr_jax.evaluation.protocols import finetune, knn, linear, retrieval, semi
+from amr_jax.evaluation.protocols import finetune, knn, linear, retrieval, ridge, semi
 from amr_jax.evaluation.task import Protocol
 
 PROTOCOLS = {
     "linear": Protocol(linear.run, "linear", has_logits=True),
+    "ridge": Protocol(ridge.run, "ridge", has_logits=True),
     "knn": Protocol(knn.run, "1-NN", (knn.WITHOUT_TWINS, knn.FEATURE_STD)),
     "retrieval": Protocol(
         retrieval.run, "retrieval", (retrieval.MEAN_AVERAGE_PRECISION, retrieval.WITHOUT_TWINS)

@@ -118,9 +118,7 @@ def run(task: Task, config, log: Log) -> Outcome:
     test_x = task.features(task.test, task.test_view, view_key, config)
     where = sharding.replicated(task.train.mesh)
     train_y, test_y = sharding.put((task.train.host.label, task.test.host.label), where)
-    settings = {"num_classes": task.num_classes}
-    if task.readout != "mean":  # its model files stay as they were
-        settings |= {"readout": task.readout, "num_joints": task.encoder.num_joints}
+    settings = heads.linear_settings(task.num_classes, task.readout, task.encoder.num_joints)
     head = heads.build("linear", settings)
     state = sharding.put(init(init_key, head, test_x.shape[1]), where)
 
