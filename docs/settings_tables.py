@@ -12,7 +12,7 @@ from amr_jax.config.settings import Setting
 
 PAGE = Path(__file__).with_name("configs.md")
 METHODS = ("amr", "skeleton_mae", "mamp", "nat", "sjepa", "gfp")
-PROTOCOLS = ("linear", "knn", "retrieval", "finetune", "semi")
+PROTOCOLS = ("linear", "ridge", "knn", "retrieval", "finetune", "semi")
 
 
 def tables() -> dict[str, str]:

@@ -200,11 +200,11 @@ class FinetuneHead(nn.Module):
         return layers.dense(self.num_classes, jnp.float32, "fc2", _EXACT)(x)
 
 
-def linear_settings(num_classes: int, readout: str, num_joints: int) -> dict[str, Any]:
+def linear_settings(num_classes: int, readout: str, encoder: nn.Module) -> dict[str, Any]:
     """The fields of a `LinearHead`; of the mean, as model files have always had them."""
     if readout == "mean":
         return {"num_classes": num_classes}
-    return {"num_classes": num_classes, "readout": readout, "num_joints": num_joints}
+    return {"num_classes": num_classes, "readout": readout, "num_joints": encoder.num_joints}
 
 
 HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "finetune": FinetuneHead}

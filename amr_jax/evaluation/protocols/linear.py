@@ -118,7 +118,7 @@ def run(task: Task, config, log: Log) -> Outcome:
     test_x = task.features(task.test, task.test_view, view_key, config)
     where = sharding.replicated(task.train.mesh)
     train_y, test_y = sharding.put((task.train.host.label, task.test.host.label), where)
-    settings = heads.linear_settings(task.num_classes, task.readout, task.encoder.num_joints)
+    settings = heads.linear_settings(task.num_classes, task.readout, task.encoder)
     head = heads.build("linear", settings)
     state = sharding.put(init(init_key, head, test_x.shape[1]), where)
 

@@ -86,7 +86,7 @@ def run(task: Task, config, log: Log) -> Outcome:
     left_out += offset
     factor = temperature(left_out, labels)
 
-    settings = heads.linear_settings(task.num_classes, task.readout, task.encoder.num_joints)
+    settings = heads.linear_settings(task.num_classes, task.readout, task.encoder)
     dense = {"kernel": factor * weights, "bias": factor * offset}
     params = {"dense": jax.tree.map(np.float32, dense)}
     stats = {"norm": {"mean": np.float32(mean), "var": np.float32(var)}}
