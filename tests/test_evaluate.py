@@ -1,5 +1,6 @@
 """The command `evaluate`: its files, its numbers, and what it refuses."""
 
+import csv
 import json
 
 import jax
@@ -75,6 +76,12 @@ def test_linear_writes_its_files_and_leaves_the_encoder_unchanged(pretrained, ti
         assert right.mean() == pytest.approx(results["encoders"][encoder]["top1"])
     assert all(name.endswith("_v03") for name in written.names)  # the test's camera
     assert "pretrained_accuracy" in (tmp_path / "per_class.csv").read_text()
+    with (tmp_path / "results.csv").open() as file:
+        for line in csv.DictReader(file):
+            encoder = line["encoder"].split()[0]
+            assert float(line["top1"]) == results["encoders"][encoder]["top1"]
+    assert r"\toprule" in (tmp_path / "results.tex").read_text()
+    assert (tmp_path / "per_class.tex").read_text().count(r" \\") == 1 + 10  # classes
     assert workdir.read_config(tmp_path).dtype == "float32"
 
     model = check_model_agrees(tmp_path, tiny_ucla, "pretrained")

@@ -30,8 +30,8 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: i
     return confusion
 
 
-def per_class_csv(class_names: Sequence[str], confusions: dict[str, np.ndarray]) -> str:
-    """One line a class: number of test sequences, and of those each encoder recognised.
+def per_class(class_names: Sequence[str], confusions: dict[str, np.ndarray]) -> list[list]:
+    """The head, then one row a class: test sequences, and of those each encoder recognised.
 
     The accuracy on a class that does not occur in the test split is 'absent', not 0.
 
@@ -48,7 +48,7 @@ def per_class_csv(class_names: Sequence[str], confusions: dict[str, np.ndarray])
             correct = confusion[k, k]
             row += [correct, f"{correct / total[k]:.4f}" if total[k] else "absent"]
         rows.append(row)
-    return csv_text(rows)
+    return rows
 
 
 def confusion_csv(class_names: Sequence[str], confusion: np.ndarray) -> str:

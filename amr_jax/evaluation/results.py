@@ -8,7 +8,7 @@ import numpy as np
 from etils import epath
 
 from amr_jax.data.split import Split
-from amr_jax.evaluation import report, score_file
+from amr_jax.evaluation import latex, report, score_file
 from amr_jax.evaluation.encoder_under_test import Subject
 from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.evaluation.task import Outcome
@@ -106,16 +106,47 @@ def write_files(
         workdir.write(folder / f"confusion_{encoder}.csv", report.confusion_csv(names, confusion))
         picture = report.confusion_png(names, confusion, title)
         workdir.write(folder / f"confusion_{encoder}.png", picture)
-    workdir.write(folder / "per_class.csv", report.per_class_csv(names, confusions))
+    _write_tables(folder, config, outcomes, report.per_class(names, confusions))
     logits = {name: o.scores for name, o in outcomes.items() if o.scores is not None}
     if logits:
         score_file.write(folder, score_file.Scores(test.names, test.label, names, logits))
 
 
+def _write_tables(
+    folder: epath.Path,
+    config: ml_collections.ConfigDict,
+    outcomes: Mapping[str, Outcome],
+    per_class: list[list],
+) -> None:
+    """Writes the comparison of encoders and the accuracies per class, as CSV and as LaTeX."""
+    metrics = {name: outcome.metrics for name, outcome in _titled(config, outcomes).items()}
+    on = f"{config.protocol} on {config.dataset}"
+    keys = list(dict.fromkeys(key for of_one in metrics.values() for key in of_one))
+    numbers = ([name, *(of_one.get(key) for key in keys)] for name, of_one in metrics.items())
+    workdir.write(folder / "results.csv", report.csv_text([["encoder", *keys], *numbers]))
+    head, lines = report.cells(metrics, PROTOCOLS[config.protocol].columns)
+    shown = [i for i in range(len(head)) if any(line[i] for line in lines)]
+    head, *lines = ([line[i] for i in shown] for line in (head, *lines))
+    text = latex.table(head, lines, on, f"{config.protocol}-{config.dataset}")
+    workdir.write(folder / "results.tex", text)
+    workdir.write(folder / "per_class.csv", report.csv_text(per_class))
+    (_, *head), *lines = per_class
+    lines = [line[1:] for line in lines]
+    text = latex.table(head, lines, f"{on}, by class", f"{config.protocol}-{config.dataset}-class")
+    workdir.write(folder / "per_class.tex", text)
+
+
+def _titled(
+    config: ml_collections.ConfigDict, outcomes: Mapping[str, Outcome]
+) -> dict[str, Outcome]:
+    """The outcomes by the titles of their encoders in tables."""
+    titles = TITLES if "scratch" in config else {}
+    return {titles.get(name, name): outcome for name, outcome in outcomes.items()}
+
+
 def table(config: ml_collections.ConfigDict, outcomes: Mapping[str, Outcome]) -> str:
     """The table of the encoders, each draw of a protocol of several, and the noise."""
-    titles = TITLES if "scratch" in config else {}
-    rows = {titles.get(name, name): outcome for name, outcome in outcomes.items()}
+    rows = _titled(config, outcomes)
     metrics = {name: outcome.metrics for name, outcome in rows.items()}
     draws = [f"{name}: {report.draws(o.draws)}" for name, o in rows.items() if o.draws]
     num_test = next(iter(outcomes.values())).predictions.shape[-1]

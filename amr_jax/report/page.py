@@ -20,6 +20,7 @@ FILE = "report.html"
 # What a reader may look for in a workdir, in the order of the page.
 _FILES = {
     "results.json": "all results, in numbers",
+    "results.tex": "the table of encoders for LaTeX",
     "per_class.csv": "sequences and accuracy of each class",
     "confusion_*.csv": "confusion matrix, counts",
     "confusion_*.png": "confusion matrix, picture",

@@ -7,7 +7,7 @@ import ml_collections
 
 from amr_jax.config import files
 from amr_jax.data import datasets
-from amr_jax.evaluation import report
+from amr_jax.evaluation import latex, report
 from amr_jax.evaluation.protocols import knn
 from amr_jax.studies import notes, published, rows
 from amr_jax.studies.lines import MISSING, UNTRAINED, Line
@@ -73,12 +73,18 @@ def table(
     table: ml_collections.ConfigDict,
     finished: Mapping[str, Sequence[dict]],
     command: str,
-) -> tuple[str, str]:
-    """The table as Markdown with notes, and as CSV; arguments as of `tables.write`."""
+) -> dict[str, str]:
+    """Files by their ending: `md` with notes, `csv`, `tex`; arguments as of `tables.write`."""
     pivot = Pivot.of(config, table, finished)
-    parts = [f"## {table.title}", *(_part(config, pivot, name) for name in pivot.protocols)]
+    titles = {name: f"{rows.judges(config)[name].title}, top-1 %" for name in pivot.protocols}
+    parts = {name: _part(config, pivot, name) for name in pivot.protocols}
     under = "\n".join(f"- {text}" for text in _notes(config, table, pivot, finished, command))
-    return "\n\n".join([*parts, under]) + "\n", _csv(pivot)
+    markdown, tex = [f"## {table.title}"], [f"% {line}" for line in under.splitlines()]
+    for name, (head, *lines) in parts.items():
+        texts = (" | ".join(row) for row in (head, ["---"] * len(head), *lines))
+        markdown.append(f"### {titles[name]}\n\n" + "\n".join(f"| {text} |" for text in texts))
+        tex.append(latex.table(head, lines, f"{table.title}: {titles[name]}", name))
+    return {"md": "\n\n".join([*markdown, under]) + "\n", "csv": _csv(pivot), "tex": "\n".join(tex)}
 
 
 def _accuracies(key: str, result: Mapping[str, float]) -> dict[str, float]:
@@ -130,8 +136,8 @@ def _gain(found: Mapping[str, Mapping[int, dict]], title: str, over: str) -> Lin
     return Line(f"{title} − {over}", each)
 
 
-def _part(config: ml_collections.ConfigDict, pivot: Pivot, protocol: str) -> str:
-    """The part of a protocol as Markdown."""
+def _part(config: ml_collections.ConfigDict, pivot: Pivot, protocol: str) -> list[list[str]]:
+    """The head and the lines of the part of a protocol."""
     sets = [
         name
         for name in pivot.sets
@@ -140,7 +146,7 @@ def _part(config: ml_collections.ConfigDict, pivot: Pivot, protocol: str) -> str
     ]
     keys = [rows.key(protocol, name) for name in sets]
     head = ["pre-training", *sets]
-    texts = [head, ["---"] * len(head)]
+    texts = [head]
     for line in pivot.lines:
         if any(line[key] is not None for key in keys):
             texts.append(
@@ -155,8 +161,7 @@ def _part(config: ml_collections.ConfigDict, pivot: Pivot, protocol: str) -> str
     known = [published.SMALL_SETS.get(name, MISSING) for name in sets]
     if {*known} != {MISSING} and rows.protocol_of(config, protocol) != "semi":
         texts.append(["published, all labels", *known])
-    body = "\n".join(f"| {' | '.join(row)} |" for row in texts)
-    return f"### {rows.judges(config)[protocol].title}, top-1 %\n\n{body}"
+    return texts
 
 
 def _title(line: Line, protocol: str) -> str:

@@ -1,4 +1,4 @@
-"""Tables of a comparison: Markdown with notes, CSV of raw numbers, and a picture of each."""
+"""Tables of a comparison: Markdown with notes, CSV of raw numbers, LaTeX, and a picture of each."""
 
 import functools
 import os
@@ -8,7 +8,7 @@ import ml_collections
 from etils import epath
 
 from amr_jax.config import base, settings
-from amr_jax.evaluation import report
+from amr_jax.evaluation import latex, report
 from amr_jax.evaluation.task import Column, Protocol
 from amr_jax.run import console, workdir
 from amr_jax.studies import lines as table_lines
@@ -108,7 +108,7 @@ def write(
     command: str,
     names: Collection[str] | None = None,
 ) -> str:
-    """Writes NAME.md, NAME.csv and NAME.png of every table with a finished row.
+    """Writes NAME.md, NAME.csv, NAME.tex and NAME.png of every table with a finished row.
 
     Args:
       folder: workdir of the comparison.
@@ -131,10 +131,10 @@ def write(
         if not here or (names is not None and name not in names):
             continue
         if rows.is_pivot(table):
-            text, numbers = pivots.table(config, table, finished, command)
-            texts.append(text)
-            workdir.write(epath.Path(folder) / f"{name}.md", text)
-            workdir.write(epath.Path(folder) / f"{name}.csv", numbers)
+            files = pivots.table(config, table, finished, command)
+            texts.append(files["md"])
+            for ending, text in files.items():
+                workdir.write(epath.Path(folder) / f"{name}.{ending}", text)
             continue
         accuracies_on = published.accuracies_on(table.rows, config.dataset)
         everything = [cell for each in finished.values() for cell in each]
@@ -149,9 +149,10 @@ def write(
         shown = [c for c in shown if c.belongs(line[c.key] for line in lines)]
         under = notes.under(config, table, lines, finished, command)
         texts.append(markdown(table.title, lines, shown, under))
+        head, title = [column.head for column in shown], f"{table.title}, {config.dataset}"
         picture = pictures.comparison(
-            f"{table.title}, {config.dataset}",
-            [column.head for column in shown],
+            title,
+            head,
             cells(lines, shown),
             lines,
             axis=_axis(config, table),
@@ -165,6 +166,8 @@ def write(
         )
         workdir.write(epath.Path(folder) / f"{name}.md", texts[-1])
         workdir.write(epath.Path(folder) / f"{name}.csv", csv(lines, shown, config.seeds))
+        text = latex.table(head, cells(lines, shown), title, name, under)
+        workdir.write(epath.Path(folder) / f"{name}.tex", text)
         workdir.write(epath.Path(folder) / f"{name}.png", picture)
     return "\n".join(texts)
 

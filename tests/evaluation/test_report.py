@@ -32,7 +32,8 @@ def test_every_sequence_is_counted_once(pairs):
 
 def test_per_class_table_calls_an_absent_class_absent():
     other = report.confusion_matrix(LABELS, np.array([1, 1, 1, 1, 1]), 3)
-    text = report.per_class_csv(NAMES, {"pretrained": np.array(CONFUSION), "random": other})
+    rows = report.per_class(NAMES, {"pretrained": np.array(CONFUSION), "random": other})
+    text = report.csv_text(rows)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["name"] for row in rows] == list(NAMES)
     assert [row["test_sequences"] for row in rows] == ["3", "2", "0"]

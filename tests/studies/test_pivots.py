@@ -93,6 +93,9 @@ def test_cells_by_set_and_numbers_of_their_results(tiny_ucla, tmp_path, seen):
     assert f"| pre-training | nwucla | {beside} | nwucla_xsub |" in neighbours
     assert "| pre-training | nwucla | nwucla_xsub |" in tuned
     assert text.count("are no neighbours of it.") == 1
+    tex = (tmp_path / "real_sets.tex").read_text()
+    assert tex.count(r"\toprule") == 2
+    assert f"pre-training & nwucla & {beside} & nwucla\\_xsub \\\\" in tex
     assert "for validation" not in text
     mean = 100 * found["AMR", "nwucla_xsub", "knn", "mean"]
     spread = 100 * found["AMR", "nwucla_xsub", "knn", "std"]

@@ -164,6 +164,10 @@ def test_files_of_a_comparison(tmp_path):
     ):
         assert part in text
     assert len((tmp_path / "comparison.csv").read_text().splitlines()) == 5
+    tex = (tmp_path / "comparison.tex").read_text()
+    assert "% needs \\usepackage{booktabs}" in tex
+    assert tex.count(r" \\") == 5  # the head and four lines
+    assert r"linear \%" in tex
     image = matplotlib.image.imread(tmp_path / "comparison.png")
     assert min(image.shape[:2]) > 500
     config.budget = "seconds"
@@ -175,7 +179,7 @@ def test_files_of_an_ablation_are_those_of_tables_with_a_finished_row(tmp_path):
     config.tables = {name: config.tables[name] for name in ("decoder", "r")}
     r_2 = row("r_2", linear=0.6, knn=0.6, costs={"num_predicted": 120})
     tables.write(tmp_path, config, finished([r_2]), "")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.csv", "r.md", "r.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.csv", "r.md", "r.png", "r.tex"]
     alone = matplotlib.image.imread(tmp_path / "r.png")
     tables.write(tmp_path, config, finished([r_2, row("full", linear=0.7, knn=0.6)]), "")
     names = {path.stem for path in tmp_path.iterdir()}
