@@ -1,6 +1,7 @@
 """Command: what this installation has, what is missing for which command, and what fills the disk.
 
-python -m amr_jax.doctor [--data_dir=DIR] [--no_devices] [--clear_cache]
+python -m amr_jax.doctor --data_dir=DIR
+python -m amr_jax.doctor --clear_cache
 
 Everything but the devices is told without JAX.
 """

@@ -260,10 +260,12 @@ def make_dispatch(
     total_steps: int,
     mesh: Mesh,
 ) -> Callable:
-    """The jitted function (state, arrays, batches, seed) → (state, metrics of each step).
+    """The jitted function (state, arrays, batches, seed, count) → (state, metrics of each step).
 
     It runs one step for each leading element of `batches`, and donates the state. With `root(seed)`
     on the devices, runs with other seeds share the compiled program; by default it holds the seed.
+    With `count`, an int32 on the devices, it runs the first `count` steps only, and the metrics of
+    the others are zero: dispatches of all lengths share one program, and give the same bits.
 
     Args:
       batch_clips: (arrays, batch) → `batches.Clips`, such as `batches.Resident.clips`.
@@ -271,12 +273,21 @@ def make_dispatch(
     """
     step = Step(method, optimizer, config, total_steps, mesh)
 
-    def dispatch(state, arrays, batches, seed=None):
+    def dispatch(state, arrays, batches, seed=None, count=None):
         def one(state, batch):
             return step(state, *batch_clips(arrays, batch), seed=seed)
 
+        def numbered(i, carry):
+            state, measured = carry
+            state, found = one(state, jax.tree.map(lambda x: x[i], batches))
+            return state, jax.tree.map(lambda all, x: all.at[i].set(x), measured, found)
+
         with matmul_precision(method.encoder.dtype, config.matmul_precision):
-            return jax.lax.scan(one, state, batches)
+            if count is None:
+                return jax.lax.scan(one, state, batches)
+            _, shapes = jax.eval_shape(functools.partial(jax.lax.scan, one), state, batches)
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+            return jax.lax.fori_loop(0, count, numbered, (state, zeros))
 
     shardings = (step.layout, sharding.replicated(mesh))
     return jax.jit(dispatch, donate_argnums=0, out_shardings=shardings)
