@@ -31,11 +31,13 @@ from amr_jax.errors import UserError
 from amr_jax.report import page, pretraining
 from amr_jax.run import checkpoint, console, sharding
 from amr_jax.run.run import Run, describe_devices
-from amr_jax.train import length, loop, optim
+from amr_jax.train import forecast, length, loop, optim, programs
 from amr_jax.train import step as train_step
 
 # Keys that may differ between two starts of one run: they change results by rounding at most.
-FREE_KEYS = {"data_dir", "checkpoint", "fsdp", "input.mode", "writers"}
+FREE_KEYS = {
+    "data_dir", "checkpoint", "fsdp", "input.mode", "steps_per_dispatch", "writers",
+}  # fmt: skip
 
 
 def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -148,12 +150,18 @@ def run(
             method, optimizer, data.clips, config, plan.schedule_steps, mesh
         )
         seed = sharding.put(train_step.root(config.seed), sharding.replicated(mesh))
-        dispatch = functools.partial(dispatch, seed=seed)
+        dispatch = programs.Programs(dispatch, seed, mesh, functools.partial(tell, run))
         rates = np.asarray(length.schedule(config.optim, plan)(np.arange(plan.total_steps)))
         state = loop.train(run, plan, data, dispatch, state, rates)
     console.say(f"done: {plan.total_steps:,} steps; checkpoint in {run.workdir}")
     page.write(run.workdir, content)
     return state
+
+
+def tell(run: Run, program: jax.stages.Compiled, seconds: float) -> None:
+    """Says how long a program took to compile, and what memory it needs."""
+    text = f"compiled in {seconds:.1f} s"
+    run.say(f"{text}; {needed}" if (needed := forecast.memory(program)) else text)
 
 
 def described(
@@ -175,7 +183,8 @@ def described(
         "data": f"{config.dataset} {config.input.split}: {config.input.found}; "
         f"{config.input.mode} as {config.input.storage}, {config.input.bodies}, "
         f"{config.input.stream} stream",
-        "batch": f"{config.batch_size} per step, {config.steps_per_dispatch} steps per dispatch",
+        "batch": f"{config.batch_size} per step; dispatches of at most "
+        f"{config.steps_per_dispatch} steps",
         "method": f"{config.method}, {config.dtype}",
         "patches": f"{num_patches} of {encoder.patch_len} frames of one joint; "
         f"{method.num_kept} visible, {method.num_predicted} predicted",

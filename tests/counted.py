@@ -25,6 +25,7 @@ from jax.experimental import multihost_utils
 from amr_jax.data import record_files, records
 from amr_jax.run import sharding
 from amr_jax.train import step as train_step
+from tests import fake_programs
 
 EXCHANGES = (
     "process_allgather",
@@ -92,17 +93,17 @@ def steps_that_count(mesh: jax.sharding.Mesh, counter: Counter) -> Callable:
     """In place of `train_step.make_dispatch`'s: the parameters stay what they are."""
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def on(state, batches):
+    def on(state, batches, count):
         ones = jax.lax.with_sharding_constraint(jnp.ones(len(batches)), sharding.replicated(mesh))
-        return dataclasses.replace(state, step=state.step + len(batches)), {"loss": ones}
+        return dataclasses.replace(state, step=state.step + count), {"loss": ones}
 
-    def dispatch(state, arrays, batches, seed):
+    def dispatch(state, arrays, batches, seed, count):
         if "start" not in counter.phases:
             counter.end("loop")
         counter.count_one("dispatches")
-        return on(state, batches)
+        return on(state, batches, count)
 
-    return dispatch
+    return fake_programs.not_compiled(dispatch)
 
 
 def main() -> None:

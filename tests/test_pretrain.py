@@ -14,6 +14,7 @@ from amr_jax import pretrain
 from amr_jax.data import batches
 from amr_jax.errors import Preempted, UserError
 from amr_jax.run import checkpoint, metrics, workdir
+from amr_jax.train import pace
 from configs import amr, gfp, nat
 
 
@@ -53,9 +54,9 @@ def before_batch(number, do, monkeypatch):
 
 
 def run_killed_at_step_8(config, folder, monkeypatch):
-    """Kills a run on one device, of two steps a dispatch, when it asks for the fifth batch."""
+    """Kills a run on one device, of dispatches of 1, 1, 2, 2 and 2 steps, after these."""
     with monkeypatch.context() as patch:
-        before_batch(4, sys.exit, patch)
+        before_batch(5, sys.exit, patch)
         with pytest.raises(SystemExit):
             pretrain.run(config, folder, jax.devices()[:1])
 
@@ -99,18 +100,18 @@ def test_the_files_of_a_run(undisturbed):
 def test_a_run_stopped_and_then_killed_resumes_to_the_same_bits(
     tiny_ucla, undisturbed, tmp_path, monkeypatch, capsys
 ):
-    """SIGTERM during the third dispatch of two steps; then a kill one dispatch after resuming."""
+    """SIGTERM during the fourth dispatch, of two steps; then a kill one dispatch after resuming."""
     never = {"checkpoint.epochs": 100}
     config = tiny_config(tiny_ucla, **{"optim.ema_decay": 0.9, **never})
     handler = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
-        before_batch(2, lambda: os.kill(os.getpid(), signal.SIGTERM), patch)
+        before_batch(3, lambda: os.kill(os.getpid(), signal.SIGTERM), patch)
         with pytest.raises(Preempted, match="saved at step 6 of 10"):
             pretrain.run(config, tmp_path, jax.devices()[:1])
     assert signal.getsignal(signal.SIGTERM) is handler
     assert checkpoint.Checkpoints(tmp_path, keep=1).steps() == [6]
     assert re.search(
-        r"compiled in [\d.]+ s; the first 2 step\(s\) were done [\d.]+ s after the start",
+        r"compiled in [\d.]+ s; memory about .*\nthe first step was done [\d.]+ s after the start",
         capsys.readouterr().out,
     )
     with monkeypatch.context() as patch:
@@ -125,6 +126,18 @@ def test_a_run_stopped_and_then_killed_resumes_to_the_same_bits(
     capsys.readouterr()
     assert_same(pretrain.run(config, tmp_path, jax.devices()[:1]), state)
     assert f"already finished: {tmp_path} holds all 10 steps." in capsys.readouterr().out
+
+
+def test_dispatches_of_other_lengths_give_the_same_bits(
+    tiny_ucla, undisturbed, tmp_path, monkeypatch
+):
+    """Of 1, 1, 3 and 5 steps instead of 1, 1, 2, 2, 2 and 2; and of one step each."""
+    config = tiny_config(tiny_ucla, **{"optim.ema_decay": 0.9, "steps_per_dispatch": 5})
+    state = pretrain.run(config, tmp_path / "five", jax.devices()[:1])
+    assert_same(state, undisturbed[1])
+    assert [line["step"] for line in metrics.read_metrics(tmp_path / "five")] == [5, 10]
+    monkeypatch.setattr(pace, "SECONDS", 0.0)
+    assert_same(pretrain.run(config, tmp_path / "one", jax.devices()[:1]), state)
 
 
 def test_streamed_data_on_four_devices_agree_with_resident_on_one(tiny_ucla, undisturbed, tmp_path):

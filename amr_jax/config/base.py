@@ -235,7 +235,12 @@ PRETRAINING: Tree = {
             None, "also keep a moving average of the encoder; None: do not", float, above=0, below=1
         ),
     },
-    "steps_per_dispatch": Setting(50, "steps per call of the compiled program", low=1),
+    "steps_per_dispatch": Setting(
+        50,
+        "steps per line of metrics, and per call of the compiled program at most: fewer where they "
+        "take more than 2 s",
+        low=1,
+    ),
     "checkpoint": {
         "epochs": Setting(20, "epochs between checkpoints", low=1),
         "keep": Setting(2, "newest checkpoints that are kept", low=1),

@@ -3,7 +3,7 @@
 Which units (bodies, or sequences) a batch has depends only on the seed and the step (`Order`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import grain
 import jax
@@ -31,6 +31,11 @@ def dispatches(start: int, stop: int, steps_per_dispatch: int) -> Iterator[range
         start = end
 
 
+def divisor_from(steps: int, most: int) -> int:
+    """The least divisor of `most` that is at least `steps`."""
+    return next(n for n in range(steps, most + 1) if most % n == 0)
+
+
 class Resident:
     """Batches of a split that stays in device memory.
 
@@ -46,11 +51,32 @@ class Resident:
         self.host, self.resident = on_devices.host, on_devices
         self.num_units, self._units, self._order = len(units), units, order
 
-    def batches(self, start: int, stop: int, steps_per_dispatch: int) -> Iterator[jax.Array]:
-        """Per dispatch: (steps, batch, slots) int32 body numbers, or `ABSENT`."""
-        for steps in dispatches(start, stop, steps_per_dispatch):
-            bodies = np.stack([self._units[self._order.batch(step)] for step in steps])
-            yield sharding.put(bodies, sharding.replicated(self.resident.mesh))
+    def batches(
+        self,
+        start: int,
+        stop: int,
+        steps_per_dispatch: int,
+        dispatched: Iterable[range] | None = None,
+    ) -> Iterator[jax.Array]:
+        """Per dispatch: (steps, batch, slots) int32 body numbers, or `ABSENT`.
+
+        Args:
+          start, stop: all steps.
+          steps_per_dispatch: at most.
+          dispatched: the steps of each dispatch, whose batch is padded to `padded` steps; None: as
+            `dispatches`, and not padded.
+        """
+        for steps in dispatched or dispatches(start, stop, steps_per_dispatch):
+            bodies = [self._units[self._order.batch(step)] for step in steps]
+            if dispatched is not None:
+                bodies += [bodies[-1]] * (self.padded(len(steps), steps_per_dispatch) - len(steps))
+            yield sharding.put(np.stack(bodies), sharding.replicated(self.resident.mesh))
+
+    @staticmethod
+    def padded(steps: int, most: int) -> int:
+        """Steps that the batch of a dispatch is padded to: all of one length, and one program."""
+        del steps
+        return most
 
     @staticmethod
     def clips(resident: DeviceSplit, bodies: jax.Array) -> Clips:
@@ -109,9 +135,16 @@ class Streamed:
         return {"clips": clip, "step": step, "length": np.int32(len(joints)), **has}
 
     def batches(
-        self, start: int, stop: int, steps_per_dispatch: int
+        self,
+        start: int,
+        stop: int,
+        steps_per_dispatch: int,
+        dispatched: Iterable[range] | None = None,
     ) -> Iterator[dict[str, jax.Array]]:
-        """Per dispatch: the arrays of `_read`, each with leading axes (steps, batch)."""
+        """Per dispatch: the arrays of `_read`, each with leading axes (steps, batch).
+
+        Arguments as of `Resident.batches`.
+        """
         rows, batch_size = _local_rows(self._mesh, self._order.batch_size), self._order.batch_size
         examples = (
             grain.MapDataset.range(start * len(rows), stop * len(rows))
@@ -121,14 +154,21 @@ class Streamed:
             .batch(len(rows))
         )
         local, over_batch = iter(examples), sharding.over_data(self._mesh, axis=1)
-        for steps in dispatches(start, stop, steps_per_dispatch):
+        for steps in dispatched or dispatches(start, stop, steps_per_dispatch):
             parts = [next(local) for _ in steps]
+            if dispatched is not None:
+                parts += [parts[-1]] * (self.padded(len(steps), steps_per_dispatch) - len(steps))
             yield {
                 name: jax.make_array_from_process_local_data(
                     over_batch, np.stack([part[name] for part in parts])
                 )
                 for name in parts[0]
             }
+
+    @staticmethod
+    def padded(steps: int, most: int) -> int:
+        """As of `Resident`. Clips are large: a divisor of `most`, so that few programs compile."""
+        return divisor_from(steps, most)
 
     @staticmethod
     def clips(_, batch: dict[str, jax.Array]) -> Clips:

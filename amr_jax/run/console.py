@@ -191,7 +191,7 @@ def _is_first_process() -> bool:
 class Progress:
     """Measures how fast a run trains, and shows it.
 
-    Compilation and pauses do not count: the first dispatch of each length compiles.
+    Compilation and pauses do not count: the first dispatch of each program compiles.
 
     Args:
       total_steps: of the whole run.
@@ -212,22 +212,22 @@ class Progress:
         self._total, self._per_step, self._advance = total_steps, sequences_per_step, advance
         self._seconds, self._steps = last.get("timed_seconds", 0.0), last.get("timed_steps", 0)
         self._since = time.monotonic()
-        self._lengths: set[int] = set()
+        self._programs: set[int] = set()
         self._noted = float("-inf"), self._seconds, self._steps
         self._rate: float | None = None
 
-    def update(self, steps: range, text: str) -> dict[str, float]:
-        """Notes that `steps` are just done; the last of the run are also said.
+    def update(self, steps: range, text: str, program: int) -> dict[str, float]:
+        """Notes that `steps` are just done, by a compiled program; the last ones are also said.
 
         Returns:
           `timed_seconds` of all starts of the run, `timed_steps`, the number of steps done in
           them, and `sequences_per_s` over some seconds, once it is known.
         """
         now = time.monotonic()
-        if len(steps) in self._lengths:
+        if program in self._programs:
             self._seconds += now - self._since
             self._steps += len(steps)
-        self._lengths.add(len(steps))
+        self._programs.add(program)
         self._since = now
         noted, seconds, count = self._noted
         if now - noted >= self._EVERY_S or steps.stop == self._total:

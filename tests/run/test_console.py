@@ -105,13 +105,13 @@ def test_progress_leaves_out_every_dispatch_that_compiles(monkeypatch, capsys):
     monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
     earlier = {"timed_seconds": 5.0, "timed_steps": 5}
     progress = console.Progress(38, 8, earlier, lambda steps, text: shown.append((steps, text)))
-    assert progress.update(range(5, 15), "loss 4") == earlier
-    measured = progress.update(range(15, 25), "loss 3")
+    assert progress.update(range(5, 15), "loss 4", program=10) == earlier
+    measured = progress.update(range(15, 25), "loss 3", program=10)
     assert measured == {"timed_seconds": 15.0, "timed_steps": 15, "sequences_per_s": 8.0}
-    measured = progress.update(range(25, 35), "loss 2")
+    measured = progress.update(range(25, 35), "loss 2", program=10)
     assert measured == {"timed_seconds": 25.0, "timed_steps": 25, "sequences_per_s": 8.0}
     # The last dispatch is shorter, and so another program.
-    assert progress.update(range(35, 38), "loss 1") == measured
+    assert progress.update(range(35, 38), "loss 1", program=3) == measured
     assert shown == [
         (10, "loss 4"),
         (10, "loss 3  8 sequences/s"),

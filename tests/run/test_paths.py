@@ -19,7 +19,7 @@ from amr_jax.inference import load, model_file
 from amr_jax.run import checkpoint, metrics, paths, sharding, workdir
 from amr_jax.train import step as train_step
 from configs import amr
-from tests import buckets, custom_sets, tiny_models
+from tests import buckets, custom_sets, fake_programs, tiny_models
 
 RUN = "s3://bucket/run"
 
@@ -179,7 +179,7 @@ def test_a_run_in_a_bucket_with_its_checkpoints_on_the_disk(
     monkeypatch.setattr(
         train_step,
         "make_dispatch",
-        lambda *_: lambda state, resident, batch, seed: (state, measured),
+        lambda *_: fake_programs.not_compiled(lambda state, *_, **__: (state, measured)),
     )
     own = checkpoint.Checkpoints
     monkeypatch.setattr(checkpoint, "Checkpoints", lambda _, *rest: own(tmp_path / "saved", *rest))

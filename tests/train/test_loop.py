@@ -5,20 +5,22 @@ import ml_collections
 import numpy as np
 import pytest
 
-from amr_jax.data import batches
-from amr_jax.errors import UserError
+from amr_jax.errors import Preempted, UserError
 from amr_jax.run import metrics
 from amr_jax.run.run import Run
-from amr_jax.train import loop
+from amr_jax.train import loop, reports
 
 
 class FakeData:
-    """In place of an input: the lengths of the dispatches."""
+    """In place of an input: a batch is the length of its dispatch."""
 
-    resident = None
+    resident, streamed = None, False
 
-    def batches(self, start, stop, k):
-        return iter([len(steps) for steps in batches.dispatches(start, stop, k)])
+    def batches(self, start, stop, most, dispatched):
+        return map(len, dispatched)
+
+    def padded(self, steps, most):
+        return steps if self.streamed else most
 
 
 def train(dispatch, folder, total_steps, steps_per_dispatch, monkeypatch):
@@ -37,7 +39,7 @@ def test_only_an_idle_device_waits_for_input(ready, tmp_path, capsys, monkeypatc
         def is_ready(self):
             return ready
 
-    def dispatch(state, resident, length):
+    def dispatch(state, resident, length, steps):
         return state, {"loss": np.ones(1).view(Measured)}
 
     train(dispatch, tmp_path, 10, 1, monkeypatch)
@@ -46,22 +48,56 @@ def test_only_an_idle_device_waits_for_input(ready, tmp_path, capsys, monkeypatc
     assert ("input is the bottleneck" in last) == ready
 
 
-def test_a_dispatch_is_reported_before_one_of_another_length_compiles(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("streamed", "lines_before", "timed"),
+    [
+        # One program: the first dispatch compiles it.
+        (False, {0: [], 1: [], 2: [], 4: [], 8: [4], 12: [4, 8]}, 13),
+        # One for each length: 1, 2 and 4. What is pending is reported before one compiles.
+        (True, {0: [], 1: [], 2: [], 4: [4], 8: [4], 12: [4, 8]}, 7),
+    ],
+)
+def test_metrics_are_at_multiples_whatever_the_dispatches(
+    streamed, lines_before, timed, tmp_path, monkeypatch
+):
     reported = {}
-    zeros = {length: jax.numpy.zeros(length) for length in (2, 4)}
+    monkeypatch.setattr(FakeData, "streamed", streamed)
 
-    def dispatch(state, resident, length):
+    def dispatch(state, resident, length, steps):
         reported[state] = [line["step"] for line in metrics.read_metrics(tmp_path)]
-        return state + length, {"loss": zeros[length]}
+        # Values of steps that a padded batch has beyond these are no metrics.
+        return state + length, {"loss": jax.device_put(np.arange(state, state + 4.0))}
 
     assert train(dispatch, tmp_path, 14, 4, monkeypatch) == {14: 14}
-    assert reported == {0: [], 4: [], 8: [4], 12: [4, 8, 12]}
-    assert metrics.read_metrics(tmp_path)[-1]["timed_steps"] == 8
+    assert reported == lines_before
+    lines = metrics.read_metrics(tmp_path)
+    assert {line["step"]: line["loss"] for line in lines} == {4: 1.5, 8: 5.5, 12: 9.5, 14: 12.5}
+    assert lines[-1]["timed_steps"] == timed
+
+
+def test_a_stop_saves_and_logs_within_a_dispatch_of_a_few_seconds(tmp_path, monkeypatch, capsys):
+    """Steps of 0.3 s, by a fake clock: five of them are a dispatch, whatever the limit of 50."""
+    now = [0.0]
+    monkeypatch.setattr(reports.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(Run, "stop_requested", lambda self: now[0] > 4)
+    monkeypatch.setattr(Run, "stopped", lambda self, step, total: Preempted(f"at {step}"))
+    lengths = []
+
+    def dispatch(state, resident, length, steps):
+        now[0] += 0.3 * steps
+        lengths.append(steps)
+        return state + steps, {"loss": jax.device_put(np.ones(50))}
+
+    with pytest.raises(Preempted, match="at 15"):
+        train(dispatch, tmp_path, 100, 50, monkeypatch)
+    assert lengths == [1, 1, 3, 5, 5]
+    assert [line["step"] for line in metrics.read_metrics(tmp_path)] == [15]
+    assert "about 28 s for 95 steps" in capsys.readouterr().out
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, monkeypatch):
-    def dispatch(state, resident, length):
-        return state, {"loss": np.array([1.0, np.nan])}
+    def dispatch(state, resident, length, steps):
+        return state + steps, {"loss": np.array([np.nan if state else 1.0, 0.0])}
 
     def saving(self, step, state):
         pytest.fail(f"step {step} was saved")
