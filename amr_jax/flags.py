@@ -221,6 +221,12 @@ def doctor(parser: cli.Parser) -> None:
     parser.add_switch("clear_cache", "remove our caches: compiled programs, copies of records")
 
 
+def info(parser: cli.Parser) -> None:
+    """Tells what a file, folder, archive or workdir holds, and which command comes next."""
+    parser.add("draw", str, None, "a picture of the first sequence: .png, .pdf or .svg")
+    parser.add_files("paths", "a file, a folder, an archive, or archive.zip!member", cli.any_name)
+
+
 def benchmark(parser: cli.Parser) -> None:
     """Measures speed and memory on this device, or models them for others."""
     del parser  # its sub-commands have flags of their own
@@ -256,5 +262,6 @@ COMMANDS = {
         synthetic,
         benchmark,
         doctor,
+        info,
     )
 }

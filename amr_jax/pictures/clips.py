@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import ml_collections
 import numpy as np
 
-from amr_jax.data import datasets
+from amr_jax.data import contents, datasets
 from amr_jax.data.readers import arrays, files, formats, layout_file, pyskl
 from amr_jax.errors import BadFile, UserError
 from amr_jax.inference import read_inputs
@@ -92,12 +92,12 @@ def _meaning(
     found, expected = f"joints of shape {shape}", "(frames, bodies, joints, channels)"
     if len(shape) < 3 or not 2 <= shape[-1] <= 3:
         raise BadFile(path, found, f"{expected} with two or three channels")
-    of_size = [one for one in LAYOUTS.values() if one.num_joints == shape[-2]]
-    if layout is None and len(of_size) != 1:
-        names = ", ".join(one.name for one in of_size or LAYOUTS.values())
+    name = contents.of_size(shape[-2], 2 if scored else shape[-1])
+    if layout is None and not name:
+        names = ", ".join(LAYOUTS)
         hint = f"Tell which joints they are: --layout= one of {names}, or your own .json."
         raise BadFile(path, found, "joints of one known layout", hint=hint)
-    layout = layout or of_size[0]
+    layout = layout or LAYOUTS[name]
     if channels is None:
         confident = shape[-1] == 2 and scored
         confident |= shape[-1] == 3 and layout.name in _DETECTED

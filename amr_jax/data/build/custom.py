@@ -21,7 +21,6 @@ from amr_jax.errors import BadFile, UserError
 from amr_jax.skeleton import layouts
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-_PICKLES = (".pkl", ".pickle")
 _WHAT = "sequences of your own (.npz, .npy, .json, .bvh or .csv files, or one .pkl)"
 _HOW_TO_TEST = "--test_fraction=0.2 sets a fifth aside for testing."
 _TEST_FRACTION = 0.2  # of labelled data without splits
@@ -139,7 +138,7 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         joints=config.layout.joints,
     )
     alone = files.RawFile(str(manual_dir))
-    if alone.name.lower().endswith(_PICKLES) and manual_dir.is_file():
+    if alone.name.lower().endswith(own_files.PICKLES) and manual_dir.is_file():
         classes = files.RawFile(str(manual_dir.with_name(labels.CLASSES_FILE)))
         everything = [raw for raw in (alone, classes) if os.path.isfile(raw.container)]
         search = None
@@ -147,8 +146,8 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         search = files.Search(manual_dir, _WHAT)
         everything = search.files
     file = _only(everything, labels.CLASSES_FILE)
-    pickles = [raw for raw in everything if raw.name.lower().endswith(_PICKLES)]
-    sequences = _of_sequences(everything) if search else []
+    pickles = [raw for raw in everything if raw.name.lower().endswith(own_files.PICKLES)]
+    sequences = own_files.of_sequences(everything) if search else []
     if pickles and sequences:
         raise UserError(
             f"{manual_dir}: found {pickles[0]} and {sequences[0]}; expected only pickles, or only "
@@ -185,16 +184,6 @@ def find(manual_dir: Path, config: Config) -> RawSet:
     )
 
 
-def _of_sequences(everything: Sequence[files.RawFile]) -> list[files.RawFile]:
-    """The files of sequences: `.npz`; without these and pickles, those of all other formats."""
-
-    def ending(*endings: str) -> list[files.RawFile]:
-        return [raw for raw in everything if raw.name.lower().endswith(endings)]
-
-    found = ending(".npz") or ([] if ending(*_PICKLES) else ending(".npy", *formats.ENDINGS))
-    return [raw for raw in found if raw.name.lower() != labels.LABELS_FILE]
-
-
 def completed(manual_dir: str | os.PathLike, options: dict[str, str]) -> dict[str, str]:
     """The options, with the layout and the channels of the first file that tells them.
 
@@ -203,7 +192,7 @@ def completed(manual_dir: str | os.PathLike, options: dict[str, str]) -> dict[st
     if options.get("layout") and options.get("channels"):
         return options
     search = files.Search(manual_dir, _WHAT)
-    if not (found := _of_sequences(search.files)):
+    if not (found := own_files.of_sequences(search.files)):
         return options
     raw = found[0]
     told = formats.told(raw, options.get("channels") or "")

@@ -5,8 +5,21 @@ Where neither files nor `labels.csv` name any label, the folder of a file is its
 """
 
 import collections
+from collections.abc import Sequence
 
-_SPLITS = ("train", "test", "val")
+_SPLITS = {"train", "test", "val"}
+
+
+def of_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(labels, splits) that the folders in the names of sequences tell; [] if they do not."""
+    folders = [name.split("/")[:-1] for name in names]
+    splits = [parts[0] if parts else "" for parts in folders]
+    if {"train"} < set(splits) <= _SPLITS:
+        folders = [parts[1:] for parts in folders]
+    else:
+        splits = []
+    classes = [parts[-1] if parts else "" for parts in folders]
+    return classes if len(set(classes) - {""}) > 1 and "" not in classes else [], splits
 
 
 def take(examples: list[dict]) -> None:
@@ -15,21 +28,19 @@ def take(examples: list[dict]) -> None:
     Args:
       examples: with `name`, a path with slashes, `label` as a text and `splits`.
     """
-    folders = [example["name"].split("/")[:-1] for example in examples]
-    outermost = {parts[0] if parts else "" for parts in folders}
-    if (
-        {"train"} < outermost
-        and outermost <= set(_SPLITS)
-        and not any(example["splits"] for example in examples)
-    ):
-        for example, parts in zip(examples, folders, strict=True):
-            example["splits"] = (parts.pop(0),)
-        print(f"note: splits are the outermost folders: {', '.join(sorted(outermost))}.")
-    classes = collections.Counter(parts[-1] if parts else "" for parts in folders)
-    if len(classes) < 2 or "" in classes or any(example["label"] for example in examples):
-        return
-    for example, parts in zip(examples, folders, strict=True):
-        example["label"] = parts[-1]
-    shown = ", ".join(f"{name} ({count:,})" for name, count in sorted(classes.items())[:8])
-    more = ", …" if len(classes) > 8 else ""
-    print(f"note: labels are the names of the folders: {shown}{more}. (labels.csv replaces them.)")
+    classes, splits = of_names([example["name"] for example in examples])
+    if splits and not any(example["splits"] for example in examples):
+        for example, split in zip(examples, splits, strict=True):
+            example["splits"] = (split,)
+        print(f"note: splits are the outermost folders: {', '.join(sorted(set(splits)))}.")
+    if classes and not any(example["label"] for example in examples):
+        for example, label in zip(examples, classes, strict=True):
+            example["label"] = label
+        print(f"note: labels are the names of the folders: {counted(classes)}. (labels.csv wins.)")
+
+
+def counted(values: Sequence[str]) -> str:
+    """'clap (5), wave (6)'."""
+    counts = sorted(collections.Counter(values).items())
+    shown = ", ".join(f"{name} ({count:,})" for name, count in counts[:8])
+    return shown + (f", and {len(counts) - 8} more" if len(counts) > 8 else "")

@@ -11,6 +11,7 @@ from amr_jax.data.readers.files import LeftOut
 from amr_jax.errors import BadFile, UserError, readable
 
 ARRAYS = (".npz", ".npy")
+PICKLES = (".pkl", ".pickle")
 _ENDING = re.compile(r"\.(npz|npy|json|bvh|csv)$", re.IGNORECASE)
 
 
@@ -44,6 +45,16 @@ class Task:
             name = f"{self.name}/{sequence}" if sequence else self.name
             raise BadFile(self, "no row for it", f"one with the name {name!r} in {self.table}")
         return self.rows.get(key, {})
+
+
+def of_sequences(everything: Sequence[files.RawFile]) -> list[files.RawFile]:
+    """The files of sequences: `.npz`; without these and pickles, those of all other formats."""
+
+    def ending(*endings: str) -> list[files.RawFile]:
+        return [raw for raw in everything if raw.name.lower().endswith(endings)]
+
+    found = ending(".npz") or ([] if ending(*PICKLES) else ending(".npy", *formats.ENDINGS))
+    return [raw for raw in found if raw.name.lower() != labels.LABELS_FILE]
 
 
 def read(task: Task, *, form: arrays.Form, people: int | None = None) -> dict | list[dict]:

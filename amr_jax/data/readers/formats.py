@@ -99,13 +99,13 @@ def told(raw: files.RawFile, channels: str = "") -> dict[str, str]:
         known = shape[-2:] in ((33, 4), (33, 5)) or (len(shape) == 2 and shape[1] in (132, 165))
         return {"layout": "mediapipe_33", "channels": channels or "xyz"} if known else {}
     clip = read(raw, channels).clips[0]
-    layout = str(raw) if name.endswith(".bvh") else clip.layout or _named(clip.joints)
-    return {"layout": layout, "channels": clip.channels}
+    return {"layout": layout_of(raw, clip), "channels": clip.channels}
 
 
-def _named(joints: tuple[str, ...]) -> str:
-    """The built-in layout with joints of these names; '' if there is none."""
-    names = set(map(letters, joints))
-    return next(
-        (one.name for one in LAYOUTS.values() if set(map(letters, one.joints)) == names), ""
-    )
+def layout_of(raw: files.RawFile, clip: Clip) -> str:
+    """As in `told`, of a clip that was read; joints with names are those of a built-in layout."""
+    if clip.layout or raw.name.lower().endswith(".bvh"):
+        return clip.layout or str(raw)
+    names = set(map(letters, clip.joints))
+    same = (one.name for one in LAYOUTS.values() if set(map(letters, one.joints)) == names)
+    return next(same, "")

@@ -1,0 +1,179 @@
+"""What a file of skeletons holds, without being told: for `amr-jax info`."""
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from amr_jax.data.build import own_files
+from amr_jax.data.readers import (
+    arrays,
+    files,
+    formats,
+    keypoints,
+    kinect_text,
+    ntu,
+    nw_ucla,
+    openpose,
+    pku,
+    pyskl,
+    utd_mhad,
+)
+from amr_jax.errors import BadFile
+from amr_jax.ops import normalise
+from amr_jax.skeleton.layouts import LAYOUTS, num_coordinates
+
+ENDINGS = (".npz", ".npy", ".pkl", ".pickle", ".skeleton", ".mat", ".txt", *formats.ENDINGS)
+_DETECTED = ("coco_17", "openpose_18")  # third numbers are confidences
+_PERSON = 0.45  # metres: `arrays.extent` of a standing person
+_UNITS = {1.0: "metres", 0.01: "centimetres", 0.001: "millimetres"}
+# Raw files of published sets: ending -> title, layout, reader of joints, name for `prepare`.
+_PUBLISHED: dict[str, tuple[str, str, Callable, str]] = {
+    ".skeleton": (
+        "NTU RGB+D",
+        "ntu_25",
+        lambda raw, _: ntu.read_joints(raw, "contiguous"),
+        "ntu_rgbd60",
+    ),
+    ".mat": ("UTD-MHAD", "kinect_20", utd_mhad.read_joints, "utd_mhad"),
+    ".txt": ("PKU-MMD", "ntu_25", lambda raw, _: pku.read_video(raw), "pku_mmd1"),
+}
+
+
+@dataclasses.dataclass
+class Held:
+    """What one file holds.
+
+    Attributes:
+      title: of its format.
+      layout: its name, or the path of a file with it; '' if nothing tells it.
+      channels: one of `layouts.CHANNELS`.
+      joints: each sequence as in the file, (T, M, V, C).
+      dataset: the name for `--dataset` of `prepare`.
+      texts: label, split and subject of each sequence, as far as the file says.
+      counts: see `findings`, and the frames without anybody.
+    """
+
+    title: str
+    layout: str
+    channels: str
+    joints: list[np.ndarray]
+    dataset: str = "custom"
+    texts: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+def of_task(task: own_files.Task) -> Held:
+    """Reads one file, or the frames of a video; `BadFile` if that cannot be done."""
+    raw = task.raw
+    if not raw.name.lower().endswith(ENDINGS):
+        raise BadFile(raw, "a file of another kind", f"a name that ends in {', '.join(ENDINGS)}")
+    name, ending = raw.name.lower(), os.path.splitext(raw.name.lower())[1]
+    if ending in (".pkl", ".pickle"):
+        return _of_pickle(raw)
+    if ending in (".npy", ".npz"):
+        return _of_array(raw)
+    of_text = kinect_text.of_name(raw.name)
+    if of_text or ending in _PUBLISHED or re.fullmatch(r"a\d\d_s\d\d_e\d\d_v\d\d\.json", name):
+        if of_text:
+            what = of_text.title, of_text.layout.name, of_text.read_joints, _dataset(of_text.title)
+        else:
+            ucla = ("NW-UCLA", "kinect_20", nw_ucla.read_joints, "nw_ucla")
+            what = _PUBLISHED.get(ending, ucla)
+        title, layout, read, dataset = what
+        counts: dict[str, int] = {}
+        return Held(title, layout, "xyz", [read(raw, counts)], dataset, counts=counts)
+    found = formats.read(raw)
+    if task.frames:
+        found = dataclasses.replace(found, clips=[openpose.read(task.frames, task, "")])
+    layout, held = formats.layout_of(raw, found.clips[0]), found.clips
+    one = Held(found.title, layout, held[0].channels, [], texts=[clip.texts for clip in held])
+    own = LAYOUTS.get(layout)
+    for clip in held:
+        shape = arrays.Form(clip.values.shape[2], one.channels)
+        form = dataclasses.replace(shape, scores=_largest(clip.scores, one.channels))
+        if own and clip.joints:
+            form = dataclasses.replace(form, layout=layout, joints=own.joints)
+        one.joints.append(keypoints.joints(clip, form, raw, one.counts))
+    return one
+
+
+def _dataset(title: str) -> str:
+    """MSR-Action3D -> msr_action3d, Florence 3D -> florence3d."""
+    return title.lower().replace("-", "_").replace(" ", "")
+
+
+def _largest(scores: np.ndarray | None, channels: str) -> float | None:
+    """Scores above 1 are told, and are no error here."""
+    largest = 1.0 if scores is None or channels != "xyc" else float(np.nanmax(scores, initial=0))
+    return largest if 1.5 < largest < 1e6 else None
+
+
+def _of_array(raw: files.RawFile) -> Held:
+    values, confidence = arrays.read(raw)
+    told = formats.told(raw)
+    shape = values.shape
+    if len(shape) == 2 and told:
+        shape = (shape[0], 1, 33, shape[1] // 33)
+    if len(shape) != 4 or values.dtype.kind not in "fiu":
+        raise BadFile(raw, f"an array of shape {shape}", "joints (T, M, V, C), or (T, V, C)")
+    layout = told.get("layout") or of_size(shape[2], shape[3])
+    width = min(shape[3], 3)
+    channels = told.get("channels") or {2: "xy", 3: "xyz"}.get(width, "xyz")
+    if (confidence is not None and width == 2) or (width == 3 and layout in _DETECTED):
+        channels = "xyc"
+    form = arrays.Form(shape[2], channels, layout=layout)
+    title = "MediaPipe Pose (array)" if told else f"array {values.shape}"
+    one = Held(title, layout, channels, [])
+    one.joints.append(arrays.joints(values, confidence, form, raw, one.counts))
+    return one
+
+
+def _of_pickle(raw: files.RawFile) -> Held:
+    content = pyskl.load(raw)
+    if not content.annotations:
+        raise BadFile(raw, "no annotation", "at least one, the joints of a sequence")
+    shape = np.shape(content.annotations[0].content.get("keypoint"))
+    shape = shape if len(shape) > 2 else (0, 0)
+    scored = content.annotations[0].content.get("keypoint_score") is not None
+    channels = "xyc" if scored else "xyz" if shape[-1:] == (3,) else "xy"
+    one = Held("PYSKL, MMAction2", of_size(*shape[-2:]), channels, [])
+    for annotation in content.annotations:
+        form = arrays.Form(shape[-2], channels)
+        one.joints.append(pyskl.joints(annotation, form, one.counts))
+        split = ", ".join(annotation.splits)
+        one.texts.append({"label": str(annotation.content.get("label", "")), "split": split})
+    return one
+
+
+def of_size(num_joints: int, width: int) -> str:
+    """The layout with this many joints, '' if there is none: of two, Kinect's in space."""
+    found = [one.name for one in LAYOUTS.values() if one.num_joints == num_joints]
+    return found[0 if width == 3 else -1] if found else ""
+
+
+def gaps(joints: np.ndarray, channels: str) -> tuple[int, float]:
+    """Frames without the first person, and the share of joints of present people not found."""
+    found = normalise.found(joints, channels)
+    here = found.any(axis=2)
+    return int((~here[:, 0]).sum()), float(1 - found[here].mean()) if here.any() else 0.0
+
+
+def ranges(joints: list[np.ndarray], channels: str) -> list[tuple[float, float]]:
+    """(lowest, highest) of each coordinate of joints that were found."""
+    found = [one[normalise.found(one, channels)] for one in joints]
+    every = np.concatenate(found)[:, : num_coordinates(channels)]
+    return list(zip(every.min(axis=0).tolist(), every.max(axis=0).tolist(), strict=True))
+
+
+def unit(joints: list[np.ndarray], channels: str) -> tuple[str, float]:
+    """A guess at the unit by the size of people, and the factor to metres (1 in an image)."""
+    if channels != "xyz":
+        largest = max(high for _, high in ranges(joints, channels))
+        return ("parts of the image" if largest <= 2 else "pixels"), 1.0
+    size = float(np.median([arrays.extent(one) for one in joints[:100]]))
+    factor = min(_UNITS, key=lambda factor: abs(math.log(max(size, 1e-9) * factor / _PERSON)))
+    return f"{_UNITS[factor]} (people measure {size:.3g} from their middle)", factor

@@ -1,0 +1,134 @@
+"""Command `info`: what it says of files, folders, records, workdirs and what it cannot read."""
+
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from amr_jax.__main__ import main
+from tests import custom_sets
+from tests.data.readers.test_formats import BVH, LONG, landmarks, openpose_frame, points
+
+
+def told(capsys, *argv):
+    main(["info", *map(str, argv)])
+    return {line[:11].strip(): line[11:] for line in capsys.readouterr().out.splitlines()}
+
+
+def refused(capsys, message, *argv):
+    with pytest.raises(SystemExit, match="2"):
+        main(["info", *map(str, argv)])
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_of_clips(tmp_path, capsys):
+    for i in range(30):
+        path = tmp_path / "my clips" / ["clap", "wave"][i % 2] / f"{i}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps([landmarks(t) for t in range(i % 3 + 1)]))
+    (tmp_path / "my clips" / "clap" / "0.json").write_text("[")
+    found = told(capsys, tmp_path / "my clips")
+    assert found["files"].endswith("30 .json")
+    assert found["read"] == "14 of 30 clips or tables"
+    assert "0.json, line 1: found no JSON" in found["damaged"]
+    assert found["layout"] == "mediapipe_33 (33 joints)"
+    assert found["sequences"] == "14; frames: 1 to 3 (median 2); people: 1"
+    assert found["labels"] == "clap (15), wave (15) by folder"
+    assert found["next"] == (
+        f"amr-jax prepare --dataset=custom '--manual_dir={tmp_path}/my clips' --data_dir=DATA "
+        "--name=my_clips --layout=mediapipe_33 --channels=xyz --scale=0.01"
+    )
+    (tmp_path / "my clips" / "labels.csv").write_text("name,label,split\nclap/0,x,train\n")
+    found = told(capsys, tmp_path / "my clips")
+    assert (found["labels"], found["splits"]) == ("x (1) in labels.csv", "train (1) in labels.csv")
+
+
+CONTENTS = {
+    "a.bvh": (BVH, "BVH", "4 joints", "xyz"),
+    "a.csv": (LONG.format("hip", "knee"), "CSV", "not told (2 joints)", "xyc"),
+    "a.json": (json.dumps(openpose_frame(points(0, 25, 3))), "OpenPose", "openpose_25", "xyc"),
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_single_files(tmp_path, capsys, name):
+    text, title, layout, channels = CONTENTS[name]
+    (tmp_path / name).write_text(text)
+    found = told(capsys, tmp_path / name)
+    assert (found["format"], found["channels"]) == (title, channels)
+    assert layout in found["layout"]
+
+
+def test_arrays_pickles_and_their_picture(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", 0.4 * np.random.default_rng(0).normal(size=(5, 25, 3)))
+    found = told(capsys, tmp_path / "a.npy", f"--draw={tmp_path}/a.png")
+    assert found["layout"] == "ntu_25 (25 joints)"
+    assert found["unit"].startswith("probably metres")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "set.pkl").write_bytes(pickle.dumps(custom_sets.exchange(4)))
+    found = told(capsys, tmp_path / "set.pkl")
+    assert (found["layout"], found["unit"]) == ("coco_17 (17 joints)", "probably pixels")
+    assert found["labels"] == "0 (2), 1 (2) in the files that were read"
+    assert f"--manual_dir={tmp_path}/set.pkl " in found["next"]
+
+
+def test_records_and_workdirs(tmp_path, capsys):
+    folder = tmp_path / "custom" / "mine" / "1.0.0"
+    folder.mkdir(parents=True)
+    splits = [{"name": "train", "shardLengths": ["3", "4"]}]
+    (folder / "dataset_info.json").write_text(json.dumps({"name": "custom", "splits": splits}))
+    shape = {"tensor": {"shape": {"dimensions": ["-1", "2", "17", "3"]}}}
+    features = {"featuresDict": {"features": {"joints": shape}}}
+    (folder / "features.json").write_text(json.dumps(features))
+    (folder / "metadata.json").write_text('{"layout": "coco_17"}')
+    (folder / "label.labels.txt").write_text("clap\nwave\n")
+    found = told(capsys, tmp_path)
+    assert found["records"] == f"{folder}: train 7 sequences"
+    assert found["joints"] == "coco_17, 17 joints × 3 numbers, up to 2 people"
+    assert found["next"] == f"amr-jax pretrain --config=amr:{folder.parent} --workdir=RUN"
+    (folder / "features.json").write_text("{}")
+    refused(capsys, "records that are not complete", folder)
+    run = tmp_path / "run"
+    (run / "checkpoints" / "300").mkdir(parents=True)
+    (run / "config.json").write_text('{"method": "amr", "dataset": "kard", "seed": 0}')
+    found = told(capsys, run)
+    assert found["checkpoint"] == "of step 300"
+    assert f"evaluate --config=linear:kard --config.pretrained={run} " in found["next"]
+    (run / "config.json").write_text('{"protocol": "linear", "dataset": "kard"}')
+    (run / "results.json").write_text('{"encoders": {"pretrained": {"top1": 0.5}}}')
+    assert told(capsys, run)["result"] == "pretrained encoder: top-1 50.0%"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.png", "x", "a.png: found a file of another kind; expected a name that ends in .npz"),
+        ("a.json", "[", "found no JSON"),
+        ("config.json", "[", "found no JSON that can be read"),
+    ],
+)
+def test_what_cannot_be_told(tmp_path, capsys, name, content, message):
+    (tmp_path / name).write_text(content)
+    refused(capsys, message, tmp_path if name == "config.json" else tmp_path / name)
+
+
+def test_no_paths_and_empty_folders(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for argv, message in (
+        ([], "found 0 paths; expected one"),
+        ([tmp_path / "gone"], "there is no such folder"),
+        ([tmp_path / "empty"], "found no skeletons"),
+    ):
+        refused(capsys, message, *argv)
+
+
+def test_it_needs_no_jax(tmp_path):
+    (tmp_path / "a.bvh").write_text(BVH)
+    code = (
+        "import sys; from amr_jax.__main__ import main; main(sys.argv[1:]);"
+        "assert not {'jax', 'matplotlib', 'tensorflow_datasets'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, "info", str(tmp_path / "a.bvh")], check=True)
