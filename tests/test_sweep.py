@@ -62,7 +62,7 @@ def test_a_sweep_ends_in_a_table_and_resumes_point_by_point(started, tmp_path, m
         f"| model.r={r}, optim.lr={lr}" for r in (3, 6) for lr in ("1e-4", "1e-3")
     ]
     assert "parts of the training split, for validation" in table
-    assert "Published" not in table
+    assert "ublished" not in table
     assert (folder / "sweep.csv").read_text().count("\n") == 6  # a head, 4 points, random
     assert (folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
     one = workdir.read_config(folder / "r_3_lr_1e-4")

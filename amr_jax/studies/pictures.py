@@ -165,6 +165,7 @@ def _over_setting(axes: Axes, points: Sequence[Point], axis: Axis, scale: str) -
             marker=marker,
             color=colour,
             capsize=3,
+            elinewidth=0.8,
             label=name,
         )
     for value, point in zip(x, drawn, strict=True):

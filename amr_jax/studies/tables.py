@@ -147,6 +147,8 @@ def write(
             table.get("metrics", {}),
         )
         shown = [c for c in shown if c.belongs(line[c.key] for line in lines)]
+        if not any(name in published.ROWS for name in table.rows):
+            shown = [c for c in shown if not c.key.startswith("published_")]
         under = notes.under(config, table, lines, finished, command)
         texts.append(markdown(table.title, lines, shown, under))
         head, title = [column.head for column in shown], f"{table.title}, {config.dataset}"
