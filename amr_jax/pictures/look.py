@@ -142,7 +142,22 @@ def of_run(
     Raises:
       UserError: no such run; one of another method, or of another stream than joints.
     """
-    params, config, step = checkpoint.load_params(run, step)
+    return of_params(*checkpoint.load_params(run, step), clip, seed, masks, run)
+
+
+def of_params(
+    params: dict,
+    config: ml_collections.ConfigDict,
+    step: int,
+    clip: Given,
+    seed: int = 0,
+    masks: int = 1,
+    run: os.PathLike | str = "this run",
+) -> Look:
+    """As `of_run`, of parameters in memory: all of a run with this resolved config, after `step`.
+
+    `run` names it in messages.
+    """
     method = _whole(run, config)
     keys = train_step.stream_keys(seed, jnp.int32(0), (train_step.AUGMENT, *method.streams))
     augment = keys.pop(train_step.AUGMENT)

@@ -216,6 +216,10 @@ class Progress:
         self._noted = float("-inf"), self._seconds, self._steps
         self._rate: float | None = None
 
+    def resume(self) -> None:
+        """Leaves out the time since the last update."""
+        self._since = time.monotonic()
+
     def update(self, steps: range, text: str, program: int) -> dict[str, float]:
         """Notes that `steps` are just done, by a compiled program; the last ones are also said.
 

@@ -22,6 +22,7 @@ def train(
     dispatch: Callable,
     state: TrainState,
     rates: np.ndarray | None = None,
+    watch: Callable[[TrainState], None] | None = None,
 ) -> TrainState:
     """Trains from `run.first_step` to the end; returns the last state.
 
@@ -29,6 +30,7 @@ def train(
       data: of the training split.
       dispatch: see `programs.Programs`.
       rates: (plan.total_steps,) the learning rate of each step, to log.
+      watch: called with every state that is saved; its time is no time of training.
 
     Raises:
       UserError: a loss is not finite, or a checkpoint cannot be saved.
@@ -55,4 +57,7 @@ def train(
             if plan.saves_at(steps.stop):
                 reports.flush()
                 run.save(steps.stop, state)
+                if watch:
+                    watch(state)
+                    reports.resume()
     return state

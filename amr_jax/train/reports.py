@@ -84,6 +84,10 @@ class Reports:
         if self._pace.step_s is None:
             self.flush()  # its time decides how long the next one is
 
+    def resume(self) -> None:
+        """Call this after a pause: its time is no time of training."""
+        self._progress.resume()
+
     def flush(self, log: bool = False) -> None:
         """Reports the last dispatch, unless it has been reported.
 

@@ -16,8 +16,9 @@ from PIL import Image
 from amr_jax import pretrain
 from amr_jax.config import files
 from amr_jax.errors import UserError
-from amr_jax.run import metrics
+from amr_jax.run import metrics, workdir
 from amr_jax.run.run import Run
+from tests import tiny_models
 
 SETTINGS = {"optim.lr": 1e-3, "model.windows": [4, 8], "seed": 0, "centre": True, "step": None}
 
@@ -228,3 +229,27 @@ def test_mlflow_in_a_local_store(tmp_path, monkeypatch):
     assert [point.step for point in client.get_metric_history(run_id, "loss")] == [1, 2, 2, 3]
     (drawn,) = client.list_artifacts(run_id, "confusion/pretrained")[:1]
     assert drawn.path.endswith("00000002.png")
+
+
+def test_a_run_draws_what_it_reconstructs_now_and_then(tiny_ucla, tmp_path, monkeypatch, capsys):
+    params = tiny_models.save_run(tmp_path, "amr", masking="random")
+    config = workdir.read_config(tmp_path)
+    config.data_dir, config.writers = str(tiny_ucla), ("tensorboard",)
+    config.input.split = "train"
+    config.input.body_frame = "none"
+    workdir.write(tmp_path / "config.json", config.to_json_best_effort())
+    state = types.SimpleNamespace(params=params, step=7)
+    with Run.open(tmp_path, config, keep=1) as run:
+        pictures = pretrain.Pictures(run)
+        pictures(state)  # too early
+        monkeypatch.setattr(pretrain.Pictures, "EVERY_S", 0.0)
+        pictures(state)
+    drawn = [(e.step, v) for e in events(tmp_path) for v in e.summary.value if v.HasField("image")]
+    assert [(step, value.tag) for step, value in drawn] == [(7, "reconstruction")]
+    assert drawn[0][1].image.width > 1000
+    config.input.stream = "bone"
+    with Run.open(tmp_path, config, keep=1) as run:
+        pictures = pretrain.Pictures(run)
+        pictures(state)
+        pictures(state)
+    assert capsys.readouterr().out.count("note: no pictures of reconstructions: this run: amr") == 1
