@@ -117,7 +117,9 @@ def run(
         run.say(f"\nall results, per-class accuracies and confusion matrices: {run.workdir}")
     page.write(
         run.workdir,
-        lambda: evaluation.content(run.workdir, command, lines, doubts, found, test, outcomes),
+        lambda: evaluation.content(
+            run.workdir, command, lines, doubts, found, sources, (train, test), outcomes
+        ),
     )
     return found
 

@@ -21,7 +21,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from amr_jax.evaluation.task import Task
+from amr_jax.evaluation.task import Nearest, Task
 from amr_jax.evaluation.twins import Twins
 from amr_jax.run import console, sharding
 
@@ -64,6 +64,31 @@ def frozen(task: Task, config) -> tuple[jax.Array, jax.Array]:
     return tuple(
         task.features(split, task.test_view, key, config) for split in (task.train, task.test)
     )
+
+
+def examples(
+    queries: jax.Array, bank: jax.Array, right: np.ndarray, count: int = 2, k: int = 3
+) -> Nearest:
+    """The nearest of a bank to a few queries, for a reader; equals keep their order.
+
+    Args:
+      queries, bank: features (Q, F) and (B, F).
+      right: (Q,) bool, whether the prediction of a query is right: `count` of the right ones and
+        `count` of the wrong ones are taken, evenly spaced in their order.
+      k: neighbours of each.
+    """
+    groups = (np.flatnonzero(~right), np.flatnonzero(right))
+    taken = (
+        group[np.linspace(0, len(group) - 1, count).round().astype(int)]
+        for group in groups
+        if len(group)
+    )
+    chosen = np.unique(np.concatenate([*taken]))
+    x, y = (np.asarray(x, np.float64) for x in (jnp.take(queries, chosen, axis=0), bank))
+    x, y = (z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12) for z in (x, y))
+    similarity = x @ y.T
+    order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    return Nearest(chosen, order, np.take_along_axis(similarity, order, axis=1))
 
 
 def compared(

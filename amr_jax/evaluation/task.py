@@ -86,6 +86,21 @@ class Classifier:
 
 
 @dataclasses.dataclass(frozen=True)
+class Nearest:
+    """The nearest training sequences of some test sequences, nearest first.
+
+    Attributes:
+      test: (n,), places in the test split.
+      train: (n, k), places in the training split.
+      similarity: (n, k), cosines.
+    """
+
+    test: np.ndarray
+    train: np.ndarray
+    similarity: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Outcome:
     """The result of a protocol.
 
@@ -96,6 +111,7 @@ class Outcome:
       scores: (S, K) float32 logits of the predictions; None if there are none.
       classifier: the trained classifier; None if the protocol trains none, or several.
       draws: the metrics of each of several draws, whose means are in `metrics`.
+      nearest: of a few test sequences, for the report; None of a protocol without neighbours.
     """
 
     predictions: np.ndarray
@@ -103,6 +119,7 @@ class Outcome:
     scores: np.ndarray | None = None
     classifier: Classifier | None = None
     draws: tuple[dict[str, float], ...] = ()
+    nearest: Nearest | None = None
 
 
 @dataclasses.dataclass(frozen=True)

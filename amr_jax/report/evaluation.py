@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from etils import epath
 
+from amr_jax.data import datasets
+from amr_jax.data.records import Records
 from amr_jax.data.split import Split
 from amr_jax.evaluation import report, results
 from amr_jax.evaluation.accuracy import standard_error
 from amr_jax.evaluation.protocols import PROTOCOLS
 from amr_jax.evaluation.task import Outcome
-from amr_jax.report import curves, page
+from amr_jax.report import curves, page, strips
 from amr_jax.run import metrics, workdir
 
 _LEVELS = (0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1)  # bounds of the colours of the heat map
@@ -43,7 +45,8 @@ def content(
     facts: Mapping[str, str],
     notes: Sequence[str],
     found: Mapping,
-    test: Split,
+    sources: Sequence[Records],
+    splits: Sequence[Split],
     outcomes: Mapping[str, Outcome],
 ) -> str:
     """The page of a finished evaluation.
@@ -54,10 +57,10 @@ def content(
       facts: what is evaluated, on which data and devices, by name.
       notes: what a reader of the accuracies should know, a sentence each.
       found: the content of results.json.
-      test: the test split.
+      sources, splits: the records, training and test, and what was read of them.
       outcomes: of each encoder, by its name.
     """
-    folder = epath.Path(folder)
+    folder, (_, test) = epath.Path(folder), splits
     config = workdir.read_config(folder)
     confusions = {
         name: report.confusion_matrix(test.label, outcome.predictions, len(test.class_names))
@@ -74,7 +77,7 @@ def content(
         folder=folder,
         command=command,
         num_test=f"{len(test.label):,}",
-        levels=", ".join(f"{100 * bound:g}" for bound in _LEVELS[1:-1]) + " %",
+        bounds=["> 0", *(f"≥ {100 * bound:g}" for bound in _LEVELS[1:-1])],
         tiles=_tiles(found, titles, len(test.label)),
         head=head,
         rows=rows,
@@ -85,6 +88,7 @@ def content(
         absent=[n for k, n in enumerate(test.class_names) if not (test.label == k).any()],
         heat_map=heat_map(test.class_names, next(iter(confusions.values()))),
         first=titles.get(next(iter(confusions)), next(iter(confusions))),
+        neighbours=_neighbours(config.dataset, sources, splits, next(iter(outcomes.values()))),
         main_charts=_charts(metrics.read_metrics(folder), outcomes),
         run_link=page.relative(pretraining["workdir"], folder) if pretraining else None,
         changed=changed,
@@ -155,11 +159,37 @@ def heat_map(names: Sequence[str], confusion: np.ndarray) -> HeatMap:
                 share = confusion[i, j] / total[i]
                 about = f"{names[i]} → {names[j]}: {confusion[i, j]} of {total[i]}"
                 text = f"{100 * share:.0f}" if few else ""
-                level = int(np.searchsorted(_LEVELS[1:-1], share)) + 1
+                level = int(np.searchsorted(_LEVELS[1:-1], share, side="right")) + 1
                 cells.append((row, column, level, text, about))
     labels = [f"{k} {_short(names[k])}" for k in kept]
     room = 14 + round(6.2 * max(map(len, labels)))
     return HeatMap(labels, cells, 30 if few else 13, room)
+
+
+def _neighbours(
+    dataset: str, sources: Sequence[Records], splits: Sequence[Split], outcome: Outcome
+) -> list[dict]:
+    """Test sequences with their nearest training sequences, drawn; none without `nearest`."""
+    layout, (train, test) = datasets.get(dataset).layout, splits
+
+    def drawn(source: Records, split: Split, place: int) -> dict:
+        clip = source.joints(place)
+        return {
+            "name": split.names[place],
+            "label": split.class_names[split.label[place]],
+            "strip": strips.strip(clip, layout, source.channels),
+        }
+
+    found, shown = outcome.nearest, []
+    for i, place in enumerate(found.test if found else ()):
+        near = [
+            drawn(sources[0], train, at) | {"similarity": f"{cosine:.3f}"}
+            for at, cosine in zip(found.train[i], found.similarity[i], strict=True)
+        ]
+        own = drawn(sources[1], test, place)
+        predicted = test.class_names[outcome.predictions[place]]
+        shown.append(own | {"predicted": predicted, "near": near})
+    return shown
 
 
 def _short(name: str) -> str:

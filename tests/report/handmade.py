@@ -59,9 +59,10 @@ def an_evaluation(folder: Path, run: Path, num_classes: int = 4) -> tuple[Path, 
         "pretraining": {"workdir": str(run)},
         "classes_in_test": num_classes - 1,
     }
+    splits = (test, test)
     notes = [f"{HOSTILE}: a note."]
     page.write(
         folder,
-        lambda: evaluation.content(folder, None, {"data": "x"}, notes, found, test, outcomes),
+        lambda: evaluation.content(folder, None, {"data": "x"}, notes, found, (), splits, outcomes),
     )
     return folder / page.FILE, found

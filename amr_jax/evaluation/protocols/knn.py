@@ -78,4 +78,8 @@ def run(task: Task, config, log: Log) -> Outcome:
     if task.twins is not None:
         metrics[WITHOUT_TWINS.key] = float((predicted(task.twins) == test_labels).mean())
     log(1, metrics)
-    return Outcome(predictions=predictions.astype(np.int32), metrics=metrics)
+    return Outcome(
+        predictions=predictions.astype(np.int32),
+        metrics=metrics,
+        nearest=neighbours.examples(queries, bank, predictions == test_labels),
+    )

@@ -72,4 +72,8 @@ def run(task: Task, config, log: Log) -> Outcome:
         metrics[knn.WITHOUT_TWINS.key] = float((others == test_labels).mean())
         metrics[WITHOUT_TWINS.key] = float(precision.mean())
     log(1, metrics)
-    return Outcome(predictions=predictions.astype(np.int32), metrics=metrics)
+    return Outcome(
+        predictions=predictions.astype(np.int32),
+        metrics=metrics,
+        nearest=neighbours.examples(queries, gallery, predictions == test_labels),
+    )
