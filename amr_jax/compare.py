@@ -20,7 +20,7 @@ import argparse
 import contextlib
 import dataclasses
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import ml_collections
 from etils import epath
@@ -111,14 +111,10 @@ class Comparison:
         }
         return {name: sorted(each, key=_seed) for name, each in found.items() if each}
 
-    def write(
-        self, run: Run, finished: cells.Finished, command: str, names: Collection[str]
-    ) -> str:
-        """Writes the named tables, and the report; returns the tables as Markdown."""
+    def report(self, run: Run, finished: cells.Finished, command: str) -> None:
+        """Writes the report."""
         found = self.by_row(finished)
-        text = tables.write(run.workdir, self.config, found, command, names)
         page.write(run.workdir, lambda: report.content(run.workdir, command, found))
-        return text
 
 
 def run(
@@ -162,11 +158,14 @@ def run(
                     advance()
                 changed = comparison.tables(finished)
                 changed = [each for each in changed if cell.row in config.tables[each].rows]
-                comparison.write(run, finished, command, changed)
+                tables.write(run.workdir, config, comparison.by_row(finished), command, changed)
+                comparison.report(run, finished, command)
         found = comparison.by_row(finished)
         if found:
-            run.say("\n" + comparison.write(run, finished, command, comparison.tables(finished)))
+            names = comparison.tables(finished)
+            run.say("\n" + tables.write(run.workdir, config, found, command, names))
             run.say(f"all tables and pictures: {run.workdir}")
+            comparison.report(run, finished, command)
     if failed:
         raise UserError(
             "\n".join(

@@ -25,7 +25,7 @@ def content(
     settings = {key: x for key, x in config.items() if key not in ("rows", "tables", "variants")}
     return page.render(
         "comparison.html",
-        title=f"{len(finished)} rows on {config.dataset}",
+        title=", ".join(config.tables[table["name"]].title for table in tables),
         kind="Comparison",
         folder=folder,
         command=command,
@@ -61,7 +61,7 @@ def _row(folder: epath.Path, cell: Mapping, first_seed: int) -> dict:
         "seed": cell["seed"],
         "epochs": cell.get("epochs"),
         "time": console.duration(seconds) if seconds else "–",
-        "finished": cell["finished"],
+        "finished": cell["finished"][:16].replace("T", " "),
         "run": page.relative(place, folder),
         "evaluations": [
             (key, page.relative(place / key, folder), encoders["pretrained"]["top1"])

@@ -1,8 +1,7 @@
-"""A comparison as a picture: a plot, and under it the table."""
+"""A comparison as a picture; its table is in the report (`amr_jax/report/comparison.py`)."""
 
 import dataclasses
 import itertools
-import textwrap
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -23,7 +22,6 @@ _LINES = (
     ("#000000", "P"),
 )
 _DASHES = ("--", ":", "-.", (0, (1, 4)))  # of random encoders
-_HEAD_WIDTH = 13  # characters per line in the head of a column
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +44,6 @@ class Axis:
 
 def comparison(
     title: str,
-    head: Sequence[str],
-    cells: Sequence[Sequence[str]],
     lines: Sequence[Line],
     axis: Axis | None,
     scale: str,
@@ -59,7 +55,6 @@ def comparison(
 
     Args:
       title: title of the picture.
-      head, cells: texts of the table.
       lines: the lines of the table.
       axis: what accuracy is shown over; None: training time.
       scale: of that axis, 'log' or 'linear'.
@@ -67,14 +62,8 @@ def comparison(
       num_test: test sequences, for the bars.
       accuracies: keys and names of accuracies; the plot shows the first that the lines have.
     """
-    head = [textwrap.fill(text, _HEAD_WIDTH) for text in head]
-    widths = [
-        max(len(part) for text in column for part in text.split("\n")) + 2
-        for column in zip(head, *cells, strict=True)
-    ]
-    height = 0.3 * (len(cells) + 4)
-    figure = Figure(figsize=(0.085 * sum(widths), 6 + height), layout="constrained")
-    above, below = figure.subplots(2, 1, height_ratios=[6, height])
+    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    axes = figure.subplots()
     key = next((k for k in accuracies if any(line[k] is not None for line in lines)), None)
     if key is not None:
         drawn = [line for line in lines if line[key] is not None]
@@ -84,18 +73,17 @@ def comparison(
             if not line.is_random
         ]
         if axis:
-            _over_setting(above, points, axis, scale)
+            _over_setting(axes, points, axis, scale)
         else:
-            _over_time(above, points, scale)
-        above.set_ylabel(accuracies[key])
+            _over_time(axes, points, scale)
+        axes.set_ylabel(accuracies[key])
         random = [line for line in drawn if line.is_random]
         for line, style in zip(random, itertools.cycle(_DASHES)):
             height = 100 * line[key]
-            above.axhline(height, color="0.6", linestyle=style, label=line["method"])
+            axes.axhline(height, color="0.6", linestyle=style, label=line["method"])
         if random:
-            above.legend(loc="lower right")
-    above.set_title(title)
-    _draw_table(below, head, cells, widths)
+            axes.legend(loc="lower right")
+    axes.set_title(title)
     return report.png(figure)
 
 
@@ -196,21 +184,3 @@ def _limits(values: Sequence[float], scale: str) -> tuple[float, float]:
         return low / room, high * room
     room = 0.05 * (high - low or abs(high) or 1.0)
     return low - room, high + room
-
-
-def _draw_table(axes: Axes, head, cells, widths) -> None:
-    axes.set_axis_off()
-    table = axes.table(
-        cells, colLabels=head, colWidths=[w / sum(widths) for w in widths], loc="upper center"
-    )
-    table.auto_set_font_size(False)
-    table.set_fontsize(8)
-    tall = max(text.count("\n") + 1 for text in head)
-    unit = 1 / (len(cells) + tall)
-    for (row, column), cell in table.get_celld().items():
-        cell.set_height(unit * (tall if row == 0 else 1))
-        cell.set_edgecolor("0.8")
-        if row == 0:
-            cell.set_facecolor("0.92")
-        if column == 0:
-            cell.set_text_props(ha="left")

@@ -154,8 +154,6 @@ def write(
         head, title = [column.head for column in shown], f"{table.title}, {config.dataset}"
         picture = pictures.comparison(
             title,
-            head,
-            cells(lines, shown),
             lines,
             axis=_axis(config, table),
             scale=table.get("scale", "log"),
