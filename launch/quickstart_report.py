@@ -34,8 +34,8 @@ def report(folder: Path) -> str:
     lines += [
         "",
         f"on {versions['devices']}, jax {versions['jax']}, Python {versions['python']}",
-        f"encoder: {folder / 'amr'}; per class and confusion matrices: {folder / 'linear'}, "
-        f"{folder / 'knn'}",
+        f"encoder: {folder / 'amr'}; reports, to open in a browser:",
+        *(f"  {folder / name / 'report.html'}" for name in ("amr", "linear", "knn")),
     ]
     return "\n".join(lines)
 

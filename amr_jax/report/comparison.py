@@ -38,14 +38,16 @@ def content(
 
 
 def _table(folder: epath.Path, name: str) -> dict:
-    """A table of the comparison as HTML; of its picture the source."""
+    """A table of the comparison and its notes as HTML; of its picture the source."""
     from markdown_it import MarkdownIt  # late, as all that only the page needs
 
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    table, dash, notes = (folder / f"{name}.md").read_text().partition("\n- ")
     picture = folder / f"{name}.png"
     return {
         "name": name,
-        "html": reader.render((folder / f"{name}.md").read_text()),
+        "html": reader.render(table),
+        "notes": reader.render(dash + notes),
         "picture": page.png(picture.read_bytes()) if picture.exists() else None,
     }
 

@@ -123,16 +123,14 @@ def _over_time(axes: Axes, points: Sequence[Point], scale: str) -> None:
 
 
 def _label(axes: Axes, drawn: Sequence[Point]) -> None:
-    """Writes names beside the points, alternating between the sides."""
+    """Writes names beside the points, alternating between above and below."""
     by_time = sorted(drawn, key=lambda point: point.line["training_seconds"])
     for i, point in enumerate(by_time):
-        left = i % 2 == 1
         axes.annotate(
             point.line["method"],
             (point.line["training_seconds"], point.accuracy),
-            xytext=(-14 if left else 14, 4),
+            xytext=(10, -15 if i % 2 else 8),
             textcoords="offset points",
-            ha="right" if left else "left",
             fontsize=9,
         )
 
