@@ -11,6 +11,7 @@ from amr_jax.errors import UserError
 from amr_jax.run import lock, metrics, sharding, workdir
 from amr_jax.studies import budget, cells, costs
 from configs import compare as methods_config
+from tests.report.parsed import Page
 
 
 def configured(data_dir, **changes):
@@ -120,6 +121,11 @@ def test_two_rows_write_their_results_and_tables(finished):
         "| random encoder",
     ]
     assert "Command: `python -m it`" in text
+    shown = Page(folder / "report.html")
+    shown.check()
+    links = {a.get("href") for tag, a in shown.tags if tag == "a"}
+    assert {"mamp/report.html", "amr/report.html", "amr/knn/report.html"} <= links
+    Page(folder / "amr" / "report.html").check()
 
 
 def test_finished_rows_are_not_run_again(finished, monkeypatch, tmp_path, capsys):

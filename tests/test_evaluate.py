@@ -17,6 +17,7 @@ from amr_jax.inference.read_inputs import Sequence
 from amr_jax.run import checkpoint, metrics, sharding, workdir
 from amr_jax.skeleton import layouts
 from configs import amr, finetune, knn, linear, semi
+from tests.report.parsed import Page
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +88,13 @@ def test_linear_writes_its_files_and_leaves_the_encoder_unchanged(pretrained, ti
     model = check_model_agrees(tmp_path, tiny_ucla, "pretrained")
     assert model.provenance["encoders"] == results["encoders"]
 
+    shown = Page(tmp_path / "report.html")
+    shown.check()
+    accuracies = {row["encoder"]: row["top-1 %"] for row in shown.table("encoder")}
+    assert accuracies == {
+        name: f"{100 * numbers['top1']:.2f}" for name, numbers in results["encoders"].items()
+    }
+
 
 def check_model_agrees(folder, data_dir, encoder):
     """`predict` on the raw test sequences gives the logits of the evaluation."""
@@ -118,6 +126,9 @@ def test_raw_coordinates_are_judged_beside_the_encoders(pretrained, tiny_ucla, t
         name: numbers | {"seconds": 0} for name, numbers in plain.items()
     }
     assert (tmp_path / "raw" / "confusion_raw.csv").exists()
+    drawn = [a for tag, a in Page(tmp_path / "raw" / "report.html").tags if tag == "svg"]
+    strips = [a["aria-label"] for a in drawn if a["class"] == "film"]
+    assert len(strips) in (8, 12, 16)  # 2 to 4 test sequences with three neighbours each
 
     subject = encoder_under_test.Subject.of(config)
     view = encoder_under_test.views(subject.config, subject.seen)["test_view"]

@@ -77,16 +77,13 @@ def examples(
         `count` of the wrong ones are taken, evenly spaced in their order.
       k: neighbours of each.
     """
-    groups = (np.flatnonzero(~right), np.flatnonzero(right))
-    taken = (
-        group[np.linspace(0, len(group) - 1, count).round().astype(int)]
-        for group in groups
-        if len(group)
-    )
-    chosen = np.unique(np.concatenate([*taken]))
-    x, y = (np.asarray(x, np.float64) for x in (jnp.take(queries, chosen, axis=0), bank))
-    x, y = (z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12) for z in (x, y))
-    similarity = x @ y.T
+    groups = [group for group in (np.flatnonzero(~right), np.flatnonzero(right)) if len(group)]
+    spaced = (np.linspace(0, len(group) - 1, count).round().astype(int) for group in groups)
+    chosen = np.unique([group[at] for group, at in zip(groups, spaced, strict=True)])
+    x, y = np.asarray(queries)[chosen], np.asarray(bank)
+    # Not by normalised copies: features of a large set take gigabytes.
+    own, others = (np.sqrt(np.einsum("ij,ij->i", z, z)) for z in (x, y))
+    similarity = x @ y.T / np.maximum(own[:, None] * others, 1e-12)
     order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     return Nearest(chosen, order, np.take_along_axis(similarity, order, axis=1))
 

@@ -3,8 +3,11 @@
 import os
 from collections.abc import Mapping
 
+import jax
+import ml_collections
 from etils import epath
 
+from amr_jax.errors import UserError
 from amr_jax.report import curves, page
 from amr_jax.run import console, metrics, workdir
 
@@ -15,6 +18,8 @@ _CURVES = {
     "grad_norm": "norm of the gradient",
     "sequences_per_s": "sequences per second",
 }
+# Compiling the picture of the prediction takes seconds; so short a run has nothing to show.
+_FEWEST_STEPS = 100
 _NOT_DRAWN = {"step", "epoch", "time", "timed_seconds", "timed_steps"}
 
 
@@ -34,6 +39,7 @@ def content(folder: os.PathLike | str, command: str | None, facts: Mapping[str, 
         for key in [*_CURVES, *(sorted(last.keys() - _CURVES.keys() - _NOT_DRAWN))]
     }
     changed, others = page.options(config)
+    picture, about = _reconstruction(folder, config, last["step"])
     return page.render(
         "pretraining.html",
         title=f"{config.method} on {config.dataset}",
@@ -44,11 +50,32 @@ def content(folder: os.PathLike | str, command: str | None, facts: Mapping[str, 
         facts=facts,
         main_charts=[drawn[key] for key in _CURVES if drawn[key]],
         more_charts=[x for key, x in drawn.items() if key not in _CURVES and x],
+        picture=picture,
+        about_picture=about,
         changed=changed,
         others=others,
         versions=page.versions(folder),
         links=page.links(folder),
     )
+
+
+def _reconstruction(
+    folder: epath.Path, config: ml_collections.ConfigDict, step: int
+) -> tuple[str | None, str]:
+    """What the run sees of its first training sequence, as the source of an image; and a text."""
+    command = f"`amr-jax show seen --run={folder} --out=seen.png` draws others"
+    if step < _FEWEST_STEPS:
+        return None, f"Not drawn of a run of fewer than {_FEWEST_STEPS} steps; {command}."
+    if jax.process_count() > 1:
+        return None, f"Not drawn by a run of several processes; {command}."
+    from amr_jax.pictures import look, seen, style  # late: they import a second's worth
+
+    try:
+        clip = look.given(folder, split=config.input.split)
+        picture = style.png(seen.seen(look.of_run(folder, clip)))
+    except UserError as error:  # a method, stream or data set of which there is none
+        return None, f"Not drawn: {error}"
+    return page.png(picture), f"The first training sequence, {clip.name}; {command}."
 
 
 def _tiles(last: Mapping[str, float]) -> list[tuple[str, str, str]]:

@@ -152,3 +152,14 @@ def test_more_neighbours_than_training_sequences_are_refused():
     bodies = tiny.make_bodies([(True, False)] * 9)
     with pytest.raises(UserError, match=r"config\.k = 10: expected at most 9"):
         knn.run(tiny.make_task(bodies, bodies), tiny.neighbours_config(10), lambda *_: None)
+
+
+def test_examples_are_right_and_wrong_ones_with_their_nearest_by_cosine():
+    bank = jnp.array([[1.0, 0.0], [3.0, 3.0], [0.0, 2.0], [-1.0, 0.0]])
+    queries = jnp.array([[2.0, 0.1], [0.0, 1.0], [1.0, 1.0], [-5.0, 0.0], [1.0, 0.0]])
+    right = np.array([True, False, True, True, True])
+    found = neighbours.examples(queries, bank, right, count=2, k=2)
+    np.testing.assert_array_equal(found.test, [0, 1, 4])  # the only wrong one, two right ones
+    np.testing.assert_array_equal(found.train, [[0, 1], [2, 1], [0, 1]])
+    np.testing.assert_allclose(found.similarity[1], [1, 0.5**0.5], rtol=1e-6)
+    assert len(neighbours.examples(queries, bank, right | True).test) == 2
