@@ -63,6 +63,7 @@ setup(
         "tf": ["tensorflow", "apache_beam", "mlcroissant"],  # for `tfds build` and `tfds.load`
         "torch": ["torch>=2.6"],  # .pth files (amr_jax.interop), `benchmark step --torch`
         "sklearn": ["scikit-learn>=1.6"],  # amr_jax.sklearn
+        "show": ["scikit-learn>=1.6", "umap-learn>=0.5.7"],  # `show map`
         "hub": ["huggingface_hub>=1.0"],  # hf://USER/REPO
         # `export --format=onnx`. Later versions of jax2onnx ask for an Orbax older than the one
         # above, and do not use it.

@@ -124,11 +124,17 @@ def predict(parser: cli.Parser) -> None:
 
 def show(parser: cli.Parser) -> None:
     """Draws clips, what pre-training sees, attention, neighbours, features, curves."""
-    parser.add_argument("what", nargs="?", help="clip, seen, attention (docs/show.md)")
-    parser.add_files("files", "skeleton files, or archive.zip!member", cli.any_name)
+    from amr_jax.config.evaluation import READOUTS
+
+    parser.add_argument(
+        "what", nargs="?", help="clip, seen, attention, neighbours, map or curves (docs/show.md)"
+    )
+    parser.add_files(
+        "files", "clip, seen, attention: skeleton files; curves: workdirs", cli.any_name
+    )
     parser.add_needed("out", "picture to write: .png, .pdf, .svg; clip also .gif, .mp4, .html")
     for name, kind, default, meaning in (
-        ("run", str, None, "workdir of a pre-training run (seen, attention)"),
+        ("run", str, None, "workdir of a pre-training run (all but clip and curves)"),
         ("step", int, None, "of its checkpoint; default: the newest"),
         ("seed", int, 0, "of crop, rotation and masks"),
         ("data_dir", str, None, "folder of records, instead of files"),
@@ -143,11 +149,16 @@ def show(parser: cli.Parser) -> None:
         ),
         ("columns", cli.at_least(1), 8, "frames of a film strip"),
         ("title", str, None, "above the picture; default: the clip's name"),
+        ("rows", cli.at_least(1), 5, "neighbours: clips to draw those of"),
+        ("metrics", str, "loss", "curves: one or several: loss,grad_norm"),
+        ("over", str, "step", "curves: the horizontal axis, step or epoch"),
         ("fps", float, 30.0, "frames per second of an animation"),
         ("azimuth", float, 25.0, "degrees that the viewer walks around the person"),
         ("elevation", float, 8.0, "degrees that the viewer looks down"),
     ):
         parser.add(name, kind, default, meaning)
+    parser.add("readout", str, "mean", "neighbours, map: as in evaluations", choices=READOUTS)
+    parser.add("method", str, "tsne", "map: how features become places", choices=("tsne", "umap"))
     parser.add("width", str, "page", "of a paper: 3.4 or 7 inches", choices=("column", "page"))
     parser.add("channels", str, None, "arrays: numbers of a joint", choices=("xyz", "xy", "xyc"))
     up = ("auto", "x", "-x", "y", "-y", "z", "-z")

@@ -117,10 +117,60 @@ def _attention(flags: argparse.Namespace) -> tuple[bytes, str]:
     return style.content(figure, Path(flags.out).suffix.lower()), f"{found.name}"
 
 
+def _features(flags: argparse.Namespace) -> tuple:
+    """The training split and the split of the flags, with features."""
+    from amr_jax.pictures import features
+
+    if not flags.run:
+        raise UserError("--run is missing: the workdir of a pre-training run.")
+    keys = "dataset", "data_dir", "split", "step", "readout"
+    return features.of_run(flags.run, **{key: getattr(flags, key) for key in keys})
+
+
+def _neighbours(flags: argparse.Namespace) -> tuple[bytes, str]:
+    import numpy as np
+
+    from amr_jax.pictures import features, style
+
+    bank, queries = _features(flags)
+    rows = features.chosen(queries.labels, flags.rows, flags.seed)
+    if flags.index is not None:
+        if flags.index >= len(queries.labels):
+            raise UserError(f"--index={flags.index}: found {len(queries.labels)} clips, from 0.")
+        rows = np.array([flags.index])
+    figure = features.neighbours_of(bank, queries, rows, width=style.WIDTHS[flags.width])
+    said = f"neighbours of {len(rows)} among {len(bank.labels):,} training clips"
+    return style.content(figure, Path(flags.out).suffix.lower()), said
+
+
+def _map(flags: argparse.Namespace) -> tuple[bytes, str]:
+    from amr_jax.pictures import features, style
+
+    _, clips = _features(flags)
+    places = features.embedded(clips.features, flags.method, flags.seed)
+    width = style.WIDTHS[flags.width]
+    figure = features.class_map(clips, places, title=flags.title or "", width=width)
+    return style.content(figure, Path(flags.out).suffix.lower()), f"{len(places):,} clips"
+
+
+def _curves(flags: argparse.Namespace) -> tuple[bytes, str]:
+    from amr_jax.pictures import curves, style
+
+    if not flags.files:
+        raise UserError("expected workdirs of runs: amr-jax show curves RUN1 RUN2 --out=FILE.")
+    runs, metrics = curves.read(flags.files), flags.metrics.split(",")
+    width, title = style.WIDTHS[flags.width], flags.title or ""
+    figure = curves.curves(runs, metrics, over=flags.over, title=title, width=width)
+    return style.content(figure, Path(flags.out).suffix.lower()), ", ".join(runs)
+
+
 # What can be drawn: the function, and the ends of names of its files.
 _PICTURES = (".png", ".pdf", ".svg")
 WHAT: dict[str, tuple[Callable, tuple[str, ...]]] = {
     "clip": (_clip, (*_PICTURES, ".gif", ".mp4", ".html")),
     "seen": (_seen, _PICTURES),
     "attention": (_attention, _PICTURES),
+    "neighbours": (_neighbours, _PICTURES),
+    "map": (_map, _PICTURES),
+    "curves": (_curves, _PICTURES),
 }

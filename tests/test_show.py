@@ -79,6 +79,8 @@ def test_arrays_of_detectors_and_other_layouts(tmp_path, capsys):
         (["seen", "--run=nowhere", "--out=x.png"], "nowhere/config.json: not found"),
         (["attention", "a.npy", "b.npy", "--run=r", "--out=x.pdf"], "found 2 files"),
         (["attention", "--run=r", "--out=x.gif"], "expected a name that ends in .png"),
+        (["curves", "--out=x.pdf"], "expected workdirs of runs"),
+        (["map", "--out=x.pdf"], "--run is missing"),
         (["clip", "a.npy", "--out=a.npy"], "--out=a.npy: expected a name"),
     ],
 )
@@ -102,3 +104,19 @@ def test_what_pretraining_sees_and_where_it_looks(clip, tmp_path, capsys):
         show(what, clip, f"--run={tmp_path}/run", f"--out={tmp_path}/{what}.png")
         assert Image.open(tmp_path / f"{what}.png").width == 1400
     assert capsys.readouterr().out.count("wave.npy") == 2
+
+
+def test_features_and_curves_of_a_run(tiny_ucla, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    tiny_models.save_run(run, "amr", masking="random")
+    (run / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
+    data = [f"--run={run}", f"--data_dir={tiny_ucla}"]
+    show("neighbours", *data, "--rows=2", f"--out={tmp_path}/n.png")
+    show("curves", run, f"--out={tmp_path}/c.png")
+    show("map", *data, f"--out={tmp_path}/m.png")
+    for name in ("n.png", "c.png", "m.png"):
+        Image.open(tmp_path / name).verify()
+    said = capsys.readouterr().out
+    assert "neighbours of 2 among 40 training clips" in said
+    assert "20 clips" in said

@@ -67,9 +67,8 @@ def attention(look: Look, *, title: str = "", width: float = PAGE) -> Figure:
     most = np.nanpercentile(by_joint, 99)
     if drawn:
         points = project.points(look.view[:, None], layout, look.channels)
-        upright = np.nanargmax(
-            np.nanmax(points[..., 1], (1, 2)) - np.nanmin(points[..., 1], (1, 2))
-        )
+        ends = skeleton.corners(points)[..., 1]
+        upright = int(np.nanargmax(ends[:, 1] - ends[:, 0]))
         points = points[upright : upright + 1]
         values = np.nan_to_num(by_joint[drawn] / most).clip(0, 1)[:, None]
         row = skeleton.Row("", np.repeat(points, len(drawn), axis=0), values=values)

@@ -145,11 +145,11 @@ def strip(
     width = sheet.width - left - MARGIN if width is None else width
     if any(row.label for row in rows):
         left, width = left + _LINE, width - _LINE
-    ends = _ends(rows[0].points)
+    ends = corners(rows[0].points)
     centre = ends.mean(axis=1)[:, 0]  # (K,)
     low, high = np.nanmin(ends[:, 0, 1]), np.nanmax(ends[:, 1, 1])
     room = 0.15 * (high - low)  # at most, for what other rows have beyond the first
-    every = np.concatenate([_ends(row.points) for row in rows])
+    every = np.concatenate([corners(row.points) for row in rows])
     low = max(np.nanmin(every[:, 0, 1]), low - room)
     high = min(np.nanmax(every[:, 1, 1]), high + room)
     tall = 1.08 * max(high - low, 1e-6)
@@ -168,11 +168,11 @@ def strip(
         axes.set_ylabel(row.label, labelpad=2)
         for k in np.flatnonzero(np.isfinite(centre)):
             _draw(axes, row, k, np.array([(k + 0.5) * step - centre[k], 0]), layout)
-    sheet.depth += _LINE
+    sheet.depth += _LINE if any(names) else 0
     return drawn
 
 
-def _ends(points: np.ndarray) -> np.ndarray:
+def corners(points: np.ndarray) -> np.ndarray:
     """The corners of the persons of each frame: (K, M, V, 2) -> (K, 2, 2); NaN without anybody."""
     flat = points.reshape(len(points), -1, 2)
     filled = [np.where(np.isnan(flat), fill, flat) for fill in (np.inf, -np.inf)]

@@ -26,6 +26,7 @@ DPI = 200
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 LEFT, RIGHT, TRUNK = "#D55E00", "#0072B2", "#333333"
+GOOD, BAD = "#009E73", "#D55E00"
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 FAINT = "#BBBBBB"
 WEIGHTS = "viridis"  # of heat maps
@@ -101,11 +102,13 @@ class Sheet:
         self.depth += height if down else 0
         return axes
 
-    def text(self, text: str, left: float = MARGIN, size: float = 8, down: bool = True) -> None:
+    def text(
+        self, text: str, left: float = MARGIN, size: float = 8, down: bool = True, **how
+    ) -> None:
         """Type below all that is there, its lines broken at the width of the figure."""
         letters = int((self.width - left - MARGIN) * 72 / (0.54 * size))
         lines = textwrap.wrap(text, letters)
-        placed = self.figure.text(0, 0, "\n".join(lines), va="top", fontsize=size)
+        placed = self.figure.text(0, 0, "\n".join(lines), va="top", fontsize=size, **how)
         self._placed.append((placed, (left, self.depth)))
         self.depth += size / 72 * (1.25 * len(lines) + 0.35) if down else 0
 
