@@ -109,6 +109,13 @@ def predict(parser: cli.Parser) -> None:
         "--embeddings: mean of all tokens (default), or as in evaluations by joint",
         choices=READOUTS,
     )
+    for name, kind, meaning in (
+        ("window", str, "label windows of long files: frames, such as 60, or seconds, such as 2s"),
+        ("stride", str, "from one window to the next, likewise; default: half a window"),
+        ("fps", float, "--window: frames per second, for seconds"),
+        ("draw", str, "--window: a picture of the labels over time (.png, .pdf, .svg)"),
+    ):
+        parser.add(name, kind, None, meaning)
     parser.add(
         "on_bad_file", str, "fail", "skip: leave bad files out and name them", choices=ON_BAD_FILE
     )

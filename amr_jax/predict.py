@@ -16,12 +16,16 @@ if __name__ == "__main__":  # before JAX is imported: --help answers at once
 
 
 import argparse
+import dataclasses
 import sys
+from pathlib import Path
 
 from amr_jax.errors import UserError
-from amr_jax.inference import model_file, predict, read_inputs
+from amr_jax.inference import model_file, predict, read_inputs, windows
 from amr_jax.inference.load import load_model
 from amr_jax.run import paths, workdir
+
+PICTURES = (".png", ".pdf", ".svg")
 
 
 def main(flags: argparse.Namespace) -> None:
@@ -32,10 +36,15 @@ def main(flags: argparse.Namespace) -> None:
         raise UserError("--json is for predictions and --embeddings for features: give only one.")
     if flags.readout and not flags.embeddings:
         raise UserError(f"--readout={flags.readout}: expected --embeddings=OUT.npz beside it.")
+    for flag in ("stride", "fps", "draw"):
+        if getattr(flags, flag) and not flags.window:
+            raise UserError(f"--{flag} is for --window=FRAMES or --window=SECONDSs; give that too.")
+    if flags.draw and (flags.embeddings or Path(flags.draw).suffix.lower() not in PICTURES):
+        raise UserError(f"--draw={flags.draw}: expected predictions, and {', '.join(PICTURES)}.")
     options = read_inputs.Options(labels=flags.labels, gaps=flags.gaps)
     checkpoint = paths.absolute(flags.checkpoint)
     inputs = [checkpoint, checkpoint / model_file.NAME, *read_inputs.on_disk(flags.files, options)]
-    for flag in ("json", "embeddings"):
+    for flag in ("json", "embeddings", "draw"):
         if (path := getattr(flags, flag)) and path != "-":
             workdir.refuse_own_file(path, f"--{flag}")
             paths.refuse_input(path, f"--{flag}", inputs)
@@ -46,10 +55,37 @@ def main(flags: argparse.Namespace) -> None:
             "for its features, or train a classifier on it first (python -m amr_jax.evaluate "
             "--config=configs/linear.py:… --config.pretrained=…) and give that workdir."
         )
+    if flags.window:
+        cut = windows.parse(flags.window, flags.stride, flags.fps, model.input.max_frames)
+        options = dataclasses.replace(options, windows=cut)
     inputs, skip = read_inputs.read(flags.files, model, options), flags.on_bad_file == "skip"
     if flags.embeddings:
         skipped = predict.embed(model, inputs, flags.embeddings, skip, flags.readout or "mean")
     else:
-        skipped = predict.classify(model, inputs, flags.json, skip)
+        rows: dict[str, list[dict]] = {}
+        skipped = predict.classify(
+            model, inputs, flags.json, skip, options.windows,
+            lambda row: rows.setdefault(row["file"], []).append(row) if flags.draw else None,
+        )  # fmt: skip
+        if rows:
+            _draw(rows, options.windows, flags.draw)
     if skipped:
         print(f"note: {skipped:,} skipped, see above.", file=sys.stderr)
+
+
+def _draw(rows: dict[str, list[dict]], cut: windows.Windows, out: str) -> None:
+    """Draws the labels of all windows over time."""
+    from amr_jax.pictures import style, timeline
+
+    files = {
+        Path(file).name: [
+            (cut.time(row["start"]), cut.time(row["end"]), row["class"], row["probability"])
+            for row in of_file
+        ]
+        for file, of_file in rows.items()
+    }
+    style.save(timeline.timeline(files, "s" if cut.fps else "frames"), out)
+    count = sum(map(len, files.values()))
+    print(
+        f"{out}: {count:,} windows of {cut.frames} frames, one every {cut.stride}", file=sys.stderr
+    )

@@ -158,6 +158,44 @@ def test_bad_files_end_the_command_or_are_skipped(checkpoint, clips, tmp_path, c
         assert list(arrays["names"]) == [str(clips[0]), str(clips[1])]
 
 
+def test_labels_over_time(model, checkpoint, tmp_path, capsys):
+    """Each window has the label of its frames as a file of their own; nobody has none."""
+    joints = tiny_models.joints(3, 25)
+    joints[12:20] = 0
+    np.save(tmp_path / "long.npy", joints)
+    how = (
+        "--window=8",
+        "--stride=4",
+        "--fps=4",
+        f"--json={tmp_path}/out",
+        f"--draw={tmp_path}/a.svg",
+    )
+    call(f"--checkpoint={checkpoint}", *how, tmp_path / "long.npy")
+    rows = lines(tmp_path / "out")
+    spans = [(0, 8), (4, 12), (8, 16), (16, 24), (17, 25)]  # without (12, 20)
+    assert [(row["start"], row["end"]) for row in rows] == spans
+    assert [(row["start_s"], row["end_s"]) for row in rows] == [(a / 4, b / 4) for a, b in spans]
+    for start, end in spans:
+        np.save(tmp_path / f"{start}.npy", joints[start:end])
+    call(
+        f"--checkpoint={checkpoint}",
+        f"--json={tmp_path}/each",
+        *(tmp_path / f"{a}.npy" for a, _ in spans),
+    )
+    assert [row["top"] for row in lines(tmp_path / "each")] == [row["top"] for row in rows]
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"{tmp_path}/long.npy"
+    assert told[1].split()[:4] == ["0-7", "0.00", "to", "2.00"]
+    assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+    call(
+        f"--checkpoint={checkpoint}",
+        "--window=8",
+        f"--embeddings={tmp_path}/e.npz",
+        tmp_path / "long.npy",
+    )
+    assert np.load(tmp_path / "e.npz")["names"][0] == f"{tmp_path}/long.npy[0-8]"
+
+
 def test_the_command_refuses(checkpoint, clips, tmp_path, capsys):
     encoder = tmp_path / "encoder.safetensors"
     model_file.write(encoder, tiny_models.make(head=None))
@@ -171,6 +209,12 @@ def test_the_command_refuses(checkpoint, clips, tmp_path, capsys):
         ((there, "--json=a", "--embeddings=b", clip), "give only one"),
         ((there, "--readout=joint", clip), "--readout=joint: expected --embeddings=OUT.npz"),
         ((there, "--embeddings=b", "--readout=max", clip), "'joint_deviation'"),
+        ((there, "--stride=4", clip), "--stride is for --window"),
+        (
+            (there, "--window=4", "--draw=a.gif", clip),
+            "--draw=a.gif: expected predictions, and .png",
+        ),
+        ((there, "--window=13", clip), "--window=13 is 13 frames; expected at most 12"),
         ((there, "--step=3", clip), "only a pre-training run has steps"),
         ((there, f"--json={tmp_path}/no/out", clip), "no/out: cannot be written (No such file"),
         ((there, f"--embeddings={tmp_path}/no/out", clip), "no/out: could not be written"),

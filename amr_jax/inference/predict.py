@@ -19,6 +19,7 @@ from amr_jax.errors import BadFile, UserError
 from amr_jax.inference import apply
 from amr_jax.inference.apply import Model
 from amr_jax.inference.read_inputs import Sequence
+from amr_jax.inference.windows import Windows
 from amr_jax.ops import normalise
 from amr_jax.run import workdir
 
@@ -41,6 +42,7 @@ class Result:
       used_frames: frames that the model sees, the first ones up to its `max_frames`.
       bodies: in these frames.
       output: (K,) logits or (D,) features, float32.
+      window: as in `read_inputs.Sequence`.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Result:
     used_frames: int
     bodies: int
     output: np.ndarray
+    window: tuple[str, int, int] | None = None
 
 
 def outputs(
@@ -111,7 +114,7 @@ def _result(model: Model, sequence: Sequence, output: np.ndarray) -> Result | Ba
     bodies = int(normalise.found(used, model.input.channels).any(axis=(0, 2)).sum())
     empty = sequence.findings.get(findings.EMPTY_FRAMES, 0)
     frames = len(sequence.joints) + empty
-    return Result(sequence.name, frames, empty, len(used), bodies, output)
+    return Result(sequence.name, frames, empty, len(used), bodies, output, sequence.window)
 
 
 def top(logits: np.ndarray, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -125,7 +128,12 @@ def top(logits: np.ndarray, class_names: tuple[str, ...]) -> list[dict[str, Any]
 
 
 def classify(
-    model: Model, inputs: Iterable[Sequence | BadFile], json_path: str | None, skip: bool
+    model: Model,
+    inputs: Iterable[Sequence | BadFile],
+    json_path: str | None,
+    skip: bool,
+    windows: Windows | None = None,
+    each: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> int:
     """Writes the top classes of each sequence as soon as they are known.
 
@@ -135,6 +143,8 @@ def classify(
       json_path: a file for JSON lines, or '-' for standard output; None: no JSON. Unless it is '-',
         standard output gets a table.
       skip: whether to continue after a `BadFile`; its JSON line holds the reason.
+      windows: how the inputs were cut, if they were: a row is then of a window.
+      each: gets the row of each sequence or window.
 
     Returns:
       How many inputs were skipped.
@@ -143,23 +153,29 @@ def classify(
       BadFile: the first one, unless inputs may be skipped.
       UserError: `json_path` cannot be written.
     """
-    skipped = 0
+    skipped, file = 0, ""
     with _json_lines(json_path) as lines:
         for result in outputs(model, apply.logits, inputs):
             if isinstance(result, BadFile):
                 row = {"file": result.path, "error": str(_skipped(result, skip))}
                 skipped += 1
             else:
-                row = {
-                    "file": result.name,
-                    "frames": result.frames,
-                    "empty_frames": result.empty_frames,
-                    "used_frames": result.used_frames,
-                    "bodies": result.bodies,
-                    "top": top(result.output, model.class_names),
-                }
+                best = top(result.output, model.class_names)
+                if windows:
+                    row = _of_window(result, best, windows)
+                else:
+                    row = {
+                        "file": result.name,
+                        "frames": result.frames,
+                        "empty_frames": result.empty_frames,
+                        "used_frames": result.used_frames,
+                        "bodies": result.bodies,
+                        "top": best,
+                    }
                 if json_path != "-":
-                    print(_as_text(row), flush=True)
+                    print(_window_as_text(row, file) if windows else _as_text(row), flush=True)
+                file = row["file"]
+                each(row)
             if lines:
                 print(json.dumps(row, ensure_ascii=False, allow_nan=False), file=lines, flush=True)
     return skipped
@@ -199,6 +215,23 @@ def _skipped(error: BadFile, skip: bool) -> BadFile:
         raise error
     print(f"skipped: {error}", file=sys.stderr, flush=True)
     return error
+
+
+def _of_window(result: Result, best: list[dict[str, Any]], windows: Windows) -> dict[str, Any]:
+    """The row of a window: frames from `start` to before `end`, and seconds if they are known."""
+    file, start, end = result.window
+    row = {"file": file, "start": start, "end": end}
+    if windows.fps:
+        row |= {"start_s": windows.time(start), "end_s": windows.time(end)}
+    return row | best[0] | {"bodies": result.bodies, "top": best}
+
+
+def _window_as_text(row: dict[str, Any], file: str) -> str:
+    """A line, below the name of the file where it begins."""
+    heading = "" if row["file"] == file else f"{row['file']}\n"
+    frames = f"{row['start']}-{row['end'] - 1}"
+    seconds = f"{row['start_s']:8.2f} to {row['end_s']:.2f} s" if "start_s" in row else ""
+    return f"{heading}  {frames:>15}{seconds}  {100 * row['probability']:5.1f} %  {row['class']}"
 
 
 def _as_text(row: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ from amr_jax.data.readers import (
 )
 from amr_jax.errors import BadFile
 from amr_jax.inference.apply import Input, Model
+from amr_jax.inference.windows import Windows
 from amr_jax.ops import normalise
 from amr_jax.skeleton import layouts
 
@@ -42,11 +43,14 @@ class Sequence:
         `[NAME]` for one of many sequences in a file.
       joints: (T, M, V, C) float32; absent bodies are zeros. Somebody is in each frame.
       findings: what is not as in the file, see `readers.findings`.
+      window: of a part of a sequence that `Windows` cut: the sequence's name, the first frame, one
+        past the last.
     """
 
     name: str
     joints: np.ndarray
     findings: dict[str, int] = dataclasses.field(default_factory=dict)
+    window: tuple[str, int, int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +62,13 @@ class Options:
         the same name for each video. Each labelled instance is a sequence; without labels, the
         whole video is one.
       gaps: NTU RGB+D, see `ntu.denoise`; as the training data was prepared.
+      windows: each window of a sequence is one; None: sequences are not cut. Frames that hold
+        nobody count in files of arrays and key points; raw files of published sets lose them.
     """
 
     labels: str = ""
     gaps: str = "contiguous"
+    windows: Windows | None = None
 
 
 def read(paths: Iterable[str], model: Model, options: Options) -> Iterator[Sequence | BadFile]:
@@ -79,11 +86,24 @@ def read(paths: Iterable[str], model: Model, options: Options) -> Iterator[Seque
         try:
             for sequence in _read(path, model.input, options):
                 if isinstance(sequence, Sequence):
+                    if options.windows:
+                        yield from (_fitted(part, model) for part in _parts(sequence, options))
+                        _note(sequence, model)
+                        continue
                     sequence = _fitted(sequence, model)
                     _note(sequence, model)
                 yield sequence
         except BadFile as error:
             yield error
+
+
+def _parts(sequence: Sequence, options: Options) -> Iterator[Sequence]:
+    """The windows in which somebody is."""
+    for start, end in options.windows.spans(len(sequence.joints)):
+        joints = sequence.joints[start:end]
+        if joints.any():
+            window = sequence.name, start, end
+            yield Sequence(f"{sequence.name}[{start}-{end}]", joints, {}, window)
 
 
 def of_arrays(x: object, model: Model) -> Iterator[Sequence]:
@@ -195,17 +215,18 @@ def _of_text_set(raw: files.RawFile) -> tuple[layouts.Layout, Callable] | None:
     return of and (of.layout, reader)
 
 
-def _form(size: Input) -> arrays.Form:
+def _form(size: Input, options: Options | None = None) -> arrays.Form:
     """What an array must hold; its file does not say what the numbers are."""
     source = f"The data that the model was trained on ({size.layout})"
     given = size.channels, size.scale, source, size.scores, "", size.layout, size.joints
-    return arrays.Form(len(size.joints), *given)
+    cut = options is not None and options.windows is not None
+    return arrays.Form(len(size.joints), *given, keep_empty=cut)
 
 
 def _array(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
     joints, confidence = arrays.read(raw)
     counts: dict[str, int] = {}
-    joints = arrays.joints(joints, confidence, _form(size), raw, counts)
+    joints = arrays.joints(joints, confidence, _form(size, options), raw, counts)
     return [Sequence(str(raw), joints, counts)]
 
 
@@ -216,24 +237,23 @@ def _pickle(raw: files.RawFile, size: Input, options: Options) -> Iterator[Seque
     for annotation in annotations:
         try:
             name, counts = f"{raw}[{annotation.name}]", {}
-            yield Sequence(name, pyskl.joints(annotation, _form(size), counts), counts)
+            yield Sequence(name, pyskl.joints(annotation, _form(size, options), counts), counts)
         except BadFile as error:
             yield error
 
 
 def _key_points(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
     return [
-        _of_clip(clip, f"{raw}[{clip.name}]" if clip.name else str(raw), size)
+        _of_clip(clip, f"{raw}[{clip.name}]" if clip.name else str(raw), size, options)
         for clip in formats.read(raw, size.channels).clips
     ]
 
 
-def _of_clip(clip: keypoints.Clip, name: str, size: Input) -> Sequence:
+def _of_clip(clip: keypoints.Clip, name: str, size: Input, options: Options) -> Sequence:
     """Of people whom a detector found, the model gets as many as it knows."""
     counts: dict[str, int] = {}
-    return Sequence(
-        name, keypoints.joints(clip, _form(size), name, counts, size.num_bodies), counts
-    )
+    form = _form(size, options)
+    return Sequence(name, keypoints.joints(clip, form, name, counts, size.num_bodies), counts)
 
 
 def _videos(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence]:
@@ -241,7 +261,7 @@ def _videos(raw: files.RawFile, size: Input, options: Options) -> Iterator[Seque
     videos = _frames(raw)
     for video, frames in videos.items():
         name = f"{raw}[{video}]" if len(videos) > 1 else str(raw)
-        yield _of_clip(openpose.read(frames, name, size.channels), name, size)
+        yield _of_clip(openpose.read(frames, name, size.channels), name, size, options)
 
 
 def _frames(folder: files.RawFile) -> dict[str, list[files.RawFile]]:
@@ -261,7 +281,9 @@ def _pku(raw: files.RawFile, size: Input, options: Options) -> Iterator[Sequence
     if not options.labels:
         counts: dict[str, int] = {}
         video = pku.read_video(raw)
-        yield Sequence(str(raw), findings.without_empty_frames(video, "xyz", counts), counts)
+        if options.windows is None:
+            video = findings.without_empty_frames(video, "xyz", counts)
+        yield Sequence(str(raw), video, counts)
         return
     video = pku.Video(raw.name.removesuffix(".txt"), raw, _labels(raw, options))
     for instance in pku.sequences(video):

@@ -43,6 +43,7 @@ class Form:
         confidence 1; with xy 'drop', which leaves out the third number of a joint, a score.
       other_scores: how other scores can be read, for errors; '' if they cannot.
       layout, joints: the layout's name and the names of its joints, for files that tell theirs.
+      keep_empty: keep frames that hold nobody, so that frames keep their numbers.
     """
 
     num_joints: int
@@ -57,6 +58,7 @@ class Form:
     )
     layout: str = ""
     joints: tuple[str, ...] = ()
+    keep_empty: bool = False
 
 
 def read(raw: files.RawFile) -> tuple[np.ndarray, np.ndarray | None]:
@@ -193,7 +195,8 @@ def joints(
         result[..., 2] = scores.confidences(result[..., 2], form.scores, path, counts, hint)
         at_corner = (result[..., 2] > 0) & ~result[..., :2].any(axis=-1)
         findings.add(counts, findings.AT_CORNER, np.count_nonzero(at_corner))
-    result = findings.without_empty_frames(result, form.channels, counts)
+    if not form.keep_empty:
+        result = findings.without_empty_frames(result, form.channels, counts)
     present = normalise.found(result, form.channels).any(axis=(0, 2))
     if not present.any():
         raise NoBody(path, "no body in any frame", f"{form.channels} that are not all zero")

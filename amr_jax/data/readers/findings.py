@@ -17,7 +17,6 @@ SCORE_0 = "score_0"
 CUT_SCORES = "cut_scores"
 NEGATIVE_SCORES = "negative_scores"
 UNORDERED = "unordered"
-GAPS = "gaps"
 PEOPLE = "people"
 
 _NOT_FOUND = "count as not found"
@@ -33,7 +32,6 @@ KINDS = {
         "each goes on as the nearest of the frame before",
     ),
     PEOPLE: ("people more than asked for", "left out; those in most frames stay"),
-    GAPS: ("frames without a file or an entry", "closed up"),
     NEGATIVE_SCORES: ("negative scores", f"confidence 0; {_NOT_FOUND}"),
 }
 

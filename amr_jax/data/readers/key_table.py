@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from amr_jax.data.readers import files, findings, keypoints, text
+from amr_jax.data.readers import files, keypoints, text
 from amr_jax.data.readers.keypoints import Clip, Person
 from amr_jax.errors import BadFile
 
@@ -147,9 +147,9 @@ def _clip(
 ) -> Clip:
     scored, width = axes[-1] == "confidence", len(axes) - (axes[-1] == "confidence")
     absent = (0.0,) * len(axes) if width == 2 else None  # in an image it was not found
-    frames = []
-    for frame in sorted(one.frames):
-        people = []
+    frames = {}
+    for frame in one.frames:
+        people = frames[frame] = []
         for person, found in one.frames[frame].items():
             numbers = [found.get(joint, absent) for joint in joints]
             if None in numbers:
@@ -161,8 +161,5 @@ def _clip(
             values = np.array(numbers)
             scores = values[:, -1] if scored else None
             people.append(Person(values[:, :width], scores, person))
-        frames.append(people)
-    counts: dict[str, int] = {}
-    findings.add(counts, findings.GAPS, max(one.frames) - min(one.frames) + 1 - len(frames))
-    facts = {"name": name, "texts": one.texts, "counts": counts}
-    return keypoints.clip(frames, raw, joints=names, **facts)
+    in_time = keypoints.in_time(frames)
+    return keypoints.clip(in_time, raw, joints=names, name=name, texts=one.texts)

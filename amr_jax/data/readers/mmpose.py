@@ -7,9 +7,7 @@ joints in `meta_info` decide their order; without them 17 joints in an image are
 RTMPose are above 1, see `scores`. `track_id` tells people apart, where it is there.
 """
 
-import numpy as np
-
-from amr_jax.data.readers import findings, keypoints
+from amr_jax.data.readers import keypoints
 from amr_jax.data.readers.keypoints import Clip, Person
 from amr_jax.errors import BadFile
 
@@ -29,22 +27,24 @@ def clips(content: object, path: object, channels: str) -> list[Clip]:
     entries = _frames(content)
     if _is_instance(entries[0]):
         entries = [{"instances": entries}]
-    frames, ids = [], []
+    frames: dict[int, list[Person]] = {}
+    latest = -1
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("instances"), list):
             raise BadFile(path, f"no list 'instances' in frame {number}", "one for each frame")
-        found = entry["instances"]
-        frames.append(
-            [_person(one, f"frame {number}, person {i}", path) for i, one in enumerate(found)]
-        )
-        ids.append(entry.get("frame_id"))
+        at = entry.get("frame_id", number)
+        if type(at) is not int or at <= latest:
+            raise BadFile(path, f"frame_id {at!r} in frame {number}", "whole numbers that increase")
+        frames[at], latest = [], at
+        for i, one in enumerate(entry["instances"]):
+            frames[at].append(_person(one, f"frame {number}, person {i}", path))
     joints = _names(content)
-    shape = next((person.places.shape for people in frames for person in people), None)
+    shape = next((person.places.shape for people in frames.values() for person in people), None)
     layout = "coco_17" if shape == _COCO and not joints else ""
     if joints and shape and len(joints) != shape[0]:
         found = f"{len(joints)} names of joints for {shape[0]} joints"
         raise BadFile(path, found, "a name for each")
-    return [keypoints.clip(frames, path, layout=layout, joints=joints, counts=_gaps(ids, path))]
+    return [keypoints.clip(keypoints.in_time(frames), path, layout=layout, joints=joints)]
 
 
 def _frames(content: object) -> list | None:
@@ -80,16 +80,3 @@ def _names(content: object) -> tuple[str, ...]:
     if not isinstance(names, dict) or not all(key.isdecimal() for key in names):
         return ()
     return tuple(str(names[key]) for key in sorted(names, key=int))
-
-
-def _gaps(ids: list, path: object) -> dict[str, int]:
-    """Counts frames without an entry; frames must come in their order."""
-    counts: dict[str, int] = {}
-    if all(type(number) is int for number in ids):
-        steps = np.diff(np.array(ids, np.float64))
-        if (steps <= 0).any():
-            at = int(np.argmax(steps <= 0))
-            found = f"frame_id {ids[at + 1]} after {ids[at]}"
-            raise BadFile(path, found, "frames in their order, each once")
-        findings.add(counts, findings.GAPS, int(steps.sum()) - len(steps))
-    return counts

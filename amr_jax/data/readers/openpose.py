@@ -2,13 +2,13 @@
 
 `VIDEO_000000000012_keypoints.json` is frame 12: `{"version": 1.3, "people": [{"person_id": [-1],
 "pose_keypoints_2d": [x0, y0, c0, …], "pose_keypoints_3d": [x0, y0, z0, c0, …], …}]}`. Hands and
-faces are ignored. Frames without a file are closed up.
+faces are ignored. In a frame without a file there is nobody.
 """
 
 import re
 from collections.abc import Sequence
 
-from amr_jax.data.readers import bounded, files, findings, keypoints
+from amr_jax.data.readers import bounded, files, keypoints
 from amr_jax.data.readers.keypoints import Clip, Person
 from amr_jax.errors import BadFile
 
@@ -31,7 +31,7 @@ def fits(content: object) -> bool:
 
 def clips(content: object, path: object, channels: str) -> list[Clip]:
     """The clip of a single frame."""
-    return [_clip([_people(content, 0, path, channels)], path, {})]
+    return [_clip([_people(content, 0, path, channels)], path)]
 
 
 def read(raws: Sequence[files.RawFile], path: object, channels: str) -> Clip:
@@ -45,7 +45,7 @@ def read(raws: Sequence[files.RawFile], path: object, channels: str) -> Clip:
     Raises:
       BadFile: a file that is no frame, a number twice, or as in `keypoints.clip`.
     """
-    frames, of_number = [], {}
+    frames, of_number = {}, {}
     for raw in sorted(raws, key=lambda raw: (frame_name(raw.name)[1], str(raw))):
         number = frame_name(raw.name)[1]
         if number in of_number:
@@ -54,16 +54,14 @@ def read(raws: Sequence[files.RawFile], path: object, channels: str) -> Clip:
         content = bounded.load_json(raw.read(_MAX_BYTES), raw, "a frame of OpenPose")
         if not fits(content):
             raise BadFile(raw, "no list 'people'", "a frame of OpenPose")
-        frames.append(_people(content, number, raw, channels))
-    counts: dict[str, int] = {}
-    findings.add(counts, findings.GAPS, max(of_number) - min(of_number) + 1 - len(of_number))
-    return _clip(frames, path, counts)
+        frames[number] = _people(content, number, raw, channels)
+    return _clip(keypoints.in_time(frames), path)
 
 
-def _clip(frames: list[list[Person]], path: object, counts: dict[str, int]) -> Clip:
+def _clip(frames: Sequence[Sequence[Person]], path: object) -> Clip:
     first = next((person for people in frames for person in people), None)
     layout = _LAYOUTS[len(first.places)] if first else ""
-    return keypoints.clip(frames, path, layout=layout, counts=counts)
+    return keypoints.clip(frames, path, layout=layout)
 
 
 def _people(content: dict, number: int, path: object, channels: str) -> list[Person]:

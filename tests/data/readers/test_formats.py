@@ -167,7 +167,7 @@ def test_mmpose(tmp_path):
         counts = {}
         joints = read(write(tmp_path, "a.json", content), "coco_17", "xyc", counts)
         np.testing.assert_array_equal(joints[:, 0], wanted.astype(np.float32))
-        assert counts == {findings.GAPS: 1}
+        assert counts == {findings.EMPTY_FRAMES: 1}
     image = read(write(tmp_path, "a.json", [instance(0), instance(5)]), "coco_17", "xy")
     assert image.shape == (1, 2, 17, 2)
     other = {"meta_info": {"keypoint_id2name": dict(enumerate("abcdefghijklmnopq"))},
@@ -276,10 +276,12 @@ def test_csv(tmp_path, text, names):
     first, second = formats.read(raw).clips
     assert (first.name, second.name) == ("s1", "s2")
     assert (first.texts["label"], second.texts["label"]) == ("wave", "clap")
-    assert first.counts == {findings.GAPS: 1}
     own = arrays.Form(2, "xyc", joints=("left knee", "hip") if names[0] == "hip" else names)
     order = [1, 0] if names[0] == "hip" else [0, 1]
-    joints = keypoints.joints(first, own, raw, {})
+    counts = {}
+    joints = keypoints.joints(first, own, raw, counts)
+    assert counts.pop(findings.EMPTY_FRAMES) == 1
+    assert counts == ({findings.NOT_NUMBERS: 1} if text == WIDE else {})
     wanted = np.array([[[1, 2, 0.5], [3, 4, 0.25]], [[0, 0, 0], [5, 6, 1]]], np.float32)
     np.testing.assert_array_equal(joints[:, 0], wanted[:, order])
 
@@ -325,7 +327,7 @@ BAD = {
     ),
     "frames out of order": (
         [{"frame_id": t, "instances": [instance(t)]} for t in (1, 0)],
-        "frame_id 0 after 1",
+        "frame_id 0 in frame 1; expected whole numbers that increase",
     ),
     "coco image": (
         annotations([{"image_id": 5, "keypoints": [1, 2, 2] * 17}]),
