@@ -15,7 +15,6 @@ import argparse
 import functools
 import os
 import sys
-import time
 from collections.abc import Sequence
 
 import jax
@@ -29,8 +28,9 @@ from amr_jax import methods
 from amr_jax.config import base, checks, settings
 from amr_jax.data import batches, datasets, mixture
 from amr_jax.errors import UserError
+from amr_jax.pictures.training import Pictures
 from amr_jax.report import page, pretraining
-from amr_jax.run import checkpoint, console, distributed, sharding
+from amr_jax.run import checkpoint, console, sharding
 from amr_jax.run.run import Run, describe_devices
 from amr_jax.train import forecast, length, loop, optim, programs
 from amr_jax.train import step as train_step
@@ -163,38 +163,6 @@ def tell(run: Run, program: jax.stages.Compiled, seconds: float) -> None:
     """Says how long a program took to compile, and what memory it needs."""
     text = f"compiled in {seconds:.1f} s"
     run.say(f"{text}; {needed}" if (needed := forecast.memory(program)) else text)
-
-
-class Pictures:
-    """Draws what a run sees of the first sequence that it trains on, for its writers.
-
-    Called with every state that is saved; draws if some time has passed since the start or the
-    last picture, so that pictures take a small part of the time. One process draws; of several,
-    none does.
-    """
-
-    EVERY_S = 60.0
-
-    def __init__(self, run: Run):
-        self._run, self._last = run, time.monotonic()
-        self._draws = bool(run.config.writers) and not distributed.several()
-
-    def __call__(self, state: train_step.TrainState) -> None:
-        if not self._draws or time.monotonic() - self._last < self.EVERY_S:
-            return
-        # Imported late: short runs draw nothing.
-        from amr_jax.pictures import look, seen, style
-
-        config, step = self._run.config, int(state.step)
-        try:
-            with console.progress_bar("drawing a reconstruction"):
-                clip = look.given(self._run.workdir, split=config.input.split)
-                found = look.of_params(jax.device_get(state.params), config, step, clip)
-                self._run.image(step, "reconstruction", style.png(seen.seen(found)))
-        except UserError as error:  # a method that predicts features, another stream
-            self._draws = False
-            self._run.say(f"note: no pictures of reconstructions: {error}")
-        self._last = time.monotonic()
 
 
 def described(

@@ -7,7 +7,7 @@ import pytest
 from amr_jax import pretrain
 from amr_jax.__main__ import main
 from amr_jax.run import workdir
-from amr_jax.studies import pictures
+from amr_jax.studies import grid, pictures
 from tests.studies import stubs
 
 
@@ -57,14 +57,14 @@ def test_a_sweep_ends_in_a_table_and_resumes_point_by_point(started, tmp_path, m
     assert "best by 1-NN on train[validation], trained on train[!validation] (40 seq" in said
     assert "3 of 3 others are within twice the standard error" in said
     assert "amr-jax pretrain --config=amr:nwucla,runlocal --config.KEY=VALUE" in said
-    table = (folder / "sweep.md").read_text()
+    table = (folder / f"{grid.TABLE}.md").read_text()
     assert [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| model")] == [
         f"| model.r={r}, optim.lr={lr}" for r in (3, 6) for lr in ("1e-4", "1e-3")
     ]
     assert "parts of the training split, for validation" in table
     assert "ublished" not in table
-    assert (folder / "sweep.csv").read_text().count("\n") == 6  # a head, 4 points, random
-    assert (folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / f"{grid.TABLE}.csv").read_text().count("\n") == 6  # a head, 4 points, random
+    assert (folder / f"{grid.TABLE}.png").read_bytes().startswith(b"\x89PNG")
     one = workdir.read_config(folder / "r_3_lr_1e-4")
     assert (one.model.r, one.optim.lr, one.input.split) == (3, 1e-4, "train[!validation]")
     judged = workdir.read_config(folder / "r_3_lr_1e-4" / "knn")

@@ -130,8 +130,9 @@ def table(
       metrics: further columns: name of a metric of pre-training (metrics.jsonl) -> head. The table
         has its last value.
     """
-    made = {"title": title, "rows": tuple(rows), "plot": plot, "scale": scale, "by": by or ""}
-    return ml_collections.ConfigDict({**made, "metrics": dict(metrics or {})})
+    made = {"title": title, "rows": tuple(rows), "plot": plot, "scale": scale}
+    made |= {"metrics": dict(metrics or {})} | ({"by": by} if by else {})
+    return ml_collections.ConfigDict(made)
 
 
 def pivot(

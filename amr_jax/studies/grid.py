@@ -101,11 +101,12 @@ def comparison_of(
         if len(names) == 1 or {key: grid[key][values[key]] for key in grid} == own:
             made.reference = made.ours = row
     numbers = [key for key in grid if all(map(_is_number, grid[key].values()))]
-    plotted = dict(zip(("plot", "by"), numbers, strict=False)) if len(numbers) == len(grid) else {}
-    table = comparison.table(f"Sweep of {', '.join(grid)}", names)
-    if plotted and len(grid) <= 2:
-        table.update(plotted)
-        table.scale = _scale(list(grid[table.plot].values()))
+    title = f"Sweep of {', '.join(grid)}"
+    if len(grid) <= 2 and len(numbers) == len(grid):
+        scale = _scale(list(grid[numbers[0]].values()))
+        table = comparison.table(title, names, numbers[0], scale, *numbers[1:])
+    else:
+        table = comparison.table(title, names)
     made.tables[TABLE] = table
     return made
 

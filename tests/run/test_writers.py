@@ -16,6 +16,7 @@ from PIL import Image
 from amr_jax import pretrain
 from amr_jax.config import files
 from amr_jax.errors import UserError
+from amr_jax.pictures.training import Pictures
 from amr_jax.run import metrics, workdir
 from amr_jax.run.run import Run
 from tests import tiny_models
@@ -240,16 +241,16 @@ def test_a_run_draws_what_it_reconstructs_now_and_then(tiny_ucla, tmp_path, monk
     workdir.write(tmp_path / "config.json", config.to_json_best_effort())
     state = types.SimpleNamespace(params=params, step=7)
     with Run.open(tmp_path, config, keep=1) as run:
-        pictures = pretrain.Pictures(run)
+        pictures = Pictures(run)
         pictures(state)  # too early
-        monkeypatch.setattr(pretrain.Pictures, "EVERY_S", 0.0)
+        monkeypatch.setattr(Pictures, "EVERY_S", 0.0)
         pictures(state)
     drawn = [(e.step, v) for e in events(tmp_path) for v in e.summary.value if v.HasField("image")]
     assert [(step, value.tag) for step, value in drawn] == [(7, "reconstruction")]
     assert drawn[0][1].image.width > 1000
     config.input.stream = "bone"
     with Run.open(tmp_path, config, keep=1) as run:
-        pictures = pretrain.Pictures(run)
+        pictures = Pictures(run)
         pictures(state)
         pictures(state)
     assert capsys.readouterr().out.count("note: no pictures of reconstructions: this run: amr") == 1
