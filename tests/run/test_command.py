@@ -75,12 +75,12 @@ def test_slips_in_configs_are_named_with_what_was_meant(flag, message, capsys):
 def test_a_config_of_a_method_is_not_one_of_a_protocol(capsys):
     said = refused(["evaluate", "--config=amr:nwucla", "--workdir=x"], capsys)
     assert "found a pre-training method, for pretrain; evaluate expects an evaluation" in said
-    assert "finetune, knn, linear, retrieval, semi, transfer" in said
+    assert "finetune, knn, linear, retrieval, ridge, semi, transfer" in said
 
 
 def test_overrides_reach_the_command(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(pretrain, "run", lambda config, folder: seen.append((config, folder)))
+    monkeypatch.setattr(pretrain, "run", lambda config, folder, **_: seen.append((config, folder)))
     overrides = ["--config.seed=3", "--config.model.windows", "(4,)", "--config.optim.lr=1"]
     overrides += ["--config.model.decoder_self_attention", "--noconfig.input.centre"]
     main(["pretrain", "--config", "amr:nwucla", *overrides, "--workdir", str(tmp_path / "run")])
