@@ -74,6 +74,7 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-xdist>=3",
+            "imageio-ffmpeg>=0.6",  # what the environment of `demo --pose_python` has
             "hypothesis>=6",
             "ruff>=0.14",
             "import-linter>=2.3",  # holds the order of imports (pyproject.toml)

@@ -172,6 +172,21 @@ def show(parser: cli.Parser) -> None:
     parser.add("up", str, "auto", "the axis of space that points up", choices=up)
 
 
+def demo(parser: cli.Parser) -> None:
+    """Estimates the poses in a video, and predicts and draws its actions."""
+    parser.add_needed("checkpoint", "workdir of an evaluation, its model.safetensors, or a name")
+    parser.add_needed("out", "folder for the annotated video, timeline, predictions and poses")
+    parser.add(
+        "pose_python",
+        str,
+        None,
+        "a Python that has mediapipe and imageio-ffmpeg; default AMR_POSE_PYTHON, then this one",
+    )
+    parser.add("window", str, None, "classified at once: frames, or seconds, as in predict; 2s")
+    parser.add("stride", str, None, "from one window to the next, likewise; default: half a window")
+    parser.add_files("files", "the video")
+
+
 def export(parser: cli.Parser) -> None:
     """Writes a trained model into one file."""
     from amr_jax.config.evaluation import READOUTS
@@ -271,6 +286,7 @@ COMMANDS = {
         pretrain,
         evaluate,
         predict,
+        demo,
         show,
         export,
         compare,

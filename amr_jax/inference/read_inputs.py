@@ -87,7 +87,9 @@ def read(paths: Iterable[str], model: Model, options: Options) -> Iterator[Seque
             for sequence in _read(path, model.input, options):
                 if isinstance(sequence, Sequence):
                     if options.windows:
-                        yield from (_fitted(part, model) for part in _parts(sequence, options))
+                        yield from (
+                            _fitted(part, model) for part in parts(sequence, options.windows)
+                        )
                         _note(sequence, model)
                         continue
                     sequence = _fitted(sequence, model)
@@ -97,9 +99,9 @@ def read(paths: Iterable[str], model: Model, options: Options) -> Iterator[Seque
             yield error
 
 
-def _parts(sequence: Sequence, options: Options) -> Iterator[Sequence]:
-    """The windows in which somebody is."""
-    for start, end in options.windows.spans(len(sequence.joints)):
+def parts(sequence: Sequence, windows: Windows) -> Iterator[Sequence]:
+    """The windows of a sequence in which somebody is."""
+    for start, end in windows.spans(len(sequence.joints)):
         joints = sequence.joints[start:end]
         if joints.any():
             window = sequence.name, start, end

@@ -1,0 +1,1 @@
+"""Videos: poses estimated in an environment of their own, and the video with them drawn."""
