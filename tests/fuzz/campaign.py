@@ -20,10 +20,15 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # when run as a script
 
-from tests.fuzz import exchange_formats, model_formats, raw_formats
+from tests.fuzz import exchange_formats, key_point_formats, model_formats, raw_formats
 from tests.fuzz.judge import Fault, Judge
 
-FORMATS = raw_formats.FORMATS | exchange_formats.FORMATS | model_formats.FORMATS
+FORMATS = (
+    raw_formats.FORMATS
+    | exchange_formats.FORMATS
+    | key_point_formats.FORMATS
+    | model_formats.FORMATS
+)
 _MEMORY = 2**30  # bytes, limit for reading a mutant
 _HUNG = 60  # seconds until a mutant that ignores signals ends the command with a traceback
 
