@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from amr_jax.errors import UserError
-from amr_jax.inference import model_file
+from amr_jax.inference import model_file, zoo
 from amr_jax.inference.apply import Model
 
 PREFIX = "hf://"
@@ -64,7 +64,7 @@ def push(model: Model, repo: str, private: bool = False) -> str:
     name = _repository(repo)
     if "@" in name:
         raise UserError(f"{repo}: a revision cannot be pushed to; expected USER/REPO.")
-    library = _library()
+    library, model = _library(), zoo.shareable(model)
     with tempfile.TemporaryDirectory() as folder:
         model_file.write(Path(folder) / model_file.NAME, model)
         (Path(folder) / "README.md").write_text(card(model, name), encoding="utf-8")

@@ -57,9 +57,8 @@ def _place(path: os.PathLike | str) -> epath.Path:
     if hub.is_address(path):
         return epath.Path(hub.fetch(os.fspath(path)))
     place = epath.Path(path).expanduser()
-    if zoo.could_be(os.fspath(path)) and not place.exists():
-        place = epath.Path(zoo.find(os.fspath(path)))
-    return place
+    shipped = None if place.exists() else zoo.find(os.fspath(path))
+    return epath.Path(shipped) if shipped else place
 
 
 def of_pretraining(

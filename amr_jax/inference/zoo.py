@@ -1,5 +1,6 @@
 """The models that the package ships: `amr_jax/zoo/`, files of `model_file` and their registry."""
 
+import dataclasses
 import functools
 import json
 import re
@@ -8,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import amr_jax
+from amr_jax.data import datasets
 from amr_jax.errors import UserError, did_you_mean
+from amr_jax.inference.apply import Model
 
 FOLDER = Path(amr_jax.__file__).parent / "zoo"
-_NAME = re.compile(r"[\w-]+")
+_NAME = re.compile(r"[\w-]+")  # no path, no ending
 
 
 @functools.cache
@@ -20,42 +23,28 @@ def registry() -> Mapping[str, Mapping[str, Any]]:
     return json.loads((FOLDER / "zoo.json").read_text(encoding="utf-8"))
 
 
-def find(name: str) -> Path:
-    """The file of a shipped model.
+def find(name: str) -> Path | None:
+    """The file of a shipped model; None for what cannot be a name of one.
 
     Raises:
       UserError: there is none of this name.
     """
+    if not _NAME.fullmatch(name):
+        return None
     if name not in registry():
         raise UserError(
-            f"{name}: found no such file or folder, nor a shipped model; expected the workdir of a "
-            f"run or of an evaluation, a model file, hf://USER/REPO, or one of: "
+            f"{name}: no such file or folder, and no shipped model of this name; expected the "
+            "workdir of a run or of an evaluation, a model file, hf://USER/REPO, or one of: "
             f"{', '.join(registry())}.{did_you_mean(name, registry())}"
         )
-    return FOLDER / registry()[name]["file"]
+    return FOLDER / f"{name}.safetensors"
 
 
-def could_be(name: str) -> bool:
-    """Whether `name` has the form of a model's name: no path, no ending."""
-    return _NAME.fullmatch(name) is not None
-
-
-def table() -> str:
-    """The table of docs/zoo.md."""
-    head = ("model", "trained on", "method", "joints", "parameters", "file", "accuracy", "sha256")
-    rows = [head, ["---"] * len(head)]
-    for name, row in registry().items():
-        size = f"{row['bytes'] / 1e6:.1f} MB"
-        rows.append(
-            [
-                f"`{name}`",
-                row["data"],
-                row["method"],
-                row["joints"],
-                f"{row['parameters']:,}",
-                size,
-                row["accuracy"],
-                f"`{row['sha256'][:12]}…`",
-            ]
-        )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def shareable(model: Model, **facts: Any) -> Model:
+    """The model without the folders that its provenance names, and with more facts in it."""
+    told = {**model.provenance, **facts}
+    for part in (told, origin := dict(told.get("pretraining") or {})):
+        if "dataset" in part:
+            part["dataset"] = datasets.short(part["dataset"])
+    origin.pop("workdir", None)
+    return dataclasses.replace(model, provenance={**told, "pretraining": origin})
