@@ -17,7 +17,7 @@ import types
 __version__ = "0.3.0"
 
 # Names of `amr_jax.api`, and submodules that are functions, too: see `Callable`.
-_NAMES = ("Data", "Evaluation", "Run", "TrainedModel", "UserError", "load", "load_data", "models")
+_NAMES = ("Data", "Evaluation", "Run", "TrainedModel", "UserError", "load", "load_data", "shipped")
 _CALLABLE = ("pretrain",)
 
 __all__ = ["__version__", *sorted([*_NAMES, *_CALLABLE])]

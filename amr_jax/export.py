@@ -26,6 +26,7 @@ import os
 from etils import epath
 
 from amr_jax.errors import UserError
+from amr_jax.inference import hub, model_file
 from amr_jax.inference.export import FORMATS
 from amr_jax.run import workdir
 
@@ -40,4 +41,10 @@ def main(flags: argparse.Namespace) -> None:
             f"--readout={flags.readout}: expected --format=stablehlo or onnx; other formats hold "
             "parameters, which are the same for every read-out."
         )
+    if flags.push:
+        hub.require(flags.push)
+        if flags.format != "safetensors":
+            raise UserError(f"--push={flags.push}: expected --format=safetensors.")
     FORMATS[flags.format](flags.checkpoint, out, flags.step, flags.dataset, **options)
+    if flags.push:
+        print(hub.push(model_file.read(out), flags.push))

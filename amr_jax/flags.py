@@ -197,6 +197,7 @@ def export(parser: cli.Parser) -> None:
     )
     parser.add_needed("out", "the file to write")
     parser.add("step", int, None, "checkpoint of a pre-training run; default: the newest")
+    parser.add("push", str, None, "safetensors: also upload it to USER/REPO of Hugging Face's hub")
     parser.add(*_OF_SEVERAL)
     parser.add(
         "readout",
@@ -210,7 +211,7 @@ def export(parser: cli.Parser) -> None:
 def interop(parser: cli.Parser) -> None:
     """Imports published PyTorch weights into a workdir, or exports them."""
     parser.add(
-        "import", str, None, "published weights to read (.pth, .ckpt, .safetensors, .npz, …)"
+        "import", str, None, "weights to read (.pth, .ckpt, .npz, …), or a model of this package"
     )
     parser.add("export", str, None, "file to write, under the published names")
     parser.add_needed("workdir", "the run's folder; --import makes it")

@@ -4,7 +4,8 @@
     python -m amr_jax.interop --export=FILE --workdir=DIR
 
 The first makes DIR from what PyTorch saves (.pth, .pt, .bin, .ckpt, .pth.tar), `.safetensors` or
-`.npz`. The second writes the newest checkpoint of DIR to a `.pth`, `.pt`, `.safetensors` or `.npz`.
+`.npz`; or, without --dataset, from a model of this package, such as amr-nwucla-small. The second
+writes the newest checkpoint of DIR to a `.pth`, `.pt`, `.safetensors` or `.npz`.
 """
 
 if __name__ == "__main__":  # before JAX is imported: --help answers at once
@@ -14,9 +15,11 @@ if __name__ == "__main__":  # before JAX is imported: --help answers at once
 
 
 import argparse
+import os
 
 from amr_jax.config import settings
 from amr_jax.errors import UserError
+from amr_jax.inference import adopt, load, model_file
 from amr_jax.inference.pytorch import runs
 from amr_jax.run import workdir
 
@@ -36,6 +39,9 @@ def main(flags: argparse.Namespace) -> None:
         workdir.refuse_own_file(target, "--export")
         runs.export_run(flags.workdir, target, flags.step)
         return
+    if not os.path.exists(source) or model_file.is_one(source):
+        _adopt(source, flags)
+        return
     if not flags.dataset:
         raise UserError("--dataset is missing: what the weights were trained on (--import).")
     settings.require_choice("--method", flags.method or "mamp", runs.METHODS)
@@ -48,3 +54,12 @@ def main(flags: argparse.Namespace) -> None:
         data_dir=flags.data_dir or runs.DATA_DIR,
         key=flags.key,
     )
+
+
+def _adopt(source: str, flags: argparse.Namespace) -> None:
+    """Makes the workdir from a shipped model, one on the hub, or a model file."""
+    for name in ("method", "num_heads", "key"):
+        if getattr(flags, name) is not None:
+            raise UserError(f"--{name}: {source} is a model of amr_jax; remove the flag.")
+    adopt.to_workdir(load.load_model(source), flags.workdir, flags.dataset, flags.data_dir)
+    print(f"{flags.workdir}: the encoder of {source}; give it as --config.pretrained")

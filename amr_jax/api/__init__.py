@@ -4,11 +4,11 @@ The same code as the commands, with workdirs and records in folders of its own w
 """
 
 from amr_jax.api.data import Data, load_data
-from amr_jax.api.models import TrainedModel, load, models
+from amr_jax.api.models import TrainedModel, load, shipped
 from amr_jax.api.runs import Evaluation, Run, pretrain
 from amr_jax.errors import UserError
 
 __all__ = [
-    "Data", "Evaluation", "Run", "TrainedModel", "UserError", "load", "load_data", "models",
-    "pretrain",
+    "Data", "Evaluation", "Run", "TrainedModel", "UserError", "load", "load_data", "pretrain",
+    "shipped",
 ]  # fmt: skip

@@ -105,7 +105,7 @@ def load(
     """A trained model by name or path.
 
     Args:
-      source: the name of a shipped model (`models()` lists them); 'hf://USER/REPO' on the Hugging
+      source: the name of a shipped model (`shipped()` lists them); 'hf://USER/REPO' on the Hugging
         Face hub; a model file; or the workdir of an evaluation or of a pre-training run.
       step, dataset: of a pre-training run, see `inference.load.load_model`.
 
@@ -115,6 +115,6 @@ def load(
     return TrainedModel(load_model(source, step, dataset), os.fspath(source))
 
 
-def models() -> Mapping[str, Mapping[str, Any]]:
+def shipped() -> Mapping[str, Mapping[str, Any]]:
     """The shipped models by name, with what docs/zoo.md tells of each."""
     return json.loads(json.dumps(zoo.registry()))

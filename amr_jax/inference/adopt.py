@@ -16,7 +16,12 @@ from amr_jax.run.run import Run
 STEP = 0  # amr_jax has trained none in this workdir
 
 
-def to_workdir(model: Model, folder: os.PathLike | str, dataset: str | None = None) -> None:
+def to_workdir(
+    model: Model,
+    folder: os.PathLike | str,
+    dataset: str | None = None,
+    data_dir: str | None = None,
+) -> None:
     """Writes a run that holds the model's encoder; no training resumes from it.
 
     Args:
@@ -24,6 +29,7 @@ def to_workdir(model: Model, folder: os.PathLike | str, dataset: str | None = No
       folder: the workdir, new or empty.
       dataset: a data set with the model's joints, whose defaults of augmentation evaluations use;
         None: the one that the model was trained on, or the first with these joints.
+      data_dir: where evaluations find records; None: as in configs.
 
     Raises:
       UserError: no data set has these joints, or `dataset` has others; a folder with a run.
@@ -43,7 +49,7 @@ def to_workdir(model: Model, folder: os.PathLike | str, dataset: str | None = No
         {
             "method": origin.get("method", "unknown"),
             "dataset": name,
-            "data_dir": defaults.data_dir,
+            "data_dir": data_dir or defaults.data_dir,
             "dtype": jnp.dtype(model.encoder.dtype).name,
             "matmul_precision": defaults.matmul_precision,
             "input": {

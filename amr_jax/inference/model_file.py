@@ -91,6 +91,15 @@ def read(path: os.PathLike | str) -> Model:
     return dataclasses.replace(model, variables=_tree(tensors))
 
 
+def is_one(path: os.PathLike | str) -> bool:
+    """Whether a file is safetensors with the header of this module, whatever else is in it."""
+    try:
+        with safetensors.safe_open(os.path.expanduser(path), "np") as file:
+            return _KEY in (file.metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        return False
+
+
 def _damaged(path: Path, reason: str) -> BadFile:
     return BadFile(
         path, f"a damaged file ({reason})", "a model as written by amr_jax", hint="Fetch it again."

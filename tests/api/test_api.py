@@ -1,5 +1,6 @@
 """The Python interface: data, runs, evaluations and trained models as objects."""
 
+import importlib.util
 import inspect
 import subprocess
 import sys
@@ -80,6 +81,8 @@ def test_a_module_that_is_called_has_the_signature_of_its_function():
 
 
 def test_unknown_names_are_refused():
+    for name in amr._NAMES:  # a submodule of this name would replace it
+        assert importlib.util.find_spec(f"amr_jax.{name}") is None
     with pytest.raises(AttributeError, match="no attribute 'pretrian'"):
         amr.pretrian  # noqa: B018
 
