@@ -17,8 +17,18 @@ import types
 __version__ = "0.3.0"
 
 # Names of `amr_jax.api`, and submodules that are functions, too: see `Callable`.
-_NAMES = ("Data", "Evaluation", "Run", "TrainedModel", "UserError", "load", "load_data", "shipped")
-_CALLABLE = ("pretrain",)
+_NAMES = (
+    "Data",
+    "Drawing",
+    "Evaluation",
+    "Run",
+    "TrainedModel",
+    "UserError",
+    "load",
+    "load_data",
+    "shipped",
+)
+_CALLABLE = ("pretrain", "show")
 
 __all__ = ["__version__", *sorted([*_NAMES, *_CALLABLE])]
 

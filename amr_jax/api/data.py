@@ -45,8 +45,9 @@ class Data:
         )
 
     def arrays(self, split: str = "train") -> tuple[list[np.ndarray], np.ndarray]:
-        """The sequences of a split, each (T, M, V, C) float32, and their classes (n,).
+        """The sequences of a split, and their classes (n,).
 
+        Each is (T, M, V, C) float32, or (T, V, C) where the set has one body in every sequence.
         Joints in space are in metres as captured; those in an image are divided by the body's size.
 
         Args:
@@ -55,7 +56,9 @@ class Data:
         records = self.open(split)
         examples = list(records.examples(np.arange(len(records))))
         number = np.array([example["label"] for example in examples], int)
-        return [example["joints"] for example in examples], self.classes[number]
+        alone = records.num_slots == 1
+        joints = [one["joints"][:, 0] if alone else one["joints"] for one in examples]
+        return joints, self.classes[number]
 
     def __repr__(self) -> str:
         counts = []

@@ -7,7 +7,7 @@ import ml_collections
 import numpy as np
 
 from amr_jax.data import contents, datasets
-from amr_jax.data.readers import arrays, files, formats, layout_file, pyskl
+from amr_jax.data.readers import arrays, files, formats, in_memory, layout_file, pyskl
 from amr_jax.errors import BadFile, UserError
 from amr_jax.inference import read_inputs
 from amr_jax.inference.apply import Input
@@ -65,6 +65,16 @@ def of_files(
             if isinstance(sequence, BadFile):
                 raise sequence
             yield Clip(sequence.name, sequence.joints, kind, numbers)
+
+
+def of_memory(x: object, layout: str | None = None, channels: str | None = None) -> list[Clip]:
+    """The sequences of arrays, see `in_memory.sequences`; further arguments as in `of_files`."""
+    own, clips = layout_file.find(layout) if layout else None, []
+    for i, values in enumerate(in_memory.sequences(x)):
+        kind, form, meant = _meaning(f"x[{i}]", values.shape, False, own, channels)
+        form = dataclasses.replace(form, told_by="layout= and channels=")
+        clips.append(Clip(f"x[{i}]", arrays.joints(values, None, form, f"x[{i}]"), kind, meant))
+    return clips
 
 
 def _of_arrays(path: str, layout: Layout | None, channels: str | None) -> Iterator[Clip]:

@@ -94,7 +94,7 @@ def test_arrays_are_records_in_two_splits(run):
     assert (len(x), len(held)) == (24, 6)
     np.testing.assert_array_equal(np.unique(labels, return_counts=True), [CLASSES, [2, 2, 2]])
     given = {one.tobytes() for one in (clip.astype(np.float32) for clip in clips())}
-    assert {one[:, 0].tobytes() for one in [*x, *held]} == given
+    assert {one.tobytes() for one in [*x, *held]} == given
     assert (
         repr(data) == "Data('arrays': 24 train, 6 test sequences; 20 joints (kinect_20), 3 classes)"
     )
@@ -110,6 +110,7 @@ def test_arrays_are_records_in_two_splits(run):
         ({"source": np.zeros((3, 4))}, r"x: found the shape \(3, 4\)"),
         ({"source": [np.full((4, 20, 3), np.nan)]}, r"x\[0\]: found nan in frame 0"),
         ({"source": []}, "x: found no sequence"),
+        ({"source": np.zeros((9, 2, 20, 3))}, r"one sequence \(T, M, V, C\), or 9 of 2 frame"),
         ({"source": "nowhere"}, "unknown data set 'nowhere'"),
         ({"source": "nwucla", "y": [1]}, "y: is for arrays; 'nwucla' names records"),
     ],

@@ -9,6 +9,8 @@ _FORMS = (
     "sequences (T, V, C) or (T, M, V, C)"
 )
 
+_BODIES = 2  # an axis as short as this is hardly time
+
 
 def sequences(x: object) -> list[np.ndarray]:
     """The sequences in `x`, each as (T, M, V, C).
@@ -19,12 +21,18 @@ def sequences(x: object) -> list[np.ndarray]:
         Anything that `np.asarray` takes is an array; frames of zeros may follow the last one.
 
     Raises:
-      UserError: another form, or nothing at all.
+      UserError: another form, one that can mean two things, or nothing at all.
     """
     if not isinstance(x, (list, tuple)):
         x = np.asarray(x)
         if x.ndim not in (3, 4, 5) and x.dtype != object:
             raise UserError(f"x: found the shape {x.shape}; expected {_FORMS}.")
+        if x.ndim == 4 and x.shape[1] <= _BODIES:
+            raise UserError(
+                f"x: found the shape {x.shape}, which may be one sequence (T, M, V, C), or "
+                f"{len(x)} of {x.shape[1]} frame(s); expected [x] for the first, list(x) for the "
+                "others."
+            )
         x = [x] if x.ndim == 3 else list(x)
     found = [np.asarray(one) for one in x]
     if not found:
