@@ -12,54 +12,51 @@ amr_jax` itself imports nothing.
 """
 
 import importlib
+import sys
 import types
 
 __version__ = "0.3.0"
 
-# Names of `amr_jax.api`, and submodules that are functions, too: see `Callable`.
 _NAMES = (
-    "Data",
-    "Drawing",
-    "Evaluation",
-    "Run",
-    "TrainedModel",
-    "UserError",
-    "load",
-    "load_data",
+    "Data", "Drawing", "Evaluation", "Run", "TrainedModel", "UserError", "load", "load_data",
     "shipped",
-)
-_CALLABLE = ("pretrain", "show")
+)  # fmt: skip
+_COMMANDS = ("pretrain", "show")  # also modules
 
-__all__ = ["__version__", *sorted([*_NAMES, *_CALLABLE])]
+__all__ = ["__version__", *sorted([*_NAMES, *_COMMANDS])]
 
 
-class Callable(types.ModuleType):
-    """A module of a command that is also the Python function of the same name.
-
-    `amr_jax.pretrain` is one object in any order of imports: the module, and called, the function
-    `amr_jax.api.pretrain`.
-    """
+class _Command(types.ModuleType):
+    """The module of a command that is also the function of its name in `amr_jax.api`."""
 
     def __call__(self, *args, **kwargs):
-        return self._function(*args, **kwargs)
+        return self.__wrapped__(*args, **kwargs)
 
     @property
-    def _function(self):
+    def __wrapped__(self):  # help() and inspect read the signature from here
         api = importlib.import_module("amr_jax.api")
         return getattr(api, self.__name__.rpartition(".")[2])
 
-    @property
-    def __wrapped__(self):  # for help() and signatures
-        return self._function
+
+class _Package(types.ModuleType):
+    """This module: whoever imports it, `amr_jax.pretrain` is one object, module and function."""
+
+    def __setattr__(self, name, value):
+        if name in _COMMANDS and type(value) is types.ModuleType:  # its import ends here
+            value.__class__ = _Command
+        super().__setattr__(name, value)
 
 
 def __getattr__(name: str):
     if name in _NAMES:
         return getattr(importlib.import_module("amr_jax.api"), name)
-    if name in _CALLABLE:
+    if name in _COMMANDS:
         return importlib.import_module(f"amr_jax.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Package

@@ -14,7 +14,6 @@ if __name__ == "__main__":  # before JAX is imported: --help answers at once
 import argparse
 import functools
 import os
-import sys
 from collections.abc import Sequence
 
 import jax
@@ -23,7 +22,6 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-import amr_jax
 from amr_jax import methods
 from amr_jax.config import base, checks, settings
 from amr_jax.data import batches, datasets, mixture
@@ -198,7 +196,3 @@ def described(
 def main(config: ml_collections.ConfigDict, flags: argparse.Namespace) -> None:
     """The command; `flags` are those of `amr_jax.flags.pretrain`."""
     run(config, flags.workdir, command=flags.command)
-
-
-# `amr_jax.pretrain("amr", data)` is the Python interface.
-sys.modules[__name__].__class__ = amr_jax.Callable

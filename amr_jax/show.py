@@ -15,11 +15,9 @@ if __name__ == "__main__":  # before JAX is imported: --help answers at once
 
 import argparse
 import itertools
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import amr_jax
 from amr_jax.errors import UserError, did_you_mean
 from amr_jax.run import paths, workdir
 
@@ -176,7 +174,3 @@ WHAT: dict[str, tuple[Callable, tuple[str, ...]]] = {
     "map": (_map, _PICTURES),
     "curves": (_curves, _PICTURES),
 }
-
-
-# `amr_jax.show(x)` is the Python interface.
-sys.modules[__name__].__class__ = amr_jax.Callable

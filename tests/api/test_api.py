@@ -228,10 +228,10 @@ def test_drawings_are_written_by_the_end_of_the_name(notebook, tmp_path):
         drawing.save(tmp_path / "a.bmp")
 
 
-@pytest.mark.parametrize("page", ["python.md", "zoo.md"])
+@pytest.mark.parametrize("page", ["python", "zoo"])
 def test_the_pages_name_what_exists(page):
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    for code in pages.blocks(ROOT / "docs" / page, "python"):
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    for code in pages.blocks(ROOT / "docs" / f"{page}.md", "python"):
         ast.parse(code)
     for name in re.findall(r"\bamr\.(\w+)", text):
         assert hasattr(amr, name), name

@@ -101,7 +101,7 @@ def test_what_is_pushed_is_loaded_again(on_hub):
     again = amr.load("hf://me/tiny")
     np.testing.assert_array_equal(again.predict_proba(KINECT), model.predict_proba(KINECT))
     assert again.model.provenance["pretraining"] == {"dataset": "mine"}
-    card = (on_hub / "me/tiny/README.md").read_text()
+    card = (on_hub / "me" / "tiny" / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: amr_jax")
     assert "A classifier of 3 actions" in card
     assert "/home/me" not in card
