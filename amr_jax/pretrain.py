@@ -23,12 +23,13 @@ import optax
 from flax import linen as nn
 
 from amr_jax import methods
-from amr_jax.config import base, checks, settings
+from amr_jax.config import base, checks, settings, sizes
 from amr_jax.data import batches, datasets, mixture
 from amr_jax.errors import UserError
 from amr_jax.pictures.training import Pictures
 from amr_jax.report import page, pretraining
 from amr_jax.run import checkpoint, console, sharding
+from amr_jax.run import workdir as workdirs
 from amr_jax.run.run import Run, describe_devices
 from amr_jax.train import forecast, length, loop, optim, programs
 from amr_jax.train import step as train_step
@@ -53,6 +54,15 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         config.optim.min_lr = config.optim.lr / 2
     settings.check(config, tree)
     return config
+
+
+def as_begun(
+    config: ml_collections.ConfigDict, folder: os.PathLike | str
+) -> ml_collections.ConfigDict:
+    """The config with which to go on in `folder`: `sizes.as_begun`, if a run has begun there."""
+    if not checkpoint.has_one(folder):
+        return config
+    return sizes.as_begun(config, workdirs.read_config(folder))
 
 
 def open_records(config: ml_collections.ConfigDict) -> mixture.Source:
@@ -117,7 +127,7 @@ def run(
         cannot be saved.
       Preempted: stopped by SIGTERM or Ctrl-C; saved.
     """
-    config = resolve(config)
+    config = resolve(as_begun(config, folder))
     mesh = sharding.make_mesh(devices, config.fsdp)
     method = methods.build(config)
     checks.require_batch_splits(config, mesh.size)
@@ -139,6 +149,8 @@ def run(
         state = run.restore(state)
         facts = described(run, plan, method, mesh, state)
         run.say(console.aligned(facts))
+        if warning := forecast.large_for_data(state.params, plan.sequences):
+            run.say(warning)
         content = functools.partial(pretraining.content, run.workdir, command, facts)
         if run.first_step == plan.total_steps:
             run.say(f"already finished: {run.workdir} holds all {plan.total_steps:,} steps.")
@@ -177,7 +189,7 @@ def described(
     }
     encoder = config.encoder
     num_patches = encoder.num_frames // encoder.patch_len * encoder.num_joints
-    return {
+    facts = {
         "devices": f"{describe_devices(mesh)}; data {mesh.shape['data']} × fsdp {config.fsdp}",
         "data": f"{config.dataset} {config.input.split}: {config.input.found}; "
         f"{config.input.mode} as {config.input.storage}, {config.input.bodies}, "
@@ -187,10 +199,12 @@ def described(
         "method": f"{config.method}, {config.dtype}",
         "patches": f"{num_patches} of {encoder.patch_len} frames of one joint; "
         f"{method.num_kept} visible, {method.num_predicted} predicted",
+        "size": forecast.size(config.size, plan.sequences),
         "parameters": f"{sum(count.values()):,} (encoder {count['encoder']:,})",
         "steps": f"{plan.total_steps:,} ({config.epochs} epochs)"
         + (f", resumed from {run.first_step:,}" if run.first_step else ""),
     }
+    return {name: text for name, text in facts.items() if text}
 
 
 def main(config: ml_collections.ConfigDict, flags: argparse.Namespace) -> None:

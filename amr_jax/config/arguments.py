@@ -2,12 +2,15 @@
 
 import dataclasses
 
+from amr_jax.config import sizes
 from amr_jax.data import datasets
 from amr_jax.errors import UserError, did_you_mean
 from amr_jax.run import paths
 
 # What may follow the name in a config's argument.
 OPTIONS = ("runlocal", "published")
+# And one of these: the size of the model.
+SIZES = tuple(sizes.SIZES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +23,14 @@ class Argument:
       dataset: its row.
       runlocal: a tiny model and few sequences, seconds on two cores.
       published: the authors' settings where they differ from the defaults.
+      size: of the model, if it is given.
     """
 
     name: str
     dataset: datasets.Dataset
     runlocal: bool
     published: bool
+    size: str | None = None
 
 
 def read(text: str) -> Argument:
@@ -38,7 +43,7 @@ def read(text: str) -> Argument:
       UserError: no such data set or option; or an option is part of a folder's name, too.
     """
     name, options = text, set()
-    while (parts := name.rpartition(","))[1] and parts[2].strip() in OPTIONS:
+    while (parts := name.rpartition(","))[1] and parts[2].strip() in (*OPTIONS, *SIZES):
         if datasets.is_own(name):
             raise UserError(
                 f"config argument {text!r}: {name} is a folder of records, and its name ends in an "
@@ -55,7 +60,10 @@ def read(text: str) -> Argument:
             f"config argument {text!r}: nothing is published on several sets at once; expected "
             "one set before ,published."
         )
-    return Argument(name, dataset, *(option in options for option in OPTIONS))
+    given = [size for size in SIZES if size in options]
+    if len(given) > 1:
+        raise UserError(f"config argument {text!r}: found the sizes {given}; expected one.")
+    return Argument(name, dataset, *(option in options for option in OPTIONS), *given)
 
 
 def one_set(text: str) -> Argument:
@@ -69,10 +77,11 @@ def one_set(text: str) -> Argument:
     return chosen
 
 
-def spell(name: str, **options: bool) -> str:
-    """The argument that `read` reads as this name and these options."""
+def spell(name: str, size: str | None = None, **options: bool) -> str:
+    """The argument that `read` reads as this name, size and options."""
     closed = f"{name.rstrip('/')}/" if "/" in name else name
-    return ",".join([closed, *(option for option, chosen in options.items() if chosen)])
+    chosen = [option for option, given in options.items() if given]
+    return ",".join([closed, *chosen, *([size] if size else [])])
 
 
 def _require_known_options(text: str, name: str) -> None:
@@ -86,8 +95,9 @@ def _require_known_options(text: str, name: str) -> None:
         if not comma:
             return
         datasets.get(known)
+    hint = did_you_mean(option.strip(), (*OPTIONS, *SIZES))
     raise UserError(
         f"config argument {text!r}: unknown option {option.strip()!r}; expected after the name "
-        f"{' or '.join(f',{word}' for word in OPTIONS)}, or both."
-        f"{did_you_mean(option.strip(), OPTIONS)}"
+        f"{' or '.join(f',{word}' for word in OPTIONS)}, or both; or a size: "
+        f"{' '.join(f',{word}' for word in SIZES)}.{hint}"
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import ml_collections
 
-from amr_jax.config import arguments, checks, files, settings
+from amr_jax.config import arguments, checks, files, settings, sizes
 from amr_jax.config.settings import Setting, Tree
 from amr_jax.data import datasets
 
@@ -171,6 +171,13 @@ PRETRAINING: Tree = {
         "what protocols evaluate unless told: the encoder or its moving average",
         choices=("encoder", "average"),
     ),
+    "size": Setting(
+        None,
+        "a record of what chose the sizes: amr:NAME,base, or the number of own sequences; None: "
+        "the data set, or the recipe",
+        str,
+        choices=tuple(sizes.SIZES),
+    ),
     "fsdp": Setting(1, "devices that share parameters and optimiser state", low=1),
     "input": {
         "split": Setting("train", "the split or a part of it: train[:10%], train[!validation]"),
@@ -294,7 +301,12 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
         publish(config, files.published_of("method", method))
     if small := small_model(name):
         config.update_from_flattened_dict(dict(small))
+    own = (dataset.sequences or {}).get("train")
+    config.size = chosen.size or (sizes.fitting(own) if own else None)
+    if config.size:
+        config.update_from_flattened_dict(sizes.of(config.size, own))
     if chosen.runlocal:
+        config.size = None
         _runlocal(config)
         config.input.split = dataset.first("train", 64)
         config.batch_size = max(1, dataset.at_most(config.batch_size, "train"))

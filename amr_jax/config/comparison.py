@@ -1,5 +1,6 @@
 """The settings of comparisons; their files in configs/ add rows and tables."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 
 import ml_collections
@@ -11,6 +12,9 @@ COMPARISON: Tree = {
     "dataset": base.PRETRAINING["dataset"],
     "runlocal": Setting(False, "every row in its small variant"),
     "published": Setting(False, "every row as its authors published it"),
+    "size": dataclasses.replace(
+        base.PRETRAINING["size"], help="the size of every row; None: that of the data set"
+    ),
     "data_dir": base.PRETRAINING["data_dir"],
     "seed": Setting(0, "seed of pre-training and evaluation"),
     "seeds": Setting(1, "seeds of every row: seed, seed + 1, …; tables show mean ± std", low=1),
@@ -49,6 +53,7 @@ def comparison(argument: str) -> ml_collections.ConfigDict:
     config = settings.defaults(COMPARISON)
     config.dataset = chosen.name
     config.runlocal, config.published = chosen.runlocal, chosen.published
+    config.size = chosen.size
     config.tables = ml_collections.ConfigDict(sort_keys=False)  # rows run in the tables' order
     for readout in evaluation.READOUTS[1:]:
         title = readout.replace("_", " ")

@@ -29,6 +29,7 @@ def recipe(argument: str, sizes: Mapping[str, Any]) -> ml_collections.ConfigDict
     config = base.pretraining("amr", argument)
     if not chosen.runlocal:
         config.update_from_flattened_dict(dict(sizes))
+        config.size = None
     config.optim.min_lr = 1e-5
     config.model.normalisation = "body"
     config.model.motion_stride = max(1, config.encoder.num_frames // 12)

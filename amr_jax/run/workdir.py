@@ -256,6 +256,7 @@ _BEFORE = {
         "optim.decay_on": "kernels",
         "optim.schedule_epochs": None,
         "matmul_precision": "default",
+        "size": None,
     },
     "protocol": {
         "second_body": "zeros",
@@ -268,7 +269,7 @@ _BEFORE = {
     "encode_batch_size": {"readout": "mean", "raw_coordinates": False},
     "protocol=knn": {"whiten": False},
     "protocol=retrieval": {"whiten": False},
-    "rows": {"published": False, "validation": False},
+    "rows": {"published": False, "validation": False, "size": None},
     "model.target": {"model.motion_stride": 1},
 }
 

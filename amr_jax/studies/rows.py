@@ -262,5 +262,5 @@ def _from_file(
     """The config `name` for a data set, from the folder `config.configs` if given."""
     file = str(Path(config.configs) / f"{name}.py") if config.configs else name
     options = {option: config[option] for option in arguments.OPTIONS}
-    argument = arguments.spell(dataset or config.dataset, **options)
+    argument = arguments.spell(dataset or config.dataset, config.size, **options)
     return files.get_config(f"{file}:{argument}")

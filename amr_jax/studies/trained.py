@@ -76,7 +76,8 @@ class Training:
           root: the workdir of the comparison.
           row, seed: of the cell.
         """
-        training = rows.pretraining(config, row)
+        where = cells.folder_of(root, config, row, seed)
+        training = pretrain.as_begun(rows.pretraining(config, row), where)
         protocols = {
             key: rows.protocol(config, name, row, on)
             for key, (name, on) in cls.protocols_of(config, row).items()
@@ -99,7 +100,6 @@ class Training:
             "config": spec.config,
             "overrides": rows.overrides(config, row),
         }
-        where = cells.folder_of(root, config, row, seed)
         counted = not rows.judged_on(config, row)
         return cls(row, seed, where, about, training, protocols, seconds, root / row, counted)
 

@@ -5,10 +5,34 @@ import time
 import jax
 from jax.stages import Compiled
 
+from amr_jax.config import sizes
 from amr_jax.run import machine
 
 # Above this part of the memory, a run is likely to fail: libraries and checkpoints need some, too.
 _FULL = 0.9
+# Parameters per training sequence above which a model is called large for its data: a choice. The
+# papers' model on NTU RGB+D 60 has 250, the small one on UTD-MHAD alone 1,700 (docs/real_sets.md).
+_MANY = 10_000
+
+
+def size(name: str | None, sequences: int) -> str:
+    """Why a model has its size, for the banner; '' where the data set or the recipe has its own."""
+    if not name:
+        return ""
+    others = " or ".join(f",{other}" for other in sizes.SIZES if other != name)
+    return f"{name}, for {sequences:,} training sequences ({others} after the data set: another)"
+
+
+def large_for_data(params: dict, sequences: int) -> str:
+    """A warning if there are many parameters for the data; '' if not."""
+    count = sum(x.size for x in jax.tree.leaves(params))
+    if count <= _MANY * sequences:
+        return ""
+    return (
+        f"warning: {count:,} parameters for {sequences:,} sequences: large for these data. A "
+        "smaller model trains faster and is likely as good: ,small after the data set, or "
+        "config.encoder.width."
+    )
 
 
 def memory(program: Compiled) -> str:

@@ -57,6 +57,11 @@ class Plan:
             schedule_steps=max(1, round(schedule_epochs * per_epoch)),
         )
 
+    @property
+    def sequences(self) -> int:
+        """Of the data."""
+        return round(self.sequences_per_step * self.steps_per_epoch)
+
     def saves_at(self, step: int) -> bool:
         """Whether the state of this step is saved."""
         return step % self.steps_per_save == 0 or step == self.total_steps
