@@ -38,6 +38,7 @@ EXTRAS = {
     "aot": "benchmark aot",
     "tf": "tfds build, tfds.load",
     "torch": "interop of .pth files, export --format=torch, benchmark step --torch",
+    "onnx": "export --format=onnx",
     "docs": "the site of the documentation",
     "test": "the tests",
 }

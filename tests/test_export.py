@@ -66,7 +66,9 @@ def test_stablehlo_runs_without_this_package(tmp_path):
     sequences = [tiny_models.joints(i, 12 - i, bodies=1 + i % 2) for i in range(4)]
     joints, length = tiny_models.padded(models["logits"], sequences)
     np.savez(tmp_path / "sequences.npz", joints=joints, length=length)
-    subprocess.run([sys.executable, "-c", STRANGER, *models], cwd=tmp_path, check=True, timeout=300)
+    subprocess.run(
+        [sys.executable, "-I", "-c", STRANGER, *models], cwd=tmp_path, check=True, timeout=300
+    )
 
     for name, model in models.items():
         function = apply.logits if model.head else apply.features
