@@ -7,6 +7,7 @@ results of version 0.1.0 in expected.json. All commands run on one device.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# What a slow machine shows of parts that take long.
+PROGRESS = re.compile(r"(reading|compiling|training, step|the first|knn, |report|drawing)")
 FIXTURE = REPOSITORY / "tests/golden/fixture_v0_1_0"
 
 
@@ -30,13 +33,15 @@ def expected() -> dict:
 
 
 def command(name: str, *arguments) -> str:
-    """What a command prints; it ends with status 0."""
+    """What a command prints; it ends with status 0, and no library says anything."""
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     ended = subprocess.run(
         [sys.executable, "-m", f"amr_jax.{name}", *map(str, arguments)],
         cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]
+    noise = [line for line in ended.stderr.splitlines() if not PROGRESS.match(line)]
+    assert noise == []
     return ended.stdout
 
 

@@ -213,7 +213,7 @@ class Progress:
         self._seconds, self._steps = last.get("timed_seconds", 0.0), last.get("timed_steps", 0)
         self._since = time.monotonic()
         self._programs: set[int] = set()
-        self._noted = float("-inf"), self._seconds, self._steps
+        self._noted = self._seconds, self._steps
         self._rate: float | None = None
 
     def resume(self) -> None:
@@ -233,14 +233,14 @@ class Progress:
             self._steps += len(steps)
         self._programs.add(program)
         self._since = now
-        noted, seconds, count = self._noted
-        if now - noted >= self._EVERY_S or steps.stop == self._total:
-            if self._steps > count:
-                self._rate = (self._steps - count) * self._per_step / (self._seconds - seconds)
-            self._noted = now, self._seconds, self._steps
+        seconds, count = self._seconds - self._noted[0], self._steps - self._noted[1]
+        is_last = steps.stop == self._total
+        if count and (seconds >= self._EVERY_S or (is_last and not self._rate)):
+            self._rate = count * self._per_step / seconds
+            self._noted = self._seconds, self._steps
         told = f"{text}  {self._rate:,.0f} sequences/s" if self._rate else text
         self._advance(len(steps), told)
-        if steps.stop == self._total:
+        if is_last:
             say(f"step {steps.stop:,}/{self._total:,}  {told}")
         measured = {"timed_seconds": round(self._seconds, 3), "timed_steps": self._steps}
         return measured | ({"sequences_per_s": self._rate} if self._rate else {})
