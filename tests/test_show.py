@@ -92,7 +92,7 @@ def test_slips_are_told(arguments, message, capsys, tmp_path, monkeypatch):
 
 def test_a_number_beyond_the_end(clip, tiny_ucla, tmp_path, capsys):
     said = refused(["clip", clip, "--index=3", f"--out={tmp_path}/x.png"], capsys)
-    assert "found 1 sequences; expected --index= below" in said
+    assert "found no more than 3 sequences; expected --index= of one" in said
     record = ["clip", f"--data_dir={tiny_ucla}", "--dataset=nwucla", "--index=999"]
     assert "nwucla test has 20 sequences" in refused([*record, f"--out={tmp_path}/x.png"], capsys)
 
