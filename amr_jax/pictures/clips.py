@@ -13,8 +13,8 @@ from amr_jax.inference import read_inputs
 from amr_jax.inference.apply import Input
 from amr_jax.skeleton.layouts import LAYOUTS, Layout
 
+_EVERYBODY = 99  # more than any file holds
 # Layouts of detectors, whose third number of a joint is a confidence.
-_EVERYBODY = 99
 _DETECTED = ("coco_17", "openpose_18", "openpose_25")
 
 

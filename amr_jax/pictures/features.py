@@ -174,14 +174,15 @@ def embedded(features: np.ndarray, method: str, seed: int) -> np.ndarray:
     if len(features) < 5:
         raise UserError(f"found {len(features)} clips; expected five or more for a map.")
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    near = min(30, (len(unit) - 1) // 3)
     try:
         if method == "umap":
             from umap import UMAP
 
-            return UMAP(n_neighbors=min(15, len(unit) - 1), random_state=seed).fit_transform(unit)
+            near = min(15, len(unit) - 1)
+            return UMAP(n_neighbors=near, random_state=seed, n_jobs=1).fit_transform(unit)
         from sklearn.manifold import TSNE
 
+        near = min(30, (len(unit) - 1) // 3)
         return TSNE(perplexity=near, init="pca", random_state=seed).fit_transform(unit)
     except ImportError as error:
         raise UserError(
@@ -217,9 +218,9 @@ def class_map(clips: Clips, places: np.ndarray, *, title: str = "", width: float
         apart = np.sort(np.linalg.norm(own[:, None] - own, axis=-1), axis=1)
         dense = own[apart[:, min(5, len(own) - 1)].argmin()]
         axes.text(*dense, f"{label}", fontsize=7, ha="center", va="center", path_effects=edge)
-    columns = max(1, int(across / 1.35))
+    columns = max(1, int(across / 1.6))
     rows = -(-len(classes) // columns)
-    below = sheet.axes(MARGIN, across, 0.125 * rows + 0.08)
+    below = sheet.axes(MARGIN, across, 0.107 * rows + 0.08)
     below.set_axis_off()
     below.legend(
         handles=handles, ncols=columns, fontsize=6, loc="upper left", frameon=False,

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
-from amr_jax.evaluation import report
+from amr_jax.pictures.style import LEFT, PAGE, RIGHT, png, styled
 from amr_jax.run import console
 from amr_jax.studies.lines import Line
 
-_OURS, _OTHERS = "tab:red", "tab:blue"
+_OURS, _OTHERS = LEFT, RIGHT  # colours that colour-blind readers tell apart
 # Of several lines: colours that colour-blind readers can tell apart (Okabe and Ito), and markers.
 _LINES = (
     (_OTHERS, "o"),
@@ -42,6 +43,7 @@ class Axis:
     lines: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
+@styled
 def comparison(
     title: str,
     lines: Sequence[Line],
@@ -62,7 +64,7 @@ def comparison(
       num_test: test sequences, for the bars.
       accuracies: keys and names of accuracies; the plot shows the first that the lines have.
     """
-    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    figure = Figure(figsize=(PAGE, 4.2), dpi=150, layout="constrained")
     axes = figure.subplots()
     key = next((k for k in accuracies if any(line[k] is not None for line in lines)), None)
     if key is not None:
@@ -84,7 +86,7 @@ def comparison(
         if random:
             axes.legend(loc="lower right")
     axes.set_title(title)
-    return report.png(figure)
+    return png(figure)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +115,8 @@ def _over_time(axes: Axes, points: Sequence[Point], scale: str) -> None:
         axes.scatter(time, point.accuracy, 6, color=colour, zorder=3)
     _label(axes, drawn)
     axes.set_xscale(scale)
+    if scale == "log":  # labels of all minor ticks would touch
+        axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
     axes.margins(x=0.25, y=0.15)
     axes.xaxis.set_major_formatter(lambda value, _: console.duration(value))
     axes.xaxis.set_minor_formatter(lambda value, _: console.duration(value))
@@ -131,7 +135,7 @@ def _label(axes: Axes, drawn: Sequence[Point]) -> None:
             (point.line["training_seconds"], point.accuracy),
             xytext=(10, -15 if i % 2 else 8),
             textcoords="offset points",
-            fontsize=9,
+            fontsize=8,
         )
 
 
