@@ -7,7 +7,6 @@ Inputs are arrays (n, T, V, C) or (n, T, M, V, C), or lists of sequences of any 
 """
 
 import contextlib
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from amr_jax import api
 from amr_jax.errors import UserError
+from amr_jax.run import console
 
 try:
     from sklearn import base
@@ -34,7 +34,7 @@ class _Skeletons(base.BaseEstimator):
     def _said(self) -> contextlib.AbstractContextManager:
         if self.verbose:
             return contextlib.nullcontext()
-        return contextlib.redirect_stdout(io.StringIO())
+        return console.silence()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

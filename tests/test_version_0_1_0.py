@@ -18,7 +18,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # What a slow machine shows of parts that take long.
-PROGRESS = re.compile(r"(reading|compiling|training, step|the first|knn, |report|drawing)")
+PROGRESS = re.compile(r"(reading|compiling|training, step|the first|knn, |writing|drawing)")
 FIXTURE = REPOSITORY / "tests/golden/fixture_v0_1_0"
 
 

@@ -53,7 +53,8 @@ def write(folder: os.PathLike | str, content: Callable[[], str], replace: bool =
     if path.exists() and not replace:
         return
     try:
-        workdir.write(path, content())
+        with console.progress_bar("writing the report"):
+            workdir.write(path, content())
     except Exception as error:  # whatever it is, the results are complete without the page
         path.unlink(missing_ok=True)
         console.say(

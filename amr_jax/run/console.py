@@ -17,9 +17,7 @@ from amr_jax.errors import UserError
 
 def say(text: str) -> None:
     """Prints a text, on process 0."""
-    import jax  # late: commands without devices run without it
-
-    if jax.process_index() == 0:
+    if _is_first_process():
         try:
             with _bars_hidden():
                 print(text, flush=True)
@@ -86,7 +84,7 @@ def progress_bar(description: str, total: int | None = None, done: int = 0) -> I
       A function `advance(steps=1, text=None)`; `text` is shown from then on.
     """
     global _bars
-    if not _is_first_process():
+    if _silent or not _is_first_process():
         yield lambda steps=1, text=None: None
         return
     outermost = _bars is None
@@ -106,6 +104,18 @@ def progress_bar(description: str, total: int | None = None, done: int = 0) -> I
             bars.remove_task(task)
             if outermost:
                 _bars = None
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Nothing is said and no bar is shown while the block runs: for use from Python."""
+    global _silent
+    before, _silent = _silent, True
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        _silent = before
 
 
 class _Bars(progress.Progress):
@@ -165,6 +175,7 @@ def _state(task: progress.Task) -> str:
 
 
 _bars: _Bars | None = None
+_silent = False
 
 
 @contextlib.contextmanager

@@ -119,3 +119,14 @@ def test_progress_leaves_out_every_dispatch_that_compiles(monkeypatch, capsys):
         (3, "loss 1  8 sequences/s"),
     ]
     assert capsys.readouterr().out == "step 38/38  loss 1  8 sequences/s\n"
+
+
+def test_silence_is_for_use_from_python(monkeypatch, capsys):
+    monkeypatch.setattr(console, "_FIRST_LINE_S", 0.01)
+    for quiet in (console.silence(), contextlib.nullcontext()):
+        with quiet, console.progress_bar("fitting"):
+            console.say("done")
+            time.sleep(0.1)
+    shown = capsys.readouterr()
+    assert shown.out == "done\n"
+    assert set(shown.err.splitlines()) == {"fitting 0:00"}

@@ -7,7 +7,7 @@ from etils import epath
 
 from amr_jax.data import record_files
 from amr_jax.errors import UserError
-from amr_jax.run import paths
+from amr_jax.run import console, paths
 
 
 def verify(data_dir: os.PathLike | str) -> None:
@@ -27,11 +27,13 @@ def verify(data_dir: os.PathLike | str) -> None:
         raise UserError(
             f"{root}: found no records; expected the --data_dir of an earlier preparation."
         )
-    for folder in folders:
-        lines, summary = _verify(folder)
-        damaged += lines
-        where = folder.relative_to(root)
-        print(f"{where}: {f'{len(lines)} damaged file(s)' if lines else summary}", flush=True)
+    with console.progress_bar("verifying", len(folders)) as advance:
+        for folder in folders:
+            lines, summary = _verify(folder)
+            damaged += lines
+            where = folder.relative_to(root)
+            console.say(f"{where}: {f'{len(lines)} damaged file(s)' if lines else summary}")
+            advance()
     if damaged:
         raise record_files.damage(damaged, "the same `prepare` with --overwrite.")
 
