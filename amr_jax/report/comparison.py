@@ -46,6 +46,11 @@ def _table(folder: epath.Path, name: str) -> dict:
     picture = folder / f"{name}.png"
     return {
         "name": name,
+        "files": [
+            f"{name}.{kind}"
+            for kind in ("md", "csv", "tex", "png")
+            if (folder / f"{name}.{kind}").exists()
+        ],
         "html": reader.render(table),
         "notes": reader.render(dash + notes),
         "picture": page.png(picture.read_bytes()) if picture.exists() else None,

@@ -20,8 +20,10 @@ FILE = "report.html"
 # What a reader may look for in a workdir, in the order of the page.
 _FILES = {
     "results.json": "all results, in numbers",
-    "results.tex": "the table of encoders for LaTeX",
+    "results.csv": "the table of encoders",
+    "results.tex": "the same for LaTeX",
     "per_class.csv": "sequences and accuracy of each class",
+    "per_class.tex": "the same for LaTeX",
     "confusion_*.csv": "confusion matrix, counts",
     "confusion_*.png": "confusion matrix, picture",
     "scores.npz": "logits of the test sequences (`ensemble`)",
