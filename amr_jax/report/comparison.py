@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 
+import ml_collections
 from etils import epath
 
 from amr_jax.report import page
@@ -21,11 +22,12 @@ def content(
     """
     folder = epath.Path(folder)
     config = workdir.read_config(folder)
-    tables = [_table(folder, name) for name in config.tables if (folder / f"{name}.md").exists()]
+    names = [name for name in config.tables if (folder / f"{name}.md").exists()]
+    tables = [_table(folder, config, name) for name in names]
     settings = {key: x for key, x in config.items() if key not in ("rows", "tables", "variants")}
     return page.render(
         "comparison.html",
-        title=", ".join(config.tables[table["name"]].title for table in tables),
+        title=tables[0]["title"] if len(tables) == 1 else f"{len(tables)} tables",
         kind="Comparison",
         folder=folder,
         command=command,
@@ -37,7 +39,7 @@ def content(
     )
 
 
-def _table(folder: epath.Path, name: str) -> dict:
+def _table(folder: epath.Path, config: ml_collections.ConfigDict, name: str) -> dict:
     """A table of the comparison and its notes as HTML; of its picture the source."""
     from markdown_it import MarkdownIt  # late, as all that only the page needs
 
@@ -46,6 +48,7 @@ def _table(folder: epath.Path, name: str) -> dict:
     picture = folder / f"{name}.png"
     return {
         "name": name,
+        "title": config.tables[name].title,
         "files": [
             f"{name}.{kind}"
             for kind in ("md", "csv", "tex", "png")

@@ -53,5 +53,7 @@ class Page(html.parser.HTMLParser):
         for tag, attributes in self.tags:
             assert tag not in ("iframe", "object", "embed"), tag
             for link in (attributes.get(key) for key in ("href", "src")):
-                if link and not link.startswith("data:"):
+                if link and link.startswith("#"):
+                    assert link[1:] in ids, link
+                elif link and not link.startswith("data:"):
                     assert (self.folder / link).exists(), link
