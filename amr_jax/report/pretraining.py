@@ -46,7 +46,7 @@ def content(folder: os.PathLike | str, command: str | None, facts: Mapping[str, 
         kind="Pre-training",
         folder=folder,
         command=command,
-        tiles=_tiles(last),
+        tiles=_tiles(last, config.epochs),
         facts=facts,
         main_charts=[drawn[key] for key in _CURVES if drawn[key]],
         more_charts=[x for key, x in drawn.items() if key not in _CURVES and x],
@@ -78,10 +78,10 @@ def _reconstruction(
     return page.png(picture), f"The first training sequence, {clip.name}; {command}."
 
 
-def _tiles(last: Mapping[str, float]) -> list[tuple[str, str, str]]:
+def _tiles(last: Mapping[str, float], epochs: float) -> list[tuple[str, str, str]]:
     """The numbers at the top: (name, value, what it is)."""
     tiles = [("loss", f"{last['loss']:.4f}", "mean over the last dispatch")]
-    tiles.append(("epochs", f"{last['epoch']:.4g}", f"{last['step']:,} steps"))
+    tiles.append(("epochs", f"{epochs:g}", f"{last['step']:,} steps"))
     if timed := last.get("timed_steps"):
         seconds = last["timed_seconds"] / timed * last["step"]
         tiles.append(("training time", console.duration(seconds), "without compilation"))
