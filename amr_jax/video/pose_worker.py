@@ -9,6 +9,7 @@ ends with status 2 after 'error TEXT', where the user can do something about it,
 where a package is not installed.
 """
 
+import os
 import sys
 import time
 
@@ -84,16 +85,20 @@ def _drawn(frame, k, given):
             on.line(ends, fill=tuple(map(int, colour)), width=width)
     label = str(given["labels"][k])
     if label:
-        size = max(12, height // 20)
-        try:
-            font = ImageFont.truetype("DejaVuSans.ttf", size)
-        except OSError:
-            font = ImageFont.load_default(size)
-        margin = size // 3
-        box = on.textbbox((margin, margin), label, font=font)
+        # As large as it fits, from a twentieth of the height down.
+        for size in range(max(12, height // 20), 7, -1):
+            font, margin = ImageFont.truetype(_font(), size), size // 3
+            box = on.textbbox((margin, margin), label, font=font)
+            if box[2] + margin <= frame.shape[1]:
+                break
         on.rectangle((0, 0, box[2] + margin, box[3] + margin), fill=(0, 0, 0))
         on.text((margin, margin), label, fill=(255, 255, 255), font=font)
     return np.asarray(picture)
+
+
+def _font():
+    """The file of a font with more letters than Pillow's own; MediaPipe needs matplotlib."""
+    return os.path.join(_module("matplotlib").get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
 def _opened(video):
