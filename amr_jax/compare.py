@@ -143,6 +143,7 @@ def run(
         finished, failed = comparison.read_finished(), {}  # error -> rows
         missing = comparison.missing(finished)
         with console.progress_bar("rows done", len(missing)) as advance:
+            advance(0)
             for number, cell in enumerate(missing, start=1):
                 name = _name(config, cell.row, cell.seed)
                 title = config.rows[cell.row].title

@@ -81,7 +81,8 @@ def progress_bar(description: str, total: int | None = None, done: int = 0) -> I
       done: of these, before the block.
 
     Yields:
-      A function `advance(steps=1, text=None)`; `text` is shown from then on.
+      A function `advance(steps=1, text=None)`; `text` is shown from then on. The time until its
+      first call is no time of steps: they compile. Call `advance(0)` first where they do not.
     """
     global _bars
     if _silent or not _is_first_process():
@@ -90,7 +91,6 @@ def progress_bar(description: str, total: int | None = None, done: int = 0) -> I
     outermost = _bars is None
     bars = _bars = _Bars() if outermost else _bars
     task = bars.add_task(description, total=total, completed=done, text="")
-    bars.advance(task, 0)  # the time of the first step counts, too
 
     def advance(steps: int = 1, text: str | None = None) -> None:
         if text is not None:

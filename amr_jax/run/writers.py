@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import io
 import json
+import logging
 import os
 import struct
 import time
@@ -138,7 +139,8 @@ class WeightsAndBiases:
             ) from error
         # Not its own count of steps, which refuses steps that a resumed run repeats.
         self._run.define_metric("*", step_metric="step")
-        console.say(f"Weights & Biases: {self._run.url or f'offline, run {run_id}'}")
+        where = f"offline, run {run_id}" if self._run.offline else self._run.url
+        console.say(f"Weights & Biases: {where}")
 
     def config(self, values: Mapping[str, object]) -> None:
         """See `Writer`."""
@@ -168,6 +170,7 @@ class MLflow:
     def __init__(self, workdir: os.PathLike | str, resume_step: int):
         del resume_step
         self._package = _package("mlflow")
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         self._id = _kept(workdir).get("mlflow")
         self._is_new = self._id is None
         try:

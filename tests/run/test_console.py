@@ -42,6 +42,7 @@ import sys, time
 from amr_jax.run import console
 console._FIRST_LINE_S, console._LINE_EVERY_S = 0.1, 0.2
 with console.progress_bar("rows done", 3) as row:
+    row(0)
     with console.progress_bar("compiling"):
         time.sleep(0.7)
     row(text="[amr]")
