@@ -159,6 +159,7 @@ def show(parser: cli.Parser) -> None:
         ("rows", cli.at_least(1), 5, "neighbours: clips to draw those of"),
         ("metrics", str, "loss", "curves: one or several: loss,grad_norm"),
         ("over", str, "step", "curves: the horizontal axis, step or epoch"),
+        ("dpi", cli.at_least(30), 200, "pixels per inch of a .png"),
         ("fps", float, 30.0, "frames per second of an animation"),
         ("azimuth", float, 25.0, "degrees that the viewer walks around the person"),
         ("elevation", float, 8.0, "degrees that the viewer looks down"),

@@ -45,7 +45,7 @@ def main(flags: argparse.Namespace) -> None:
         content, said = _animation(flags, kind)
     else:
         figure, said = WHAT[flags.what](flags)
-        content = style.content(figure, kind)
+        content = style.content(figure, kind, flags.dpi)
     workdir.write(paths.absolute(flags.out), content)
     print(f"{flags.out}: {said}")
 

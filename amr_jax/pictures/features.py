@@ -149,8 +149,8 @@ def neighbours_of(
             deepest = max(deepest, sheet.depth)
         sheet.depth = deepest + 0.06
     sheet.text(
-        "Left: clips of the test split. Right of each: its nearest neighbours among the training "
-        "clips by cosine similarity of features, ✓ of its class, ✗ of another.",
+        "Left: clips. Right of each: its nearest neighbours among the training clips by cosine "
+        "similarity of features, ✓ of its class, ✗ of another.",
         size=7,
     )
     return sheet.done()

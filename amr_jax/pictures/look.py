@@ -5,6 +5,7 @@ that the training step knows nothing of it.
 """
 
 import dataclasses
+import functools
 import os
 
 import jax
@@ -17,6 +18,7 @@ from amr_jax.data import datasets
 from amr_jax.errors import UserError
 from amr_jax.inference import read_inputs
 from amr_jax.inference.load import of_pretraining
+from amr_jax.methods.amr import AMR
 from amr_jax.methods.masked import MaskedReconstruction
 from amr_jax.models.settings import matmul_precision
 from amr_jax.ops import motion_energy, normalise, targets
@@ -58,7 +60,6 @@ class Look:
       weights: (T, V), W; None where the method has none.
       attention: (B, Q, K) of the decoder's queries to tokens, the mean over heads and blocks; the
         tokens are the visible patches in the order of `ids` (AMR), or all patches.
-      to_visible: whether attention is to visible patches alone.
     """
 
     name: str
@@ -77,7 +78,6 @@ class Look:
     visible_kept: bool
     weights: np.ndarray | None
     attention: np.ndarray
-    to_visible: bool
 
     @property
     def visible(self) -> np.ndarray:
@@ -167,40 +167,13 @@ def of_params(
     found = jax.jit(views)(augment, jnp.asarray(clip.joints)[None], lengths, *has)
     first = int(np.asarray(found[1]).any((1, 2)).argmax())
     body = [jnp.repeat(x[first : first + 1], masks, axis=0) for x in found]
-
-    def wanted(module, name: str) -> bool:
-        inner = "decoder" in module.path and module.name in ("decoder", "q", "kv", "qkv")
-        return name in ("draw_mask", "target_patches") or (inner and name == "__call__")
-
-    @jax.jit
-    def apply(params, body, keys):
-        variables = {"params": params}
-        if method.momentum_encoder:  # only the term that is not drawn needs it
-            variables["average"] = {"encoder": params["encoder"]}
-        with matmul_precision(method.encoder.dtype, config.matmul_precision):
-            _, kept = method.apply(
-                variables, *body, rngs=keys, capture_intermediates=wanted, mutable="intermediates"
-            )
-        kept = kept["intermediates"]
-        x = kept["decoder"]["__call__"][0][:1].astype(jnp.float32)
-        x = x.reshape(kept["target_patches"][0][0][:1].shape)
-        clips = method.coordinates(body[0][:1])
-        how = (method.target, method.normalisation, method.motion_stride)
-        values = targets.denormalised(x, clips, body[1][:1], *how)[0]
-        weights = None
-        if config.method == "amr":
-            how = (method.windows, method.weighting, method.k, method.epsilon)
-            weights = motion_energy.motion_weights(
-                clips, body[1][:1], *how, method.energy_threshold
-            )[0]
-        return kept["draw_mask"][0], x.shape[-2], values, weights, _attention(kept, method)
-
-    ids, length, values, weights, attention = jax.device_get(apply(params, body, keys))
+    with matmul_precision(method.encoder.dtype, config.matmul_precision):
+        captured = jax.jit(functools.partial(_captured, method))(params, body, keys)
+    ids, target, values, weights, attention = jax.device_get(captured)
     view, present = (np.asarray(x[first]) for x in found[:2])
-    stride, length = method.motion_stride, int(length)
-    view = np.where(present[..., None], view, 0)
+    view, length = np.where(present[..., None], view, 0), target.shape[-2]
     true, dataset = view[..., : values.shape[-1]], datasets.get(config.dataset)
-    predicted = positions(values, true, method.target, stride, length)
+    predicted = positions(values, true, method.target, method.motion_stride, length)
     hidden_only = config.model.get("loss_on", "masked") == "masked"
     look = Look(
         name=clip.name,
@@ -219,12 +192,34 @@ def of_params(
         visible_kept=hidden_only,
         weights=weights,
         attention=attention,
-        to_visible=config.method == "amr",
     )
     if not hidden_only:
         return look
     visible = np.repeat(look.visible, look.patch_len, axis=0)[..., None]
     return dataclasses.replace(look, predicted=np.where(visible, true, predicted))
+
+
+def _captured(method: MaskedReconstruction, params: dict, body: list, keys: dict) -> tuple:
+    """Ids, target, denormalised prediction, weights and attention; see `Look`."""
+    variables = {"params": params}
+    if method.momentum_encoder:  # only the term that is not drawn needs it
+        variables["average"] = {"encoder": params["encoder"]}
+
+    def wanted(module, name: str) -> bool:
+        inner = "decoder" in module.path and module.name in ("decoder", "q", "kv", "qkv")
+        return name in ("draw_mask", "target_patches") or (inner and name == "__call__")
+
+    how = {"rngs": keys, "capture_intermediates": wanted, "mutable": "intermediates"}
+    kept = method.apply(variables, *body, **how)[1]["intermediates"]
+    clips, present = method.coordinates(body[0][:1]), body[1][:1]
+    target = kept["target_patches"][0][0][:1]
+    x = kept["decoder"]["__call__"][0][:1].astype(jnp.float32).reshape(target.shape)
+    how = method.target, method.normalisation, method.motion_stride
+    values, weights = targets.denormalised(x, clips, present, *how)[0], None
+    if isinstance(method, AMR):
+        how = method.windows, method.weighting, method.k, method.epsilon, method.energy_threshold
+        weights = motion_energy.motion_weights(clips, present, *how)[0]
+    return kept["draw_mask"][0], target, values, weights, _attention(kept, method)
 
 
 def _whole(run: os.PathLike | str, config: ml_collections.ConfigDict) -> MaskedReconstruction:

@@ -12,6 +12,7 @@ from amr_jax.skeleton.layouts import Layout
 _NAMES = 0.92  # inches for the names of joints
 _SCALE = 0.5  # for a scale of colours
 _ROW = 0.105  # of a joint in a map
+_GAP = 0.24  # between maps
 
 
 def order(layout: Layout) -> list[int]:
@@ -52,7 +53,9 @@ def caption(look: Look) -> str:
         "timestamps": "each axis's mean and deviation over the true clip",
         "body": "the true mean amplitude of the body",
     }[look.normalisation]
-    scale = f" Predictions are of normalised values, brought to metres by {scale}." * bool(scale)
+    scale = f" Predictions are of normalised values, brought to the clip's unit by {scale}." * bool(
+        scale
+    )
     kept = " Visible patches, which the loss leaves out, are as they are." * look.visible_kept
     return f"Prediction: {how}.{scale}{kept} Grey: the truth."
 
@@ -62,7 +65,7 @@ def _maps(sheet: Sheet, look: Look) -> None:
     joints, (frames, count) = order(look.layout), look.present.shape
     beside = sheet.width > COLUMN and look.weights is not None
     width = sheet.width - 2 * MARGIN - _NAMES - (_SCALE if look.weights is not None else 0)
-    width = (width - 0.12) / 2 if beside else width
+    width = (width - _GAP) / 2 if beside else width
     height, extent = _ROW * count, (0, frames, count - 0.5, -0.5)
     share = f"{len(look.ids[0])} of {look.visible.size}"
     seen = np.repeat(look.visible, look.patch_len, axis=0)
@@ -71,7 +74,7 @@ def _maps(sheet: Sheet, look: Look) -> None:
         maps.append(("weight W by motion energy", look.weights, WEIGHTS, look.weights.max()))
     sheet.depth += 0.2
     for i, (label, values, colours, most) in enumerate(maps):
-        left, down = MARGIN + _NAMES + (i * (width + 0.12) if beside else 0), not beside or i == 1
+        left, down = MARGIN + _NAMES + (i * (width + _GAP) if beside else 0), not beside or i == 1
         axes = sheet.axes(left, width, height, down=down)
         image = axes.imshow(
             values.T[joints], aspect="auto", cmap=colours, vmin=0, vmax=most or 1, extent=extent,

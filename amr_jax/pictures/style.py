@@ -70,16 +70,17 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 @styled
-def content(figure: Figure, kind: str) -> bytes:
+def content(figure: Figure, kind: str, dpi: float = DPI) -> bytes:
     """A figure as the content of a file.
 
     Args:
       figure: a figure of this package.
       kind: `.png`, `.pdf` (fonts embedded as TrueType) or `.svg`.
+      dpi: pixels per inch of PNG.
     """
     buffer, undated = io.BytesIO(), {".pdf": "CreationDate", ".svg": "Date"}.get(kind)
     FigureCanvasAgg(figure).print_figure(
-        buffer, format=kind[1:], dpi=DPI, metadata={undated: None} if undated else None
+        buffer, format=kind[1:], dpi=dpi, metadata={undated: None} if undated else None
     )
     return buffer.getvalue()
 
