@@ -38,13 +38,20 @@ def main(config: ml_collections.ConfigDict, flags: argparse.Namespace) -> None:
     console.say(f"{len(made.rows)} points of {' × '.join(points)}; judged on {_judged_on(made)}")
     found = compare.run(made, flags.workdir, flags.command)
     found = {row: cells for row, cells in found.items() if row in made.rows}
+    chosen = []
     for protocol, judge in rows.judges(made).items():
-        console.say(best(found, protocol, judge.title, _judged_on(made)))
-    console.say(f"to train a choice on all of the training split: {_command(flags)}")
+        row, text = best(found, protocol, judge.title, _judged_on(made))
+        console.say(text)
+        chosen += made.rows[row].overrides if not chosen else ()
+    given = [f"--config.{text}" for text in (*flags.overrides, *chosen)]
+    command = shlex.join(["amr-jax", "pretrain", f"--config={flags.config}", *given])
+    console.say(f"the first of these, on all of the training split: {command} --workdir=RUN")
 
 
-def best(found: Mapping[str, Sequence[dict]], protocol: str, title: str, judged_on: str) -> str:
-    """Which point is best, and how many are as good within the noise.
+def best(
+    found: Mapping[str, Sequence[dict]], protocol: str, title: str, judged_on: str
+) -> tuple[str, str]:
+    """Which row is best; a sentence on it, and on how many are as good within the noise.
 
     Args:
       found: row -> row.json of its seeds.
@@ -62,7 +69,7 @@ def best(found: Mapping[str, Sequence[dict]], protocol: str, title: str, judged_
         for other in others
     )
     error = 100 * standard_error(first[key], num_test)
-    return (
+    return first.row, (
         f"best by {title} on {judged_on} ({num_test:,} sequences, ± {error:.1f}): "
         f"{first['method']}, {100 * first[key]:.1f} %; {near} of {len(others)} others are within "
         "twice the standard error of the difference"
@@ -73,9 +80,3 @@ def _judged_on(made: ml_collections.ConfigDict) -> str:
     if made.validation:
         return "train[validation], trained on train[!validation]"
     return "the test split, which a choice by this table uses up"
-
-
-def _command(flags: argparse.Namespace) -> str:
-    overrides = [f"--config.{text}" for text in flags.overrides]
-    given = shlex.join(["amr-jax", "pretrain", f"--config={flags.config}", *overrides])
-    return f"{given} --config.KEY=VALUE … --workdir=RUN"
