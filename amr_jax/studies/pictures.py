@@ -22,6 +22,7 @@ _LINES = (
     ("#E69F00", "v"),
     ("#000000", "P"),
 )
+_BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}  # a legend outside the axes
 _DASHES = ("--", ":", "-.", (0, (1, 4)))  # of random encoders
 
 
@@ -84,7 +85,8 @@ def comparison(
             height = 100 * line[key]
             axes.axhline(height, color="0.6", linestyle=style, label=line["method"])
         if random:
-            axes.legend(loc="lower right")
+            several = axis is not None and bool(axis.lines)
+            axes.legend(**_BESIDE if several else {"loc": "lower right"})
     axes.set_title(title)
     return png(figure)
 
@@ -168,7 +170,7 @@ def _over_setting(axes: Axes, points: Sequence[Point], axis: Axis, scale: str) -
     axes.set_xticks([], minor=True)
     axes.set_xlabel(f"{axis.label}; bars: ± one standard error")
     if axis.lines:
-        axes.legend()
+        axes.legend(**_BESIDE)  # again later, with random encoders
         return
     second = axes.twinx()
     known = [(value, point.line[axis.second]) for value, point in zip(x, drawn, strict=True)]
