@@ -309,3 +309,13 @@ def test_scikit_learn_is_an_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "amr_jax.sklearn")
     with pytest.raises(amr.UserError, match=r"pip install 'amr_jax\[sklearn\]'"):
         import amr_jax.sklearn  # noqa: F401
+
+
+def test_the_example_of_the_readme_runs(monkeypatch, run, probe):
+    (code,) = pages.blocks(ROOT / "README.md", "python")
+    monkeypatch.setattr(api, "load_data", lambda name, folder: run.data)
+    monkeypatch.setattr(api, "pretrain", lambda method, data, epochs: run)
+    monkeypatch.setattr(amr.Run, "linear_probe", lambda self: probe)
+    scope = {"x": run.data.arrays("test")[0]}
+    exec(compile(code, "README.md", "exec"), scope)
+    assert scope["probe"].accuracy == probe.results["encoders"]["pretrained"]["top1"]
