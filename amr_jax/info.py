@@ -131,19 +131,21 @@ class _Raw:
     def _next(self) -> str:
         """The command that comes next."""
         first, (raw, _) = self.held[0][1], self.held[0]
-        folder = self.path if len(self.sequences) > 1 or _is_folder(self.path) else None
-        command = ["amr-jax", "prepare", f"--dataset={first.dataset}"]
-        where = folder or os.path.dirname(raw.container) or "."
-        if raw.name.lower().endswith(own_files.PICKLES):
+        where = self.path
+        if not os.path.exists(where):  # a member of an archive
+            where = raw.container
+        elif first.dataset != "custom" and os.path.isfile(where) and not where.endswith(".zip"):
+            where = os.path.dirname(where) or "."
+        elif raw.name.lower().endswith(own_files.PICKLES):
             where = str(raw)
+        command = ["amr-jax", "prepare", f"--dataset={first.dataset}"]
         command += [f"--manual_dir={where}", "--data_dir=DATA"]
         if first.dataset == "custom":
             name = re.sub(r"[^\w.-]", "_", Path(where).stem).strip("._-")
             command += [f"--name={name if name.isascii() and name else 'mydata'}"]
             command += [f"--layout={first.layout or 'LAYOUT'}", f"--channels={first.channels}"]
-            factor = contents.unit([j for _, one in self.held for j in one.joints], first.channels)[
-                1
-            ]
+            joints = [sequence for _, one in self.held for sequence in one.joints]
+            _, factor = contents.unit(joints, first.channels)
             command += [f"--scale={factor:g}"] if factor != 1 else []
         return shlex.join(command)
 
@@ -164,10 +166,6 @@ class _Raw:
         figure = skeleton.film_strip(held.joints[0], layout, title=title, channels=held.channels)
         style.save(figure, out)
         print(f"{out}: {len(held.joints[0])} frames of {raw}")
-
-
-def _is_folder(path: str) -> bool:
-    return os.path.isdir(path) or path.lower().endswith(".zip")
 
 
 def _spread(numbers: Sequence[int]) -> str:

@@ -542,3 +542,21 @@ def test_folders_of_splits_and_videos_of_openpose(tmp_path, capsys):
         "train/b/clip": 3,
     }
     assert found["train/b/clip"]["label"] == 1
+
+
+def test_one_table_alone_with_its_labels(tmp_path):
+    rows = [
+        f"s{i},{t},{j},{i + t},{j},{'ab'[i % 2]}"
+        for i in range(6)
+        for t in range(2)
+        for j in (0, 1)
+    ]
+    (tmp_path / "all.csv").write_text("sequence,frame,joint,x,y,label\n" + "\n".join(rows) + "\n")
+    layout = {"name": "pair", "joints": ["hip", "head"], "bones": [["head", "hip"]]}
+    (tmp_path / "pair.json").write_text(json.dumps(layout))
+    how = {"name": "mine", "num_workers": 1, "layout": str(tmp_path / "pair.json")}
+    rows = prepare.prepare("custom", tmp_path / "all.csv", tmp_path / "out", channels="xy", **how)
+    assert counts(rows) == {"train": 4, "test": 2}
+    found = examples(tmp_path / "out", "train") | examples(tmp_path / "out", "test")
+    np.testing.assert_array_equal(found["all/s5"]["joints"][1, 0], [[6, 0], [6, 1]])
+    assert [found[f"all/s{i}"]["label"] for i in range(6)] == [0, 1, 0, 1, 0, 1]

@@ -137,17 +137,17 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         layout=config.layout.name,
         joints=config.layout.joints,
     )
-    alone = files.RawFile(str(manual_dir))
-    if alone.name.lower().endswith(own_files.PICKLES) and manual_dir.is_file():
-        classes = files.RawFile(str(manual_dir.with_name(labels.CLASSES_FILE)))
-        everything = [raw for raw in (alone, classes) if os.path.isfile(raw.container)]
-        search = None
+    if own_files.is_alone(manual_dir):
+        names = (manual_dir.name, labels.CLASSES_FILE, labels.LABELS_FILE)
+        beside = [files.RawFile(str(manual_dir.with_name(name))) for name in names]
+        everything = [raw for raw in beside if os.path.isfile(raw.container)]
+        manual_dir, search = manual_dir.parent, None
     else:
         search = files.Search(manual_dir, _WHAT)
         everything = search.files
     file = _only(everything, labels.CLASSES_FILE)
     pickles = [raw for raw in everything if raw.name.lower().endswith(own_files.PICKLES)]
-    sequences = own_files.of_sequences(everything) if search else []
+    sequences = own_files.of_sequences(everything)
     if pickles and sequences:
         raise UserError(
             f"{manual_dir}: found {pickles[0]} and {sequences[0]}; expected only pickles, or only "
@@ -162,7 +162,7 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         tasks, left_out = _in_pickles(once, config)
         read = functools.partial(pyskl.read, form=form)
     else:
-        once = search.once(sequences, named)
+        once = search.once(sequences, named) if search else sequences
         tasks, left_out = own_files.tasks(manual_dir, once, table)
         read = functools.partial(own_files.read, form=form, people=config.people)
     notes = []
@@ -191,8 +191,9 @@ def completed(manual_dir: str | os.PathLike, options: dict[str, str]) -> dict[st
     """
     if options.get("layout") and options.get("channels"):
         return options
-    search = files.Search(manual_dir, _WHAT)
-    if not (found := own_files.of_sequences(search.files)):
+    alone = own_files.is_alone(Path(os.path.expanduser(manual_dir)))
+    there = [files.RawFile(str(manual_dir))] if alone else files.Search(manual_dir, _WHAT).files
+    if not (found := own_files.of_sequences(there)):
         return options
     raw = found[0]
     told = formats.told(raw, options.get("channels") or "")

@@ -47,6 +47,12 @@ class Task:
         return self.rows.get(key, {})
 
 
+def is_alone(path: Path) -> bool:
+    """Whether it is one file of sequences, in place of a folder of them."""
+    endings = (*PICKLES, *ARRAYS, *formats.ENDINGS)
+    return files.RawFile(str(path)).name.lower().endswith(endings) and path.is_file()
+
+
 def of_sequences(everything: Sequence[files.RawFile]) -> list[files.RawFile]:
     """The files of sequences: `.npz`; without these and pickles, those of all other formats."""
 
@@ -146,7 +152,10 @@ def _named(sequences: Iterable[files.RawFile], manual_dir: Path) -> dict[str, li
     for folder, of_video in videos.items():
         for video, raws in of_video.items():
             alone = folder and len(of_video) == 1
-            found.setdefault(folder if alone else f"{folder}/{video}".strip("/"), []).extend(raws)
+            of_frames = folder if alone else f"{folder}/{video}".strip("/")
+            if of_frames in found:
+                raise UserError(f"{found[of_frames][0]} is called as the folder of {raws[0]} is.")
+            found[of_frames] = raws
     return found
 
 

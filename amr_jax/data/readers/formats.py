@@ -40,12 +40,10 @@ class Found:
     Attributes:
       title: of its format.
       clips: its sequences.
-      metres: whether the format's coordinates are metres.
     """
 
     title: str
     clips: list[Clip]
-    metres: bool = False
 
 
 def read(raw: files.RawFile, channels: str = "") -> Found:
@@ -77,10 +75,7 @@ def read(raw: files.RawFile, channels: str = "") -> Found:
         raise BadFile(
             raw, f"JSON of no known form ({keys[:80] or 'empty'})", f"key points of {known}"
         )
-    metres = title == "Azure Kinect" or (
-        title == "MediaPipe Pose" and channels in ("", "xyz") and mediapipe.is_world(content)
-    )
-    return Found(title, _JSON[title].clips(content, raw, channels), metres)
+    return Found(title, _JSON[title].clips(content, raw, channels))
 
 
 def title_of(content: object) -> str | None:

@@ -38,7 +38,8 @@ def find(layout: str) -> Layout:
     if layout in LAYOUTS:
         return LAYOUTS[layout]
     if layout.lower().endswith(".bvh"):
-        return bvh.layout(files.RawFile(os.path.expanduser(layout)))
+        archive, mark, member = os.path.expanduser(layout).rpartition("!")
+        return bvh.layout(files.RawFile(archive, member) if mark else files.RawFile(member))
     if not layout.lower().endswith(".json"):
         raise UserError(
             f"--layout is {layout!r}; expected one of {', '.join(LAYOUTS)}, or the path of a .json "

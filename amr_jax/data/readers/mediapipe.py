@@ -53,16 +53,6 @@ def clips(content: object, path: object, channels: str) -> list[Clip]:
     return [keypoints.clip(frames, path, layout=LAYOUT)]
 
 
-def is_world(content: object) -> bool:
-    """Whether there are landmarks in metres."""
-    return any(
-        frame.get(key) and letters(key) in _WORLD
-        for frame in _frames(content)
-        if isinstance(frame, dict)
-        for key in frame
-    )
-
-
 def _frames(content: object) -> list | None:
     if isinstance(content, dict):
         if content and all(key.isdecimal() and len(key) < 10 for key in content):
