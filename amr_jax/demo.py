@@ -14,6 +14,7 @@ if __name__ == "__main__":  # before JAX is imported: --help answers at once
 
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -27,10 +28,13 @@ from amr_jax.inference.read_inputs import Sequence
 from amr_jax.inference.windows import Windows
 from amr_jax.pictures import style, timeline
 from amr_jax.run import console, paths, workdir
+from amr_jax.skeleton import derived
+from amr_jax.skeleton.layouts import MEDIAPIPE_33
 from amr_jax.video import poses
 from amr_jax.video.poses import Poses
 
 _WINDOW_S = 2.0  # the default
+_ANY_FPS = 1000.0  # for a look at the flags, before the video's own is known
 
 _ROWS, _PICTURE, _VIDEO = "predictions.jsonl", "timeline.png", "annotated.mp4"
 _POSES = "poses.npz"
@@ -50,6 +54,9 @@ def main(flags: argparse.Namespace) -> None:
     model = load_model(flags.checkpoint)
     if model.head is None:
         raise UserError(f"{flags.checkpoint} holds an encoder without a classifier; expected both.")
+    # What is wrong in model or flags is told before the poses, which take long.
+    derived.weights(MEDIAPIPE_33, model.input.joints)
+    windows.parse(flags.window or "2s", flags.stride, _ANY_FPS, sys.maxsize)
     python = poses.interpreter(flags.pose_python)
     found = poses.estimate(str(video), python)
     # Everything is made before the folder is: what fails leaves nothing behind.

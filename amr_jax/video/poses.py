@@ -69,13 +69,16 @@ class Poses:
         return np.where(self.here[:, None, None], moved * [-1, -1, 1], 0).astype(np.float32)
 
     def _scale(self) -> np.ndarray:
-        """Metres a pixel at the torso, (T,); frames without anybody take the value before them."""
+        """Metres a pixel at the torso, (T,); frames without anybody take the value before them.
+
+        The first ones take the first value.
+        """
         image, world = self.image[:, _TORSO, :2], self.world[:, _TORSO, :2]
         image, world = (x - x.mean(axis=1, keepdims=True) for x in (image, world))
         square = np.square(image).sum(axis=(1, 2))
         scale = np.where(square > 0, (image * world).sum(axis=(1, 2)) / np.maximum(square, 1e-9), 0)
         known = np.maximum.accumulate(np.where(self.here, np.arange(len(scale)), 0))
-        return scale[known]
+        return scale[np.maximum(known, self.here.argmax())]
 
     def of(self, joints: Sequence[str], channels: str) -> np.ndarray:
         """These joints, (T, 1, V, C) with `channels` as of `layouts.CHANNELS`; see `derived`.

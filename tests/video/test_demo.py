@@ -1,5 +1,6 @@
 """The command demo, on a drawn video of the built-in skeletons; MediaPipe alone is replaced."""
 
+import dataclasses
 import json
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.data.readers import files, ntu
 from amr_jax.inference import model_file, read_inputs
-from amr_jax.skeleton.layouts import MEDIAPIPE_33, NTU_25
+from amr_jax.skeleton.layouts import AZURE_KINECT_32, MEDIAPIPE_33, NTU_25
 from amr_jax.video import poses
 from tests import tiny_models
 
@@ -91,10 +92,9 @@ def place(known, tmp_path_factory):
     return folder
 
 
-def demo(place, *arguments, video="video.mp4", python="python"):
-    model = f"--checkpoint={place}/model.safetensors"
-    given = ["demo", str(place / video), model, f"--pose_python={place / python}"]
-    amr_jax_command([*given, *map(str, arguments)])
+def demo(place, *more, video="video.mp4", python="python", model="model.safetensors"):
+    given = ["demo", place / video, f"--checkpoint={place / model}"]
+    amr_jax_command([*map(str, given), f"--pose_python={place / python}", *map(str, more)])
 
 
 def test_poses_in_space_are_the_skeletons_that_were_drawn(place, known):
@@ -109,6 +109,14 @@ def test_poses_in_space_are_the_skeletons_that_were_drawn(place, known):
     depth = known[..., 2] - known[:, [12, 16], 2].mean(axis=1, keepdims=True)
     np.testing.assert_allclose(joints[:, shared, 2], depth[:, shared], atol=1e-5)
     assert np.abs(joints[SHOWN, 0] - joints[SHOWN][:, [12, 16]].mean(axis=1)).max() < 1e-6
+
+
+def test_the_scale_of_the_image_does_not_suffer_from_frames_without_anybody(place):
+    found = poses.estimate(str(place / "video.mp4"), str(place / "python"))
+    late = dataclasses.replace(found, image=found.image.copy(), world=found.world.copy())
+    late.image[:10] = late.world[:10] = 0
+    np.testing.assert_allclose(late.in_space()[10:], found.in_space()[10:], atol=2e-3)
+    assert not late.in_space()[:10].any()
 
 
 def test_all_files_of_a_video(place, known, tmp_path, capsys):
@@ -151,7 +159,11 @@ def test_what_is_wrong_is_told_and_nothing_is_written(place, tmp_path, capsys):
         python.write_text(f'#!/bin/sh\nPYTHONPATH={path} exec {sys.executable} "$@"\n')
         python.chmod(0o755)
     out = f"--out={tmp_path}/out"
+    lacking = tiny_models.make("linear", layout=AZURE_KINECT_32)
+    model_file.write(place / "azure.safetensors", lacking)
     for case, messages in (
+        ({"model": "azure.safetensors", "python": "absent"}, ["mediapipe_33 has no spine navel"]),
+        ({"more": "--window=soon", "python": "absent"}, ["--window=soon: expected frames"]),
         ({"python": missing / "no_mediapipe"}, ["found no mediapipe", *poses.MAKE]),
         ({"python": missing / "no_imageio_ffmpeg"}, ["found no imageio_ffmpeg", *poses.MAKE]),
         ({"python": "absent"}, ["absent: cannot be started", "AMR_POSE_PYTHON"]),
@@ -168,7 +180,7 @@ def test_what_is_wrong_is_told_and_nothing_is_written(place, tmp_path, capsys):
                 writer.send(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
             writer.close()
         with pytest.raises(SystemExit) as ended:
-            demo(place, out, **case)
+            demo(place, out, *case.pop("more", "").split(), **case)
         errors = capsys.readouterr().err
         assert ended.value.code == 2, errors
         for message in messages:
