@@ -150,7 +150,7 @@ def per_class(names: Sequence[str], confusions: Sequence[np.ndarray]) -> list[di
 def heat_map(names: Sequence[str], confusion: np.ndarray) -> HeatMap:
     """The confusion matrix (K, K) of the classes that occur, as true or as predicted ones."""
     kept = np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
-    few = len(kept) <= 24
+    few = len(kept) <= 32
     total = confusion.sum(axis=1)
     cells = []
     for row, i in enumerate(kept):
@@ -163,7 +163,7 @@ def heat_map(names: Sequence[str], confusion: np.ndarray) -> HeatMap:
                 cells.append((row, column, level, text, about))
     labels = [f"{k} {_short(names[k])}" for k in kept]
     room = 14 + round(6.2 * max(map(len, labels)))
-    return HeatMap(labels, cells, 30 if few else 13, room)
+    return HeatMap(labels, cells, 26 if few else 13, room)
 
 
 def _neighbours(

@@ -9,6 +9,7 @@ from amr_jax.skeleton.layouts import Layout
 
 _CLASSES = {style.LEFT: "left-limb", style.RIGHT: "right-limb", style.TRUNK: "trunk"}
 _HEIGHT, _MARGIN, _NARROWEST = 92.0, 4.0, 34.0
+_WIDEST = 420.0  # of a strip; wide ones, such as of two persons, have fewer frames
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ def strip(clip: np.ndarray, layout: Layout, channels: str, columns: int = 7) -> 
       clip: (T, M, V, C); absent bodies are zeros.
       layout: the joints.
       channels: one of `layouts.CHANNELS`.
-      columns: frames to draw.
+      columns: frames to draw, at most.
     """
     frames = skeleton.chosen(clip, columns)
     points = project.points(clip, layout, channels)[frames] * (1, -1)  # y of a page points down
@@ -39,6 +40,8 @@ def strip(clip: np.ndarray, layout: Layout, channels: str, columns: int = 7) -> 
     size = max(high[:, 1].max() - low[:, 1].min(), 1e-6)
     scale = (_HEIGHT - 2 * _MARGIN) / size
     step = max(_NARROWEST, scale * (high - low)[:, 0].max() + 2 * _MARGIN)
+    if columns > 3 and step * len(frames) > _WIDEST:
+        return strip(clip, layout, channels, columns - 1)
     paths: dict[str, list[str]] = {}
     for k, bodies in enumerate(points):
         across = (k + 0.5) * step - scale * (low[k, 0] + high[k, 0]) / 2

@@ -2,10 +2,12 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from amr_jax.evaluation.accuracy import standard_error
-from amr_jax.report import curves, page
+from amr_jax.report import curves, page, strips
+from amr_jax.skeleton.layouts import KINECT_20
 from tests.report import handmade
 from tests.report.parsed import Page
 
@@ -92,3 +94,17 @@ def test_long_curves_are_thinned_and_constant_ones_drawn():
     assert len(line[1].split()) <= 300
     assert {point.split(",")[1] for point in line[1].split()} != {"nan"}
     assert curves.chart("x", {"": []}) is None
+
+
+@pytest.mark.parametrize("bodies", [0, 1, 2])
+def test_a_strip_has_every_limb_of_every_body_within_its_frame(bodies):
+    clip = np.zeros((30, 2, 20, 3), np.float32)
+    clip[:, :bodies] = np.random.default_rng(0).normal(size=(30, bodies, 20, 3))
+    made = strips.strip(clip, KINECT_20, "xyz", columns=5)
+    drawn = [path for name, path in made.paths if "head" not in name]
+    frames = 5 if bodies < 2 else 3  # two bodies of noise are wide
+    assert "".join(drawn).count("M") == bodies * frames * len(KINECT_20.bones)
+    numbers = re.findall(r"(-?[\d.]+) (-?[\d.]+)", " ".join(path for _, path in made.paths))
+    for x, y in numbers:
+        assert 0 <= float(x) <= made.width
+        assert 0 <= float(y) <= made.height
