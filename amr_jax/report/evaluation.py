@@ -84,7 +84,7 @@ def content(
         facts=facts,
         notes=notes,
         encoders=[titles.get(name, name) for name in confusions],
-        classes=per_class(test.class_names, list(confusions.values())),
+        classes=per_class(test, list(confusions.values())),
         absent=[n for k, n in enumerate(test.class_names) if not (test.label == k).any()],
         heat_map=heat_map(test.class_names, next(iter(confusions.values()))),
         first=titles.get(next(iter(confusions)), next(iter(confusions))),
@@ -124,22 +124,22 @@ def _accuracies(
     return [head[i] for i in kept], [[row[i] for i in kept] for row in cells]
 
 
-def per_class(names: Sequence[str], confusions: Sequence[np.ndarray]) -> list[dict]:
+def per_class(test: Split, confusions: Sequence[np.ndarray]) -> list[dict]:
     """The classes of the test split: number, name, sequences, accuracies, frequent confusions.
 
     Args:
-      names: K class names.
-      confusions: (K, K) of each encoder; the confusions shown are of the first.
+      test: the test split.
+      confusions: (K, K) of each encoder, of all draws; the confusions shown are of the first.
     """
-    rows = []
-    for k in np.flatnonzero(confusions[0].sum(axis=1)):
+    rows, names = [], test.class_names
+    for k, count in zip(*np.unique(test.label, return_counts=True), strict=True):
         row = confusions[0][k]
         others = [i for i in np.argsort(-row, kind="stable") if i != k and row[i]][:2]
         rows.append(
             {
                 "number": int(k),
                 "name": names[k],
-                "count": int(row.sum()),
+                "count": int(count),
                 "accuracies": [100 * c[k, k] / c[k].sum() for c in confusions],
                 "confused": [(names[i], 100 * row[i] / row.sum()) for i in others],
             }

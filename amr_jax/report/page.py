@@ -1,9 +1,11 @@
 """What all pages share: the template, atomic writing, settings, links to files."""
 
 import base64
+import contextlib
 import json
 import os
 import re
+import urllib.parse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import ml_collections
 from etils import epath
 
 from amr_jax.config import arguments, base, evaluation, files, settings
-from amr_jax.run import console, workdir
+from amr_jax.run import console, paths, workdir
 
 FILE = "report.html"
 
@@ -58,7 +60,8 @@ def write(folder: os.PathLike | str, content: Callable[[], str], replace: bool =
         with console.progress_bar("writing the report"):
             workdir.write(path, content())
     except Exception as error:  # whatever it is, the results are complete without the page
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a full or read-only disk
+            path.unlink(missing_ok=True)
         console.say(
             f"warning: {path}: not written ({type(error).__name__}: {error}). "
             "All other files of the workdir are complete."
@@ -107,7 +110,9 @@ def links(folder: epath.Path) -> list[tuple[str, str]]:
 def relative(target: os.PathLike | str, folder: epath.Path) -> str | None:
     """The link from a page of `folder` to the report of another workdir; None if it has none."""
     path = epath.Path(target) / FILE
-    return os.path.relpath(path, folder) if path.exists() else None
+    if paths.is_remote(path) != paths.is_remote(folder) or not path.exists():
+        return None
+    return urllib.parse.quote(os.path.relpath(path, folder))
 
 
 def options(config: ml_collections.ConfigDict) -> tuple[list[tuple], list[tuple]]:

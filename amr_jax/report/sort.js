@@ -2,7 +2,7 @@
 const value = (cell) => {
   const text = cell.textContent.trim().replaceAll(",", "").replace("−", "-");
   if (/^\d+(:\d\d)+$/.test(text)) return text.split(":").reduce((sum, x) => sum * 60 + +x, 0);
-  return isNaN(parseFloat(text)) ? text : parseFloat(text);
+  return /^[+-]?\d*\.?\d+(e[+-]?\d+)?([\s%×–]|$)/.test(text) ? parseFloat(text) : text;
 };
 const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b
   : typeof a === typeof b ? a.localeCompare(b) : typeof a === "number" ? -1 : 1);

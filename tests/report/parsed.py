@@ -1,6 +1,7 @@
 """A page as its parts: what tests of reports look at."""
 
 import html.parser
+import urllib.parse
 from pathlib import Path
 
 
@@ -56,4 +57,4 @@ class Page(html.parser.HTMLParser):
                 if link and link.startswith("#"):
                     assert link[1:] in ids, link
                 elif link and not link.startswith("data:"):
-                    assert (self.folder / link).exists(), link
+                    assert (self.folder / urllib.parse.unquote(link)).exists(), link

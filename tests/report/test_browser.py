@@ -30,6 +30,7 @@ def pages(tmp_path_factory):
         "amr": [row("amr", linear=0.9, knn=0.8, title="AMR <b>")],
         "mamp": [row("mamp", linear=0.85, knn=0.7, training_seconds=3700.0)],
     }
+    rows["mamp"][0]["finished"] = "2026-11-22T09:00:00+00:00"
     for name, (cell,) in rows.items():
         config.rows[name].title = cell["title"]
     tables.write(folder, config, rows, "amr-jax compare")
@@ -82,6 +83,7 @@ def test_pages_load_without_errors_or_requests_and_tables_sort(pages, browser):
             "x => [...x.closest('table').tBodies[0].rows].map(r => r.cells[x.cellIndex].innerText)"
         )
 
+    assert column("finished") == ["2026-11-22 09:00", "2026-11-23 10:00"]
     assert column("training time") == ["10:00", "1:01:40", "–"]
     assert column("training time") == ["1:01:40", "10:00", "–"]
     assert column("method") == ["AMR <b>", "MAMP", "random encoder"]

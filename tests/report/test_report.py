@@ -5,9 +5,11 @@ import re
 import numpy as np
 import pytest
 
+from amr_jax.evaluation import report
 from amr_jax.evaluation.accuracy import standard_error
-from amr_jax.report import curves, page, strips
+from amr_jax.report import curves, evaluation, page, strips
 from amr_jax.skeleton.layouts import KINECT_20
+from tests.evaluation import tiny
 from tests.report import handmade
 from tests.report.parsed import Page
 
@@ -108,3 +110,12 @@ def test_a_strip_has_every_limb_of_every_body_within_its_frame(bodies):
     for x, y in numbers:
         assert 0 <= float(x) <= made.width
         assert 0 <= float(y) <= made.height
+
+
+def test_classes_count_sequences_once_whatever_the_draws():
+    test = tiny.make_bodies(np.ones((3, 1)), label=[0, 0, 2])
+    draws = np.array([[0, 1, 2], [0, 0, 1]])
+    confusion = report.confusion_matrix(test.label, draws, 3)
+    first, second = evaluation.per_class(test, [confusion])
+    assert (first["count"], first["accuracies"], first["confused"]) == (2, [75], [("class 1", 25)])
+    assert (second["number"], second["count"], second["accuracies"]) == (2, 1, [50])
