@@ -40,6 +40,8 @@ LONGEST_WAIT_S = {
 PHASES = tuple(LONGEST_WAIT_S)
 # A checkpoint every third dispatch: five steps are an epoch, 40 sequences in batches of 8.
 SETTINGS = {"checkpoint.epochs": 1, "optim.ema_decay": 0.9, "fsdp": 2}
+# A line of metrics for each step: a stop within longer ones leaves a line of its own.
+SETTINGS |= {"steps_per_dispatch": 1}
 
 
 class Campaign:

@@ -31,7 +31,8 @@ class Reports:
     """Reports every dispatch while the devices compute the next one.
 
     The progress shows each; metrics are means over `plan.steps_per_dispatch` steps, so that their
-    lines are at the same steps whatever the pace.
+    lines are at the same steps whatever the pace. A stop in between leaves one more line, and the
+    next one has the steps since.
     """
 
     def __init__(

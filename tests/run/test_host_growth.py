@@ -35,4 +35,4 @@ def test_four_processes_exchange_as_often_as_two_and_read_half_as_much(tiny_ucla
         first, other = phase[2]
         assert phase[4] == [first, other, other, other]
     # Each process asks before every dispatch; the first time, before the loop.
-    assert (loops[4][0]["dispatches"], loops[4][0]["reached_preemption_sync_point"]) == (5, 4)
+    assert (loops[4][0]["dispatches"], loops[4][0]["reached_preemption_sync_point"]) == (6, 5)
