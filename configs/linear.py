@@ -44,7 +44,7 @@ PUBLISHED = {
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = evaluation("linear", argument)
-    if base.small_model(config.dataset):  # more steps an epoch, and views encoded once
+    if base.is_small(config.dataset):  # more steps an epoch, and views encoded once
         config.features = "cached"
         config.cached_views = 3 if config.dataset == "synthetic" else 5
         config.batch_size = 32

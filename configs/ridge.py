@@ -28,6 +28,6 @@ SETTINGS = {
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = evaluation("ridge", argument)
-    if base.small_model(config.dataset):
+    if base.is_small(config.dataset):
         config.views = 4
     return config

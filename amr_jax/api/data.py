@@ -19,7 +19,6 @@ from amr_jax.data.readers import arrays, in_memory, labels
 from amr_jax.errors import UserError
 from amr_jax.skeleton import layouts
 
-_NAME = "arrays"  # of records made from arrays
 _AS_CAPTURED = {"centre": False, "max_frames": 2**31, "body_frame": "none"}
 
 
@@ -65,10 +64,11 @@ class Data:
         for split in ("train", "test"):
             with contextlib.suppress(UserError):
                 counts.append(f"{len(self.open(split)):,} {split}")
-        layout = self._row.layout
+        layout, known = self._row.layout, self.classes.tolist() != [labels.UNLABELLED]
         return (
             f"Data({datasets.short(self.name)!r}: {', '.join(counts)} sequences; "
-            f"{layout.num_joints} joints ({layout.name}), {len(self.classes)} classes)"
+            f"{layout.num_joints} joints ({layout.name}), "
+            f"{len(self.classes) if known else 'no'} classes)"
         )
 
 
@@ -79,6 +79,7 @@ def load_data(
     y: Sequence | None = None,
     layout: str | None = None,
     channels: str = "xyz",
+    name: str = "arrays",
     subject: Sequence | None = None,
     split: Sequence[str] | None = None,
     test_fraction: float = 0.2,
@@ -100,6 +101,7 @@ def load_data(
       y: arrays: (n,) the class of each sequence, numbers or texts. None: none is known.
       layout: arrays: the joints, a name of `layouts.LAYOUTS` or the path of a layout's .json.
       channels: arrays: the numbers of a joint, 'xyz' (metres), 'xy' or 'xyc' (in an image).
+      name: arrays: of their records, which replace earlier ones in `data_dir`.
       subject: arrays: (n,) who acts, so that no subject is in both splits.
       split: arrays: (n,) 'train' or 'test'.
       test_fraction: arrays with `y` and without `split`: the share that is set aside for testing,
@@ -118,18 +120,18 @@ def load_data(
         return Data(name, os.fspath(data_dir or "~/tensorflow_datasets"))
     sequences = in_memory.sequences(source)
     layout = _layout(layout, sequences[0].shape[2])
-    columns = {"label": y, "subject": subject, "split": split}
+    columns = {"y": y, "subject": subject, "split": split}
     columns = {key: _column(key, value, len(sequences)) for key, value in columns.items()}
-    classes = None
+    classes, y = None, columns.pop("y")
     if y is not None:
-        classes, columns["label"] = np.unique(columns["label"], return_inverse=True)
+        classes, columns["label"] = np.unique(y, return_inverse=True)
     keep = None if data_dir else tempfile.TemporaryDirectory(prefix="amr_jax_data_")
     folder = Path(os.path.abspath(data_dir or keep.name))
-    options = {"name": _NAME, "layout": layout, "channels": channels}
+    options = {"name": name, "layout": layout, "channels": channels}
     if y is not None and split is None and test_fraction:
         options |= {"test_fraction": str(test_fraction), "split_seed": str(seed)}
     _write(sequences, columns, classes, folder, options)
-    return Data(str(folder / "custom" / _NAME), str(folder), classes, keep)
+    return Data(str(folder / "custom" / name), str(folder), classes, keep)
 
 
 def _layout(layout: str | None, num_joints: int) -> str:
@@ -151,8 +153,11 @@ def _column(name: str, values: Sequence | None, count: int) -> np.ndarray | None
     values = np.asarray(values)
     if values.shape != (count,):
         raise UserError(
-            f"{'y' if name == 'label' else name}: found the shape {values.shape}; expected "
-            f"({count},), one of each sequence."
+            f"{name}: found the shape {values.shape}; expected ({count},), one of each sequence."
+        )
+    if any(one is None or one != one for one in values.tolist()):
+        raise UserError(
+            f"{name}: found None or NaN; expected a value for each sequence, or none at all."
         )
     return values
 
@@ -176,7 +181,7 @@ def _write(sequences, columns, classes, folder: Path, options: dict[str, str]) -
         logging.disable(logging.WARNING)  # TFDS's, on folders that are still empty
         try:
             with contextlib.redirect_stdout(said):
-                prepare.prepare("custom", raw, folder, num_workers=1, **options)
+                prepare.prepare("custom", raw, folder, num_workers=1, overwrite=True, **options)
         finally:
             logging.disable(logging.NOTSET)
     for line in said.getvalue().splitlines():

@@ -16,6 +16,7 @@ from amr_jax.api.data import Data
 from amr_jax.api.models import TrainedModel
 from amr_jax.api.models import load as load_trained
 from amr_jax.config import arguments, files
+from amr_jax.errors import UserError
 from amr_jax.inference import adopt, load
 from amr_jax.run import cli, metrics, paths, workdir
 
@@ -103,7 +104,7 @@ class Run:
           UserError: wrong settings; data without labels or without a test split.
         """
         data = data or self.data
-        config = _config(f"{protocol}:{arguments.spell(data.name)}", settings)
+        config = _config("protocol", protocol, data, settings)
         config.pretrained, config.data_dir = str(self.workdir), data.data_dir
         folder = workdir or self._unused(epath.Path(protocol).stem)
         return Evaluation(folder, evaluate.run(config.lock(), folder), data, self._keep)
@@ -208,11 +209,7 @@ def pretrain(
       UserError: wrong settings, or data that does not fit them.
       Preempted: stopped by Ctrl-C; saved.
     """
-    if isinstance(method, str):
-        config = _config(f"{method}:{arguments.spell(data.name, runlocal=runlocal)}", settings)
-    else:
-        config = ml_collections.ConfigDict(method.copy_and_resolve_references()).unlock()
-        _override(config, settings)
+    config = _config("method", method, data, settings, runlocal=runlocal)
     config.data_dir = data.data_dir
     folder, keep = _folder(workdir)
     amr_jax.pretrain.run(config.lock(), folder)
@@ -227,15 +224,25 @@ def _folder(workdir: os.PathLike | str | None) -> tuple[os.PathLike | str, Any]:
     return os.path.join(keep.name, "run"), keep
 
 
-def _config(spec: str, settings: Mapping[str, Any]) -> ml_collections.ConfigDict:
-    config = files.get_config(spec)
-    _override(config, settings)
-    return config
-
-
-def _override(config: ml_collections.ConfigDict, settings: Mapping[str, Any]) -> None:
+def _config(
+    kind: str,
+    what: str | ml_collections.ConfigDict,
+    data: Data,
+    settings: Mapping[str, Any],
+    **options: bool,
+) -> ml_collections.ConfigDict:
+    """The config of a 'method' or 'protocol' for this data, with other settings."""
     _quieten_libraries()
+    if not isinstance(data, Data):
+        raise UserError(f"data: found {type(data).__name__}; expected what load_data returns.")
+    if isinstance(what, str):
+        config = files.get_config(f"{what}:{arguments.spell(data.name, **options)}")
+    else:
+        config = ml_collections.ConfigDict(what.copy_and_resolve_references()).unlock()
+    if kind not in config:
+        raise UserError(f"{what}: no {kind}; expected one of {', '.join(files.names_of(kind))}.")
     files.override(config, [f"{key}={value}" for key, value in settings.items()])
+    return config
 
 
 @functools.cache  # it adds a filter

@@ -368,6 +368,12 @@ def small_model(name: str) -> Mapping[str, Any] | None:
     return SMALL.get(name) or (ONE_KINECT if datasets.get(name).one_kinect else None)
 
 
+def is_small(name: str) -> bool:
+    """Whether a data set has a small model: a row of `SMALL`, or own records of few sequences."""
+    own = (datasets.get(name).sequences or {}).get("train")
+    return bool(small_model(name)) or (own is not None and sizes.fitting(own) == "small")
+
+
 def _runlocal(config: ml_collections.ConfigDict) -> None:
     config.epochs = 2
     config.batch_size = 16

@@ -138,7 +138,7 @@ def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
     for section in ("encoder", "augment", "input"):
         for key in config.scratch[section]:
             config.scratch[section][key] = scratch[section][key]
-    if base.small_model(chosen.name):  # few steps: a higher learning rate and less regularisation
+    if base.is_small(chosen.name):  # few steps: a higher learning rate and less regularisation
         config.epochs = 30
         config.batch_size = 32
         config.optim.lr = 1e-3

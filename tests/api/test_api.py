@@ -123,9 +123,10 @@ def test_arrays_are_records_in_two_splits(notebook):
     assert repr(data) == f"Data('arrays': {text})"
 
 
-def test_classes_keep_their_kind():
-    x = clips(9)
-    data = amr.load_data(x, y=np.array([10, 3, 7] * 3), layout="kinect_20", split=["train"] * 9)
+def test_classes_keep_their_kind_and_a_folder_has_the_newest_arrays(tmp_path):
+    x, how = clips(9), {"layout": "kinect_20", "data_dir": tmp_path}
+    assert "4 train sequences; 20 joints (kinect_20), no classes" in repr(amr.load_data(x[:4], **how))
+    data = amr.load_data(x, y=np.array([10, 3, 7] * 3), split=["train"] * 9, **how)
     np.testing.assert_array_equal(np.unique(data.arrays()[1]), [3, 7, 10])
     with pytest.raises(amr.UserError, match="found the splits train; expected 'test'"):
         data.arrays("test")
@@ -136,6 +137,7 @@ def test_classes_keep_their_kind():
     [
         ({"layout": None}, "layout: is not given.*expected one of: kinect_20"),
         ({"layout": "ntu_25"}, r"x\[0\]: found joints of shape .*25 joints"),
+        ({"y": [0, None] * 15}, "y: found None or NaN; expected a value for each sequence"),
         ({"y": [0, 1]}, r"y: found the shape \(2,\); expected \(30,\)"),
         ({"source": np.zeros((3, 4))}, r"x: found the shape \(3, 4\)"),
         ({"source": [np.full((4, 20, 3), np.nan)]}, r"x\[0\]: found nan in frame 0"),
@@ -165,6 +167,10 @@ def test_a_run_tells_what_it_measured(run):
 def test_settings_are_those_of_configs(run):
     with pytest.raises(amr.UserError, match=r"config.optim.lrr: unknown key. Did you mean"):
         amr.pretrain("amr", run.data, **{"optim.lrr": 1e-3})
+    with pytest.raises(amr.UserError, match="linear: no method; expected one of amr"):
+        amr.pretrain("linear", run.data)
+    with pytest.raises(amr.UserError, match="data: found str; expected what load_data returns"):
+        amr.pretrain("amr", "nwucla")
     config = files.get_config(f"amr:{run.data.name}/,runlocal")
     with pytest.raises(amr.UserError, match="batch_size"):
         amr.pretrain(config, run.data, batch_size=0)
@@ -291,7 +297,7 @@ def test_a_classifier_trains_encoder_and_head(run, monkeypatch, capsys):
         return amr.Run(run.workdir, given[1])
 
     x, y = run.data.arrays("train")
-    asked, how = [], {"epochs": 50, "features": "cached"}
+    asked, how = [], {"epochs": 50, "cached_views": 1}
     monkeypatch.setattr(api, "pretrain", pretrain)
     made = SkeletonClassifier(layout="ntu_25", settings={"epochs": 3}, protocol_settings=how)
     assert made.fit(x, y).score(x, y) > 0.6
