@@ -125,7 +125,8 @@ def test_arrays_are_records_in_two_splits(notebook):
 
 def test_classes_keep_their_kind_and_a_folder_has_the_newest_arrays(tmp_path):
     x, how = clips(9), {"layout": "kinect_20", "data_dir": tmp_path}
-    assert "4 train sequences; 20 joints (kinect_20), no classes" in repr(amr.load_data(x[:4], **how))
+    few = amr.load_data(x[:4], **how)
+    assert "4 train sequences; 20 joints (kinect_20), no classes" in repr(few)
     data = amr.load_data(x, y=np.array([10, 3, 7] * 3), split=["train"] * 9, **how)
     np.testing.assert_array_equal(np.unique(data.arrays()[1]), [3, 7, 10])
     with pytest.raises(amr.UserError, match="found the splits train; expected 'test'"):
