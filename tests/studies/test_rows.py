@@ -28,7 +28,7 @@ def test_a_protocol_gets_the_overrides_with_its_name():
     assert (linear.epochs, linear.seed, linear.test_split) == (7, 3, "test[:64]")
     assert rows.protocol(config, "knn", "amr").k == 5
     config.protocol_overrides = ("epochs=7",)
-    with pytest.raises(UserError, match=r"'epochs=7': protocol = .*expected 'linear', 'knn'"):
+    with pytest.raises(UserError, match=r"'epochs=7': protocol = .*expected 'linear', 'ridge', 'knn'"):
         rows.protocol(config, "knn", "amr")
 
 
@@ -106,7 +106,7 @@ def test_rows_come_in_the_order_of_the_tables_each_once():
         ("reference", "mump", r"config\.reference = 'mump'"),
         ("ours", "mump", r"config\.ours = 'mump'"),
         ("protocols", (), r"config\.protocols = \(\): expected at least one"),
-        ("protocols", ("amr",), r"protocol = 'amr': expected 'linear', 'knn'"),
+        ("protocols", ("amr",), r"protocol = 'amr': expected 'linear', 'ridge', 'knn'"),
         ("variants.x", variant("x", "knm"), r"variants\.x\.protocol = 'knm'.* mean 'knn'"),
         ("variants.knn", variant("x", "knn"), r"variants\.knn = 'x': expected another name"),
         ("tables.comparison.plot", "x", r"config\.tables\.comparison\.plot = 'x'"),
