@@ -28,7 +28,7 @@ def test_a_protocol_gets_the_overrides_with_its_name():
     assert (linear.epochs, linear.seed, linear.test_split) == (7, 3, "test[:64]")
     assert rows.protocol(config, "knn", "amr").k == 5
     config.protocol_overrides = ("epochs=7",)
-    with pytest.raises(UserError, match=r"'epochs=7': protocol = .*expected 'linear', 'ridge', 'knn'"):
+    with pytest.raises(UserError, match=r"'epochs=7': protocol = .*'linear', 'ridge', 'knn'"):
         rows.protocol(config, "knn", "amr")
 
 

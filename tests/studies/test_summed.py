@@ -110,7 +110,10 @@ def test_it_waits_for_its_members(tiny_ucla, tmp_path, seen):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"protocols": ("knn",)}, r"config\.protocols = .*row 'ensemble' can sum: 'linear' or"),
+        (
+            {"protocols": ("knn",)},
+            r"config\.protocols = .*row 'ensemble' can sum: 'linear', 'ridge' or",
+        ),
         ({"rows.ensemble.weights": (1.0, 1.0)}, r"weights=1\.0,1\.0: found 2; expected 3"),
         ({"rows.ensemble.weights": (0.0, 0.0, 0.0)}, r"rows\.ensemble\.weights=.*not all 0"),
         ({"rows.ensemble.members": ("joint", "bones", "motion")}, r"row = 'bones'.*mean 'bone'"),
