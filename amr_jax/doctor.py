@@ -39,6 +39,8 @@ EXTRAS = {
     "tf": "tfds build, tfds.load",
     "torch": "interop of .pth files, export --format=torch, benchmark step --torch",
     "onnx": "export --format=onnx",
+    "sklearn": "amr_jax.sklearn",
+    "hub": "hf://USER/REPO, export --push",
     "docs": "the site of the documentation",
     "test": "the tests",
 }

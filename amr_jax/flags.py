@@ -97,7 +97,10 @@ def predict(parser: cli.Parser) -> None:
     from amr_jax.data.readers import ntu
     from amr_jax.data.readers.files import ON_BAD_FILE
 
-    parser.add_needed("checkpoint", "workdir of an evaluation, or its model.safetensors")
+    parser.add_needed(
+        "checkpoint",
+        "workdir of an evaluation, its model.safetensors, or a model by name: docs/zoo.md",
+    )
     parser.add("step", int, None, "checkpoint of a pre-training run; default: the newest")
     parser.add(*_OF_SEVERAL)
     parser.add("json", str, None, "file for predictions as JSON lines; '-': standard output")
@@ -192,7 +195,9 @@ def export(parser: cli.Parser) -> None:
     """Writes a trained model into one file."""
     from amr_jax.config.evaluation import READOUTS
 
-    parser.add_needed("checkpoint", "workdir of an evaluation or pre-training, or a model file")
+    parser.add_needed(
+        "checkpoint", "workdir of an evaluation or pre-training, a model file, or a model by name"
+    )
     parser.add_needed(
         "format", "kind of file", choices=("safetensors", "stablehlo", "onnx", "torch")
     )
