@@ -14,6 +14,8 @@ from amr_jax.errors import UserError
 from amr_jax.evaluation import encoder_under_test, score_file
 from amr_jax.inference import apply, load, predict
 from amr_jax.inference.read_inputs import Sequence
+from amr_jax.pictures import look
+from amr_jax.report import pretraining
 from amr_jax.run import checkpoint, metrics, sharding, workdir
 from amr_jax.skeleton import layouts
 from configs import amr, finetune, knn, linear, semi
@@ -94,6 +96,22 @@ def test_linear_writes_its_files_and_leaves_the_encoder_unchanged(pretrained, ti
     assert accuracies == {
         name: f"{100 * numbers['top1']:.2f}" for name, numbers in results["encoders"].items()
     }
+
+
+def test_the_report_of_a_run_draws_what_it_predicts_or_says_why_not(pretrained, monkeypatch):
+    assert "Not drawn of a run of fewer than 100 steps" in (pretrained / "report.html").read_text()
+    monkeypatch.setattr(pretraining, "_FEWEST_STEPS", 1)
+    drawn = pretraining.content(pretrained, None, {})
+    assert drawn.count('src="data:image/png;base64,') == 1
+    assert "The first training sequence, a0" in drawn
+
+    def refused(*_, **__):
+        raise UserError("gfp <predicts> nothing that can be drawn.")
+
+    monkeypatch.setattr(look, "of_run", refused)
+    drawn = pretraining.content(pretrained, None, {})
+    assert "Not drawn: gfp &lt;predicts&gt; nothing" in drawn
+    assert "data:image/png" not in drawn
 
 
 def check_model_agrees(folder, data_dir, encoder):
