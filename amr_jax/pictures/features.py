@@ -60,13 +60,14 @@ def of_run(
 
     Args:
       run: its workdir.
-      dataset, data_dir: records; None: those of the run.
+      dataset, data_dir: records; None: those of the run. Other joints are matched by name.
       split: queries. step: of the checkpoint; None: the newest. readout: one of `heads.READOUTS`.
     """
     trained = workdir.read_config(paths.absolute(run))
     config = files.get_config(f"knn:{dataset or trained.dataset}")
     config.update({"pretrained": os.fspath(run), "step": step, "readout": readout})
     config.update({"test_split": split, "random_encoder": False, "data_dir": data_dir})
+    config.adapt = dataset not in (None, trained.dataset)  # joints are matched by name
     subject = encoder_under_test.Subject.of(config)
     config, row, mesh = subject.config, datasets.get(subject.config.dataset), sharding.make_mesh()
     sources = subject.open_records()
@@ -132,7 +133,7 @@ def neighbours_of(
     order, similarity = nearest(bank, one, count)
     sheet = Sheet(width)
     cell = (width - 2 * MARGIN) / (count + 1)
-    letters = int(cell * 72 / (0.56 * 7)) - 1
+    letters = int(cell * 72 / (0.6 * 7)) - 1
     for i, query in enumerate(rows):
         cells = [(queries, int(query), "", "black")]
         for j, cosine in zip(order[i], similarity[i], strict=True):
@@ -143,7 +144,8 @@ def neighbours_of(
         for k, (clips, number, text, colour) in enumerate(cells):
             sheet.depth, left = top, MARGIN + k * cell
             text += clips.class_names[clips.labels[number]]
-            text = text if len(text) <= letters else text[: letters - 1] + "…"
+            room = letters if k else int(0.85 * letters)  # bold type is wider
+            text = text if len(text) <= room else text[: room - 1] + "…"
             sheet.text(text, left, size=7, color=colour, weight="normal" if k else "bold")
             _small(sheet, clips, number, left, cell - 0.08)
             deepest = max(deepest, sheet.depth)

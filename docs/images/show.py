@@ -13,7 +13,6 @@ from PIL import Image
 from amr_jax.__main__ import main
 
 PLACE = Path(__file__).parent / "show"
-_COLOURS = 128  # enough for lines, and half the size of the file
 
 
 def draw(quickstart: Path) -> None:
@@ -30,7 +29,7 @@ def draw(quickstart: Path) -> None:
     for name, arguments in commands.items():
         out = PLACE / f"{name}.png"
         main(["show", *arguments, "--dpi=120", f"--out={out}"])
-        image = Image.open(out).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+        image = Image.open(out).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
         image.save(out, optimize=True)
 
 
