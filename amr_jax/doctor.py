@@ -41,6 +41,8 @@ EXTRAS = {
     "onnx": "export --format=onnx",
     "sklearn": "amr_jax.sklearn",
     "hub": "hf://USER/REPO, export --push",
+    "wandb": "config.writers=wandb",
+    "mlflow": "config.writers=mlflow",
     "docs": "the site of the documentation",
     "test": "the tests",
 }
