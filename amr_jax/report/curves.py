@@ -4,8 +4,8 @@ import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 
-WIDTH, HEIGHT = 340, 190
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 30
+WIDTH, HEIGHT = 340, 196
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 12, 10, 36
 _MOST = 300  # points of a curve; more would not be seen
 
 
