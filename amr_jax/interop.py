@@ -19,7 +19,7 @@ import os
 
 from amr_jax.config import settings
 from amr_jax.errors import UserError
-from amr_jax.inference import adopt, load, model_file
+from amr_jax.inference import adopt, hub, load, model_file, zoo
 from amr_jax.inference.pytorch import runs
 from amr_jax.run import workdir
 
@@ -39,7 +39,8 @@ def main(flags: argparse.Namespace) -> None:
         workdir.refuse_own_file(target, "--export")
         runs.export_run(flags.workdir, target, flags.step)
         return
-    if not os.path.exists(source) or model_file.is_one(source):
+    shipped = not os.path.exists(source) and zoo.find(source)
+    if shipped or hub.is_address(source) or model_file.is_one(source):
         _adopt(source, flags)
         return
     if not flags.dataset:
