@@ -41,12 +41,13 @@ EXTRAS = {
     "onnx": "export --format=onnx",
     "sklearn": "amr_jax.sklearn",
     "hub": "hf://USER/REPO, export --push",
+    "show": "show map",
     "wandb": "config.writers=wandb",
     "mlflow": "config.writers=mlflow",
     "docs": "the site of the documentation",
     "test": "the tests",
 }
-PROGRAMS = {"ffmpeg": "videos (MP4)", "chromium": "tests of HTML reports"}
+PROGRAMS = {"ffmpeg": "show --out=FILE.mp4, demo", "chromium": "tests of HTML reports"}
 
 _REQUIREMENT = re.compile(r"([\w.\-]+)(?:\[([\w,\-]+)\])?[^;]*(?:;.*extra == ['\"]([\w\-]+)['\"])?")
 _COPY = re.compile(r"[0-9a-f]{16}")  # folders that `paths.on_disk` makes

@@ -84,7 +84,7 @@ def _draw(rows: dict[str, list[dict]], cut: windows.Windows, out: str) -> None:
         ]
         for file, of_file in rows.items()
     }
-    style.save(timeline.timeline(files, "s" if cut.fps else "frames"), out)
+    style.save(timeline.timeline(files, "seconds" if cut.fps else "frames"), out)
     count = sum(map(len, files.values()))
     print(
         f"{out}: {count:,} windows of {cut.frames} frames, one every {cut.stride}", file=sys.stderr

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from amr_jax import show as command
 from amr_jax.__main__ import main
+from amr_jax.pictures import features
 from tests import raw_sets, tiny_models
 from tests.pictures.clips import standing
 
@@ -97,7 +99,8 @@ def test_a_number_beyond_the_end(clip, tiny_ucla, tmp_path, capsys):
     assert "nwucla test has 20 sequences" in refused([*record, f"--out={tmp_path}/x.png"], capsys)
 
 
-def test_what_pretraining_sees_and_where_it_looks(clip, tmp_path, capsys):
+def test_what_pretraining_sees_and_where_it_looks(clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command, "_MASKS", 1)  # the program of the other picture
     (tmp_path / "run").mkdir()
     tiny_models.save_run(tmp_path / "run", "amr", masking="random")
     for what in ("seen", "attention"):
@@ -106,7 +109,8 @@ def test_what_pretraining_sees_and_where_it_looks(clip, tmp_path, capsys):
     assert capsys.readouterr().out.count("wave.npy") == 2
 
 
-def test_features_and_curves_of_a_run(tiny_ucla, tmp_path, capsys):
+def test_features_and_curves_of_a_run(tiny_ucla, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(features, "embedded", lambda x, method, seed: x[:, :2])
     run = tmp_path / "run"
     run.mkdir()
     tiny_models.save_run(run, "amr", masking="random")

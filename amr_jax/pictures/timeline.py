@@ -1,5 +1,6 @@
 """Labels over time: which class a model sees in each window of long sequences, and how surely."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
@@ -15,8 +16,8 @@ Window = tuple[float, float, str, float]
 def timeline(files: Mapping[str, Sequence[Window]], unit: str, width: float = PAGE) -> Figure:
     """A panel for each file with a line for each class that wins a window.
 
-    A bar is paler the less probable its class is. Windows that overlap are drawn from their start
-    to that of the next one.
+    A bar is paler the less probable its class is. Two windows that overlap meet in the middle of
+    the overlap.
 
     Args:
       files: title -> (start, end, class, probability) of its windows, in order.
@@ -37,11 +38,14 @@ def timeline(files: Mapping[str, Sequence[Window]], unit: str, width: float = PA
         sheet.text(title)
         here = [name for name in classes if name in {row[2] for row in rows}]
         axes = sheet.axes(left, width - left - 2 * MARGIN, _ROW * (len(here) + 0.4))
+        until = -math.inf
         for i, (start, end, name, probability) in enumerate(rows):
-            until = min(end, rows[i + 1][0]) if i + 1 < len(rows) else end
+            begin, until = max(start, until), end
+            if i + 1 < len(rows) and rows[i + 1][0] < end:
+                until = (rows[i + 1][0] + end) / 2
             colour = CYCLE[classes.index(name) % len(CYCLE)]
             axes.barh(
-                here.index(name), until - start, left=start, height=0.7, color=colour,
+                here.index(name), until - begin, left=begin, height=0.7, color=colour,
                 alpha=0.25 + 0.75 * probability, linewidth=0,
             )  # fmt: skip
         axes.set(xlim=(min(row[0] for row in rows), max(row[1] for row in rows)))

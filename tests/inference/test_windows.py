@@ -60,6 +60,6 @@ def test_a_timeline_has_a_line_for_each_class_that_wins_and_a_limit():
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["wave", "clap"]
     assert [label.get_text() for label in axes[1].get_yticklabels()] == ["clap"]
     bars = [(bar.get_x(), bar.get_width(), bar.get_y() + 0.35) for bar in axes[0].patches]
-    assert bars == [(0, 1, 0), (1, 1, 1), (2, 2, 0)]
+    assert bars == [(0, 1.5, 0), (1.5, 1, 1), (2.5, 1.5, 0)]
     with pytest.raises(UserError, match="9 files with 2 classes; expected at most 8"):
         timeline.timeline({str(i): rows for i in range(9)}, "frames")
