@@ -128,8 +128,10 @@ def load_data(
     keep = None if data_dir else tempfile.TemporaryDirectory(prefix="amr_jax_data_")
     folder = Path(os.path.abspath(data_dir or keep.name))
     options = {"name": name, "layout": layout, "channels": channels}
-    if y is not None and split is None and test_fraction:
-        options |= {"test_fraction": str(test_fraction), "split_seed": str(seed)}
+    if y is not None and split is None:  # 0, too: left out, `prepare` takes its default
+        options["test_fraction"] = str(test_fraction)
+        if test_fraction:
+            options["split_seed"] = str(seed)
     _write(sequences, columns, classes, folder, options)
     return Data(str(folder / "custom" / name), str(folder), classes, keep)
 

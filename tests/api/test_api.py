@@ -131,6 +131,8 @@ def test_classes_keep_their_kind_and_a_folder_has_the_newest_arrays(tmp_path):
     np.testing.assert_array_equal(np.unique(data.arrays()[1]), [3, 7, 10])
     with pytest.raises(amr.UserError, match="found the splits train; expected 'test'"):
         data.arrays("test")
+    data = amr.load_data(x, y=[0, 1, 2] * 3, test_fraction=0, **how)
+    assert "9 train sequences" in repr(data)
 
 
 @pytest.mark.parametrize(
