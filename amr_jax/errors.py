@@ -63,6 +63,11 @@ def for_the_user(error: BaseException) -> UserError | None:
     return None
 
 
+def cause(error: Exception) -> str:
+    """An exception in a note on what is left out because of it: a bug's with its type."""
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
 def readable(path: object) -> str:
     """A path as text for records, tables and messages.
 

@@ -16,6 +16,7 @@ if __name__ == "__main__":  # before JAX is imported: --help answers at once
 
 
 import argparse
+import collections
 import dataclasses
 import sys
 from pathlib import Path
@@ -77,8 +78,9 @@ def _draw(rows: dict[str, list[dict]], cut: windows.Windows, out: str) -> None:
     """Draws the labels of all windows over time."""
     from amr_jax.pictures import style, timeline
 
+    names = collections.Counter(Path(file).name for file in rows)
     files = {
-        Path(file).name: [
+        file if names[Path(file).name] > 1 else Path(file).name: [
             (cut.time(row["start"]), cut.time(row["end"]), row["class"], row["probability"])
             for row in of_file
         ]

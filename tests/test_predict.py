@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from amr_jax import prepare
+from amr_jax import predict, prepare
 from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.data import datasets, records, split
 from amr_jax.errors import BadFile
 from amr_jax.evaluation import features
-from amr_jax.inference import apply, model_file, read_inputs
+from amr_jax.inference import apply, model_file, read_inputs, windows
 from amr_jax.inference.predict import outputs
 from amr_jax.inference.read_inputs import Sequence
 from amr_jax.ops import augment
@@ -194,6 +194,13 @@ def test_labels_over_time(model, checkpoint, tmp_path, capsys):
         tmp_path / "long.npy",
     )
     assert np.load(tmp_path / "e.npz")["names"][0] == f"{tmp_path}/long.npy[0-8]"
+
+
+def test_files_of_one_name_are_drawn_each(tmp_path, capsys):
+    row = {"start": 0, "end": 4, "class": "wave", "probability": 0.5}
+    rows = {name: [row] for name in ("a/clip.npy", "b/clip.npy", "b/other.npy")}
+    predict._draw(rows, windows.Windows(4, 2), str(tmp_path / "a.png"))
+    assert "a.png: 3 windows of 4 frames" in capsys.readouterr().err
 
 
 def test_the_command_refuses(checkpoint, clips, tmp_path, capsys):

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
@@ -64,6 +65,7 @@ def csv_text(rows: Sequence[Sequence]) -> str:
     return text.getvalue()
 
 
+@matplotlib.rc_context({"text.parse_math": False})  # names of classes may have a $
 def confusion_png(class_names: Sequence[str], confusion: np.ndarray, title: str) -> bytes:
     """The confusion matrix as a picture, in per cent of the true class; absent classes grey."""
     num_classes = len(class_names)

@@ -1,4 +1,4 @@
-"""Skeletons on paper: a body, a film strip of a clip, a reconstruction beside the truth.
+"""Skeletons on paper: a body, a film strip of a clip.
 
 The left limbs are orange, the right ones blue, the trunk is dark; a second person is paler. Every
 frame of a strip is centred left to right on the persons in it; heights are as they are.
@@ -241,41 +241,3 @@ def film_strips(
 def frame_names(frames: np.ndarray) -> list[str]:
     """What is written under the frames of a strip."""
     return [f"frame {frame}" if i == 0 else f"{frame}" for i, frame in enumerate(frames)]
-
-
-@styled
-def reconstruction(
-    truth: np.ndarray,
-    prediction: np.ndarray,
-    layout: Layout,
-    *,
-    visible: np.ndarray | None = None,
-    columns: int = 8,
-    title: str = "",
-    width: float = PAGE,
-    channels: str | None = None,
-    up: str = "auto",
-) -> Figure:
-    """Film strips of a clip, of what was visible of it, and of the prediction before the truth.
-
-    Args:
-      truth, prediction: (T, M, V, C), in one unit; joints that are not there are zero or NaN.
-      layout: the joints.
-      visible: (T, M, V) bool, joints that the encoder saw; None: no such row.
-      columns, title, width, channels, up: as in `film_strip`.
-    """
-    channels = project.channels_of(truth, channels)
-    if up == "auto" and channels == "xyz":
-        up = project.up_axis(truth, layout)
-    frames = chosen(truth, columns)
-    true = project.points(truth, layout, channels, up)[frames]
-    predicted = project.points(prediction, layout, channels, up)[frames]
-    rows = [Row("truth", true)]
-    if visible is not None:
-        rows.append(Row("visible", true, marked=visible[frames]))
-    rows.append(Row("prediction", predicted, behind=true))
-    sheet = Sheet(width)
-    if title:
-        sheet.text(title)
-    strip(sheet, rows, layout, frame_names(frames))
-    return sheet.done()

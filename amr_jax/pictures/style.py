@@ -47,6 +47,7 @@ _RC = {
     "axes.prop_cycle": matplotlib.cycler(color=CYCLE),
     "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
     "svg.hashsalt": "amr_jax",  # the same picture has the same bytes
+    "text.parse_math": False,  # names of files and classes may have a $
 }
 
 P = ParamSpec("P")
@@ -55,7 +56,9 @@ R = TypeVar("R")
 
 def applied() -> contextlib.AbstractContextManager:
     """A context in which artists get the style, whatever the user's own settings are."""
-    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **_RC, "backend": "agg"})
+    # The backend stays the user's: a context does not restore it, and figures here need none.
+    defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if k != "backend"}
+    return matplotlib.rc_context({**defaults, **_RC})
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:

@@ -4,7 +4,7 @@ import time
 
 import jax
 
-from amr_jax.errors import UserError
+from amr_jax.errors import cause
 from amr_jax.run import console, distributed
 from amr_jax.run.run import Run
 from amr_jax.train.step import TrainState
@@ -27,16 +27,17 @@ class Pictures:
     def __call__(self, state: TrainState) -> None:
         if not self._draws or time.monotonic() - self._last < self.EVERY_S:
             return
-        # Imported late: short runs draw nothing.
-        from amr_jax.pictures import look, seen, style
-
         config, step = self._run.config, int(state.step)
         try:
+            # Imported late: short runs draw nothing.
+            from amr_jax.pictures import look, seen, style
+
             with console.progress_bar("drawing a reconstruction"):
                 clip = look.given(self._run.workdir, split=config.input.split)
                 found = look.of_params(jax.device_get(state.params), config, step, clip)
                 self._run.image(step, "reconstruction", style.png(seen.seen(found)))
-        except UserError as error:  # a method that predicts features, another stream
+        # A method that predicts features, no memory left, whatever: training is worth more.
+        except Exception as error:
             self._draws = False
-            self._run.say(f"note: no pictures of reconstructions: {error}")
+            self._run.say(f"note: no pictures of reconstructions: {cause(error)}")
         self._last = time.monotonic()

@@ -61,9 +61,9 @@ def chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> Ch
     )
 
 
-def of_metrics(lines: Sequence[dict], key: str, over: str = "epoch") -> list[tuple[float, float]]:
-    """The points of a metric in lines of metrics.jsonl that have it."""
-    return [(line[over], line[key]) for line in lines if key in line and over in line]
+def of_metrics(lines: Sequence[dict], key: str) -> list[tuple[float, float]]:
+    """Epochs and values of a metric, in lines of metrics.jsonl that have it."""
+    return [(line["epoch"], line[key]) for line in lines if key in line and "epoch" in line]
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

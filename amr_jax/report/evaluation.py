@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -201,7 +202,16 @@ def _charts(lines: Sequence[dict], encoders: Mapping[str, Outcome]) -> list[curv
     if len({line["step"] for line in lines}) < 2:
         return []
     made = []
-    for key, title in (("top1", "top-1 on the test set"), ("loss", "training loss")):
-        series = {name: curves.of_metrics(lines, f"{name}/{key}", over="step") for name in encoders}
+    for key, title in (("top1", "top-1 on the test set"), ("train_loss", "training loss")):
+        series = {name: _points(lines, name, key) for name in encoders}
         made.append(curves.chart(title, series))
     return [chart for chart in made if chart]
+
+
+def _points(lines: Sequence[dict], name: str, key: str) -> list[tuple[float, float]]:
+    """Epochs and values of an encoder's metric; of a protocol of several draws, their means."""
+    found: dict[int, list[float]] = {}
+    for line in lines:
+        values = [v for k, v in line.items() if k.startswith(f"{name}/") and k.endswith(f"/{key}")]
+        found.setdefault(line["step"], []).extend(values)
+    return [(step, statistics.fmean(values)) for step, values in sorted(found.items()) if values]

@@ -7,7 +7,7 @@ import jax
 import ml_collections
 from etils import epath
 
-from amr_jax.errors import UserError
+from amr_jax.errors import cause
 from amr_jax.report import curves, page
 from amr_jax.run import console, metrics, workdir
 
@@ -68,13 +68,14 @@ def _reconstruction(
         return None, f"Not drawn of a run of fewer than {_FEWEST_STEPS} steps; {command}."
     if jax.process_count() > 1:
         return None, f"Not drawn by a run of several processes; {command}."
-    from amr_jax.pictures import look, seen, style  # late: they import a second's worth
-
     try:
+        from amr_jax.pictures import look, seen, style  # late: they import a second's worth
+
         clip = look.given(folder, split=config.input.split)
         picture = style.png(seen.seen(look.of_run(folder, clip)))
-    except UserError as error:  # a method, stream or data set of which there is none
-        return None, f"Not drawn: {error}"
+    # A method, stream or data set of which there is none, or a bug: the page is worth more.
+    except Exception as error:
+        return None, f"Not drawn: {cause(error)}"
     return page.png(picture), f"The first training sequence, {clip.name}; {command}."
 
 

@@ -60,6 +60,11 @@ def test_picture_is_a_png_that_grows_with_the_classes(num_classes):
     assert min(image.shape[:2]) > max(300, 14 * num_classes)
 
 
+def test_a_name_with_dollars_is_no_mathematics():
+    names = [r"$\nonsense$", "a price of $ 2 or $ 3"]
+    assert report.confusion_png(names, np.eye(2, dtype=np.int64), names[0]).startswith(b"\x89PNG")
+
+
 def test_table_names_the_best_epoch_and_leaves_out_columns_without_values():
     linear = {"top1": 0.8, "top5": 0.99, "epochs": 100, "best_epoch": 93, "best_epoch_top1": 0.815}
     text = report.table({"pretrained": linear, "random": {**linear, "top1": 0.1}})

@@ -2,9 +2,10 @@
 
 import io
 
+import matplotlib
 import numpy as np
 import pytest
-from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.collections import LineCollection
 from PIL import Image
 
 from amr_jax.errors import UserError
@@ -120,15 +121,11 @@ def test_the_trunk_of_detectors_layouts_is_closed():
     assert len(skeleton.lines(layouts.NTU_25)) == len(layouts.NTU_25.bones)
 
 
-def test_a_reconstruction_marks_only_what_was_visible():
-    clip = standing()
-    visible = np.zeros(clip.shape[:3], bool)
-    visible[0, 0, :5] = True
-    figure = skeleton.reconstruction(clip, clip, KINECT, visible=visible, columns=9)
-    labels = [axes.get_ylabel() for axes in figure.axes]
-    assert labels == ["truth", "visible", "prediction"]
-    marks = [c.get_offsets() for c in figure.axes[1].collections if isinstance(c, PathCollection)]
-    assert sum(len(m) for m in marks) == 5
+def test_the_users_backend_stays_and_titles_are_no_mathematics(monkeypatch):
+    monkeypatch.setitem(matplotlib.rcParams, "backend", "svg")
+    figure = skeleton.film_strip(standing(frames=1), KINECT, title=r"costs $\nonsense$")
+    assert style.png(figure).startswith(b"\x89PNG")
+    assert matplotlib.rcParams["backend"] == "svg"
 
 
 def test_files_open_and_have_the_width_of_a_paper(tmp_path):

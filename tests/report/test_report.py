@@ -7,6 +7,7 @@ import pytest
 
 from amr_jax.evaluation import report
 from amr_jax.evaluation.accuracy import standard_error
+from amr_jax.pictures import look
 from amr_jax.report import curves, evaluation, page, strips
 from amr_jax.skeleton.layouts import KINECT_20
 from tests.evaluation import tiny
@@ -60,6 +61,28 @@ def test_an_evaluation_has_the_numbers_of_its_results(judged):
     assert sum(recognised) / 160 == pytest.approx(found["encoders"]["pretrained"]["top1"], abs=1e-3)
     links = [a["href"] for tag, a in shown.tags if tag == "a"]
     assert "../run/report.html" in links
+    charts = [a["aria-label"] for tag, a in shown.tags if tag == "svg" and "aria-label" in a]
+    assert {"top-1 on the test set", "training loss"} <= set(charts)
+
+
+def test_curves_of_several_draws_are_their_means():
+    lines = [
+        {"step": step, f"{name}/draw{draw}/train_loss": draw * step * scale}
+        for name, scale in (("pretrained", 1.0), ("random", 10.0))
+        for draw in (1, 2)
+        for step in (1, 2)
+    ]
+    assert evaluation._points(lines, "random", "train_loss") == [(1, 15), (2, 30)]
+    (chart,) = evaluation._charts(lines, {"pretrained": None, "random": None})
+    assert (chart.title, [line[2] for line in chart.lines]) == ("training loss", ["3", "30"])
+
+
+def test_a_picture_that_fails_leaves_a_page_that_says_why(tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise ZeroDivisionError("no joints")
+
+    monkeypatch.setattr(look, "given", fails)
+    assert "Not drawn: ZeroDivisionError: no joints" in Page(handmade.a_run(tmp_path / "run")).text
 
 
 def test_the_heat_map_counts_every_sequence(judged):

@@ -16,6 +16,7 @@ from PIL import Image
 from amr_jax import pretrain
 from amr_jax.config import files
 from amr_jax.errors import UserError
+from amr_jax.pictures import look
 from amr_jax.pictures.training import Pictures
 from amr_jax.run import metrics, workdir
 from amr_jax.run.run import Run
@@ -254,3 +255,7 @@ def test_a_run_draws_what_it_reconstructs_now_and_then(tiny_ucla, tmp_path, monk
         pictures(state)
         pictures(state)
     assert capsys.readouterr().out.count("note: no pictures of reconstructions: this run: amr") == 1
+    monkeypatch.setattr(look, "given", lambda *_, **__: {}["bug"])
+    with Run.open(tmp_path, config, keep=1) as run:
+        Pictures(run)(state)  # the run goes on
+    assert "note: no pictures of reconstructions: KeyError: 'bug'" in capsys.readouterr().out
