@@ -15,7 +15,8 @@ if __name__ == "__main__":  # before JAX is imported: --help answers at once
 
 
 import argparse
-import os
+
+from etils import epath
 
 from amr_jax.config import settings
 from amr_jax.errors import UserError
@@ -39,7 +40,7 @@ def main(flags: argparse.Namespace) -> None:
         workdir.refuse_own_file(target, "--export")
         runs.export_run(flags.workdir, target, flags.step)
         return
-    shipped = not os.path.exists(source) and zoo.find(source)
+    shipped = not epath.Path(source).exists() and zoo.find(source)
     if shipped or hub.is_address(source) or model_file.is_one(source):
         _adopt(source, flags)
         return

@@ -152,7 +152,7 @@ def test_any_setting_may_change_before_the_first_checkpoint(
             pretrain.run(config, tmp_path, ONE)
     ((key, value),) = changes.items()
     assert re.search(rf"config\.{key}: \d+ in the workdir, {value} now", capsys.readouterr().out)
-    assert workdir._flat(workdir.read_config(tmp_path))[key] == value
+    assert workdir.flat(workdir.read_config(tmp_path))[key] == value
 
 
 def test_an_evaluation_without_results_takes_another_config(trained, tmp_path, monkeypatch, capsys):
@@ -172,7 +172,7 @@ def test_an_evaluation_without_results_takes_another_config(trained, tmp_path, m
     assert json.loads((tmp_path / evaluate.RESULTS_FILE).read_text())["encoders"]
 
 
-def own_set(folder, labels, splits):
+def own_set(folder, labels, splits, **options):
     """Records of a user's own data with these labels and splits; -1 stands in a labels.csv."""
     if labels[0] == -1:
         rows = [f"s{number:02},-1,{split or ''}" for number, split in enumerate(splits)]
@@ -183,7 +183,7 @@ def own_set(folder, labels, splits):
         joints = np.random.default_rng(number).normal(size=(30, 1, 20, 3))
         name = f"s{number:02}"
         custom_sets.write_npz(folder / "raw", name, label=label, split=split, joints=joints)
-    options = {"name": "mine", "layout": "kinect_20", "channels": "xyz"}
+    options |= {"name": "mine", "layout": "kinect_20", "channels": "xyz"}
     prepare.prepare("custom", folder / "raw", folder / "data", num_workers=1, **options)
     return str(folder / "data" / "custom" / "mine")
 
@@ -203,7 +203,7 @@ def test_data_without_labels_are_not_evaluated(label, splits, trained, tmp_path)
 
 
 def test_data_without_a_test_split_are_not_evaluated(trained, tmp_path):
-    dataset = own_set(tmp_path, ["a", "b"] * 6, [None] * 12)
+    dataset = own_set(tmp_path, ["a", "b"] * 6, [None] * 12, test_fraction="0")
     with pytest.raises(UserError, match=r"found the splits train; .*--test_fraction=0\.2"):
         evaluate.run(configured(knn, trained[0], dataset=dataset, adapt=True), tmp_path / "knn")
 

@@ -17,6 +17,7 @@ from amr_jax.config import arguments
 from amr_jax.data import datasets, mixture
 from amr_jax.data.readers import arrays, in_memory, labels
 from amr_jax.errors import UserError
+from amr_jax.run import paths
 from amr_jax.skeleton import layouts
 
 _AS_CAPTURED = {"centre": False, "max_frames": 2**31, "body_frame": "none"}
@@ -126,7 +127,7 @@ def load_data(
     if y is not None:
         classes, columns["label"] = np.unique(y, return_inverse=True)
     keep = None if data_dir else tempfile.TemporaryDirectory(prefix="amr_jax_data_")
-    folder = Path(os.path.abspath(data_dir or keep.name))
+    folder = paths.absolute(data_dir or keep.name)
     options = {"name": name, "layout": layout, "channels": channels}
     if y is not None and split is None:  # 0, too: left out, `prepare` takes its default
         options["test_fraction"] = str(test_fraction)
@@ -164,7 +165,7 @@ def _column(name: str, values: Sequence | None, count: int) -> np.ndarray | None
     return values
 
 
-def _write(sequences, columns, classes, folder: Path, options: dict[str, str]) -> None:
+def _write(sequences, columns, classes, folder: os.PathLike, options: dict[str, str]) -> None:
     """Writes arrays as the files that `prepare` reads, and prepares them."""
     from amr_jax.data.build import custom  # late: its libraries take a second
 

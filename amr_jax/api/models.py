@@ -12,6 +12,7 @@ import numpy as np
 from amr_jax.errors import BadFile, UserError
 from amr_jax.inference import apply, hub, model_file, predict, read_inputs, zoo
 from amr_jax.inference.load import load_model
+from amr_jax.run import paths
 
 
 class TrainedModel:
@@ -64,7 +65,7 @@ class TrainedModel:
 
     def save(self, path: os.PathLike | str) -> None:
         """Writes a model file (.safetensors), which `load` and all commands read."""
-        model_file.write(os.path.expanduser(path), self.model)
+        model_file.write(paths.absolute(path), self.model)
 
     def push_to_hub(self, repo: str, private: bool = False) -> str:
         """Uploads the model file and a card to the Hugging Face hub; returns the address.

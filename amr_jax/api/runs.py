@@ -221,7 +221,7 @@ def _folder(workdir: os.PathLike | str | None) -> tuple[os.PathLike | str, Any]:
     if workdir:
         return workdir, None
     keep = tempfile.TemporaryDirectory(prefix="amr_jax_run_")
-    return os.path.join(keep.name, "run"), keep
+    return f"{keep.name}/run", keep
 
 
 def _config(

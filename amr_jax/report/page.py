@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import posixpath
 import re
 import urllib.parse
 from collections.abc import Callable, Mapping
@@ -112,7 +113,7 @@ def relative(target: os.PathLike | str, folder: epath.Path) -> str | None:
     path = epath.Path(target) / FILE
     if paths.is_remote(path) != paths.is_remote(folder) or not path.exists():
         return None
-    return urllib.parse.quote(os.path.relpath(path, folder))
+    return urllib.parse.quote(posixpath.relpath(path, folder))
 
 
 def options(config: ml_collections.ConfigDict) -> tuple[list[tuple], list[tuple]]:

@@ -118,7 +118,8 @@ def test_absolute_paths(tmp_path, monkeypatch):
 
 # Raw files, records under construction and benchmarks are on the disk of this machine.
 _ON_DISK = ("data/readers", "data/build", "synthetic", "benchmark", "inference/pytorch",
-            "inference/model_file.py", "run/paths.py")  # fmt: skip
+            "inference/model_file.py", "run/paths.py", "data/contents.py",
+            "inference/read_inputs.py", "info.py", "demo.py", "video")  # fmt: skip
 
 
 def test_nothing_goes_around_epath():
@@ -194,7 +195,8 @@ def test_a_run_in_a_bucket_with_its_checkpoints_on_the_disk(
     pretrain.run(config, RUN, jax.devices()[:1])
     assert [line["step"] for line in metrics.read_metrics(RUN)][-1] == 10
     files = {name.partition("/")[0] for name in bucket.files("bucket/run")}
-    assert files == {workdir.CONFIG_FILE, workdir.VERSIONS_FILE, "metrics.jsonl", "tensorboard"}
+    written = {"metrics.jsonl", "report.html", "tensorboard"}
+    assert files == {workdir.CONFIG_FILE, workdir.VERSIONS_FILE, *written}
     assert workdir.read_config(RUN).data_dir == data_dir
     config.seed += 1
     with pytest.raises(UserError, match=r"s3://bucket/run/config\.json: this workdir belongs"):

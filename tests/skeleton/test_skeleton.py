@@ -31,6 +31,8 @@ ROOTS = {
     "coco_17": 0,
     "openpose_18": 1,
     "mediapipe_33": 0,
+    "openpose_25": 8,
+    "azure_kinect_32": 0,
 }
 
 every_layout = pytest.mark.parametrize("layout", layouts.LAYOUTS.values(), ids=layouts.LAYOUTS)
