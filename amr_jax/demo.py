@@ -87,7 +87,7 @@ def _classified(
     cut = windows.parse(window, flags.stride, found.fps, longest)
     sequence = Sequence(name, found.of(model.input.joints, model.input.channels))
     rows: list[dict] = []
-    parts = read_inputs.parts(sequence, cut)
+    parts = read_inputs.parts(sequence, cut, model.input.channels)
     predict.classify(model, parts, path, skip=False, windows=cut, each=rows.append)
     return rows, cut
 

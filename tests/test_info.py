@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from amr_jax.__main__ import main
+from amr_jax.data.build import custom
 from tests import custom_sets
 from tests.data.readers.test_formats import BVH, LONG, landmarks, openpose_frame, points
 
@@ -73,6 +74,29 @@ def test_arrays_pickles_and_their_picture(tmp_path, capsys):
     assert (found["layout"], found["unit"]) == ("coco_17 (17 joints)", "probably pixels")
     assert found["labels"] == "0 (2), 1 (2) in the files that were read"
     assert f"--manual_dir={tmp_path}/set.pkl " in found["next"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "layout", "channels"),
+    [(0, 8, "coco_17", "xyc"), (-900, 900, "not told", "xyz")],
+    ids=["RTMPose", "Human3.6M"],
+)
+def test_the_third_number_of_17_joints_is_a_score_or_a_depth(
+    tmp_path, capsys, low, high, layout, channels
+):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).uniform(low, high, (5, 17, 3)))
+    found = told(capsys, tmp_path / "a.npy")
+    assert (found["layout"], found["channels"]) == (f"{layout} (17 joints)", channels)
+
+
+def test_a_video_whose_first_frame_shows_nobody(tmp_path, capsys):
+    for t, people in enumerate(((), (points(0, 25, 3),))):
+        name = tmp_path / "clip" / f"v_{t:012d}_keypoints.json"
+        name.parent.mkdir(exist_ok=True)
+        name.write_text(json.dumps(openpose_frame(*people)))
+    assert told(capsys, tmp_path)["layout"] == "openpose_25 (25 joints)"
+    options = custom.completed(tmp_path, {"name": "mine"})
+    assert options == {"name": "mine", "layout": "openpose_25", "channels": "xyc"}
 
 
 def test_records_and_workdirs(tmp_path, capsys):

@@ -86,9 +86,10 @@ def of_task(task: own_files.Task) -> Held:
         title, layout, read, dataset = what
         counts: dict[str, int] = {}
         return Held(title, layout, "xyz", [read(raw, counts)], dataset, counts=counts)
-    found = formats.read(raw)
-    if task.frames:
-        found = dataclasses.replace(found, clips=[openpose.read(task.frames, task, "")])
+    if task.frames:  # in any of them there may be nobody
+        found = formats.Found(formats.OPENPOSE, [openpose.read(task.frames, task, "")])
+    else:
+        found = formats.read(raw)
     layout, held = formats.layout_of(raw, found.clips[0]), found.clips
     one = Held(found.title, layout, held[0].channels, [], texts=[clip.texts for clip in held])
     own = LAYOUTS.get(layout)
@@ -123,9 +124,16 @@ def _of_array(raw: files.RawFile) -> Held:
     layout = told.get("layout") or of_size(shape[2], shape[3])
     width = min(shape[3], 3)
     channels = told.get("channels") or {2: "xy", 3: "xyz"}.get(width, "xyz")
-    if (confidence is not None and width == 2) or (width == 3 and layout in _DETECTED):
-        channels = "xyc"
-    form = arrays.Form(shape[2], channels, layout=layout)
+    scores = confidence if width == 2 else None
+    if width == 3 and layout in _DETECTED:
+        if (values[..., 2] < 0).any():
+            layout = ""  # not a detector's: joints in space, such as Human3.6M's 17
+        else:
+            scores = values[..., 2]
+    channels = "xyc" if scores is not None else channels
+    are_numbers = scores is not None and scores.dtype.kind in "fiu"
+    largest = _largest(scores, channels) if are_numbers else None
+    form = arrays.Form(shape[2], channels, scores=largest, layout=layout)
     title = "MediaPipe Pose (array)" if told else f"array {values.shape}"
     one = Held(title, layout, channels, [])
     one.joints.append(arrays.joints(values, confidence, form, raw, one.counts))

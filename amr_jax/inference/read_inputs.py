@@ -88,7 +88,8 @@ def read(paths: Iterable[str], model: Model, options: Options) -> Iterator[Seque
                 if isinstance(sequence, Sequence):
                     if options.windows:
                         yield from (
-                            _fitted(part, model) for part in parts(sequence, options.windows)
+                            _fitted(part, model)
+                            for part in parts(sequence, options.windows, model.input.channels)
                         )
                         _note(sequence, model)
                         continue
@@ -99,11 +100,11 @@ def read(paths: Iterable[str], model: Model, options: Options) -> Iterator[Seque
             yield error
 
 
-def parts(sequence: Sequence, windows: Windows) -> Iterator[Sequence]:
-    """The windows of a sequence in which somebody is."""
+def parts(sequence: Sequence, windows: Windows, channels: str) -> Iterator[Sequence]:
+    """The windows of a sequence in which a joint was found (`normalise.found`)."""
     for start, end in windows.spans(len(sequence.joints)):
         joints = sequence.joints[start:end]
-        if joints.any():
+        if normalise.found(joints, channels).any():
             window = sequence.name, start, end
             yield Sequence(f"{sequence.name}[{start}-{end}]", joints, {}, window)
 

@@ -11,6 +11,7 @@ from amr_jax.data.readers import arrays, files, ntu, pyskl
 from amr_jax.errors import BadFile
 from amr_jax.inference import read_inputs
 from amr_jax.inference.read_inputs import Options
+from amr_jax.inference.windows import Windows
 from amr_jax.skeleton import layouts
 from tests import custom_sets, raw_sets, tiny_models
 from tests.data.readers import ntu_files
@@ -194,3 +195,11 @@ def test_what_does_not_fit_is_reported_in_its_place(kinect_20, tmp_path):
         else:
             assert isinstance(result, BadFile)
             assert message in str(result), name
+
+
+def test_a_window_without_a_joint_that_was_found_is_left_out():
+    joints = np.ones((4, 1, 17, 3), np.float32)
+    joints[:2, ..., 2] = 0  # scores
+    whole = read_inputs.Sequence("clip", joints)
+    parts = read_inputs.parts(whole, Windows(2, 2, None), "xyc")
+    assert [part.name for part in parts] == ["clip[2-4]"]

@@ -11,7 +11,8 @@ import tensorflow_datasets as tfds
 
 from amr_jax import prepare
 from amr_jax.data import records
-from amr_jax.data.build import custom
+from amr_jax.data.build import custom, folder_names, own_files
+from amr_jax.data.readers import arrays, files
 from amr_jax.errors import BadFile, UserError
 from amr_jax.skeleton import layouts
 from tests import custom_sets
@@ -560,3 +561,18 @@ def test_one_table_alone_with_its_labels(tmp_path):
     found = examples(tmp_path / "out", "train") | examples(tmp_path / "out", "test")
     np.testing.assert_array_equal(found["all/s5"]["joints"][1, 0], [[6, 0], [6, 1]])
     assert [found[f"all/s{i}"]["label"] for i in range(6)] == [0, 1, 0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(("folders", "labels"), [(("", ""), {""}), (("a/", "b/"), {"a", "b"})])
+def test_names_of_tables_are_no_labels(tmp_path, folders, labels):
+    lines = "".join(f"s{i},0,0,1,2\ns{i},0,1,3,4\n" for i in range(2))
+    for i, folder in enumerate(folders):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"P{i}.csv").write_text("sequence,frame,joint,x,y\n" + lines)
+    raws = files.Search(tmp_path, "tables").files
+    tasks, _ = own_files.tasks(tmp_path, raws, None)
+    read = [own_files.read(task, form=arrays.Form(2, "xy")) for task in tasks]
+    found = [example for one in read for example in one]
+    folder_names.take(found)
+    assert [one["name"] for one in found][:2] == [f"{folders[0]}P0/s0", f"{folders[0]}P0/s1"]
+    assert {one["label"] for one in found} == labels

@@ -3,6 +3,7 @@
 `tfds_builders/custom` writes its records.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -195,8 +196,11 @@ def completed(manual_dir: str | os.PathLike, options: dict[str, str]) -> dict[st
     there = [files.RawFile(str(manual_dir))] if alone else files.Search(manual_dir, _WHAT).files
     if not (found := own_files.of_sequences(there)):
         return options
-    raw = found[0]
-    told = formats.told(raw, options.get("channels") or "")
+    told: dict[str, str] = {}
+    for raw in found:
+        with contextlib.suppress(files.NoBody):  # such as the first frames of a video
+            told = formats.told(raw, options.get("channels") or "")
+            break
     told = {key: value for key, value in told.items() if value and not options.get(key)}
     if told:
         print(f"note: {raw} says {' '.join(f'--{key}={value}' for key, value in told.items())}.")

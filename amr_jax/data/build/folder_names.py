@@ -11,7 +11,7 @@ _SPLITS = {"train", "test", "val"}
 
 
 def of_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(labels, splits) that the folders in the names of sequences tell; [] if they do not."""
+    """(labels, splits) that the folders in the names of files tell; [] if they do not."""
     folders = [name.split("/")[:-1] for name in names]
     splits = [parts[0] if parts else "" for parts in folders]
     if {"train"} < set(splits) <= _SPLITS:
@@ -26,9 +26,10 @@ def take(examples: list[dict]) -> None:
     """Fills `label` and `splits` of all examples in place, and tells the user.
 
     Args:
-      examples: with `name`, a path with slashes, `label` as a text and `splits`.
+      examples: with `name`, a path with slashes, `label` as a text and `splits`; and `file`, the
+        name of the file, where it has several sequences that are called `file/sequence`.
     """
-    classes, splits = of_names([example["name"] for example in examples])
+    classes, splits = of_names([example.get("file", example["name"]) for example in examples])
     if splits and not any(example["splits"] for example in examples):
         for example, split in zip(examples, splits, strict=True):
             example["splits"] = (split,)

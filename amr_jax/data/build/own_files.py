@@ -82,6 +82,7 @@ def read(task: Task, *, form: arrays.Form, people: int | None = None) -> dict | 
     for example in found:
         split = example.pop("split")
         example["splits"] = (split,) if split else ()
+        example["file"] = task.name
     return found[0] if len(found) == 1 else found
 
 

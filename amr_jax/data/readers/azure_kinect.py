@@ -23,15 +23,20 @@ def fits(content: object) -> bool:
 def clips(content: dict, path: object, channels: str) -> list[Clip]:
     """The one clip of a file; `channels` does not matter: it is in space."""
     del channels
-    frames = []
+    frames: dict[int, list[Person]] = {}
+    latest = -1
     for number, frame in enumerate(content["frames"]):
         bodies = frame.get("bodies") if isinstance(frame, dict) else None
         if not isinstance(bodies, list):
             raise BadFile(path, f"no list 'bodies' in frame {number}", "one in each frame")
-        frames.append(
-            [_person(body, f"frame {number}, person {i}", path) for i, body in enumerate(bodies)]
-        )
-    return [keypoints.clip(frames, path, layout=LAYOUT)]
+        at = frame.get("frame_id", number)
+        if type(at) is not int or at <= latest:
+            raise BadFile(path, f"frame_id {at!r} in frame {number}", "whole numbers that increase")
+        latest = at
+        frames[at] = [
+            _person(body, f"frame {number}, person {i}", path) for i, body in enumerate(bodies)
+        ]
+    return [keypoints.clip(keypoints.in_time(frames), path, layout=LAYOUT)]
 
 
 def _person(body: object, place: str, path: object) -> Person:

@@ -19,6 +19,7 @@ from amr_jax.data.readers.keypoints import Clip, Person
 from amr_jax.errors import BadFile
 
 _MAX_BYTES = keypoints.MAX_BYTES // 2  # a line of 40 bytes takes 300 in memory
+_MAX_JOINTS = 512  # each line of a wrong column would be one, and each person have them all
 _TEXTS = ("label", "split", "subject")
 _AXES = ("x", "y", "z", "confidence")
 _EXPECTED = "frame, joint, x, y (long form), or frame and JOINT_x, JOINT_y for each joint (wide)"
@@ -124,6 +125,9 @@ def clips(raw: files.RawFile) -> list[Clip]:
     numbered = all(joint.isdecimal() and len(joint) < 4 for joint in joints)
     if numbered:
         joints = [str(number) for number in range(max(map(int, joints)) + 1)]
+    if len(joints) > _MAX_JOINTS:
+        found = f"{len(joints):,} different joints, such as {joints[-1]!r}"
+        raise BadFile(raw, found, f"at most {_MAX_JOINTS}: the column 'joint' has a joint's name")
     names = () if numbered else tuple(joints)
     return [
         _clip(one, joints, table.axes, name if len(sequences) > 1 else "", names, raw)

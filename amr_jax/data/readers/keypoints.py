@@ -123,10 +123,10 @@ def _slots(
     frames: Sequence[Sequence[Person]], path: object, counts: dict[str, int]
 ) -> list[list[int]]:
     """The slot of each person in each frame."""
-    if all(len(people) < 2 for people in frames):
-        return [[0] * len(people) for people in frames]
     if all(person.key is not None for people in frames for person in people):
         return _by_key(frames, path)
+    if all(len(people) < 2 for people in frames):
+        return [[0] * len(people) for people in frames]
     findings.add(counts, findings.UNORDERED, sum(len(people) > 1 for people in frames))
     return _nearest(frames)
 

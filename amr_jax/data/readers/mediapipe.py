@@ -38,38 +38,40 @@ def clips(content: object, path: object, channels: str) -> list[Clip]:
       content: of the file.
       path: how errors call it.
       channels: what the data set has; '': world landmarks if there are any. If the file has only
-        one kind, it is that.
+        one kind, it is that. All frames are of one kind; one that has only another holds nobody.
     """
     of_image = channels in ("xy", "xyc")
     preferred = (*_IMAGE, *_WORLD) if of_image else (*_WORLD, *_IMAGE)
-    frames, number = [], -1
-    for number, frame in enumerate(_frames(content)):
-        frames.append(
-            [
-                _person(pose, f"frame {number}, person {i}", path)
-                for i, pose in enumerate(_poses(frame, preferred, number, path))
-            ]
-        )
+    listed = _frames(content)
+    filled = {letters(key) for one in listed if isinstance(one, dict) for key in one if one[key]}
+    kind = next((key for key in preferred if key in filled), "")
+    frames = [
+        [
+            _person(pose, f"frame {number}, person {i}", path)
+            for i, pose in enumerate(_poses(frame, kind, number, path))
+        ]
+        for number, frame in enumerate(listed)
+    ]
     return [keypoints.clip(frames, path, layout=LAYOUT)]
 
 
 def _frames(content: object) -> list | None:
     if isinstance(content, dict):
         if content and all(key.isdecimal() and len(key) < 10 for key in content):
-            return [content[key] for key in sorted(content, key=int)]
+            of_number = {int(key): frame for key, frame in content.items()}
+            return keypoints.in_time(of_number) if len(of_number) == len(content) else None
         content = next((content[key] for key in _FRAMES if key in content), None)
     return content if isinstance(content, list) else None
 
 
-def _poses(frame: object, preferred: tuple[str, ...], number: int, path: object) -> list:
-    """The poses in a frame, a list of landmarks each."""
+def _poses(frame: object, kind: str, number: int, path: object) -> list:
+    """The poses in a frame, a list of landmarks each; of an object, those under the key `kind`."""
     if isinstance(frame, dict) and "landmark" not in frame:
-        of_key = {letters(str(key)): value for key, value in frame.items()}
-        keys = [key for key in preferred if key in of_key]
-        if not keys and frame:
-            found = f"the keys {', '.join(map(str, list(frame)[:8]))} in frame {number}"
+        of_key = {letters(key): value for key, value in frame.items()}
+        if frame and not of_key.keys() & {*_WORLD, *_IMAGE}:
+            found = f"the keys {', '.join(list(frame)[:8])} in frame {number}"
             raise BadFile(path, found, "pose_landmarks, pose_world_landmarks or landmarks")
-        frame = next((of_key[key] for key in keys if of_key[key]), None)
+        frame = of_key.get(kind)
     if not frame:
         return []
     if isinstance(frame, dict):

@@ -84,6 +84,22 @@ def test_mediapipe(tmp_path, name):
     np.testing.assert_array_equal(of_image[..., 2], 0.75)
 
 
+def test_mediapipe_frames_are_of_one_kind_and_keep_their_numbers(tmp_path):
+    both = {"pose_landmarks": landmarks(1, 9), "pose_world_landmarks": landmarks(0)}
+    frames = {"7": {"pose_landmarks": landmarks(0, 9), "pose_world_landmarks": None}, "9": both}
+    raw = write(tmp_path, "clip.json", frames)
+    counts = {}
+    np.testing.assert_array_equal(
+        read(raw, "mediapipe_33", "xyz", counts)[:, 0], expected(1, 33, 3)
+    )
+    assert counts == {findings.EMPTY_FRAMES: 2}
+    of_image = read(raw, "mediapipe_33", "xy", counts)[:, 0]
+    np.testing.assert_allclose(of_image, expected(2, 33) + np.array([9, 0]), rtol=1e-6)
+    assert counts == {findings.EMPTY_FRAMES: 3}
+    with pytest.raises(BadFile, match=r"JSON of no known form \(7, 07\)"):
+        formats.read(write(tmp_path, "clip.json", {"7": both, "07": both}))
+
+
 @pytest.mark.parametrize("shape", [(3, 33, 4), (3, 33, 5), (3, 132), (3, 165), (3, 1, 33, 4)])
 @pytest.mark.parametrize("channels", ["xyz", "xyc"])
 def test_mediapipe_arrays(tmp_path, shape, channels):
@@ -146,6 +162,8 @@ def test_ids_keep_people_apart_and_free_slots_are_used_again():
     frames = [[person(1, "a"), person(2, "b")], [person(3, "b")], [person(4, "c"), person(1, "b")]]
     clip = keypoints.clip(frames, "x")
     assert clip.values[:, :, 0, 0].tolist() == [[1, 2], [0, 3], [4, 1]]
+    clip = keypoints.clip([[person(1, "a")], [person(2, "b")], [person(3, "a")]], "x")
+    assert clip.values[:, :, 0, 0].tolist() == [[1, 0], [0, 2], [3, 0]]
     with pytest.raises(BadFile, match="one id for two people in frame 0"):
         keypoints.clip([[person(1, "a"), person(2, "a")]], "x")
 
@@ -203,6 +221,12 @@ def test_azure_kinect(tmp_path):
     ]}  # fmt: skip
     joints = read(write(tmp_path, "a.json", content), "azure_kinect_32", "xyz")
     np.testing.assert_allclose(joints[:, 0], expected(1, 32, 3) / 1000, rtol=1e-6)
+    content["frames"].append({"frame_id": 4, "num_bodies": 1, "bodies": [body]})
+    (clip,) = formats.read(write(tmp_path, "a.json", content)).clips
+    assert clip.values.any(axis=(1, 2, 3)).tolist() == [False, True, False, False, True]
+    content["frames"].append({"frame_id": 4, "num_bodies": 1, "bodies": [body]})
+    with pytest.raises(BadFile, match="frame_id 4 in frame 3; expected whole numbers that incr"):
+        formats.read(write(tmp_path, "a.json", content))
 
 
 # --- BVH
@@ -380,6 +404,8 @@ def test_bad_bvh(tmp_path, old, new, message):
         ("frame,joint,x,y,z\n0,a,1,1,1\n0,b,1,1,1\n1,a,1,1,1\n", "no joint 'b' in frame 1, perso"),
         ('frame,joint,x,y\n0,"hip,1,2\n', "no CSV"),
         ("frame,a_x,a_y,b_x\n0,1,2,3\n", "line 1: found no column 'b_y'"),
+        ("frame,joint,x,y\n" + "".join(f"{i},{i / 8},1,2\n" for i in range(513)),
+         "513 different joints, such as '64.0'; expected at most 512"),
     ],
 )  # fmt: skip
 def test_bad_csv(tmp_path, text, message):
