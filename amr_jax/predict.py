@@ -18,6 +18,7 @@ if __name__ == "__main__":  # before JAX is imported: --help answers at once
 import argparse
 import collections
 import dataclasses
+import re
 import sys
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from amr_jax.inference.load import load_model
 from amr_jax.run import paths, workdir
 
 PICTURES = (".png", ".pdf", ".svg")
+# Folders, and a file with the sequence in it, whose name may hold slashes.
+_NAME = re.compile(r"(?:.*/)?([^/\[\]]+(?:\[.*\])?)", re.DOTALL)
 
 
 def main(flags: argparse.Namespace) -> None:
@@ -78,9 +81,9 @@ def _draw(rows: dict[str, list[dict]], cut: windows.Windows, out: str) -> None:
     """Draws the labels of all windows over time."""
     from amr_jax.pictures import style, timeline
 
-    names = collections.Counter(Path(file).name for file in rows)
+    names = collections.Counter(map(_short, rows))
     files = {
-        file if names[Path(file).name] > 1 else Path(file).name: [
+        file if names[_short(file)] > 1 else _short(file): [
             (cut.time(row["start"]), cut.time(row["end"]), row["class"], row["probability"])
             for row in of_file
         ]
@@ -91,3 +94,9 @@ def _draw(rows: dict[str, list[dict]], cut: windows.Windows, out: str) -> None:
     print(
         f"{out}: {count:,} windows of {cut.frames} frames, one every {cut.stride}", file=sys.stderr
     )
+
+
+def _short(file: str) -> str:
+    """The name without its folders: `clips/t.csv[s1/x]` -> `t.csv[s1/x]`."""
+    name = _NAME.fullmatch(file)
+    return name[1] if name else Path(file).name

@@ -203,6 +203,19 @@ def test_files_of_one_name_are_drawn_each(tmp_path, capsys):
     assert "a.png: 3 windows of 4 frames" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("d/t.csv[s1/x]", "t.csv[s1/x]"),
+        ("/a[1]/t.csv[s]", "t.csv[s]"),
+        ("/a[1]/t [2].json", "t [2].json"),
+        ("a.zip!b/t.npy", "t.npy"),
+    ],
+)
+def test_names_of_sequences_are_whole_without_folders(file, name):
+    assert predict._short(file) == name
+
+
 def test_the_command_refuses(checkpoint, clips, tmp_path, capsys):
     encoder = tmp_path / "encoder.safetensors"
     model_file.write(encoder, tiny_models.make(head=None))
