@@ -64,6 +64,11 @@ def main(flags: argparse.Namespace) -> None:
         made = Path(folder)
         (made / _POSES).write_bytes(found.content())
         rows, cut = _classified(model, found, video.name, flags, str(made / _ROWS))
+        if not rows:
+            raise UserError(
+                f"{video}: found nobody in any window of {cut.frames} frames, one every "
+                f"{cut.stride}; expected a longer --window or a shorter --stride."
+            )
         spans = [
             (cut.time(r["start"]), cut.time(r["end"]), r["class"], r["probability"]) for r in rows
         ]

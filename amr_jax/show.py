@@ -18,7 +18,7 @@ import itertools
 from pathlib import Path
 
 from amr_jax.errors import UserError, did_you_mean
-from amr_jax.run import paths, workdir
+from amr_jax.run import paths
 
 _MOST = 12  # strips in one picture
 _MASKS = 32  # that attention is averaged over
@@ -34,12 +34,13 @@ def main(flags: argparse.Namespace) -> None:
     kinds = (".png", ".pdf", ".svg", *(moves if flags.what == "clip" else ()))
     if kind not in kinds:
         raise UserError(f"--out={flags.out}: expected a name that ends in {', '.join(kinds)}.")
-    workdir.refuse_own_file(flags.out, "--out")
     if flags.what not in ("clip", "curves") and not flags.run:
         raise UserError("--run is missing: the workdir of a pre-training run.")
     # Imported late: slips of the command line are told before JAX is there.
     from amr_jax.pictures import style
+    from amr_jax.run import workdir
 
+    workdir.refuse_own_file(flags.out, "--out")
     flags.inches = style.WIDTHS[flags.width]
     if kind in moves:
         content, said = _animation(flags, kind)
@@ -75,7 +76,12 @@ def _clips(flags: argparse.Namespace) -> list:
 def _animation(flags: argparse.Namespace, kind: str) -> tuple[bytes, str]:
     from amr_jax.pictures import moving
 
-    title, one = _clips(flags)[0]
+    (title, one), *others = _clips(flags)
+    if others:
+        raise UserError(
+            f"--out={flags.out}: found {1 + len(others)} sequences; expected one file, and "
+            "--index= if it has several. A .png, .pdf or .svg draws several."
+        )
     how = {"up": flags.up, "angles": (flags.azimuth, flags.elevation), "channels": one.channels}
     content = moving.animation(one.joints, one.layout, kind, fps=flags.fps, title=title, **how)
     return content, f"{len(one.joints)} frames of {one.name}"

@@ -1,5 +1,8 @@
 """The command show, as a user calls it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -90,6 +93,30 @@ def test_slips_are_told(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert message in refused(arguments, capsys)
     assert not list(tmp_path.iterdir())
+
+
+def test_one_animation_shows_one_clip(clip, tmp_path, capsys):
+    said = refused(["clip", clip, clip, f"--out={tmp_path}/x.gif"], capsys)
+    assert "x.gif: found 2 sequences; expected one file" in said
+    assert "fps: found 0; expected" in refused(
+        ["clip", clip, f"--out={tmp_path}/x.gif", "--fps=0"], capsys
+    )
+    assert not (tmp_path / "x.gif").exists()
+
+
+def test_slips_are_told_before_jax_is_there():
+    code = """
+import sys
+from amr_jax.__main__ import main
+for slip in (["clap", "--out=x.png"], ["clip", "--out=x.bmp"], ["seen", "--out=x.png"]):
+    try:
+        main(["show", *slip])
+    except SystemExit:
+        assert "jax" not in sys.modules
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("error: ") == 3
 
 
 def test_a_number_beyond_the_end(clip, tiny_ucla, tmp_path, capsys):

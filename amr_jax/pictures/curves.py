@@ -55,37 +55,44 @@ def curves(
 
     Args:
       runs: see `read`.
-      metrics: their names. Many values are drawn pale, and their running mean over them.
+      metrics: their names. Many values are drawn pale, and their running mean over them; those
+        that are not finite are left out.
       over: the horizontal axis: `step`, or another key such as `epoch`.
       title: above; '' for none.
       width: inches.
 
     Raises:
-      UserError: a metric that no run has.
+      UserError: a metric of which no run has a finite value.
     """
     sheet = Sheet(width)
     if title:
         sheet.text(title)
     for i, metric in enumerate(metrics):
         axes = sheet.axes(MARGIN + _LEFT, width - _LEFT - 2 * MARGIN - 0.1, _HIGH)
+        drawn = {}
         for k, (name, lines) in enumerate(runs.items()):
             pairs = [(line[over], line[metric]) for line in lines if {over, metric} <= line.keys()]
-            if not pairs:
+            points = np.array(pairs, float).reshape(-1, 2)
+            x, y = points[np.isfinite(points).all(axis=1)].T
+            if not len(x):
                 continue
-            x, y = np.array(pairs, float).T
             colour, dash = CYCLE[k % len(CYCLE)], _DASHES[k // len(CYCLE) % len(_DASHES)]
             if len(y) >= 100:
                 axes.plot(x, y, color=colour, alpha=0.25, linewidth=0.6)
-            axes.plot(x, smooth(y), color=colour, linestyle=dash, label=name)
-        if not axes.lines:
+            (drawn[name],) = axes.plot(x, smooth(y), color=colour, linestyle=dash)
+        if not drawn:
             known = sorted({key for lines in runs.values() for line in lines for key in line})
+            what = "a finite value of it" if metric in known else "it"
             hint = did_you_mean(metric, known) or f" Expected one of {', '.join(known)}."
-            raise UserError(f"--metrics={metric}: no run has it over {over}.{hint}")
+            raise UserError(f"--metrics={metric}: no run has {what} over {over}.{hint}")
         axes.set_ylabel(metric)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.92", linewidth=0.6)
         if i == 0:
-            axes.legend(frameon=False)
+            places = [str(k) for k in range(len(drawn))]
+            legend = axes.legend(list(drawn.values()), places, frameon=False)
+            for text, name in zip(legend.get_texts(), drawn, strict=True):
+                text.set_text(name)  # here, as a label that begins with _ would be left out
         last = i == len(metrics) - 1
         axes.tick_params(labelbottom=last)
         axes.set_xlabel(over if last else "")

@@ -1,7 +1,9 @@
 """A clip that moves: GIF, MP4, and a page that plays in a browser, without a network."""
 
+import contextlib
 import html
 import io
+import itertools
 import json
 import shutil
 import subprocess
@@ -22,6 +24,7 @@ FORMATS = (".gif", ".mp4", ".html")
 
 _PIXELS = 400  # of the longer side
 _DPI = 120
+_SLOWEST, _FASTEST = 0.1, 1000.0  # frames per second
 
 
 def animation(
@@ -44,14 +47,15 @@ def animation(
       title: above the clip in a page.
 
     Raises:
-      UserError: MP4, and ffmpeg is absent or fails.
+      UserError: `fps` is not from 0.1 to 1000; MP4, and ffmpeg is absent or fails.
     """
-    points = project.points(clip, layout, channels, up, angles)
+    if not _SLOWEST <= fps <= _FASTEST:  # NaN is refused, too
+        expected = f"frames per second from {_SLOWEST:g} to {_FASTEST:g}, such as 30"
+        raise UserError(f"fps: found {fps:g}; expected {expected}.")
     if kind == ".html":
         return page(clip, layout, fps, title, channels, up, angles).encode()
-    if kind == ".gif":
-        return _gif(_images(points, layout), fps)
-    return _mp4(_images(points, layout), fps)
+    images = _images(project.points(clip, layout, channels, up, angles), layout)
+    return _gif(images, fps) if kind == ".gif" else _mp4(images, fps)
 
 
 def _images(points: np.ndarray, layout: Layout) -> Iterator[np.ndarray]:
@@ -78,10 +82,12 @@ def _images(points: np.ndarray, layout: Layout) -> Iterator[np.ndarray]:
 def _gif(images: Iterator[np.ndarray], fps: float) -> bytes:
     from PIL import Image
 
-    first, *rest = [Image.fromarray(image) for image in images]
+    # Made while they are written: Pillow keeps of each a byte a pixel.
+    frames = map(Image.fromarray, images)
     buffer = io.BytesIO()
     duration = max(20, round(1000 / fps))  # browsers slow down what is faster
-    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=duration, loop=0)
+    how = {"append_images": frames, "duration": duration, "loop": 0}
+    next(frames).save(buffer, "GIF", save_all=True, **how)
     return buffer.getvalue()
 
 
@@ -92,20 +98,21 @@ def _mp4(images: Iterator[np.ndarray], fps: float) -> bytes:
             "--out=….mp4: the program ffmpeg is not installed; expected it on the PATH "
             "(apt-get install ffmpeg, conda install ffmpeg), or a name that ends in .gif or .html."
         )
-    frames = np.stack(list(images))
-    height, width = frames.shape[1:3]
+    first = next(images)
+    height, width = first.shape[:2]
     source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps:g} -i -".split()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
         path = Path(folder) / "clip.mp4"
         wanted = ["-pix_fmt", "yuv420p", "-movflags", "+faststart", str(path)]
-        ended = subprocess.run(
-            [program, "-loglevel", "error", *source, *wanted],
-            input=frames.tobytes(),
-            capture_output=True,
-        )
-        if ended.returncode:
-            said = ended.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            raise UserError(f"--out=….mp4: {program} failed: {''.join(said)}")
+        command = [program, "-loglevel", "error", *source, *wanted]
+        started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said)
+        with contextlib.suppress(BrokenPipeError), started as process:  # it may fail: below
+            for image in itertools.chain([first], images):
+                process.stdin.write(image.tobytes())
+        if process.returncode:
+            said.seek(0)
+            last = said.read().decode(errors="replace").strip().splitlines()[-1:]
+            raise UserError(f"--out=….mp4: {program} failed: {''.join(last)}")
         return path.read_bytes()
 
 

@@ -37,11 +37,14 @@ def up_axis(clip: np.ndarray, layout: Layout) -> str:
     ends = [
         [i for i, name in enumerate(layout.joints) if part in name] for part in ("shoulder", "hip")
     ]
-    here = found(clip, "xyz").any(axis=-1)
-    if not all(ends) or not here.any():
+    here = found(clip, "xyz")
+    somebody = here.any(axis=-1)
+    first = np.s_[: max(1, somebody.sum() // 4)]
+    bodies, here = clip[somebody][first], here[somebody][first]
+    places = [bodies[:, end][here[:, end]] for end in ends]  # (N, 3) each, of the joints there
+    if not all(map(len, places)):
         return "y"
-    first = clip[here][: max(1, here.sum() // 4)]
-    trunk = first[:, ends[0]].mean((0, 1)) - first[:, ends[1]].mean((0, 1))
+    trunk = places[0].mean(axis=0) - places[1].mean(axis=0)
     axis = int(np.abs(trunk).argmax())
     if np.abs(trunk[axis]) < _CLEARLY * np.abs(trunk[1]):
         axis = 1

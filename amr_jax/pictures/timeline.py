@@ -25,8 +25,10 @@ def timeline(files: Mapping[str, Sequence[Window]], unit: str, width: float = PA
       width: inches.
 
     Raises:
-      UserError: too many files or classes for one picture.
+      UserError: too many files or classes for one picture; a file without a window.
     """
+    if empty := [title for title, rows in files.items() if not rows]:
+        raise UserError(f"{', '.join(empty)}: found no window; expected one at least, to draw it.")
     classes = list(dict.fromkeys(name for rows in files.values() for _, _, name, _ in rows))
     if len(files) > _MOST_FILES or len(classes) > _MOST_CLASSES:
         found = f"{len(files)} files with {len(classes)} classes"

@@ -38,6 +38,19 @@ def test_the_running_mean():
     np.testing.assert_allclose(curves.smooth(values[:40]), values[:40])
 
 
+def test_what_is_not_finite_is_left_out_and_every_run_has_its_name():
+    losses = [3.0, float("nan"), 1.0, float("inf"), 0.5, None]
+    lines = [{"step": k, "loss": loss, "none": float("nan")} for k, loss in enumerate(losses)]
+    runs = {"_draft": lines, "b": [{"step": 1, "loss": 2.0}]}
+    (axes,) = curves.curves(runs).axes
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[0, 3], [2, 1], [4, 0.5]])
+    legend = axes.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["_draft", "b"]
+    assert [x.get_color() for x in legend.get_lines()] == [x.get_color() for x in axes.lines]
+    with pytest.raises(UserError, match="--metrics=none: no run has a finite value of it"):
+        curves.curves(runs, ["none"])
+
+
 def test_what_is_not_there_is_told(runs, tmp_path):
     with pytest.raises(
         UserError, match=r"--metrics=los: no run has it over step.*Did you mean loss"

@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -50,6 +51,51 @@ def test_mp4_without_ffmpeg_tells_what_to_do(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda program: None)
     with pytest.raises(UserError, match=r"ffmpeg is not installed.*\.gif or \.html"):
         moving.animation(standing(), KINECT, ".mp4")
+
+
+@pytest.mark.parametrize("kind", [".gif", ".mp4"])
+def test_few_frames_are_in_memory_at_a_time(kind, monkeypatch, tmp_path):
+    """Also that another program gets all of them, in order."""
+    copies = tmp_path / "copies"
+    copies.write_text('#!/bin/sh\nfor last; do :; done\nexec cat > "$last"\n')
+    copies.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda program: str(copies))
+    real, made, most = moving._images, [], 0
+
+    def watched(points, layout):
+        nonlocal most
+        for image in real(points, layout):
+            made.append(weakref.ref(image))
+            most = max(most, sum(one() is not None for one in made))
+            yield image
+            del image
+
+    monkeypatch.setattr(moving, "_images", watched)
+    # Pillow's copies are watched in place of the arrays.
+    image_of = Image.fromarray
+    pictures, held = [], []
+
+    def copied(array):
+        image = image_of(array)
+        pictures.append(weakref.ref(image))
+        held.append(sum(one() is not None for one in pictures))
+        return image
+
+    monkeypatch.setattr(Image, "fromarray", copied)
+    clip = standing(frames=8)
+    content = moving.animation(clip, KINECT, kind)
+    assert len(made) == 8
+    assert max([most, *held]) <= 3
+    if kind == ".mp4":
+        frames = real(project.points(clip, KINECT), KINECT)
+        assert content == b"".join(frame.tobytes() for frame in frames)
+
+
+@pytest.mark.parametrize("fps", [0, -5, np.nan, np.inf])
+def test_times_that_no_file_can_hold_are_refused(fps):
+    for kind in moving.FORMATS:
+        with pytest.raises(UserError, match=r"fps: found .*; expected frames per second from 0.1"):
+            moving.animation(standing(frames=1), KINECT, kind, fps=fps)
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")

@@ -52,6 +52,15 @@ def test_the_axis_that_points_up_is_the_trunks(swap, expected, sign):
     assert project.up_axis(clip, KINECT) == ("-" if sign < 0 else "") + expected
 
 
+def test_joints_that_were_not_found_do_not_turn_the_picture():
+    clip = standing(bodies=2)
+    clip[:, 0, KINECT.joints.index("left shoulder")] = np.nan
+    clip[0, 1, KINECT.joints.index("right hip"), 0] = np.inf
+    assert project.up_axis(clip[..., [0, 2, 1]], KINECT) == "z"
+    clip[:, :, [i for i, name in enumerate(KINECT.joints) if "hip" in name]] = np.nan
+    assert project.up_axis(clip[..., [0, 2, 1]], KINECT) == "y"
+
+
 def test_lines_lie_at_the_projected_joints_at_equal_scale():
     clip = standing()
     figure = skeleton.film_strip(clip, KINECT, columns=3)

@@ -167,17 +167,22 @@ def test_what_is_wrong_is_told_and_nothing_is_written(place, tmp_path, capsys):
         ({"python": missing / "no_mediapipe"}, ["found no mediapipe", *poses.MAKE]),
         ({"python": missing / "no_imageio_ffmpeg"}, ["found no imageio_ffmpeg", *poses.MAKE]),
         ({"python": "absent"}, ["absent: cannot be started", "AMR_POSE_PYTHON"]),
+        (
+            {"video": "gap.mp4", "more": "--window=1 --stride=9"},
+            ["nobody in any window of 1"],
+        ),
         ({"video": "text.mp4"}, ["text.mp4: found no video that ffmpeg can read"]),
         ({"video": "none.mp4"}, ["none.mp4: found no such file"]),
         ({"video": "black.mp4"}, ["black.mp4: found nobody in 3 frames"]),
     ):
-        if case.get("video") == "black.mp4":
+        if case.get("video") in ("black.mp4", "gap.mp4"):  # three frames; of gap, one with somebody
             options = {"fps": FPS, "macro_block_size": 2, "ffmpeg_log_level": "error"}
-            name = str(place / "black.mp4")
+            name = str(place / case["video"])
             writer = imageio_ffmpeg.write_frames(name, (WIDTH, HEIGHT), **options)
             writer.send(None)
-            for _ in range(3):
-                writer.send(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+            for k in range(3):
+                shown = case["video"] == "gap.mp4" and k == 1
+                writer.send(np.full((HEIGHT, WIDTH, 3), 255 * shown, np.uint8))
             writer.close()
         with pytest.raises(SystemExit) as ended:
             demo(place, out, *case.pop("more", "").split(), **case)
