@@ -47,7 +47,8 @@ class SkeletonEncoder(base.ClassNamePrefixFeaturesOutMixin, base.TransformerMixi
 
     Args:
       method, settings: see `api.pretrain`; `settings` are its keywords.
-      layout, channels: of the joints, see `api.load_data`; not needed with `pretrained`.
+      layout, channels: of the joints, see `api.load_data`; with `pretrained` and without a layout,
+        the model's.
       pretrained: what `api.load` takes; None: `fit` trains an encoder on its sequences.
       readout: see `TrainedModel.embed`.
       verbose: whether training prints.
@@ -122,9 +123,11 @@ class SkeletonClassifier(base.ClassifierMixin, _Skeletons):
         if y is None:
             raise UserError("requires y to be passed, but the target y is None")
         ready = None if self.pretrained is None else api.load(self.pretrained)
-        layout = self.layout or (ready and ready.model.input.layout)
+        layout, channels = self.layout, self.channels
+        if ready and layout is None:
+            layout, channels = ready.model.input.layout, ready.model.input.channels
         with self._said():
-            data = api.load_data(X, y=y, layout=layout, channels=self.channels, test_fraction=0)
+            data = api.load_data(X, y=y, layout=layout, channels=channels, test_fraction=0)
             run = api.Run.of(ready, data) if ready else self._pretrain(data)
             told = {"test_split": "train", "random_encoder": False}
             told["adapt"] = bool(ready) and layout != ready.model.input.layout

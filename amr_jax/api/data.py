@@ -17,6 +17,7 @@ from amr_jax.config import arguments
 from amr_jax.data import datasets, mixture
 from amr_jax.data.readers import arrays, in_memory, labels
 from amr_jax.errors import UserError
+from amr_jax.inference.apply import Input
 from amr_jax.run import paths
 from amr_jax.skeleton import layouts
 
@@ -43,6 +44,10 @@ class Data:
         return self._row.open_split(
             self.data_dir, split, ml_collections.ConfigDict(dict(_AS_CAPTURED))
         )
+
+    def has_joints_of(self, size: Input) -> bool:
+        """Whether layout and channels are those of a model's input."""
+        return (self._row.layout.name, self._row.channels) == (size.layout, size.channels)
 
     def arrays(self, split: str = "train") -> tuple[list[np.ndarray], np.ndarray]:
         """The sequences of a split, and their classes (n,).
@@ -170,7 +175,12 @@ def _write(sequences, columns, classes, folder: os.PathLike, options: dict[str, 
     from amr_jax.data.build import custom  # late: its libraries take a second
 
     form = custom.config_of(options)
-    form = arrays.Form(form.layout.num_joints, form.channels, told_by="layout= and channels=")
+    form = arrays.Form(
+        form.layout.num_joints,
+        form.channels,
+        told_by="layout= and channels=",
+        layout=form.layout.name,
+    )
     for i, values in enumerate(sequences):  # errors name x[i], not a file that nobody has seen
         arrays.joints(values, None, form, f"x[{i}]")
     with tempfile.TemporaryDirectory(prefix="amr_jax_raw_") as raw:

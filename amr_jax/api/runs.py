@@ -52,10 +52,12 @@ class Run:
           model: a model, or what `load` takes.
           data: see the class; data with other joints takes `adapt=True` in evaluations.
           workdir: a new folder; None: a temporary one that goes with the object.
-          dataset: see `adopt.to_workdir`.
+          dataset: see `adopt.to_workdir`; None: `data`, if its joints are those of the model.
         """
         model = model if isinstance(model, TrainedModel) else load_trained(model)
         folder, keep = _folder(workdir)
+        if dataset is None and data is not None and data.has_joints_of(model.model.input):
+            dataset = data.name
         adopt.to_workdir(model.model, folder, dataset)
         return cls(folder, data, keep)
 

@@ -27,7 +27,7 @@ from amr_jax.ops import normalise
 from amr_jax.skeleton.layouts import LAYOUTS, num_coordinates
 
 ENDINGS = (".npz", ".npy", ".pkl", ".pickle", ".skeleton", ".mat", ".txt", *formats.ENDINGS)
-_DETECTED = ("coco_17", "openpose_18")  # third numbers are confidences
+_DETECTED = ("coco_17", "openpose_18", "openpose_25")  # third numbers are confidences
 _PERSON = 0.45  # metres: `arrays.extent` of a standing person
 _UNITS = {1.0: "metres", 0.01: "centimetres", 0.001: "millimetres"}
 # Raw files of published sets: ending -> title, layout, reader of joints, name for `prepare`.
@@ -115,26 +115,19 @@ def _largest(scores: np.ndarray | None, channels: str) -> float | None:
 
 def _of_array(raw: files.RawFile) -> Held:
     values, confidence = arrays.read(raw)
-    told = formats.told(raw)
-    shape = values.shape
-    if len(shape) == 2 and told:
-        shape = (shape[0], 1, 33, shape[1] // 33)
-    if len(shape) != 4 or values.dtype.kind not in "fiu":
+    shape = arrays.shape_of(values)
+    if not 3 <= len(shape) <= 4 or values.dtype.kind not in "fiu":
         raise BadFile(raw, f"an array of shape {shape}", "joints (T, M, V, C), or (T, V, C)")
-    layout = told.get("layout") or of_size(shape[2], shape[3])
-    width = min(shape[3], 3)
-    channels = told.get("channels") or {2: "xy", 3: "xyz"}.get(width, "xyz")
-    scores = confidence if width == 2 else None
-    if width == 3 and layout in _DETECTED:
-        if (values[..., 2] < 0).any():
-            layout = ""  # not a detector's: joints in space, such as Human3.6M's 17
-        else:
-            scores = values[..., 2]
-    channels = "xyc" if scores is not None else channels
+    layout, channels = meaning(shape, confidence is not None)
+    scores = None
+    if channels == "xyc" and shape[-1] == 3 and (values[..., 2] < 0).any():
+        layout, channels = "", "xyz"  # not a detector's: in space, such as Human3.6M's 17
+    elif channels == "xyc":
+        scores = values[..., 2] if shape[-1] == 3 else confidence
     are_numbers = scores is not None and scores.dtype.kind in "fiu"
     largest = _largest(scores, channels) if are_numbers else None
-    form = arrays.Form(shape[2], channels, scores=largest, layout=layout)
-    title = "MediaPipe Pose (array)" if told else f"array {values.shape}"
+    form = arrays.Form(shape[-2], channels, scores=largest, layout=layout)
+    title = "MediaPipe Pose (array)" if formats.told(raw) else f"array {values.shape}"
     one = Held(title, layout, channels, [])
     one.joints.append(arrays.joints(values, confidence, form, raw, one.counts))
     return one
@@ -147,14 +140,28 @@ def _of_pickle(raw: files.RawFile) -> Held:
     shape = np.shape(content.annotations[0].content.get("keypoint"))
     shape = shape if len(shape) > 2 else (0, 0)
     scored = content.annotations[0].content.get("keypoint_score") is not None
-    channels = "xyc" if scored else "xyz" if shape[-1:] == (3,) else "xy"
-    one = Held("PYSKL, MMAction2", of_size(*shape[-2:]), channels, [])
+    layout, channels = meaning(shape, scored)
+    one = Held("PYSKL, MMAction2", layout, channels, [])
     for annotation in content.annotations:
         form = arrays.Form(shape[-2], channels)
         one.joints.append(pyskl.joints(annotation, form, one.counts))
         split = ", ".join(annotation.splits)
         one.texts.append({"label": str(annotation.content.get("label", "")), "split": split})
     return one
+
+
+def meaning(shape: tuple[int, ...], scored: bool, layout: str = "") -> tuple[str, str]:
+    """A guess at what joints are: their layout, '' if nothing tells it, and their channels.
+
+    Args:
+      shape: (…, V, numbers of a joint), see `arrays.shape_of`.
+      scored: whether confidences are in another array.
+      layout: if it is known.
+    """
+    layout = layout or of_size(*shape[-2:])
+    if scored if shape[-1] == 2 else shape[-1] == 3 and layout in _DETECTED:
+        return layout, "xyc"
+    return layout, "xy" if shape[-1] == 2 else "xyz"
 
 
 def of_size(num_joints: int, width: int) -> str:

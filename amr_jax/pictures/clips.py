@@ -14,8 +14,6 @@ from amr_jax.inference.apply import Input
 from amr_jax.skeleton.layouts import LAYOUTS, Layout
 
 _EVERYBODY = 99  # more than any file holds
-# Layouts of detectors, whose third number of a joint is a confidence.
-_DETECTED = ("coco_17", "openpose_18", "openpose_25")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +79,8 @@ def _of_arrays(path: str, layout: Layout | None, channels: str | None) -> Iterat
     raw = read_inputs.raw_file(path)
     if raw.name.lower().endswith((".npy", ".npz")):
         values, confidence = arrays.read(raw)
-        what = _meaning(raw, values.shape, confidence is not None, layout, channels)
+        shape = arrays.shape_of(values)
+        what = _meaning(raw, shape, confidence is not None, layout, channels)
         yield Clip(str(raw), arrays.joints(values, confidence, what[1], raw), what[0], what[2])
         return
     for one in pyskl.load(raw).annotations:
@@ -100,19 +99,16 @@ def _meaning(
 ) -> tuple[Layout, arrays.Form, str]:
     """Layout, form and channels of joints of this shape, as far as they were not given."""
     found, expected = f"joints of shape {shape}", "(frames, bodies, joints, channels)"
-    if len(shape) < 3 or not 2 <= shape[-1] <= 3:
+    landmarks = shape[-2:] in ((33, 4), (33, 5))  # MediaPipe's, with visibility
+    if len(shape) < 3 or not (2 <= shape[-1] <= 3 or landmarks):
         raise BadFile(path, found, f"{expected} with two or three channels")
-    name = contents.of_size(shape[-2], 2 if scored else shape[-1])
+    name, guess = contents.meaning(shape, scored, layout.name if layout else "")
     if layout is None and not name:
         names = ", ".join(LAYOUTS)
         hint = f"Tell which joints they are: --layout= one of {names}, or your own .json."
         raise BadFile(path, found, "joints of one known layout", hint=hint)
-    layout = layout or LAYOUTS[name]
-    if channels is None:
-        confident = shape[-1] == 2 and scored
-        confident |= shape[-1] == 3 and layout.name in _DETECTED
-        channels = "xyc" if confident else "xy" if shape[-1] == 2 else "xyz"
-    return layout, arrays.Form(layout.num_joints, channels), channels
+    layout, channels = layout or LAYOUTS[name], channels or guess
+    return layout, arrays.Form(layout.num_joints, channels, layout=layout.name), channels
 
 
 def of_record(data_dir: str, dataset: str, split: str, index: int) -> Clip:

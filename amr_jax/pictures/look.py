@@ -6,6 +6,7 @@ that the training step knows nothing of it.
 
 import dataclasses
 import functools
+import itertools
 import os
 
 import jax
@@ -97,6 +98,8 @@ def given(
 ) -> Given:
     """A clip as a pre-training run loads it: of a file, or of records, by default the run's.
 
+    `index` counts the sequences of the file, or of the split.
+
     Raises:
       UserError: no such run, file, record; a clip that does not fit the run.
     """
@@ -109,9 +112,14 @@ def given(
         )
     if file is not None:
         model = of_pretraining(run, dataset=dataset)
-        (found,) = read_inputs.read([file], model, read_inputs.Options())
-        if isinstance(found, UserError):
-            raise found
+        inputs = read_inputs.read([file], model, read_inputs.Options())
+        first = list(itertools.islice(inputs, index + 1))
+        if first and isinstance(first[-1], UserError):
+            raise first[-1]
+        if len(first) <= index:
+            count = f"{len(first)} sequences; expected --index= of one, from 0"
+            raise UserError(f"{file}: found {count}.")
+        found = first[index]
         size = model.input
         turned = size.body_frame != "none"
         frame = BodyFrame.of(size.body_frame, size.joints) if turned else None

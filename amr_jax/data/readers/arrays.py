@@ -203,6 +203,13 @@ def joints(
     return result[:, : np.flatnonzero(present)[-1] + 1]
 
 
+def shape_of(values: np.ndarray) -> tuple[int, ...]:
+    """The shape of joints; of landmarks in rows, (T, 132), that of the landmarks, (T, 33, 4)."""
+    if values.ndim == 2 and values.shape[1] in _FLAT:
+        return len(values), 33, values.shape[1] // 33
+    return values.shape
+
+
 def extent(joints: np.ndarray) -> float:
     """Mean distance of joints (T, M, V, C) from the middle of their body, over all bodies."""
     bodies = joints[joints.any(axis=(2, 3))].astype(np.float64)  # (frames · bodies, V, C)

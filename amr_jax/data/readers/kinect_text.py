@@ -3,8 +3,8 @@
 A file is one sequence. Each of its lines holds the coordinates of one joint, and the lines of all
 joints make one frame. The four sets differ in the order of the joints, in unit and in the names of
 their files. `TextSet.read` brings them to one form: the joints of a layout, in metres, in a
-right-handed frame (x to the right of the picture, y up, z away from the camera: the actor's left is
-at smaller x where the actor faces the camera).
+right-handed frame (x to the image's left, y up, z away from the camera: the actor's left is at
+smaller x where the actor faces the camera).
 """
 
 import dataclasses
