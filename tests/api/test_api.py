@@ -1,6 +1,7 @@
 """The Python interface: the notebook runs, and its run and probe are what they should be."""
 
 import ast
+import dataclasses
 import importlib.util
 import inspect
 import json
@@ -18,6 +19,7 @@ from amr_jax.config import files
 from amr_jax.inference import predict, read_inputs
 from amr_jax.inference.load import load_model
 from amr_jax.run import metrics
+from amr_jax.skeleton.layouts import COCO_17, MEDIAPIPE_33
 from tests import tiny_models
 from tests.docs import pages
 from tests.docs.pages import ROOT
@@ -311,6 +313,31 @@ def test_a_classifier_trains_encoder_and_head(run, monkeypatch, capsys):
     np.testing.assert_array_equal(again.predict_proba(x[:2]), made.predict_proba(x[:2]))
     with pytest.raises(amr.UserError, match="requires y"):
         made.fit(x, None)
+
+
+def test_a_model_of_own_data_goes_on_with_own_data(monkeypatch):
+    x, rng = [], np.random.default_rng(0)
+    for one in clips(8, 17):  # key points of an image, with confidences
+        x.append(np.concatenate([one[..., :2], rng.uniform(0.2, 1, one[..., 2:].shape)], -1))
+    made = tiny_models.make(None, layout=COCO_17, num_bodies=1, centred=False)
+    made = dataclasses.replace(made, input=dataclasses.replace(made.input, channels="xyc"))
+    monkeypatch.setattr(api, "load", lambda name: amr.TrainedModel(made, name))
+
+    def evaluate(run, protocol, **told):  # what this does is seen above
+        assert (run.config.dataset, told["adapt"]) == (run.data.name, False)
+        assert run.data.has_joints_of(made.input)
+        return run
+
+    monkeypatch.setattr(amr.Run, "evaluate", evaluate)
+    monkeypatch.setattr(amr.Run, "model", amr.TrainedModel(made, "probe", np.array(["a", "b"])))
+    line = SkeletonClassifier(pretrained="own").fit(x, list("abababab"))
+    assert line.classes_.tolist() == ["a", "b"]
+    landmarks = [rng.uniform(size=(9, 132)) for _ in range(3)]
+    data = amr.load_data(landmarks, layout="mediapipe_33")
+    own = amr.TrainedModel(tiny_models.make(None, layout=MEDIAPIPE_33), "own")
+    assert amr.Run.of(own, data).config.dataset == data.name
+    with pytest.raises(amr.UserError, match=r"no data set has the joints .*mediapipe_33 \(xyz\)"):
+        amr.Run.of(own)
 
 
 def test_scikit_learn_is_an_extra(monkeypatch):

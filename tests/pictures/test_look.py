@@ -1,6 +1,7 @@
 """What pre-training sees, of tiny runs of noise: shapes, identities, and what is drawn of it."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -120,3 +121,20 @@ def test_a_clip_of_records_or_of_a_file(tiny_ucla, amr, tmp_path):
     np.save(tmp_path / "b.npy", np.ones((4, 7, 3)))
     with pytest.raises(UserError, match=r"expected .frames, bodies, 20 joints"):
         look.given(amr, str(tmp_path / "b.npy"))
+
+
+def test_a_clip_of_a_file_with_several(amr, tmp_path):
+    one = standing().transpose(1, 0, 2, 3)
+    whole = [
+        {"frame_dir": n, "label": 0, "keypoint": x} for n, x in (("a", one), ("b", one[:, :5]))
+    ]
+    bad = {"frame_dir": "c", "label": 0, "keypoint": one[:, :, :7]}
+    path = tmp_path / "set.pkl"
+    path.write_bytes(pickle.dumps([*whole, bad]))
+    found = [look.given(amr, str(path), index=index) for index in (0, 1)]
+    assert [(x.name, len(x.joints)) for x in found] == [("set.pkl[a]", 9), ("set.pkl[b]", 5)]
+    with pytest.raises(UserError, match=r"set.pkl, c: .*20 joints"):
+        look.given(amr, str(path), index=2)
+    path.write_bytes(pickle.dumps(whole))
+    with pytest.raises(UserError, match=r"set.pkl: found 2 sequences; expected --index= of one"):
+        look.given(amr, str(path), index=2)
