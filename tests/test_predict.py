@@ -11,12 +11,13 @@ import pytest
 from amr_jax import predict, prepare
 from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.data import datasets, records, split
-from amr_jax.errors import BadFile
+from amr_jax.errors import BadFile, UserError
 from amr_jax.evaluation import features
 from amr_jax.inference import apply, model_file, read_inputs, windows
 from amr_jax.inference.predict import outputs
 from amr_jax.inference.read_inputs import Sequence
 from amr_jax.ops import augment
+from amr_jax.pictures import timeline
 from amr_jax.run import sharding
 from tests import raw_sets, tiny_models
 
@@ -201,6 +202,8 @@ def test_files_of_one_name_are_drawn_each(tmp_path, capsys):
     rows = {name: [row] for name in ("a/clip.npy", "b/clip.npy", "b/other.npy")}
     predict._draw(rows, windows.Windows(4, 2), str(tmp_path / "a.png"))
     assert "a.png: 3 windows of 4 frames" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"a/clip\.npy: found no window"):
+        timeline.timeline({"a/clip.npy": []}, "s")
 
 
 @pytest.mark.parametrize(
