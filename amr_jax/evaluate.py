@@ -32,6 +32,7 @@ import jax
 import ml_collections
 from etils import epath
 
+from amr_jax.config import evaluation as protocols
 from amr_jax.config import settings
 from amr_jax.data import datasets
 from amr_jax.data.split import DeviceSplit, place, read
@@ -45,7 +46,7 @@ from amr_jax.evaluation.twins import Twins
 from amr_jax.inference import load, model_file
 from amr_jax.models.settings import matmul_precision
 from amr_jax.report import evaluation, page
-from amr_jax.run import console, paths, sharding, workdir
+from amr_jax.run import console, distributed, paths, sharding, workdir
 from amr_jax.run.run import Run, describe_devices
 
 # Keys that may differ between two starts in one workdir: they change no number.
@@ -73,7 +74,12 @@ def run(
     """
     began = time.monotonic()
     settings.require_choice("config.protocol", config.protocol, PROTOCOLS)
-    subject = Subject.of(config)
+    begun = as_begun(config, paths.absolute(folder))
+    if begun is not config:
+        console.say(
+            f"note: {folder} keeps the settings of its version, older than sizes of own data."
+        )
+    subject = Subject.of(begun)
     mesh = sharding.make_mesh()
     sources = subject.open_records()
     # Each process looked up the newest checkpoint itself; all must have found the same.
@@ -83,7 +89,7 @@ def run(
     with Run.open(folder, subject.config, FREE_KEYS, data, holds_work=has_results) as run:
         run.record()
         _remove_earlier(run)
-        run.start_writers()
+        distributed.together(run.start_writers)
         splits = [place(read(source, mesh), mesh) for source in sources]
         train, test = (split.host for split in splits)
         twins = Twins.of(datasets.get(subject.config.dataset), train, test)
@@ -122,6 +128,13 @@ def run(
         ),
     )
     return found
+
+
+def as_begun(config: ml_collections.ConfigDict, folder: epath.Path) -> ml_collections.ConfigDict:
+    """The config with which to evaluate again: `protocols.as_begun`, if `folder` has results."""
+    if not (has_results(folder) and (folder / workdir.CONFIG_FILE).exists()):
+        return config
+    return protocols.as_begun(config, workdir.read_config(folder))
 
 
 def has_results(folder: epath.Path) -> bool:

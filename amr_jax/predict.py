@@ -5,8 +5,9 @@ r"""Command: classifies the sequences in files of skeletons, or writes their fea
 
 DIR is the workdir of an evaluation that trained a classifier, or the model file in it; for features
 also the workdir of a pre-training run. FILE is a `.skeleton` of NTU RGB+D, a `.txt` of PKU-MMD, a
-`.json` of NW-UCLA, a `.npy` or `.npz` of shape (T, M, V, C) or (T, V, C), a `.pkl` of PYSKL with
-many sequences, or one of these in an archive: `archive.zip!member`.
+`.json` of NW-UCLA or of a pose estimator (MediaPipe, MMPose, COCO, Azure Kinect), a `.bvh`, a table
+of joints in `.csv`, a `.npy` or `.npz` of shape (T, M, V, C) or (T, V, C), a `.pkl` of PYSKL with
+many sequences, one of these in an archive (`archive.zip!member`), or a folder of OpenPose's frames.
 """
 
 if __name__ == "__main__":  # before JAX is imported: --help answers at once

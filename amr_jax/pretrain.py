@@ -28,7 +28,7 @@ from amr_jax.data import batches, datasets, mixture
 from amr_jax.errors import UserError
 from amr_jax.pictures.training import Pictures
 from amr_jax.report import page, pretraining
-from amr_jax.run import checkpoint, console, sharding
+from amr_jax.run import checkpoint, console, distributed, sharding
 from amr_jax.run import workdir as workdirs
 from amr_jax.run.run import Run, describe_devices
 from amr_jax.train import forecast, length, loop, optim, programs
@@ -156,7 +156,7 @@ def run(
             run.say(f"already finished: {run.workdir} holds all {plan.total_steps:,} steps.")
             page.write(run.workdir, content, replace=False)
             return state
-        run.start_writers()
+        distributed.together(run.start_writers)
         dispatch = train_step.make_dispatch(
             method, optimizer, data.clips, config, plan.schedule_steps, mesh
         )

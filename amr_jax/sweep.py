@@ -4,9 +4,10 @@ r"""Sweep: pre-trains and evaluates a method at every point of a grid, and write
       --workdir=DIR
 
 A sweep is a comparison (`amr_jax.compare`) whose rows are the points of the grid: each has a folder
-in DIR, and the same command resumes with what is missing. More values, keys or seeds may follow in
-the same DIR. By default points are judged on the part of the training split that a data set has for
-validation, and trained on the rest, so that the test split remains for the one that is chosen.
+in DIR, and the same command resumes with what is missing. More values or seeds may follow in the
+same DIR; a further key makes new points. By default points are judged on the part of the training
+split that a data set has for validation, and trained on the rest, so that the test split remains
+for the one that is chosen.
 """
 
 if __name__ == "__main__":  # before JAX is imported: --help answers at once

@@ -15,7 +15,7 @@ NW-UCLA, AMR pre-trained for 200 epochs: 73.5 %; random encoder 49.1 % (docs/res
 import ml_collections
 
 from amr_jax.config import arguments, base
-from amr_jax.config.evaluation import FROZEN, evaluation
+from amr_jax.config.evaluation import FEW, FROZEN, evaluation
 from amr_jax.config.settings import Setting
 
 SETTINGS = {
@@ -44,11 +44,10 @@ PUBLISHED = {
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = evaluation("linear", argument)
-    if base.is_small(config.dataset):  # more steps an epoch, and views encoded once
-        config.features = "cached"
-        config.cached_views = 3 if config.dataset == "synthetic" else 5
-        config.batch_size = 32
-        config.learning_rate = 0.1
+    if base.is_small(config.dataset):
+        config.update_from_flattened_dict(FEW["linear"])
+    if config.dataset == "synthetic":
+        config.cached_views = 3
     if arguments.read(argument).runlocal:
         config.features = "cached"
         config.epochs = 20

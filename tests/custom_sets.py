@@ -1,9 +1,14 @@
 """Writes tiny custom data sets: an exchange pickle, and a folder of `.npz` files."""
 
+import json
 import pickle
 from pathlib import Path
 
 import numpy as np
+
+from amr_jax.data import record_folder
+from amr_jax.data.readers import layout_file
+from amr_jax.skeleton import layouts
 
 
 def annotation(number: int, label: int, num_bodies: int = 1, channels: str = "xyc") -> dict:
@@ -41,6 +46,21 @@ def exchange(num_sequences: int = 12, **changes) -> dict:
         },
         "annotations": annotations,
     }
+
+
+def without_records(folder: Path, sequences: int) -> str:
+    """Makes an own set of which only the metadata are there: that many training sequences."""
+    inner = folder / record_folder.VERSION
+    inner.mkdir(parents=True)
+    content = {
+        "layout": layout_file.to_json(layouts.COCO_17),
+        "channels": "xyz",
+        "scale": 1.0,
+        "longest": 90,
+        "sequences": {"train": sequences, "test": 5},
+    }
+    (inner / "metadata.json").write_text(json.dumps(content))
+    return str(folder)
 
 
 def write_pickle(path: Path, content: object, protocol: int = 4) -> Path:

@@ -98,6 +98,10 @@ def test_the_test_split_judges_if_asked(started, tmp_path, capsys):
         (("model.r=3", "--protocols=lineal"), "Did you mean 'linear'?"),
         (("model.r=3", "--config.optim.lr=x"), "--config.optim.lr=x: expected a value of type"),
         (("model.r=3", "--config.dataset=utd"), "config.dataset = 'utd': expected nwucla"),
+        (
+            ("input.split=train[:10%]",),
+            "expected 'train[!validation]', as train[validation] judges",
+        ),
         (("model.r=3", "--seeds=0"), "--seeds: 0: expected at least 1"),
     ],
 )

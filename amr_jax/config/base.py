@@ -301,9 +301,9 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
         publish(config, files.published_of("method", method))
     if small := small_model(name):
         config.update_from_flattened_dict(dict(small))
-    own = (dataset.sequences or {}).get("train")
-    config.size = chosen.size or (sizes.fitting(own) if own else None)
+    config.size = size_of(chosen)
     if config.size:
+        own = (dataset.sequences or {}).get("train")
         config.update_from_flattened_dict(sizes.of(config.size, own))
     if chosen.runlocal:
         config.size = None
@@ -311,6 +311,12 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
         config.input.split = dataset.first("train", 64)
         config.batch_size = max(1, dataset.at_most(config.batch_size, "train"))
     return config
+
+
+def size_of(chosen: arguments.Argument) -> str | None:
+    """The size that an argument names, or that fits own data; None: a named set's own."""
+    own = (chosen.dataset.sequences or {}).get("train")
+    return chosen.size or (sizes.fitting(own) if own else None)
 
 
 def publish(config: ml_collections.ConfigDict, published: Mapping[str, Mapping[str, Any]]) -> None:

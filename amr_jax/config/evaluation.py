@@ -1,8 +1,10 @@
 """The settings of evaluation that protocols share; configs/NAME.py adds those of one protocol."""
 
+import dataclasses
+
 import ml_collections
 
-from amr_jax.config import arguments, base, checks, files, settings
+from amr_jax.config import arguments, base, checks, files, settings, sizes
 from amr_jax.config.settings import Own, Setting, Tree
 
 EVALUATION: Tree = {
@@ -21,6 +23,10 @@ EVALUATION: Tree = {
     ),
     "num_frames": Setting(None, "frames of a clip; None: as in pre-training", int, low=1),
     "dataset": base.PRETRAINING["dataset"],
+    "size": dataclasses.replace(
+        base.PRETRAINING["size"],
+        help="a record of which size own data have, and settings with it; changes nothing",
+    ),
     "data_dir": Setting(None, "folder of the records; None: as in pre-training", str),
     "seed": Setting(0, "seed of initial values, order and augmentation"),
     "dtype": Setting(
@@ -101,6 +107,20 @@ FINETUNING: Tree = {
 }
 
 
+# Of sets with few training sequences (`base.is_small`), by protocol; of finetune: all that train.
+FEW = {
+    # More steps an epoch, and views encoded once.
+    "linear": {"features": "cached", "cached_views": 5, "batch_size": 32, "learning_rate": 0.1},
+    # Few steps: a higher learning rate and less regularisation.
+    "finetune": {
+        "epochs": 30,
+        "batch_size": 32,
+        "optim.lr": 1e-3,
+        "drop_path": 0.1,
+        "head.hidden": 512,
+    },
+}
+
 # As `base.PUBLISHED`: of all protocols, and of those that train the encoder.
 PUBLISHED = {
     "": {"dtype": "float32", "bodies": "all", "time_embeddings": "bicubic"},
@@ -119,6 +139,7 @@ def evaluation(protocol: str, argument: str) -> ml_collections.ConfigDict:
     chosen = arguments.one_set(argument)
     config = settings.defaults(of_protocol(protocol))
     config.protocol, config.dataset = protocol, chosen.name
+    config.size = base.size_of(chosen) if chosen.dataset.sequences else None
     if chosen.published:
         base.publish(config, PUBLISHED)
         base.publish(config, files.published_of("protocol", protocol))
@@ -138,16 +159,41 @@ def finetuning(protocol: str, argument: str) -> ml_collections.ConfigDict:
     for section in ("encoder", "augment", "input"):
         for key in config.scratch[section]:
             config.scratch[section][key] = scratch[section][key]
-    if base.is_small(chosen.name):  # few steps: a higher learning rate and less regularisation
-        config.epochs = 30
-        config.batch_size = 32
-        config.optim.lr = 1e-3
-        config.drop_path = 0.1
-        config.head.hidden = 512
+    if base.is_small(chosen.name):
+        config.update_from_flattened_dict(FEW["finetune"])
     if chosen.runlocal:
         config.epochs = 4
         config.batch_size = 16
         config.test_epochs = 2
         config.head.hidden = 64
         config.optim.warmup_epochs = 1
+    return config
+
+
+def as_begun(
+    config: ml_collections.ConfigDict, before: ml_collections.ConfigDict
+) -> ml_collections.ConfigDict:
+    """A config with the settings of an evaluation made before those of own data fitted their size.
+
+    That evaluation had the defaults, unless its user had set others.
+
+    Args:
+      config: of this start.
+      before: that of the evaluation; read by `run.workdir`.
+    """
+    same = before.get("protocol") == config.protocol
+    if config.get("size") is None or not same or before.get("size") is not None:
+        return config
+    config = ml_collections.ConfigDict(config.copy_and_resolve_references())
+    usual = settings.flat(settings.defaults(of_protocol(config.protocol)))
+    was, now = settings.flat(before), settings.flat(config)
+    fitting = FEW.get(config.protocol) or (FEW["finetune"] if "scratch" in config else {})
+    encoder = {f"scratch.{key}": value for key, value in sizes.SIZES[config.size].items()}
+    for key, value in {**fitting, **encoder}.items():
+        if key in now and now[key] == value and was.get(key) == usual[key]:
+            config.update_from_flattened_dict({key: usual[key]})
+    ends = "epochs" in fitting and now["test_epochs"] == now["epochs"]  # as in configs/semi.py
+    if ends and was["test_epochs"] == was["epochs"]:
+        config.test_epochs = config.epochs
+    config.size = None
     return config

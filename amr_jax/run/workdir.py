@@ -259,6 +259,7 @@ _BEFORE = {
         "size": None,
     },
     "protocol": {
+        "size": None,
         "second_body": "zeros",
         "time_embeddings": "linear",
         "optim.decay_on": "kernels",

@@ -71,6 +71,12 @@ def judged_on(config: ml_collections.ConfigDict, name: str) -> tuple[str, ...]:
     return tuple(config.rows[name].get("judged_on", ()))  # absent in files of one's own
 
 
+def judged_alike(config: ml_collections.ConfigDict, name: str) -> list[str]:
+    """The rows whose protocols have the settings that those of a row have."""
+    own = config.rows[name].get("evaluation", ())
+    return [other for other, spec in config.rows.items() if spec.get("evaluation", ()) == own]
+
+
 def key(protocol: str, dataset: str | None = None) -> str:
     """Where a row has its results of a protocol: PROTOCOL, or SET/PROTOCOL of a named data set."""
     return f"{datasets.short(dataset)}/{protocol}" if dataset else protocol
@@ -175,12 +181,20 @@ def pretraining(config: ml_collections.ConfigDict, name: str) -> ml_collections.
     """The pre-training config of a row, with `config.epochs` if given.
 
     Raises:
-      UserError: no such config file; an override of an unknown key or of another type.
+      UserError: no such config file; an override of an unknown key or of another type; one that
+        trains on sequences that are for validation.
     """
     made = _from_file(config, config.rows[name].config, config.rows[name].get("dataset"))
     if config.validation:
         made.input.split = _FITTED
     files.override(made, overrides(config, name))
+    if config.validation and made.input.split != _FITTED:
+        settings.refuse(
+            "config.input.split",
+            made.input.split,
+            f"{_FITTED!r}, as {_JUDGED} judges; or --judge_on=test (of a comparison: "
+            "--config.validation=False)",
+        )
     made.data_dir, made.seed = config.data_dir, config.seed
     if config.budget == "epochs" and config.epochs:
         set_epochs(made, config.epochs)

@@ -78,10 +78,13 @@ class Training:
         """
         where = cells.folder_of(root, config, row, seed)
         training = pretrain.as_begun(rows.pretraining(config, row), where)
-        protocols = {
-            key: rows.protocol(config, name, row, on)
-            for key, (name, on) in cls.protocols_of(config, row).items()
-        }
+        # Results of one protocol are compared: rows that follow are judged as finished ones are.
+        alike = [where, *(root / name for name in rows.judged_alike(config, row))]
+        protocols = {}
+        for key, (name, on) in cls.protocols_of(config, row).items():
+            made = rows.protocol(config, name, row, on)
+            finished = (folder / key for folder in alike if evaluate.has_results(folder / key))
+            protocols[key] = evaluate.as_begun(made, next(finished, where / key))
         for protocol in protocols.values():
             if not adapt.has_joints_of(training, datasets.get(protocol.dataset)):
                 protocol.adapt = True

@@ -1,7 +1,9 @@
 """How many steps a dispatch has: as many as take a few seconds on this device, up to a limit.
 
-SIGTERM, Ctrl-C and the progress on the terminal wait for a dispatch. Its length changes no result:
-all lengths share one compiled program (`step.make_dispatch`).
+SIGTERM, Ctrl-C and the progress on the terminal wait for a dispatch. With resident data its length
+changes no result: all lengths share one compiled program (`step.make_dispatch`). Streamed data have
+a program for each length; where XLA tunes each program for itself, as on GPUs, these may round
+differently, so that the last bits depend on how long steps took.
 """
 
 from collections.abc import Iterator

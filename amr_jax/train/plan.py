@@ -16,8 +16,8 @@ class Plan:
       epochs, total_steps: length of the whole run.
       steps_per_epoch: not an integer; an epoch may end within a batch.
       steps_per_dispatch: steps per call of the compiled program at most, and per line of metrics.
-      steps_per_save: a multiple of `steps_per_dispatch`, so that a resumed run has the same
-        dispatches.
+      steps_per_save: a multiple of `steps_per_dispatch`, so that dispatches end where the run
+        saves.
       sequences_per_step: on average.
       schedule_steps: when learning rate and momentum have their last values, which then stay.
     """

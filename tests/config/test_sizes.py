@@ -1,42 +1,28 @@
 """Sizes of models by the number of own sequences, and how they are chosen otherwise."""
 
-import json
-
 import jax
 import ml_collections
 import numpy as np
 import pytest
 
-from amr_jax import pretrain
+from amr_jax import evaluate, pretrain
 from amr_jax.config import arguments, base, files, settings, sizes
-from amr_jax.data import record_folder
-from amr_jax.data.readers import layout_file
 from amr_jax.errors import UserError
+from amr_jax.evaluation.encoder_under_test import Subject
 from amr_jax.run import checkpoint
-from amr_jax.skeleton import layouts
 from amr_jax.studies import rows
 from amr_jax.train import forecast
+from tests import custom_sets
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """Folders of own sets without records, by their number of training sequences."""
 
-    def make(sequences: int) -> str:
-        folder = tmp_path_factory.mktemp(f"own{sequences}")
-        inner = folder / record_folder.VERSION
-        inner.mkdir()
-        content = {
-            "layout": layout_file.to_json(layouts.COCO_17),
-            "channels": "xyz",
-            "scale": 1.0,
-            "longest": 90,
-            "sequences": {"train": sequences, "test": 5},
-        }
-        (inner / "metadata.json").write_text(json.dumps(content))
-        return str(folder)
-
-    return {count: make(count) for count in (20, 224, 3000, 40_000)}
+    return {
+        count: custom_sets.without_records(tmp_path_factory.mktemp(f"own{count}"), count)
+        for count in (20, 224, 3000, 40_000)
+    }
 
 
 def values(config) -> dict:
@@ -127,6 +113,39 @@ def test_resuming_reads_what_an_earlier_version_wrote(folders, tmp_path, monkeyp
     assert pretrain.as_begun(now, tmp_path) is now  # nothing was saved: it begins anew
     monkeypatch.setattr(checkpoint, "has_one", lambda _: True)
     assert pretrain.as_begun(now, tmp_path).encoder.width == 256
+
+
+@pytest.mark.parametrize("protocol", ["linear", "finetune", "semi", "knn"])
+@pytest.mark.parametrize("sequences", [224, 3000])
+def test_evaluations_of_earlier_versions_keep_their_settings(
+    protocol, sequences, folders, tmp_path, monkeypatch
+):
+    own, judged = folders[sequences], []
+    with monkeypatch.context() as patch:
+        patch.setattr(base, "is_small", lambda name: False)
+        before = files.get_config(f"{protocol}:{own},large")
+    expected = settings.flat(before) | {"size": None}
+    del before.size, before.writers
+
+    def stop(config):
+        judged.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Subject, "of", stop)
+    now = files.get_config(f"{protocol}:{own}")
+    (tmp_path / "config.json").write_text(before.to_json_best_effort())
+    for name in ("none", "results.json", "config.json"):
+        (tmp_path / name).touch()  # without results, it begins anew
+        with pytest.raises(KeyboardInterrupt):
+            evaluate.run(now, tmp_path)
+        if name == "results.json":  # what an evaluation writes when it runs again
+            (tmp_path / "config.json").write_text(judged[-1].to_json_best_effort())
+    assert judged[0] is now
+    assert now.size == ("small" if sequences == 224 else "base")
+    assert [settings.flat(config) for config in judged[1:]] == [expected] * 2
+    if protocol == "finetune":  # what the user asks for now
+        files.override(now, ["optim.lr=0.002"])
+        assert evaluate.as_begun(now, tmp_path).optim.lr == 0.002
 
 
 def test_the_banner_says_why_and_warns():

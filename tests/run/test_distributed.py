@@ -10,9 +10,12 @@ import types
 import jax
 import pytest
 
+from amr_jax import evaluate, pretrain
+from amr_jax.config import files
 from amr_jax.data import record_files
 from amr_jax.errors import UserError
 from amr_jax.run import distributed
+from amr_jax.train import step as train_step
 from tests.several_processes import BOUND_S, Run, pretraining
 
 
@@ -146,6 +149,31 @@ def test_an_error_of_one_process_is_raised_by_all(own, others, expected, monkeyp
         with pytest.raises(UserError) as raised:
             distributed.together(action)
         assert type(raised.value) is expected
+
+
+@pytest.mark.parametrize("command", [pretrain, evaluate])
+def test_a_writer_that_refuses_the_start_ends_every_process(
+    command, tiny_ucla, tmp_path, monkeypatch
+):
+    """As process 1 sees it: nothing fails here, but on process 0."""
+
+    def together(action):
+        if action.__name__ == "start_writers":
+            raise UserError("refused on process 0")
+        return action()
+
+    monkeypatch.setattr(distributed, "together", together)
+    state = types.SimpleNamespace(params={"encoder": {}})
+    monkeypatch.setattr(train_step, "init_state", lambda *_: state)
+    config = files.get_config(f"{'amr' if command is pretrain else 'knn'}:nwucla,runlocal")
+    config.data_dir = str(tiny_ucla)
+    if command is evaluate:
+        subject = types.SimpleNamespace(config=config, step=1, open_records=list)
+        monkeypatch.setattr(evaluate.Subject, "of", lambda _: subject)
+    for owner, name in ((train_step, "make_dispatch"), (evaluate.Twins, "of")):
+        monkeypatch.setattr(owner, name, lambda *_: pytest.fail("went on"))
+    with pytest.raises(UserError, match="refused on process 0"):
+        command.run(config, tmp_path)
 
 
 SLURM = {"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "8"}

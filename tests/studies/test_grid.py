@@ -73,6 +73,21 @@ def test_what_cannot_be_swept_is_refused(texts, message):
         made(*texts)
 
 
+@pytest.mark.parametrize(
+    ("texts", "overrides"),
+    [(["input.split=train[:10%]"], ()), (["model.r=3"], ("input.split=train",))],
+)
+def test_training_on_sequences_that_judge_is_refused(texts, overrides):
+    config = made(*texts, overrides=overrides)
+    (name,) = config.rows
+    rows.pretraining(config, name)  # judged on the test split
+    config.validation = True
+    with pytest.raises(
+        UserError, match=r"input\.split = .train.*: expected 'train\[!validation\]'"
+    ):
+        rows.pretraining(config, name)
+
+
 def test_sweeps_are_judged_on_validation_where_a_set_has_a_part_for_it():
     assert grid.judged_on_validation("nwucla", None)
     assert not grid.judged_on_validation("nwucla", "test")

@@ -12,6 +12,7 @@ from amr_jax.run import metrics, workdir
 from amr_jax.studies import budget, cells, costs, trained
 from configs import ablation
 from configs import compare as methods_config
+from tests import custom_sets
 from tests.studies import stubs
 
 
@@ -102,6 +103,30 @@ def test_a_finished_workdir_gains_variants_of_protocols(tiny_ucla, tmp_path, see
         for judge, encoders in cell["protocols"].items():
             assert encoders["pretrained"]["top1"] == top1(tmp_path / name / judge)
     assert "| 1-NN, joint % |" in table(tmp_path, "comparison")
+
+
+def test_rows_of_earlier_versions_are_read_and_new_ones_are_judged_like_them(
+    tmp_path, seen, monkeypatch
+):
+    monkeypatch.setattr(pretrain, "open_records", lambda config: type("", (), {"num_slots": 1}))
+    own = custom_sets.without_records(tmp_path / "own", 224)
+    config = methods_config.get_config(own)
+    config.only, config.protocols = "mamp", ("linear",)
+    usual = {"features": "augmented", "cached_views": 1, "batch_size": 256, "learning_rate": 0.01}
+    config.protocol_overrides = tuple(f"linear.{key}={value}" for key, value in usual.items())
+    compare.run(config, tmp_path)
+    path = tmp_path / "mamp" / "linear" / workdir.CONFIG_FILE
+    written = json.loads(path.read_text())
+    del written["size"], written["writers"]  # as version 0.3.0 wrote it
+    path.write_text(json.dumps(written))
+    seen.clear()
+    config.only, config.protocol_overrides = "mamp,amr", ()
+    found = compare.run(config, tmp_path)
+    assert seen == ["amr", "amr/linear"]
+    judged = workdir.read_config(tmp_path / "amr" / "linear")
+    assert {key: judged[key] for key in usual} == usual
+    # So they share the random encoder.
+    assert list(found["amr"][0]["protocols"]["linear"]) == ["pretrained"]
 
 
 def test_the_random_encoder_is_evaluated_once_for_every_seed(tiny_ucla, tmp_path, seen):
