@@ -37,6 +37,8 @@ def main(flags: argparse.Namespace) -> None:
     if len(flags.paths) != 1:
         raise UserError(f"found {len(flags.paths)} paths; expected one: amr-jax info PATH.")
     path = Path(flags.paths[0]).expanduser()
+    if not path.exists() and not _MEMBER.fullmatch(str(path)):
+        raise UserError(f"{path}: found no such file or folder.")
     folders = list(record_files.folders(path)) if path.is_dir() else []
     is_run = (path / "config.json").is_file()
     if (folders or is_run) and flags.draw:

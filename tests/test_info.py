@@ -143,7 +143,7 @@ def test_no_paths_and_empty_folders(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for argv, message in (
         ([], "found 0 paths; expected one"),
-        ([tmp_path / "gone"], "there is no such folder"),
+        ([tmp_path / "gone"], "found no such file or folder"),
         ([tmp_path / "empty"], "found no skeletons"),
     ):
         refused(capsys, message, *argv)
