@@ -6,7 +6,7 @@ from flax import linen as nn
 
 from amr_jax.methods.masked import MaskedMethod, cosine_momentum
 from amr_jax.models.decoder import SelfAttentionDecoder
-from amr_jax.ops import augment, masking, presence
+from amr_jax.ops import augment, decorrelation, masking, presence
 
 
 def distribution_loss(
@@ -133,5 +133,4 @@ class SJEPA(MaskedMethod):
             keep = jnp.where(here.any(), self.centre_momentum, 1.0)
             mean = presence.mean(target, here[..., None], (0, 1))
             centre.value = keep * centre.value + (1 - keep) * mean
-        target_std = jnp.sqrt(presence.variance(target, here[..., None], (0, 1))).mean()
-        return loss, {"loss": loss, "target_std": target_std}
+        return loss, {"loss": loss, "target_std": decorrelation.feature_std(target, here)}

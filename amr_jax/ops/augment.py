@@ -96,7 +96,7 @@ def rotate(clip: jax.Array, angles: jax.Array, confidence: bool = False) -> jax.
       angles: (3,), see `rotation_matrix`.
       confidence: whether the last channel is a confidence, which is returned unchanged.
     """
-    places, rest = _split(clip, confidence)
+    places, rest = split(clip, confidence)
     matrix = rotation_matrix(angles if places.shape[-1] == 3 else angles * jnp.array([0, 0, 1]))
     matrix = matrix[: places.shape[-1], : places.shape[-1]]
     # Accelerators would otherwise round the coordinates to 8 or 11 bits before multiplying.
@@ -104,7 +104,7 @@ def rotate(clip: jax.Array, angles: jax.Array, confidence: bool = False) -> jax.
     return jnp.concatenate([turned, rest], axis=-1) if confidence else turned
 
 
-def _split(clip: jax.Array, confidence: bool) -> tuple[jax.Array, jax.Array]:
+def split(clip: jax.Array, confidence: bool) -> tuple[jax.Array, jax.Array]:
     """Coordinates (..., 2 or 3), and the confidence (..., 1) or nothing (..., 0)."""
     count = clip.shape[-1] - confidence
     if count not in (2, 3):
@@ -134,7 +134,7 @@ def random_shift(
     key: jax.Array, clip: jax.Array, max_shift: float, confidence: bool = False
 ) -> jax.Array:
     """One translation of the whole clip, along each axis uniform in ± `max_shift` metres."""
-    places, rest = _split(clip, confidence)
+    places, rest = split(clip, confidence)
     shape = places.shape[-1:]
     shift = jax.random.uniform(key, shape, clip.dtype, minval=-max_shift, maxval=max_shift)
     return jnp.concatenate([places + shift, rest], axis=-1) if confidence else places + shift
@@ -180,7 +180,7 @@ def to_stream(
         return clip
     if stream == "bone" and len(parents) != clip.shape[-2]:
         raise ValueError(f"{len(parents)} parents for {clip.shape[-2]} joints.")
-    places, rest = _split(clip, confidence)
+    places, rest = split(clip, confidence)
     places = bone(places, parents) if stream == "bone" else motion(places, axis=0, stride=1)
     return jnp.concatenate([places, rest], axis=-1) if confidence else places
 
