@@ -31,7 +31,7 @@ from amr_jax.report import page, pretraining
 from amr_jax.run import checkpoint, console, distributed, sharding
 from amr_jax.run import workdir as workdirs
 from amr_jax.run.run import Run, describe_devices
-from amr_jax.train import forecast, length, loop, optim, programs
+from amr_jax.train import forecast, length, loop, optim, programs, start
 from amr_jax.train import step as train_step
 
 # Keys that may differ between two starts of one run: they change results by rounding at most.
@@ -104,8 +104,15 @@ def load_input(
 def make_optimizer(
     config: ml_collections.ConfigDict, plan: loop.Plan
 ) -> optax.GradientTransformation:
-    """AdamW with warm-up and cosine decay over the steps of a plan, from the section `optim`."""
-    return optim.adamw(length.schedule(config, plan), config)
+    """AdamW over the steps of a plan, by the section `optim` of a resolved config."""
+    frozen_steps = round((config.optim.freeze_epochs or 0) * plan.steps_per_epoch)
+    return optim.of_pretraining(
+        length.schedule(config.optim, plan),
+        config.optim,
+        config.encoder.depth,
+        plan.schedule_steps,
+        frozen_steps,
+    )
 
 
 def run(
@@ -127,7 +134,7 @@ def run(
         cannot be saved.
       Preempted: stopped by SIGTERM or Ctrl-C; saved.
     """
-    config = resolve(as_begun(config, folder))
+    config = resolve(start.resolved(as_begun(config, folder), folder))
     mesh = sharding.make_mesh(devices, config.fsdp)
     method = methods.build(config)
     checks.require_batch_splits(config, mesh.size)
@@ -143,11 +150,12 @@ def run(
         # A resumed run must train on the records that it began with.
         run.record({"input.found": data.host.describe()})
 
-        optimizer = make_optimizer(config.optim, plan)
+        optimizer = make_optimizer(config, plan)
         with console.progress_bar("compiling the initial state"):
             state = train_step.init_state(method, optimizer, config, mesh)
+        state, source = start.load(state, config, folder)
         state = run.restore(state)
-        facts = described(run, plan, method, mesh, state)
+        facts = described(run, plan, method, mesh, state) | ({"start": source} if source else {})
         run.say(console.aligned(facts))
         if warning := forecast.large_for_data(state.params, plan.sequences):
             run.say(warning)
@@ -187,7 +195,7 @@ def described(
     count = {
         name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in state.params.items()
     }
-    encoder = config.encoder
+    encoder, predicted = config.encoder, method.num_predicted
     num_patches = encoder.num_frames // encoder.patch_len * encoder.num_joints
     facts = {
         "devices": f"{describe_devices(mesh)}; data {mesh.shape['data']} × fsdp {config.fsdp}",
@@ -197,8 +205,8 @@ def described(
         "batch": f"{config.batch_size} per step; dispatches of at most "
         f"{config.steps_per_dispatch} steps",
         "method": f"{config.method}, {config.dtype}",
-        "patches": f"{num_patches} of {encoder.patch_len} frames of one joint; "
-        f"{method.num_kept} visible, {method.num_predicted} predicted",
+        "patches": f"{num_patches} of {encoder.patch_len} frames of one joint"
+        + (f"; {method.num_kept} visible, {predicted} predicted" if predicted else ""),
         "size": forecast.size(config.size, plan.sequences),
         "parameters": f"{sum(count.values()):,} (encoder {count['encoder']:,})",
         "steps": f"{plan.total_steps:,} ({config.epochs} epochs)"

@@ -178,6 +178,12 @@ PRETRAINING: Tree = {
         str,
         choices=tuple(sizes.SIZES),
     ),
+    "start_from": Setting(
+        None,
+        "a run of any method whose encoder the training starts from; the encoder's sizes, and what "
+        "it sees (input.stream, centre, body_frame), are those of that run",
+        str,
+    ),
     "fsdp": Setting(1, "devices that share parameters and optimiser state", low=1),
     "input": {
         "split": Setting("train", "the split or a part of it: train[:10%], train[!validation]"),
@@ -237,6 +243,21 @@ PRETRAINING: Tree = {
             high="epochs",
         ),
         **ADAM,
+        "weight_decay_end": Setting(
+            None, "last weight decay, along half a cosine; None: as the first", float, low=0
+        ),
+        "layer_decay": Setting(
+            1.0,
+            "learning rate of a layer of the encoder over that of the layer above",
+            above=0,
+            high=1,
+        ),
+        "embed_scale": Setting(
+            1.0, "learning rate of the patch embedding over that of the rest", above=0
+        ),
+        "freeze_epochs": Setting(
+            None, "epochs in which prototypes do not change; None: none", float, above=0
+        ),
         "accumulate": Setting(1, "parts that a batch is computed in, to save memory", low=1),
         "ema_decay": Setting(
             None, "also keep a moving average of the encoder; None: do not", float, above=0, below=1
@@ -272,8 +293,13 @@ PUBLISHED: Mapping[str, Mapping[str, Any]] = {
 
 
 def of_method(method: str) -> Tree:
-    """The settings of pre-training by a method; `UserError` for an unknown one."""
-    return {**PRETRAINING, "model": {**MODEL, **files.settings_of("method", method)}}
+    """The settings of pre-training by a method; `UserError` for an unknown one.
+
+    The section `model` has mask and decoder, and configs/NAME.py adds the method's own settings; or
+    its SETTINGS are all, if it says `MASKS = False`.
+    """
+    own, shared = files.settings_of("method", method), MODEL if files.masks(method) else {}
+    return {**PRETRAINING, "model": {**shared, **own}}
 
 
 def with_default(setting: Setting, default) -> Setting:
@@ -300,17 +326,23 @@ def pretraining(method: str, argument: str) -> ml_collections.ConfigDict:
         publish(config, PUBLISHED)
         publish(config, files.published_of("method", method))
     if small := small_model(name):
-        config.update_from_flattened_dict(dict(small))
+        set_known(config, small)
     config.size = size_of(chosen)
     if config.size:
         own = (dataset.sequences or {}).get("train")
-        config.update_from_flattened_dict(sizes.of(config.size, own))
+        set_known(config, sizes.of(config.size, own))
     if chosen.runlocal:
         config.size = None
-        _runlocal(config)
+        set_known(config, RUNLOCAL)
         config.input.split = dataset.first("train", 64)
         config.batch_size = max(1, dataset.at_most(config.batch_size, "train"))
     return config
+
+
+def set_known(config: ml_collections.ConfigDict, values: Mapping[str, Any]) -> None:
+    """Sets values in place, by key; those of a mask or a decoder only where the method has one."""
+    known = settings.flat(config)
+    config.update_from_flattened_dict({k: v for k, v in values.items() if k in known})
 
 
 def size_of(chosen: arguments.Argument) -> str | None:
@@ -323,7 +355,7 @@ def publish(config: ml_collections.ConfigDict, published: Mapping[str, Mapping[s
     """Sets the values of a table like `PUBLISHED` that hold for the config's data set."""
     for start, values in published.items():
         if config.dataset.startswith(start):
-            config.update_from_flattened_dict(values)
+            set_known(config, values)
 
 
 def max_angles(dataset: datasets.Dataset) -> tuple[float, float, float]:
@@ -362,6 +394,21 @@ SYNTHETIC = {
     "optim.warmup_epochs": 4,
 }
 
+# Seconds on two cores.
+RUNLOCAL = {
+    "epochs": 2,
+    "batch_size": 16,
+    "steps_per_dispatch": 2,
+    "encoder.width": 32,
+    "encoder.depth": 2,
+    "encoder.num_heads": 2,
+    "model.decoder_width": 32,
+    "model.decoder_depth": 1,
+    "model.decoder_heads": 2,
+    "optim.warmup_epochs": 0,
+    "checkpoint.epochs": 1,
+}
+
 # Data sets with a small model of their own.
 SMALL = {
     "synthetic": SYNTHETIC,
@@ -378,17 +425,3 @@ def is_small(name: str) -> bool:
     """Whether a data set has a small model: a row of `SMALL`, or own records of few sequences."""
     own = (datasets.get(name).sequences or {}).get("train")
     return bool(small_model(name)) or (own is not None and sizes.fitting(own) == "small")
-
-
-def _runlocal(config: ml_collections.ConfigDict) -> None:
-    config.epochs = 2
-    config.batch_size = 16
-    config.encoder.width = 32
-    config.encoder.depth = 2
-    config.encoder.num_heads = 2
-    config.model.decoder_width = 32
-    config.model.decoder_depth = 1
-    config.model.decoder_heads = 2
-    config.optim.warmup_epochs = 0
-    config.steps_per_dispatch = 2
-    config.checkpoint.epochs = 1

@@ -172,7 +172,8 @@ def require_mixture_fits(config: ml_collections.ConfigDict, method) -> None:
     for name, one in (mix.members or {}).items():
         fewest = num_times(config) * one.layout.num_joints
         needed = method.num_kept + (config.model.get("num_decoded") or 1)
-        if needed > fewest:
+        masks = method.num_kept < method.encoder.num_patches
+        if masks and needed > fewest:
             refuse(
                 "config.model.mask_ratio",
                 config.model.mask_ratio,

@@ -102,6 +102,11 @@ def published_of(kind: str, name: str) -> Mapping[str, Mapping[str, Any]]:
     return getattr(_module_of(kind, name), "PUBLISHED", {})
 
 
+def masks(method: str) -> bool:
+    """Whether a method takes the settings of masks and decoders: unless MASKS = False is said."""
+    return getattr(_module_of("method", method), "MASKS", True)
+
+
 @functools.cache
 def _module_of(kind: str, name: str) -> ModuleType:
     if name not in names():

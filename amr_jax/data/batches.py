@@ -16,9 +16,10 @@ from amr_jax.data.order import Order, take_turns, units
 from amr_jax.data.split import ABSENT, DeviceSplit, Split
 from amr_jax.run import sharding
 
-# One step's clips, (batch, L, slots, V, C) float32, zero-padded; their lengths, (batch,); and which
-# joints their data sets have, (batch, V) bool; None: all.
-Clips = tuple[jax.Array, jax.Array, jax.Array | None]
+# One step's clips, (batch, L, slots, V, C) float32, zero-padded; their lengths, (batch,); which
+# joints their data sets have, (batch, V) bool; None: all; and the numbers of their sequences in the
+# split, (batch,) int32.
+Clips = tuple[jax.Array, jax.Array, jax.Array | None, jax.Array]
 
 _READ_OPTIONS = grain.ReadOptions(num_threads=16, prefetch_buffer_size=64)
 
@@ -84,8 +85,9 @@ class Resident:
         clips, length = resident.clips(bodies.reshape(-1))
         clips = clips.reshape(*bodies.shape, *clips.shape[1:]).swapaxes(1, 2)
         # All bodies of a sequence have one length; absent ones have length 0.
-        length, joints = length.reshape(bodies.shape).max(axis=1), resident.joints
-        return clips, length, None if joints is None else joints[bodies.max(axis=1)]
+        length, first = length.reshape(bodies.shape).max(axis=1), bodies.max(axis=1)
+        joints = None if resident.joints is None else resident.joints[first]
+        return clips, length, joints, resident.sequence[first]
 
 
 class Streamed:
@@ -117,7 +119,8 @@ class Streamed:
 
     def _read(self, example: int) -> dict[str, np.ndarray]:
         """One global example: its zero-padded clip (L, slots, V, C), the step of its fixed-point
-        numbers (slots, C) (1 for float32), its length, and `Clips`' joints if some are missing.
+        numbers (slots, C) (1 for float32), its length, the number of its sequence, and `Clips`'
+        joints if some are missing.
         """
         bodies = self._units[self._order.unit(example)]
         sequence = int(self.host.sequence[bodies.max()])
@@ -132,7 +135,8 @@ class Streamed:
                     frames, step[i] = fixed_point.encode(frames)
                 clip[: len(frames), i] = frames
         has = {} if self.host.joints is None else {"joints": self.host.joints[sequence]}
-        return {"clips": clip, "step": step, "length": np.int32(len(joints)), **has}
+        length = np.int32(len(joints))
+        return {"clips": clip, "step": step, "length": length, "sequence": np.int32(sequence)} | has
 
     def batches(
         self,
@@ -174,7 +178,7 @@ class Streamed:
     def clips(_, batch: dict[str, jax.Array]) -> Clips:
         """One step's clips, see `Clips`."""
         clips = fixed_point.decode(batch["clips"], batch["step"][:, None, :, None])
-        return clips, batch["length"], batch.get("joints")
+        return clips, batch["length"], batch.get("joints"), batch["sequence"]
 
 
 def load(

@@ -87,7 +87,7 @@ class Split:
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["frames", "offset", "length", "step", "joints"],
+    data_fields=["frames", "offset", "length", "step", "joints", "sequence"],
     meta_fields=["mesh", "max_length"],
     drop_fields=["host"],
 )
@@ -103,6 +103,7 @@ class DeviceSplit:
       step: (B, C) float32, replicated: with int16 frames, the unit of each body and channel
         (`fixed_point`); None: frames are float32.
       joints: (B, V) bool, replicated: which joints each body's data set has; None: all.
+      sequence: (B,) int32, replicated: the sequence of each body.
       mesh: the devices.
       max_length: L, frames of the longest body.
       host: the split on the host, without its frames; None inside a jitted function.
@@ -113,6 +114,7 @@ class DeviceSplit:
     length: jax.Array
     step: jax.Array | None
     joints: jax.Array | None
+    sequence: jax.Array
     mesh: Mesh
     max_length: int
     host: Split | None = None
@@ -232,8 +234,9 @@ def place(split: Split, mesh: Mesh, storage: str = "float32") -> DeviceSplit:
         return np.concatenate([frames, np.zeros((capacity - len(frames), *shape), frames.dtype)])
 
     joints = None if split.joints is None else split.joints[split.sequence]
-    offset, length, step, joints = sharding.put(
-        (offset.astype(np.int32), split.length, step, joints), sharding.replicated(mesh)
+    offset, length, step, joints, sequence = sharding.put(
+        (offset.astype(np.int32), split.length, step, joints, split.sequence),
+        sharding.replicated(mesh),
     )
     return DeviceSplit(
         frames=jax.make_array_from_callback(
@@ -243,6 +246,7 @@ def place(split: Split, mesh: Mesh, storage: str = "float32") -> DeviceSplit:
         length=length,
         step=step,
         joints=joints,
+        sequence=sequence,
         mesh=mesh,
         max_length=int(split.length.max()),
         host=dataclasses.replace(split, frames=None),

@@ -8,12 +8,17 @@ what is absent counts in no mean (`ops.presence`). Where data sets with differen
 counted, and its values in `clips` mean nothing. The loop relies on this and on:
 
 - `num_kept`, `num_predicted`: the numbers of visible and of predicted patches of a body;
+- `views`: how the views of a clip are drawn; `view_frames`: how long they are. A method with
+  several views gets tuples as `clips` and `present`;
 - `streams`: names of the random streams that the method draws from (`make_rng`);
 - `across_bodies`: whether the loss compares bodies of a batch with each other, so that a batch
   cannot be computed in parts (`optim.accumulate`);
 - `momentum_encoder`: whether the method needs a moving average of its encoder. The loop keeps it,
   passes it as the collection `average` ({"encoder": …}), and updates it after every step; the share
-  that it keeps of itself is `momentum(progress)`;
+  that it keeps of itself is `momentum(progress)`. With `momentum_heads`, copies of other
+  sub-modules are kept alike;
+- further arguments, by name, if `__call__` takes them: `sequences` (B,) int32, of which sequence of
+  the split each body is; `progress`, the share of the training that is done, 0 to 1;
 - any other collection that `init` makes: `apply` updates it and the loop keeps it (the centre of
   S-JEPA). With `optim.accumulate`, every part of a batch starts from the same values and the
   results are averaged, which is exact for what is linear in the means of the batch.
@@ -29,14 +34,14 @@ from amr_jax.config.settings import require_choice
 from amr_jax.methods.amr import AMR
 from amr_jax.methods.gfp import GFP
 from amr_jax.methods.mamp import MAMP
-from amr_jax.methods.masked import MaskedMethod
+from amr_jax.methods.method import Method
 from amr_jax.methods.nat import NAT
 from amr_jax.methods.sjepa import SJEPA
 from amr_jax.methods.skeleton_mae import SkeletonMAE
 from amr_jax.models.encoder import build_encoder
 from amr_jax.models.settings import compute_dtype, construct
 
-METHODS: dict[str, type[MaskedMethod]] = {
+METHODS: dict[str, type[Method]] = {
     "amr": AMR,
     "gfp": GFP,
     "mamp": MAMP,
@@ -46,7 +51,7 @@ METHODS: dict[str, type[MaskedMethod]] = {
 }
 
 
-def build(config: Mapping) -> MaskedMethod:
+def build(config: Mapping) -> Method:
     """Builds the method that a checked pre-training config describes.
 
     Args:

@@ -1,14 +1,13 @@
-"""Base classes of the methods: encoder, mask, decoder, target, loss."""
+"""Base classes of the methods that mask: mask, decoder, target, loss."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
 from amr_jax.config import checks
+from amr_jax.methods.method import Method
 from amr_jax.models.decoder import Decoder
-from amr_jax.models.encoder import Encoder
 from amr_jax.ops import masking, patches, presence, targets
 
 
@@ -34,33 +33,17 @@ def mean_squared_error(
     return presence.mean(error, counted)
 
 
-def cosine_momentum(start: float, end: float, progress: jax.Array) -> jax.Array:
-    """The momentum m of average ← m · average + (1 − m) · encoder, along half a cosine.
+class MaskedMethod(Method):
+    """Base of the methods that hide patches and decode what is visible.
 
-    Args:
-      start, end: m at the first and at the last step.
-      progress: share of the training that is done, 0 to 1.
-    """
-    return end - (end - start) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
-
-
-class MaskedMethod(nn.Module):
-    """Base of the methods; each defines `__call__(clips, present, joints) -> (loss, metrics)`.
-
-    Attributes:
-      encoder: the shared encoder; it does not depend on anything below.
+    Attributes, in addition to those of `Method`:
       mask_ratio: share of patches that is hidden.
       num_visible: exact number of visible patches instead; None: by the ratio.
       round_visible: rounding of that number, see `checks.num_visible`.
       masking: `random`, or `motion_aware` with temperature `tau`.
       decoder_depth, decoder_width, decoder_heads, decoder_mlp_ratio: of the decoder's blocks.
-      input_stream: the stream of the clips (`augment.to_stream`), for methods that transform them.
-        Masks, targets and motion energy are computed from that stream.
-      dtype: compute dtype of the decoder.
-      attention_kernel: see `models.attention`.
     """
 
-    encoder: Encoder
     mask_ratio: float
     num_visible: int | None
     round_visible: str
@@ -70,14 +53,8 @@ class MaskedMethod(nn.Module):
     decoder_width: int
     decoder_heads: int
     decoder_mlp_ratio: float
-    input_stream: str
-    dtype: Any
-    attention_kernel: str
 
-    # Parts of the contract (methods/__init__.py) that few methods change; not settings.
     streams = ("mask", "drop_path")
-    across_bodies = False
-    momentum_encoder = False
 
     @property
     def num_kept(self) -> int:
@@ -105,10 +82,6 @@ class MaskedMethod(nn.Module):
             **fields,
         )
 
-    def coordinates(self, clips: jax.Array) -> jax.Array:
-        """The clips (..., C) without the channel of confidence, if there is one."""
-        return clips[..., : self.encoder.num_coordinates]
-
     def draw_mask(
         self, clips: jax.Array, present: jax.Array, joints: jax.Array | None = None
     ) -> jax.Array:
@@ -118,11 +91,6 @@ class MaskedMethod(nn.Module):
         key = self.make_rng("mask")
         return masking.draw(key, x, here, self.num_kept, self.masking, self.tau, joints)
 
-    def present_patches(self, present: jax.Array) -> jax.Array:
-        """Which patches show the body in at least one frame: (B, T, V) -> (B, N) bool."""
-        here = patches.patchify(present[..., None], self.encoder.patch_len)
-        return here.any((-2, -1)).reshape(-1, self.encoder.num_patches)
-
     def hidden_frames(self, ids_keep: jax.Array, r: int) -> jax.Array:
         """Where the frames of predicted patches were hidden: (B, T_e/r, V, r·l, 1) bool."""
         encoder = self.encoder
@@ -130,17 +98,6 @@ class MaskedMethod(nn.Module):
         hidden = hidden.reshape(-1, encoder.num_times, encoder.num_joints)
         hidden = jnp.repeat(hidden, encoder.patch_len, axis=1)  # (B, T, V)
         return patches.patchify(hidden[..., None], r * encoder.patch_len)
-
-    def momentum_tokens(self, clips: jax.Array, joints: jax.Array | None = None) -> jax.Array:
-        """Tokens of whole clips by the momentum copy of the encoder, (B, N, D); no gradient."""
-        # The copy starts equal to the encoder, and does not exist yet during `init`.
-        params = (
-            self.encoder.variables["params"]
-            if self.is_initializing()
-            else self.variables["average"]["encoder"]
-        )
-        copy = self.encoder.clone(parent=None, name=None)
-        return jax.lax.stop_gradient(copy.apply({"params": params}, clips, joints=joints))
 
 
 class MaskedReconstruction(MaskedMethod):

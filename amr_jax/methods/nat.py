@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from amr_jax.methods.masked import cosine_momentum
+from amr_jax.methods.method import cosine_momentum
 from amr_jax.methods.skeleton_mae import SkeletonMAE
 from amr_jax.ops import presence
 
@@ -93,7 +93,7 @@ class NAT(SkeletonMAE):
         if self.momentum_encoder:
             here = self.present_patches(present)
             seen = jnp.take_along_axis(here, ids_keep, axis=1)
-            whole = self.momentum_tokens(clips, joints).astype(jnp.float32)
+            whole = self.momentum_tokens(clips, joints=joints).astype(jnp.float32)
             pooled = presence.mean(whole, here[..., None], axis=1)
             visible = presence.mean(tokens.astype(jnp.float32), seen[..., None], axis=1)
             counted = seen.any(1)

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from amr_jax.methods.masked import MaskedMethod, cosine_momentum
+from amr_jax.methods.masked import MaskedMethod
+from amr_jax.methods.method import cosine_momentum
 from amr_jax.models.decoder import SelfAttentionDecoder
 from amr_jax.ops import augment, decorrelation, masking, presence
 
@@ -118,7 +119,7 @@ class SJEPA(MaskedMethod):
         prediction = predictor(tokens, ids_keep, joints=joints)
 
         seen, present = (view, view_present) if self.shared_view else (clips, present)
-        target = self.momentum_tokens(seen, joints).astype(jnp.float32)
+        target = self.momentum_tokens(seen, joints=joints).astype(jnp.float32)
         here = self.present_patches(present)  # (B, N)
         centre = self.variable("state", "centre", jnp.zeros, (self.encoder.width,))
         loss = distribution_loss(

@@ -17,6 +17,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from amr_jax import methods
+from amr_jax.methods.method import Method, view_shapes
 from amr_jax.run import console, sharding
 from amr_jax.train import optim
 from amr_jax.train import step as train_step
@@ -61,7 +62,7 @@ def of_config(config: ml_collections.ConfigDict, bodies: int) -> Costs:
     method = methods.build(config)
     # No compiler counts the inside of cuDNN's attention.
     counted = methods.build({**config, "attention_kernel": "xla"})
-    params, *_ = _loss_arguments(method, bodies)
+    (params, *_), _ = _loss_arguments(method, bodies)
 
     def size(tree) -> int:
         return sum(leaf.size for leaf in jax.tree.leaves(tree))
@@ -81,20 +82,22 @@ def of_config(config: ml_collections.ConfigDict, bodies: int) -> Costs:
     )
 
 
-def _loss_arguments(method: nn.Module, bodies: int) -> tuple:
-    """Shapes of the arguments of `train_step.method_loss(method)`; nothing is computed."""
-    encoder = method.encoder
-    shape = bodies, encoder.num_frames, encoder.num_joints, encoder.channels
-    clips = jax.ShapeDtypeStruct(shape, jnp.float32)
-    present = jax.ShapeDtypeStruct(shape[:-1], bool)
+def _loss_arguments(method: Method, bodies: int) -> tuple[tuple, dict]:
+    """Shapes of the arguments of `train_step.method_loss(method)`: by position, and by name."""
+    clips, present = view_shapes(method, bodies)
     keys = {name: jax.random.key(0) for name in method.streams}
     variables = jax.eval_shape(method.init, {"params": jax.random.key(0), **keys}, clips, present)
     params = variables.pop("params")
     average = params["encoder"] if method.momentum_encoder else {}
-    return params, variables, average, clips, present, keys
+    wanted = {
+        "progress": jax.ShapeDtypeStruct((), jnp.float32),
+        "sequences": jax.ShapeDtypeStruct((bodies,), jnp.int32),
+    }
+    wanted = {name: x for name, x in wanted.items() if train_step.takes(method, name)}
+    return (params, variables, average, clips, present, keys), wanted
 
 
-def linear_flops(method: nn.Module, bodies: int) -> int:
+def linear_flops(method: Method, bodies: int) -> int:
     """2 · inputs · outputs of every `nn.Dense`, summed over a forward pass of `bodies` bodies.
 
     The momentum encoder counts, too: interceptors reach into a nested `apply`. A layer under `vmap`
@@ -109,20 +112,21 @@ def linear_flops(method: nn.Module, bodies: int) -> int:
             total += 2 * args[0].size * out.shape[-1]
         return out
 
-    arguments = _loss_arguments(method, bodies)
+    arguments, named = _loss_arguments(method, bodies)
     # `method_loss` makes a new function each time: for one that was traced before, JAX would take
     # the shapes from its cache, and nothing would be counted.
     with nn.intercept_methods(count):
-        jax.eval_shape(train_step.method_loss(method), *arguments)
+        jax.eval_shape(train_step.method_loss(method), *arguments, **named)
     return total
 
 
-def forward_flops(method: nn.Module, bodies: int) -> float:
+def forward_flops(method: Method, bodies: int) -> float:
     """FLOPs of the loss of `bodies` bodies, by the compiler of this backend.
 
     It does not count the inside of cuDNN's attention: use the kernel `xla`.
     """
-    lowered = jax.jit(train_step.method_loss(method)).lower(*_loss_arguments(method, bodies))
+    arguments, named = _loss_arguments(method, bodies)
+    lowered = jax.jit(train_step.method_loss(method)).lower(*arguments, **named)
     return lowered.compile().cost_analysis()["flops"]
 
 
@@ -174,9 +178,9 @@ def step_flops(config: ml_collections.ConfigDict) -> float:
 def _loop(config: ml_collections.ConfigDict, mesh: Mesh) -> tuple:
     """Method, optimizer and dispatch of the training loop; a batch is its clips."""
     method = methods.build(config)
-    settings = config.optim
+    settings, depth = config.optim, config.encoder.depth
     schedule = optim.schedule(settings.lr, settings.min_lr, 1, _TOTAL_STEPS)
-    optimizer = optim.adamw(schedule, settings)
+    optimizer = optim.of_pretraining(schedule, settings, depth, _TOTAL_STEPS, frozen_steps=0)
     dispatch = train_step.make_dispatch(
         method, optimizer, lambda _, batch: batch, config, _TOTAL_STEPS, mesh
     )
@@ -200,7 +204,7 @@ def augmenting(config: ml_collections.ConfigDict, batch_clips: Callable, mesh: M
 
     Arguments as in `train_step.make_dispatch`; `number`, of the first step, is donated.
     """
-    views = train_step.make_views(config, mesh)
+    views = train_step.make_views(config, mesh, methods.build(config).views)
 
     def dispatch(number, arrays, batches):
         def step(number, batch):

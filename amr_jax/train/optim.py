@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 # Whether a parameter decays, by its name: the matrices of linear layers; or, as published, whatever
@@ -50,20 +51,69 @@ def adamw(
     return optax.chain(*steps, adam)
 
 
+def decay_schedule(first: float, last: float | None, total_steps: int) -> float | optax.Schedule:
+    """Weight decay along half a cosine, to `last` at `total_steps`; None: `first` throughout."""
+    if last is None:
+        return first
+
+    def at(step):
+        progress = jnp.minimum(step / total_steps, 1)
+        return last - (last - first) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
+
+    return at
+
+
+def of_pretraining(
+    learning_rate: optax.Schedule,
+    settings: Mapping[str, Any],
+    depth: int,
+    total_steps: int,
+    frozen_steps: int,
+) -> optax.GradientTransformation:
+    """AdamW as the section `optim` of pre-training says.
+
+    Args:
+      learning_rate: by step.
+      settings: the section.
+      depth: blocks of the encoder.
+      total_steps: of the schedule.
+      frozen_steps: in these, parameters of sub-modules called `prototypes` do not change.
+    """
+    decay = decay_schedule(settings["weight_decay"], settings["weight_decay_end"], total_steps)
+    steps = [adamw(learning_rate, {**settings, "weight_decay": decay})]
+    if settings["layer_decay"] != 1:
+        steps.append(scale_by_layer(depth, settings["layer_decay"]))
+    if settings["embed_scale"] != 1:
+        steps.append(_scale(lambda _: settings["embed_scale"], "patch_embed"))
+    if frozen_steps:
+        steps.append(_scale(lambda step: jnp.where(step < frozen_steps, 0.0, 1.0), "prototypes"))
+    return optax.chain(*steps) if len(steps) > 1 else steps[0]  # as in earlier checkpoints
+
+
+def _scale(factor: Callable[[jax.Array], Any], part: str) -> optax.GradientTransformation:
+    """Multiplies the updates of parameters of sub-modules called `part`, by a factor by step."""
+
+    def chosen(params):
+        names = jax.tree_util.tree_map_with_path(lambda path, _: [p.key for p in path], params)
+        return jax.tree.map(lambda _, path: part in path, params, names)
+
+    return optax.masked(optax.scale_by_schedule(factor), chosen)
+
+
 def layer_scales(params, depth: int, decay: float) -> dict:
     """Factors of the learning rates, decay^(depth + 1 − layer), one for each parameter (BEiT, MAE).
 
     Args:
-      params: {'encoder': …, 'head': …}. The encoder's embeddings are layer 0, its block i is layer
-        i + 1, its last norm and the head are layer depth + 1.
+      params: {'encoder': …, …}. The encoder's embeddings are layer 0, its block i is layer i + 1,
+        its last norm and whatever is not of the encoder are layer depth + 1.
       depth: blocks of the encoder.
       decay: ratio between the learning rates of a layer and of the one above it.
     """
 
     def scale(path, _):
-        owner, part = path[0].key, path[1].key
+        part = path[1].key if path[0].key == "encoder" else "norm"
         block = re.fullmatch(r"block_(\d+)", part)
-        if owner == "head" or part == "norm":
+        if part == "norm":
             layer = depth + 1
         elif part in ("patch_embed", "position"):
             layer = 0

@@ -2,12 +2,12 @@
 
 import dataclasses
 import functools
+import inspect
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -16,12 +16,16 @@ import optax
 from jax.sharding import Mesh
 
 from amr_jax.data import datasets
+from amr_jax.methods.method import HEADS, Method, view_shapes
 from amr_jax.models.settings import matmul_precision
 from amr_jax.ops import augment
 from amr_jax.run import sharding
 
 # The random stream of the augmentation; the other streams are the method's.
 AUGMENT = "augment"
+
+# The collection of the momentum copies. That of the encoder is `TrainState.average`.
+AVERAGE = "average"
 
 # A tree of arrays: parameters, gradients, a method's variables.
 Tree = Any
@@ -64,27 +68,36 @@ def root(seed: int) -> np.ndarray:
         return np.asarray(jax.random.key_data(jax.random.key(seed)))
 
 
-def keeps_average(method: nn.Module, config: ml_collections.ConfigDict) -> bool:
+def keeps_average(method: Method, config: ml_collections.ConfigDict) -> bool:
     """Whether the method or `optim.ema_decay` needs a moving average of the encoder."""
     return method.momentum_encoder or bool(config.optim.ema_decay)
 
 
-def method_loss(method: nn.Module) -> Callable:
-    """A function (params, variables, average, *views, keys) → loss, (metrics, changed)."""
+def takes(method: Method, argument: str) -> bool:
+    """Whether the method wants this argument, see `amr_jax.methods`."""
+    return argument in inspect.signature(type(method).__call__).parameters
 
-    def loss(params, variables, average, *rest):
+
+def method_loss(method: Method) -> Callable:
+    """A function (params, variables, average, *views, keys, **wanted) → loss, (metrics, changed).
+
+    `wanted` are the arguments that the method `takes`.
+    """
+
+    def loss(params, variables, average, *rest, **wanted):
         *views, keys = rest
         given = {"params": params, **variables}
         if method.momentum_encoder:
-            given["average"] = {"encoder": average}
-        (value, metrics), changed = method.apply(given, *views, rngs=keys, mutable=list(variables))
-        return value, (metrics, changed)
+            given[AVERAGE] = {"encoder": average, **variables.get(AVERAGE, {})}
+        mutable = [name for name in variables if name != AVERAGE]
+        found, changed = method.apply(given, *views, **wanted, rngs=keys, mutable=mutable)
+        return found[0], (found[1], changed)
 
     return loss
 
 
 def init_state(
-    method: nn.Module, optimizer: optax.GradientTransformation, config, mesh: Mesh
+    method: Method, optimizer: optax.GradientTransformation, config, mesh: Mesh
 ) -> TrainState:
     """The state before the first step, a function of the seed, in the layout of the mesh."""
     init = _initialiser(method, optimizer, config)
@@ -93,21 +106,20 @@ def init_state(
 
 
 def abstract_state(
-    method: nn.Module, optimizer: optax.GradientTransformation, config, mesh: Mesh
+    method: Method, optimizer: optax.GradientTransformation, config, mesh: Mesh
 ) -> TrainState:
     """Shapes and shardings of `init_state`. Computes nothing; the devices may be absent."""
     state = jax.eval_shape(_initialiser(method, optimizer, config))
     return sharding.abstract(state, sharding.of_state(state, mesh))
 
 
-def _initialiser(method: nn.Module, optimizer: optax.GradientTransformation, config) -> Callable:
+def _initialiser(method: Method, optimizer: optax.GradientTransformation, config) -> Callable:
     """A function of the seed that returns the first state; by default of the config's seed."""
 
     def init(seed=config.seed):
-        encoder = config.encoder
-        clips = jnp.zeros((1, encoder.num_frames, encoder.num_joints, encoder.channels))
         keys = stream_keys(seed, jnp.int32(0), ("params", *method.streams))
-        variables = method.init(keys, clips, jnp.ones(clips.shape[:-1], bool))
+        views = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), view_shapes(method, bodies=1))
+        variables = method.init(keys, views[0], jax.tree.map(jnp.logical_not, views[1]))
         params = variables.pop("params")
         # A copy: the state is donated, and a buffer cannot be donated twice.
         average = jax.tree.map(jnp.copy, params["encoder"]) if keeps_average(method, config) else {}
@@ -116,12 +128,16 @@ def _initialiser(method: nn.Module, optimizer: optax.GradientTransformation, con
     return init
 
 
-def make_views(config: ml_collections.ConfigDict, mesh: Mesh) -> Callable:
+def make_views(
+    config: ml_collections.ConfigDict, mesh: Mesh, draw: Callable = augment.train_view
+) -> Callable:
     """The augmentation of a step: (key, *`batches.Clips`) → views.
 
     Views are clips (B, T, V, C) and their presence (B, T, V), for B = b · slots bodies; those of a
-    sequence share crop and rotation. Where sets lack joints of others, (B, V) bool tells which they
-    have: the third view.
+    sequence share crop and rotation. Several views of a clip are tuples of such arrays. Where sets
+    lack joints of others, (B, V) bool tells which they have: the third of the results.
+
+    `draw` is `Method.views`; by default, that of a method with one view.
     """
     view = dict(
         num_frames=config.encoder.num_frames,
@@ -131,16 +147,18 @@ def make_views(config: ml_collections.ConfigDict, mesh: Mesh) -> Callable:
         **config.augment,
     )
 
-    def views(key, clips, lengths, joints=None):
+    def views(key, clips, lengths, joints=None, sequences=None):
+        del sequences
         keys = jax.random.split(key, len(clips))
-        found = jax.vmap(functools.partial(augment.train_view, **view))(keys, clips, lengths)
-        clips, present = (x.swapaxes(1, 2).reshape(-1, x.shape[1], *x.shape[3:]) for x in found)
+        found = jax.vmap(functools.partial(draw, **view))(keys, clips, lengths)
+        found = jax.tree.map(
+            lambda x: x.swapaxes(1, 2).reshape(-1, x.shape[1], *x.shape[3:]), tuple(found)
+        )
         if config.input.absent_frames == "counted":
-            present = jnp.ones_like(present)
-        found = clips, present
+            found = found[0], jax.tree.map(jnp.ones_like, found[1])
         if joints is not None:
-            joints = jnp.repeat(joints, len(clips) // len(joints), axis=0)
-            found = clips, present & joints[:, None], joints
+            joints = jnp.repeat(joints, clips.shape[2], axis=0)
+            found = found[0], jax.tree.map(lambda x: x & joints[:, None], found[1]), joints
         return jax.lax.with_sharding_constraint(found, sharding.over_data(mesh))
 
     return views
@@ -158,7 +176,7 @@ class Step:
       mesh: the devices.
     """
 
-    method: nn.Module
+    method: Method
     optimizer: optax.GradientTransformation
     config: ml_collections.ConfigDict
     total_steps: int
@@ -174,8 +192,9 @@ class Step:
         """
         seed = self.config.seed if seed is None else seed
         keys = stream_keys(seed, state.step, (AUGMENT, *self.method.streams))
-        views = make_views(self.config, self.mesh)(keys.pop(AUGMENT), *clips)
-        (loss, (metrics, variables)), gradient = self.gradients(state, views, keys)
+        views = make_views(self.config, self.mesh, self.method.views)(keys.pop(AUGMENT), *clips)
+        wanted = self.wanted(state, *clips)
+        (loss, (metrics, variables)), gradient = self.gradients(state, views, keys, wanted)
         after = self.update(state, gradient, variables)
         return after, measurements(loss, metrics, gradient, after.params)
 
@@ -185,7 +204,22 @@ class Step:
         state = abstract_state(self.method, self.optimizer, self.config, self.mesh)
         return jax.tree.map(lambda x: x.sharding, state)
 
-    def gradients(self, state: TrainState, views: tuple, keys: dict[str, jax.Array]) -> tuple:
+    def wanted(
+        self, state: TrainState, clips: jax.Array, lengths, joints=None, sequences=None
+    ) -> dict[str, jax.Array]:
+        """The further arguments that the method `takes`; sequences without numbers all differ."""
+        del lengths, joints
+        found = {}
+        if takes(self.method, "progress"):
+            found["progress"] = jnp.minimum(state.step / self.total_steps, 1)
+        if takes(self.method, "sequences"):
+            sequences = jnp.arange(len(clips)) if sequences is None else sequences
+            found["sequences"] = jnp.repeat(sequences, clips.shape[2], axis=0)
+        return found
+
+    def gradients(
+        self, state: TrainState, views: tuple, keys: dict[str, jax.Array], wanted: dict
+    ) -> tuple:
         """(loss, (metrics, variables)) and gradient of a batch, in the layout of the parameters.
 
         With `optim.accumulate`, the batch is processed in parts and their results are averaged.
@@ -197,8 +231,9 @@ class Step:
         )
         num_parts = self.config.optim.accumulate
         if num_parts == 1:
-            found, gradients = gradient(*given, *views, keys)
+            found, gradients = gradient(*given, *views, keys, **wanted)
         else:
+            gradient = functools.partial(gradient, **wanted)
             found, gradients = self._averaged(gradient, given, views, keys, num_parts)
         return found, jax.lax.with_sharding_constraint(gradients, self.layout.params)
 
@@ -209,8 +244,8 @@ class Step:
         A part weighs as much as the share of present values that it holds.
         """
         # Part i takes every num_parts-th row, so that each device only splits its own rows.
-        parts = [x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1) for x in views]
-        count = parts[1].sum((1, 2, 3))  # of each part
+        parts = jax.tree.map(lambda x: x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1), views)
+        count = sum(x.sum((1, 2, 3)) for x in jax.tree.leaves(parts[1]))  # of each part
         weight = jnp.where(count.any(), count / jnp.maximum(count.sum(), 1), 1 / num_parts)
 
         def add(total, part):
@@ -219,7 +254,7 @@ class Step:
             found = gradient(*given, *rows, part_keys)
             return jax.tree.map(lambda total, x: total + weight * x, total, found), None
 
-        shapes = jax.eval_shape(gradient, *given, *(x[0] for x in parts), keys)
+        shapes = jax.eval_shape(gradient, *given, *jax.tree.map(lambda x: x[0], parts), keys)
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_parts), weight, *parts))
         return total
@@ -234,6 +269,10 @@ class Step:
             if self.method.momentum_encoder:
                 keep = self.method.momentum(jnp.minimum((state.step + 1) / self.total_steps, 1))
             average = optax.incremental_update(params["encoder"], average, 1 - keep)
+            if heads := state.variables.get(AVERAGE, {}).get(HEADS):
+                now = {name: params[name] for name in heads}
+                heads = optax.incremental_update(now, heads, 1 - keep)
+                variables = {**variables, AVERAGE: {HEADS: heads}}
         after = TrainState(state.step + 1, params, opt_state, average, variables)
         # Otherwise XLA may carry all-gathered parameters from one step to the next.
         return jax.lax.with_sharding_constraint(after, self.layout)
@@ -253,7 +292,7 @@ def measurements(
 
 
 def make_dispatch(
-    method: nn.Module,
+    method: Method,
     optimizer: optax.GradientTransformation,
     batch_clips: Callable,
     config: ml_collections.ConfigDict,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from amr_jax import methods
-from amr_jax.methods.masked import cosine_momentum
+from amr_jax.methods.method import cosine_momentum
 from amr_jax.methods.sjepa import distribution_loss
 from tests.methods import small
 from tests.models import reference
