@@ -73,7 +73,8 @@ def test_the_target_encoder_sees_the_untransformed_clip_unless_the_view_is_share
         return float(loss), float(metrics["target_std"])
 
     plain, viewed, shared = target_std(**PLAIN), target_std(), target_std(shared_view=True)
-    assert viewed[1] == plain[1] != shared[1]
+    # Two programs: on some processors they round apart.
+    assert viewed[1] == pytest.approx(plain[1], rel=1e-6) != shared[1]
     assert viewed[0] != plain[0]
 
 
