@@ -9,28 +9,7 @@ from flax import linen as nn
 from amr_jax.methods.masked import MaskedMethod, mean_squared_error
 from amr_jax.models import layers
 from amr_jax.models.decoder import PoolingDecoder
-from amr_jax.ops import patches, presence, targets
-
-
-def variance_loss(features: jax.Array, counted: jax.Array, gamma: float = 1.0) -> jax.Array:
-    """Hinge on the standard deviation of each feature, mean of max(0, γ − std): (n, D) -> ().
-
-    Over the rows that are `counted`, (n,); 0 if none is.
-    """
-    std = jnp.sqrt(presence.variance(features, counted[:, None], 0) + 1e-4)
-    return jnp.where(counted.any(), jnp.maximum(0.0, gamma - std).mean(), 0.0)
-
-
-def covariance_loss(features: jax.Array, counted: jax.Array) -> jax.Array:
-    """Sum of the squared covariances of different features, divided by D: (n, D) -> ().
-
-    Over the rows that are `counted`, (n,); 0 if none is.
-    """
-    centred = features - presence.mean(features, counted[:, None], 0)
-    centred = jnp.where(counted[:, None], centred, 0)
-    covariance = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST)
-    squares = jnp.square(covariance / jnp.maximum(counted.sum() - 1, 1))
-    return (squares.sum() - jnp.trace(squares)) / features.shape[1]
+from amr_jax.ops import decorrelation, patches, presence, targets
 
 
 class TargetMlp(nn.Module):
@@ -139,12 +118,9 @@ class GFP(MaskedMethod):
         ]
         metrics = {
             "prediction": _mean(map(mean_squared_error, predictions, features, cells)),
-            "covariance": _mean(covariance_loss(*level) for level in flat),
-            "variance": _mean(variance_loss(*level) for level in flat),
-            "target_std": _mean(
-                jnp.sqrt(presence.variance(feature, here[:, None], 0)).mean()
-                for feature, here in flat
-            ),
+            "covariance": _mean(decorrelation.covariance(*level) for level in flat),
+            "variance": _mean(decorrelation.variance_hinge(*level) for level in flat),
+            "target_std": _mean(decorrelation.feature_std(*level) for level in flat),
         }
         loss = (
             self.prediction_weight * metrics["prediction"]

@@ -75,19 +75,27 @@ class BatchStandardised(nn.Module):
 class Projector(nn.Module):
     """Linear layers with batch normalisation and ReLU between, (..., D) -> (..., widths[-1]).
 
+    Only the last layer has a bias: normalisation cancels the others, so that their gradients are
+    rounding noise, of which Adam would make full steps.
+
     Attributes:
       widths: features after each linear layer.
       dtype: compute dtype of the products.
+      last_bias: whether the last layer has a bias; a loss of differences and of centred features
+        cancels that one, too.
     """
 
     widths: tuple[int, ...]
     dtype: Any
+    last_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, counted: jax.Array) -> jax.Array:
         """Projects rows (..., D) of which `counted` (...) bool are real; float32."""
-        for i, width in enumerate(self.widths, 1):
-            x = layers.dense(width, self.dtype, f"fc{i}")(x)
-            if i < len(self.widths):
-                x = nn.relu(BatchStandardised(name=f"norm{i}")(x, counted))
+        *inner, last = self.widths
+        for i, width in enumerate(inner, 1):
+            x = layers.dense(width, self.dtype, f"fc{i}", use_bias=False)(x)
+            x = nn.relu(BatchStandardised(name=f"norm{i}")(x, counted))
+        name = f"fc{len(self.widths)}"
+        x = layers.dense(last, self.dtype, name, use_bias=self.last_bias)(x)
         return x.astype(jnp.float32)

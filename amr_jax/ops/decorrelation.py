@@ -22,12 +22,12 @@ def cross_correlation(a: jax.Array, b: jax.Array, counted: jax.Array) -> jax.Arr
     Args:
       a, b: (..., D), the same rows in two views.
     """
-    real, rows = counted[..., None], tuple(range(a.ndim - 1))
+    real = counted[..., None]
 
     def standardised(x):
         x = x.astype(jnp.float32)
-        deviation = jax.lax.rsqrt(presence.variance(x, real, rows) + _CORRELATION_FLOOR)
-        return jnp.where(real, (x - presence.mean(x, real, rows)) * deviation, 0)
+        deviation = jax.lax.rsqrt(presence.variance(x, real, _rows(x)) + _CORRELATION_FLOOR)
+        return jnp.where(real, (x - presence.mean(x, real, _rows(x))) * deviation, 0)
 
     return _product(standardised(a), standardised(b)) / jnp.maximum(counted.sum(), 1)
 
@@ -39,18 +39,19 @@ def barlow(correlation: jax.Array, off_diagonal: float) -> jax.Array:
 
 
 def variance_hinge(features: jax.Array, counted: jax.Array) -> jax.Array:
-    """The mean over features of max(0, 1 − √(variance + 1e-4)) (VICReg); unbiased variance."""
-    rows = tuple(range(features.ndim - 1))
+    """The mean over features of max(0, 1 − √(variance + 1e-4)) (VICReg); biased variance.
+
+    0 if nothing counts.
+    """
     x, real = features.astype(jnp.float32), counted[..., None]
-    variance = presence.variance(x, real, rows, ddof=1)
-    return jax.nn.relu(1 - jnp.sqrt(variance + _VARIANCE_FLOOR)).mean()
+    std = jnp.sqrt(presence.variance(x, real, _rows(x)) + _VARIANCE_FLOOR)
+    return jnp.where(counted.any(), jnp.maximum(0.0, 1 - std).mean(), 0.0)
 
 
 def covariance(features: jax.Array, counted: jax.Array) -> jax.Array:
     """Σ_{i≠j} Cov_ij² / D of the unbiased covariance of the features (VICReg)."""
-    rows = tuple(range(features.ndim - 1))
     x, real = features.astype(jnp.float32), counted[..., None]
-    x = jnp.where(real, x - presence.mean(x, real, rows), 0)
+    x = jnp.where(real, x - presence.mean(x, real, _rows(x)), 0)
     return _off_diagonal(_product(x, x) / jnp.maximum(counted.sum() - 1, 1)) / x.shape[-1]
 
 
@@ -59,15 +60,20 @@ def feature_std(features: jax.Array, counted: jax.Array) -> jax.Array:
 
     0 tells of a collapse: all rows are the same.
     """
-    rows = tuple(range(features.ndim - 1))
-    return jnp.sqrt(presence.variance(features, counted[..., None], rows)).mean()
+    return jnp.sqrt(presence.variance(features, counted[..., None], _rows(features))).mean()
+
+
+def _rows(features: jax.Array) -> tuple[int, ...]:
+    return tuple(range(features.ndim - 1))
 
 
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:
     """Σ over all rows of a_i · b_j, (D, D)."""
-    return jnp.einsum("...i,...j->ij", a, b, precision=_EXACT)
+    a, b = (x.reshape(-1, x.shape[-1]) for x in (a, b))
+    return jnp.matmul(a.T, b, precision=_EXACT)
 
 
 def _off_diagonal(matrix: jax.Array) -> jax.Array:
     """The sum of squares outside of the diagonal."""
-    return jnp.where(jnp.eye(len(matrix), dtype=bool), 0, jnp.square(matrix)).sum()
+    squares = jnp.square(matrix)
+    return squares.sum() - jnp.trace(squares)

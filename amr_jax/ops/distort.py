@@ -1,9 +1,9 @@
-"""Distortions of a clip, for methods that compare views: bone lengths, noise, an axis left out.
+"""Distortions of a clip, for methods that compare views: bone lengths, noise, shear, lost joints.
 
 A clip is (T, V, C) or (T, M, V, C), of joints: before `augment.to_stream`. Every `random_*`
-function, with the key first and a probability, wraps a deterministic one; bodies of a clip share
-its numbers but for noise. What is absent, all zero, stays zero; a confidence stays as it is.
-`augment` has crops, rotation and mirror.
+function, with the key first, wraps a deterministic one; bodies of a clip share its numbers but for
+noise. What is absent, all zero, stays zero; a confidence stays as it is. `augment` has crops,
+rotation and mirror.
 """
 
 import jax
@@ -91,6 +91,41 @@ def random_drop_axis(
     key, own = jax.random.split(key)
     axis = jax.random.randint(own, (), 0, augment.split(clip, confidence)[0].shape[-1])
     return _perhaps(key, probability, drop_axis(clip, axis, confidence), clip)
+
+
+def transform(clip: jax.Array, matrix: jax.Array, joints: jax.Array, confidence: bool) -> jax.Array:
+    """Multiplies the coordinates (a column vector) of some joints by a matrix.
+
+    Args:
+      matrix: (3, 3); of two coordinates, its upper left corner applies.
+      joints: (V,) bool, which ones.
+    """
+    places, rest = augment.split(clip, confidence)
+    matrix = matrix[: places.shape[-1], : places.shape[-1]]
+    moved = jnp.einsum("ij,...j->...i", matrix, places, precision=jax.lax.Precision.HIGHEST)
+    return jnp.concatenate([jnp.where(joints[:, None], moved, places), rest], axis=-1)
+
+
+def random_shear(key: jax.Array, clip: jax.Array, bound: float, confidence: bool) -> jax.Array:
+    """Adds to each coordinate shares of the others, uniform in ± `bound` (as in CMD and USDRL)."""
+    shares = jax.random.uniform(key, (3, 3), clip.dtype, -bound, bound)
+    matrix = jnp.where(jnp.eye(3, dtype=bool), 1, shares)
+    return transform(clip, matrix, jnp.ones(clip.shape[-2], bool), confidence)
+
+
+def random_corruption(
+    key: jax.Array, clip: jax.Array, num_joints: int, confidence: bool
+) -> jax.Array:
+    """Some joints set to zero or, as often, multiplied by a random matrix (as in USDRL).
+
+    Args:
+      num_joints: how many; which ones is drawn for the whole clip.
+    """
+    keys = jax.random.split(key, 3)
+    joints = jax.random.permutation(keys[0], clip.shape[-2]) < num_joints
+    matrix = jax.random.uniform(keys[1], (3, 3), clip.dtype, -1, 1)
+    matrix = jnp.where(jax.random.bernoulli(keys[2]), matrix, 0)
+    return transform(clip, matrix, joints, confidence)
 
 
 def _known(clip: jax.Array, confidence: bool) -> jax.Array:

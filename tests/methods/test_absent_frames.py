@@ -7,8 +7,8 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from amr_jax import methods
-from amr_jax.methods.gfp import covariance_loss, variance_loss
 from amr_jax.methods.nat import info_nce
+from amr_jax.ops import decorrelation
 from tests.methods import small
 from tests.models import reference
 from tests.models.params import noisy
@@ -139,7 +139,7 @@ def test_uncounted_rows_by_hand():
     rows = jnp.array([[1.0, 2.0], [-1.0, -2.0], [0.0, 0.0]])
     more, counted = jnp.concatenate([rows, nobody]), jnp.array([1, 1, 1, 0], bool)
     all_three = jnp.ones(3, bool)
-    for loss in (variance_loss, covariance_loss):
+    for loss in (decorrelation.variance_hinge, decorrelation.covariance):
         np.testing.assert_allclose(loss(more, counted), loss(rows, all_three), rtol=1e-6)
     np.testing.assert_allclose(
         info_nce(more, more[:, ::-1], counted, 0.5),

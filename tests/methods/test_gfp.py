@@ -5,36 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from amr_jax import methods
-from amr_jax.methods.gfp import covariance_loss, variance_loss
 from tests.methods import small
 from tests.models import reference
 from tests.models.params import noisy
 
 CLIPS = small.clips()
 ALL = small.everywhere(CLIPS)
-
-BOTH = jnp.ones(2, bool)
-
-
-def test_variance_loss_by_hand_eagerly_compiled_and_mapped():
-    features = jnp.array([[0.0, 3.0, 1.0], [1.0, -3.0, 1.0]])  # std 1/2, 3, 0
-    expected = (1 - np.sqrt(0.25 + 1e-4) + 0 + 1 - 0.01) / 3
-    for f in (variance_loss, jax.jit(variance_loss)):
-        np.testing.assert_allclose(f(features, BOTH), expected, rtol=1e-5)
-    mapped = jax.vmap(variance_loss, (0, None))(jnp.stack([features, 10 * features]), BOTH)
-    np.testing.assert_allclose(mapped, [expected, 0.99 / 3], rtol=1e-5)
-    # Collapsed features have a gradient that is finite, so that training can leave them.
-    assert jnp.isfinite(jax.grad(variance_loss)(jnp.ones((2, 3)), BOTH)).all()
-
-
-def test_covariance_loss_by_hand_eagerly_compiled_and_mapped():
-    features = jnp.array([[1.0, 2.0], [-1.0, -2.0], [0.0, 0.0]])  # covariance 4/2 = 2, twice
-    for f in (covariance_loss, jax.jit(covariance_loss)):
-        np.testing.assert_allclose(f(features, jnp.ones(3, bool)), 2 * 2**2 / 2, rtol=1e-6)
-    apart = jnp.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    np.testing.assert_allclose(
-        jax.vmap(covariance_loss)(apart[None], jnp.ones((1, 4), bool)), [0.0], atol=1e-7
-    )
 
 
 def test_the_loss_follows_the_definition():

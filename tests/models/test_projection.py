@@ -52,13 +52,17 @@ def test_a_projector_normalises_by_the_counted_rows():
     params = jax.tree.map(lambda x: x + 0.1 * RNG.normal(size=x.shape).astype(np.float32), params)
     p, x = jax.tree.map(np.float64, params), np.float64(ROWS[REAL])
     for i in (1, 2):
-        x = reference.linear(x, p[f"fc{i}"])
+        x = x @ p[f"fc{i}"]["kernel"]
         x = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
         x = np.maximum(x * p[f"norm{i}"]["scale"] + p[f"norm{i}"]["bias"], 0)
     expected = reference.linear(x, p["fc3"])
     found = jax.jit(projector.apply)({"params": params}, ROWS, REAL)
     np.testing.assert_allclose(found[REAL], expected, atol=1e-4)
     assert np.isfinite(found).all()
+    without = projection.Projector((10, 8, 5), jnp.float32, last_bias=False)
+    params = params | {"fc3": {"kernel": params["fc3"]["kernel"]}}
+    found = without.apply({"params": params}, ROWS, REAL)
+    np.testing.assert_allclose(found[REAL], expected - p["fc3"]["bias"], atol=1e-4)
 
 
 def test_heads_keep_no_state_and_only_matrices_decay():

@@ -143,6 +143,51 @@ def test_one_axis_is_dropped_each_as_often(coordinates):
     np.testing.assert_array_equal(views, jnp.where(gone[:, None, None, None], 0, clip))
 
 
+def linear_maps(kind, clip, number=100):
+    """The matrix of each joint of each draw, by least squares: (number, V, C, C)."""
+    draw = {
+        "shear": lambda key: distort.random_shear(key, clip, 0.7, False),
+        "corruption": lambda key: distort.random_corruption(key, clip, 15, False),
+    }[kind]
+    views = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(0), number))
+    start = np.float64(clip).reshape(-1, 25, clip.shape[-1])
+    ends = np.float64(views).reshape(number, -1, 25, clip.shape[-1])
+    inverse = np.linalg.pinv(start.swapaxes(0, 1))  # (V, C, frames and bodies)
+    return (inverse @ ends.swapaxes(1, 2)).swapaxes(-1, -2)
+
+
+@pytest.mark.parametrize("coordinates", [2, 3])
+def test_a_shear_adds_shares_of_the_other_coordinates(coordinates):
+    maps = linear_maps("shear", jnp.asarray(CLIP[..., :coordinates]))
+    np.testing.assert_allclose(maps, maps[:, :1].repeat(25, 1), atol=1e-4)
+    diagonal = np.eye(coordinates, dtype=bool)
+    np.testing.assert_allclose(maps[..., diagonal], 1, atol=1e-4)
+    shares = maps[:, 0][:, ~diagonal]
+    assert 0.6 < abs(shares).max() < 0.7 + 1e-4
+    assert shares.min() < -0.6 < 0.6 < shares.max()
+
+
+def test_a_corruption_zeroes_or_maps_some_joints_and_keeps_the_others():
+    maps = linear_maps("corruption", jnp.asarray(CLIP))
+    kept = (abs(maps - np.eye(3)) < 1e-4).all((-1, -2))
+    assert (kept.sum(1) == 10).all()
+    assert (abs(kept.mean(0) - 0.4) < 0.2).all()
+    lost = (abs(maps) < 1e-6).all((-1, -2))
+    whole = lost.sum(1) == 15
+    assert (lost.any(1) == whole).all()
+    assert 30 < whole.sum() < 70
+    assert 0.9 < abs(maps[~whole]).max() < 1 + 1e-4
+
+
+@pytest.mark.parametrize("kind", [distort.random_shear, distort.random_corruption])
+def test_shear_and_corruption_keep_confidence_and_absence(kind):
+    clip = jnp.concatenate([jnp.asarray(CLIP), jnp.full((6, 2, 25, 1), 0.5)], -1)
+    out = kind(jax.random.key(0), clip, 15, True)
+    np.testing.assert_array_equal(out[..., 3], clip[..., 3])
+    assert not out[2:4, 1, :, :3].any()
+    assert (out != clip).any()
+
+
 @every
 def test_transforms_agree_eagerly_compiled_and_mapped(transform):
     how = functools.partial(transform, p=0.5, c=False)
