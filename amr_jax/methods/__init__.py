@@ -38,6 +38,7 @@ from amr_jax.methods.method import Method
 from amr_jax.methods.nat import NAT
 from amr_jax.methods.sjepa import SJEPA
 from amr_jax.methods.skeleton_mae import SkeletonMAE
+from amr_jax.methods.stars import STARS
 from amr_jax.models.encoder import build_encoder
 from amr_jax.models.settings import compute_dtype, construct
 
@@ -48,6 +49,7 @@ METHODS: dict[str, type[Method]] = {
     "nat": NAT,
     "sjepa": SJEPA,
     "skeleton_mae": SkeletonMAE,
+    "stars": STARS,
 }
 
 

@@ -252,7 +252,6 @@ _BEFORE = {
         "input.absent_frames": "counted",
         "input.mixture": "proportional",
         "encoder.patch_init": "xavier",
-        "model.round_visible": "nearest",
         "optim.decay_on": "kernels",
         "optim.schedule_epochs": None,
         "optim.weight_decay_end": None,
@@ -276,6 +275,7 @@ _BEFORE = {
     "protocol=knn": {"whiten": False},
     "protocol=retrieval": {"whiten": False},
     "rows": {"published": False, "validation": False, "size": None},
+    "model.mask_ratio": {"model.round_visible": "nearest"},
     "model.target": {"model.motion_stride": 1},
 }
 

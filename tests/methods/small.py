@@ -7,15 +7,25 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from amr_jax.config import base, settings
+from amr_jax.config import base, files, settings
 from amr_jax.train import step as train_step
-from tests.models.params import noisy
+from tests.models.params import noisy, views
+
+MASKED = {"num_visible": 6, "decoder_width": 12, "decoder_depth": 1, "decoder_heads": 3}
 
 # What a method needs on top at this size.
 OWN = {
     "amr": {"r": 2, "windows": (2, 6)},
     "gfp": {"levels": (2, 4), "feature_width": 6, "hidden": 8, "global_hidden": 10},
     "sjepa": {"view_mirror": (0, 2, 1, 4, 3)},
+    "stars": {
+        "view_mirror": (0, 2, 1, 4, 3),
+        "projector_hidden": 8,
+        "features": 6,
+        "predictor_hidden": 8,
+        "queue": 7,
+        "temperature": 0.5,
+    },
 }
 
 
@@ -34,9 +44,7 @@ def config(method="amr", encoder=None, input_stream="joint", **model):
             "num_heads": 2,
         }
         | (encoder or {}),
-        "model": {"num_visible": 6, "decoder_width": 12, "decoder_depth": 1, "decoder_heads": 3}
-        | OWN.get(method, {})
-        | model,
+        "model": (MASKED if files.masks(method) else {}) | OWN.get(method, {}) | model,
     }
     return settings.completed(ml_collections.ConfigDict(config), base.of_method(method)).to_dict()
 
@@ -67,11 +75,16 @@ def keys(module, seed=0):
 
 def variables(module, inputs):
     """What the method keeps beside parameters, not at its initial values; nothing is compiled."""
-    given = inputs, everywhere(inputs)
+    given = views(module, inputs, everywhere(inputs))
     shapes = jax.eval_shape(module.init, {"params": jax.random.key(0), **keys(module)}, *given)
     rng = np.random.default_rng(3)
     shapes.pop("params")
-    return jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
+
+    def some(x):
+        number = np.issubdtype(x.dtype, np.floating)
+        return rng.normal(size=x.shape).astype(x.dtype) if number else np.zeros(x.shape, x.dtype)
+
+    return jax.tree.map(some, shapes)
 
 
 def average(module):
@@ -90,7 +103,7 @@ def loss_and_gradient(module):
 
     def of(params, variables, average, clips, keys, present=None, joints=None):
         present = everywhere(clips) if present is None else present
-        views = (clips, present) if joints is None else (clips, present, joints)
-        return compiled(params, variables, average, *views, keys)
+        given = views(module, clips, present) + (() if joints is None else (joints,))
+        return compiled(params, variables, average, *given, keys)
 
     return of

@@ -7,7 +7,7 @@ import pytest
 
 from amr_jax import methods
 from tests.methods import small
-from tests.models.params import noisy
+from tests.models.params import noisy, views
 
 PLACES = small.clips()[..., :2]
 ONE, OTHER = (
@@ -28,14 +28,12 @@ def build(method, confidence=True, **model):
 @pytest.mark.parametrize("method", methods.METHODS)
 def test_every_method_trains_on_clips_with_confidence(method):
     module = build(method)
-    shapes = jax.eval_shape(
-        module.init, {"params": jax.random.key(0), **small.keys(module)}, ONE, ALL
-    )
+    rngs = {"params": jax.random.key(0), **small.keys(module)}
+    shapes = jax.eval_shape(module.init, rngs, *views(module, ONE, ALL))
     assert shapes["params"]["encoder"]["patch_embed"]["kernel"].shape == (3 * 3, 8)
-    decoder = shapes["params"]["decoder"]
     if method in ("amr", "mamp", "nat", "skeleton_mae"):
         frames = 3 * (module.r if method == "amr" else 1)
-        assert decoder["pred"]["bias"].shape == (frames * 2,)
+        assert shapes["params"]["decoder"]["pred"]["bias"].shape == (frames * 2,)
 
 
 @pytest.mark.parametrize("method", ["amr", "mamp"])

@@ -10,7 +10,7 @@ from amr_jax.methods.masked import MaskedMethod
 from amr_jax.ops import masking
 from amr_jax.train import step as train_step
 from tests.methods import small
-from tests.models.params import noisy
+from tests.models.params import noisy, views
 
 # Every method, and the settings in which it draws or attends otherwise.
 EVERY = [
@@ -107,17 +107,21 @@ def test_the_loss_is_that_of_the_joints_that_are_there(name, model, monkeypatch)
     given = noisy(five, clips), small.variables(five, clips), small.average(five)
     results = []
     for joints in (5, 3):
-        own = {"view_mirror": (0, 2, 1, 4, 3)[:joints]} if name == "sjepa" else {}
+        own = (
+            {"view_mirror": (0, 2, 1, 4, 3)[:joints]}
+            if "view_mirror" in small.OWN.get(name, {})
+            else {}
+        )
         method = methods.build(small.config(name, {"num_joints": joints}, **model, **own))
         ids = visible // 3 * joints + visible % 3
         monkeypatch.setattr(MaskedMethod, "draw_mask", lambda *_, ids=ids: ids)
-        views = clips[:, :, :joints], (present & has)[:, :, :joints]
+        seen = views(method, clips[:, :, :joints], (present & has)[:, :, :joints])
         if joints == 5:
-            views += (jnp.tile(has, (2, 1)),)
+            seen += (jnp.tile(has, (2, 1)),)
         else:
             given = jax.tree_util.tree_map_with_path(of_three_joints, given)
         loss = jax.value_and_grad(train_step.method_loss(method), has_aux=True)
-        results.append(jax.jit(loss)(*given, *views, small.keys(method)))
+        results.append(jax.jit(loss)(*given, *seen, small.keys(method)))
     results[0] = jax.tree_util.tree_map_with_path(of_three_joints, results[0])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), *results)
     assert results[0][0][0] > 0

@@ -11,6 +11,7 @@ from amr_jax.methods import METHODS
 from amr_jax.train import optim
 from tests.methods import small
 from tests.models.params import encoder as build
+from tests.models.params import views
 
 ADAM = {"weight_decay": 0.0, "decay_on": "kernels", "b1": 0.9, "b2": 0.95, "clip_norm": None}
 
@@ -72,7 +73,8 @@ def test_the_published_rule_spares_vectors_of_linear_layers_and_norms_alone(meth
     module = methods.build(small.config(method))
     inputs = {"params": jax.random.key(0), **small.keys(module)}
     clips = small.clips()
-    params = jax.eval_shape(module.init, inputs, clips, small.everywhere(clips))["params"]
+    given = views(module, clips, small.everywhere(clips))
+    params = jax.eval_shape(module.init, inputs, *given)["params"]
     mask = optim.decay_mask(params, "all")
     for path, decays in jax.tree_util.tree_leaves_with_path(mask):
         assert decays == (path[-1].key not in ("bias", "scale")), path
