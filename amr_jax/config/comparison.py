@@ -86,6 +86,7 @@ def row(
     evaluation: Iterable[str] = (),
     dataset: str | None = None,
     judged_on: Iterable[str] = (),
+    start_from: str | None = None,
 ) -> ml_collections.ConfigDict:
     """A row of a comparison: a pre-training, evaluated by every protocol.
 
@@ -97,10 +98,14 @@ def row(
       dataset: what it is pre-trained on; None: the data set of the comparison.
       judged_on: the data sets that it is evaluated on, each by every protocol, in ROW/SET/PROTOCOL;
         none: that of the comparison, in ROW/PROTOCOL.
+      start_from: name of a row, earlier in the tables, whose encoder this one starts from. Epochs
+        and seconds that the comparison sets are those of the first stage: this one has as large a
+        share of them as its config's epochs are of the other's.
     """
     made = {"title": title, "config": config, "overrides": overrides}
     made |= {"evaluation": tuple(evaluation), "judged_on": tuple(judged_on)}
-    return ml_collections.ConfigDict(made | ({"dataset": dataset} if dataset else {}))
+    optional = {"dataset": dataset, "start_from": start_from}
+    return ml_collections.ConfigDict(made | {key: x for key, x in optional.items() if x})
 
 
 def ensemble(title: str, members: Mapping[str, float]) -> ml_collections.ConfigDict:

@@ -51,6 +51,9 @@ def in_order(config: ml_collections.ConfigDict) -> list[str]:
             raise UserError(f"config.rows.{name} is in no table; add it to config.tables.")
         if is_ensemble(config.rows[name]):
             _check_ensemble(config, name)
+        elif first := config.rows[name].get("start_from"):
+            before = [row for row in names[: names.index(name)] if "config" in config.rows[row]]
+            settings.require_choice(f"config.rows.{name}.start_from: earlier row", first, before)
     for key in ("reference", "ours"):
         settings.require_choice(f"config.{key}", config[key], tuple(names))
     return names
@@ -197,8 +200,23 @@ def pretraining(config: ml_collections.ConfigDict, name: str) -> ml_collections.
         )
     made.data_dir, made.seed = config.data_dir, config.seed
     if config.budget == "epochs" and config.epochs:
-        set_epochs(made, config.epochs)
+        set_epochs(made, max(1, round(config.epochs * stage(config, name))))
     return made
+
+
+def stage(config: ml_collections.ConfigDict, name: str) -> float:
+    """What a row has of the budget of the comparison: 1; of a later stage, its share of the first.
+
+    The share is that of the epochs in the rows' configs.
+    """
+    spec = config.rows[name]
+    if not spec.get("start_from"):
+        return 1.0
+    own, first = (
+        _from_file(config, row.config, row.get("dataset")).epochs
+        for row in (spec, config.rows[spec.start_from])
+    )
+    return own / first * stage(config, spec.start_from)
 
 
 def overrides(config: ml_collections.ConfigDict, name: str) -> list[str]:

@@ -11,9 +11,11 @@ from etils import epath
 from amr_jax import evaluate, methods, pretrain
 from amr_jax.config import checks, settings
 from amr_jax.data import datasets
+from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt, encoder_under_test
-from amr_jax.run import metrics, workdir
+from amr_jax.run import checkpoint, metrics, paths, workdir
 from amr_jax.studies import budget, cells, costs, rows
+from amr_jax.train import start
 
 # Settings of pre-training that do not reach a random encoder, its data or its views.
 _ONLY_OF_TRAINING = (
@@ -78,6 +80,10 @@ class Training:
         """
         where = cells.folder_of(root, config, row, seed)
         training = pretrain.as_begun(rows.pretraining(config, row), where)
+        if first := config.rows[row].get("start_from"):
+            before = cls.of(config, root, first, seed)
+            training = start.with_encoder_of(training, pretrain.resolve(before.training))
+            training.start_from = os.fspath(paths.absolute(before.folder))
         # Results of one protocol are compared: rows that follow are judged as finished ones are.
         alike = [where, *(root / name for name in rows.judged_alike(config, row))]
         protocols = {}
@@ -94,7 +100,7 @@ class Training:
         checks.require_method_fits(resolved, methods.build(resolved))
         for protocol in protocols.values():
             encoder_under_test.resolve(protocol, resolved)
-        seconds = config.seconds if config.budget == "seconds" else None
+        seconds = config.seconds * rows.stage(config, row) if config.budget == "seconds" else None
         if seconds and (epochs := budget.stored(root / row)) is not None:
             rows.set_epochs(training, epochs)
         spec = config.rows[row]
@@ -117,7 +123,7 @@ class Training:
             return None
         # The records are known only after loading them. 'auto' may resolve to another dtype here
         # than on the machine where the row was trained.
-        free = pretrain.FREE_KEYS | {"input.found"}
+        free = pretrain.FREE_KEYS | {"input.found", "start_from"}  # the comparison may have moved
         free |= {"dtype"} if self.training.dtype == "auto" else set()
         workdir.refuse_another(self.folder, pretrain.resolve(self.training), free)
         for key, protocol in self.protocols.items():
@@ -136,6 +142,8 @@ class Training:
                 budget.stored(self.measured)
                 or budget.measure(self.training, self.seconds, self.measured),
             )
+        if source := self.training.get("start_from"):
+            _require_trained(self.row, source)
         pretrain.run(self.training, self.folder)
         untrained, results = self.untrained(), {}
         for name, protocol in self.protocols.items():
@@ -202,6 +210,15 @@ class Training:
         given = {"pretrained": str(self.folder), "num_frames": protocol.num_frames}
         given["num_frames"] = given["num_frames"] or self.training.encoder.num_frames
         return adapt.settings(ml_collections.ConfigDict({**protocol, **given}), self.training)
+
+
+def _require_trained(row: str, source: str) -> None:
+    """Raises `UserError` unless the row that another one starts from is trained, in `source`."""
+    if not checkpoint.has_one(source):
+        raise UserError(
+            f"row {row}: it starts from the encoder of {source}, which is not trained yet; let "
+            "config.only name both rows."
+        )
 
 
 def trained(folder: epath.Path) -> dict:

@@ -21,7 +21,7 @@ from tests.studies import handmade
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PROTOCOLS = set(protocols.PROTOCOLS) | {"transfer"}  # that one is finetune on another data set
-COMPARISONS = {"compare", "ablation", "streams", "real_sets"}
+COMPARISONS = {"compare", "ablation", "streams", "real_sets", "rivals"}
 RECIPES = {"amr_small", "amr_medium", "amr_full"}  # of AMR: test_recipes.py
 METHODS = sorted({path.stem for path in CONFIGS.glob("*.py")} - PROTOCOLS - COMPARISONS - RECIPES)
 

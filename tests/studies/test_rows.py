@@ -5,7 +5,7 @@ import pytest
 from amr_jax.config.comparison import variant
 from amr_jax.errors import UserError
 from amr_jax.studies import rows
-from configs import ablation, amr, compare
+from configs import ablation, amr, compare, rivals
 
 
 def test_a_row_is_its_file_with_overrides():
@@ -62,9 +62,12 @@ def test_validation_reaches_training_and_every_protocol():
         assert (made.train_split, made.test_split) == ("train[!validation]", "train[validation]")
 
 
+STARS = ("mamp_stars", "amr_stars")
+
+
 def test_rows_come_in_the_order_of_the_tables_each_once():
     names = rows.in_order(compare.get_config("nwucla"))
-    assert names == ["skeleton_mae", "mamp", "sjepa", "gfp", "nat", "nat_con", "amr"]
+    assert names == ["skeleton_mae", "mamp", "sjepa", "gfp", "nat", "nat_con", "amr", *STARS]
     config = ablation.get_config("nwucla")
     names = rows.in_order(config)
     assert names[:5] == ["baseline1", "baseline2", "dd", "full", "mca_msa"]
@@ -111,7 +114,7 @@ def test_rows_come_in_the_order_of_the_tables_each_once():
         ("variants.knn", variant("x", "knn"), r"variants\.knn = 'x': expected another name"),
         ("tables.comparison.plot", "x", r"config\.tables\.comparison\.plot = 'x'"),
         ("tables.comparison.rows", ("mamp", "amr", "x"), r"comparison\.rows: row = 'x'"),
-        ("tables.comparison.rows", ("mamp", "amr"), r"config\.rows\.gfp is in no table"),
+        ("tables.comparison.rows", ("mamp", "amr"), r"config\.rows\.amr_stars is in no table"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(key, value, message):
@@ -146,3 +149,19 @@ def test_warmup_keeps_its_share_and_leaves_an_epoch(epochs, warmup):
     assert config.optim.schedule_epochs == pytest.approx(epochs * 2 / 3, abs=1e-3)
     assert config.optim.warmup_epochs == pytest.approx(warmup)
     assert config.optim.warmup_epochs <= config.epochs - 1
+
+
+def test_a_later_stage_has_its_share_of_the_budget_and_follows_the_row_it_starts_from():
+    config = rivals.get_config("utd")
+    assert rows.stage(config, "amr") == 1
+    assert rows.stage(config, "amr_stars") == pytest.approx(20 / 60)
+    config.epochs = 30
+    assert rows.pretraining(config, "amr").epochs == 30
+    assert rows.pretraining(config, "amr_stars").epochs == 10
+    names = rows.in_order(config)
+    assert names.index("amr") < names.index("amr_stars") < names.index("queue_64")
+    config.tables.stars.rows = ("mamp", "mamp_stars", "amr_stars", "amr", "contrast")
+    with pytest.raises(
+        UserError, match=r"amr_stars\.start_from: earlier row = 'amr': expected 'mamp' or"
+    ):
+        rows.in_order(config)

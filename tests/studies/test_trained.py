@@ -3,6 +3,7 @@
 import csv
 import json
 import statistics
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from amr_jax import compare, evaluate, pretrain
 from amr_jax.errors import UserError
 from amr_jax.run import metrics, workdir
 from amr_jax.studies import budget, cells, costs, trained
-from configs import ablation
+from configs import ablation, rivals
 from configs import compare as methods_config
 from tests import custom_sets
 from tests.studies import stubs
@@ -80,7 +81,7 @@ def test_a_start_that_ends_between_two_seeds_is_resumed(tiny_ucla, tmp_path, see
     of_mamp, of_amr = [["mamp/seed6", "mamp/seed6/knn"], ["amr/seed6", "amr/seed6/knn"]]
     assert seen == ["mamp", "mamp/knn", "amr", "amr/knn", *of_mamp, of_amr[0]]
     text = table(tmp_path, "comparison")
-    assert "gfp, nat, nat_con, amr (1 of 3 seeds)." in text
+    assert "gfp, nat, nat_con, amr (1 of 3 seeds), mamp_stars, amr_stars." in text
     assert "mamp (2 of 3 seeds)" in text
     monkeypatch.setattr(evaluate, "run", judge)
     seen.clear()
@@ -275,3 +276,29 @@ def test_what_reaches_a_random_encoder_decides_who_shares_it(tiny_ucla, tmp_path
 def test_seeds_must_be_one_or_more(tiny_ucla, tmp_path):
     with pytest.raises(UserError, match=r"config\.seeds = 0: expected at least 1"):
         compare.run(configured(tiny_ucla, seeds=0), tmp_path)
+
+
+def test_a_row_starts_from_the_encoder_of_another_row_with_the_same_seed(
+    tiny_ucla, tmp_path, seen, monkeypatch
+):
+    how = {"only": "amr_stars", "seeds": 2, "overrides": ("input.split=train", "amr:optim.lr=0.0")}
+    with pytest.raises(UserError, match=r"row amr_stars: .* not trained yet; .* name both rows"):
+        compare.run(configured(tiny_ucla, rivals, **how), tmp_path)
+    seen.clear()
+    monkeypatch.setattr(
+        trained.checkpoint, "has_one", lambda folder: (Path(folder) / "metrics.jsonl").exists()
+    )
+    how["only"] = "amr,amr_stars"
+    compare.run(configured(tiny_ucla, rivals, **how), tmp_path)
+    assert [name for name in seen if "knn" not in name] == [
+        "amr", "amr_stars", "amr/seed1", "amr_stars/seed1",
+    ]  # fmt: skip
+    for seed in ("", "seed1"):
+        config = workdir.read_config(tmp_path / "amr_stars" / seed)
+        assert config.start_from == str(tmp_path / "amr" / seed)
+        assert config.encoder == workdir.read_config(tmp_path / "amr" / seed).encoder
+    # A comparison that was moved stays finished.
+    seen.clear()
+    tmp_path.rename(tmp_path.with_name("moved"))
+    compare.run(configured(tiny_ucla, rivals, **how), tmp_path.with_name("moved"))
+    assert seen == []
