@@ -27,6 +27,7 @@ from amr_jax.ops.body_frame import BodyFrame
 from amr_jax.run import checkpoint, paths, sharding, workdir
 from amr_jax.skeleton.layouts import Layout
 from amr_jax.train import step as train_step
+from amr_jax.train.views import make_views
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +172,7 @@ def of_params(
     augment = keys.pop(train_step.AUGMENT)
     lengths = jnp.array([len(clip.joints)], jnp.int32)
     has = () if clip.has is None else (jnp.asarray(clip.has)[None],)
-    views = train_step.make_views(config, sharding.make_mesh(jax.devices()[:1]))
+    views = make_views(config, sharding.make_mesh(jax.devices()[:1]))
     found = jax.jit(views)(augment, jnp.asarray(clip.joints)[None], lengths, *has)
     first = int(np.asarray(found[1]).any((1, 2)).argmax())
     body = [jnp.repeat(x[first : first + 1], masks, axis=0) for x in found]

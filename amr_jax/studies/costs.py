@@ -21,6 +21,7 @@ from amr_jax.methods.method import Method, view_shapes
 from amr_jax.run import console, sharding
 from amr_jax.train import optim
 from amr_jax.train import step as train_step
+from amr_jax.train.views import make_views
 
 # Bodies per unit of the batch, by config.input.bodies: sequences of NTU and PKU have two slots.
 SLOTS = {"packed": 1, "all": 2}
@@ -204,7 +205,7 @@ def augmenting(config: ml_collections.ConfigDict, batch_clips: Callable, mesh: M
 
     Arguments as in `train_step.make_dispatch`; `number`, of the first step, is donated.
     """
-    views = train_step.make_views(config, mesh, methods.build(config).views)
+    views = make_views(config, mesh, methods.build(config).views)
 
     def dispatch(number, arrays, batches):
         def step(number, batch):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from amr_jax import compare, evaluate, methods, pretrain
-from amr_jax.config import settings
+from amr_jax.config import files, settings
 from amr_jax.data import datasets, records
 from amr_jax.errors import UserError
 from amr_jax.evaluation import encoder_under_test, protocols
@@ -24,6 +24,7 @@ PROTOCOLS = set(protocols.PROTOCOLS) | {"transfer"}  # that one is finetune on a
 COMPARISONS = {"compare", "ablation", "streams", "real_sets", "rivals"}
 RECIPES = {"amr_small", "amr_medium", "amr_full"}  # of AMR: test_recipes.py
 METHODS = sorted({path.stem for path in CONFIGS.glob("*.py")} - PROTOCOLS - COMPARISONS - RECIPES)
+MASKING = [name for name in METHODS if files.masks(name)]
 
 
 def get_config(name: str, argument: str) -> ml_collections.ConfigDict:

@@ -6,12 +6,16 @@ import re
 import pytest
 
 from amr_jax.config import base
-from tests.config.test_configs import COMPARISONS, DATASETS, METHODS, PROTOCOLS
+from tests.config.test_configs import COMPARISONS, DATASETS, MASKING, METHODS, PROTOCOLS
 from tests.config.test_published import flat
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "published_settings.md").read_text(encoding="utf-8")
-EVERY = {"every method": METHODS, "every protocol": sorted(PROTOCOLS)}
+EVERY = {
+    "every method": METHODS,
+    "every method that masks": MASKING,
+    "every protocol": sorted(PROTOCOLS),
+}
 
 
 def table(heading: str) -> list[tuple[list[str], list[str], list[str]]]:

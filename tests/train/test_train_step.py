@@ -20,6 +20,7 @@ from amr_jax.skeleton.layouts import KINECT_20
 from amr_jax.studies import costs
 from amr_jax.train import optim
 from amr_jax.train import step as train_step
+from amr_jax.train.views import make_views
 from configs import amr, sjepa
 
 
@@ -135,7 +136,7 @@ def test_the_views_of_a_step_tell_who_is_there_unless_absent_frames_count(settin
     config = config.copy_and_resolve_references()
     config.input.absent_frames = absent_frames
     mesh = sharding.make_mesh(jax.devices()[:1])
-    found = jax.jit(train_step.make_views(config, mesh))(jax.random.key(1), clips, lengths)
+    found = jax.jit(make_views(config, mesh))(jax.random.key(1), clips, lengths)
     expected = views(ml_collections.FrozenConfigDict(config), jax.random.key(1), clips, lengths)
     np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
     assert found[1].shape == (16, 24, 20)
@@ -152,7 +153,7 @@ def test_joints_that_a_set_lacks_are_absent_also_where_absent_frames_count(setti
     config = config.copy_and_resolve_references()
     config.input.absent_frames = "counted"
     has = jnp.arange(20) < jnp.where(jnp.arange(len(lengths)) % 3, 20, 15)[:, None]
-    views = train_step.make_views(config, sharding.make_mesh(jax.devices()[:1]))
+    views = make_views(config, sharding.make_mesh(jax.devices()[:1]))
     _, present, joints = jax.jit(views)(jax.random.key(1), clips, lengths, has)
     bodies = np.repeat(has, 2, axis=0)  # of two slots
     np.testing.assert_array_equal(joints, bodies)
