@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from amr_jax.errors import UserError, did_you_mean
 from amr_jax.flags import COMMANDS
-from amr_jax.run import cli
+from amr_jax.run import allocator, cli
 
 if TYPE_CHECKING:  # else late: not every command has a config
     from ml_collections import ConfigDict
@@ -54,6 +54,7 @@ def run(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -
       argv: its arguments; None: those of the process.
       prog: how the command was called, for help and tables.
     """
+    allocator.keep_freed_memory()
     argv = sys.argv[1:] if argv is None else list(argv)
     prog = prog or f"python -m amr_jax.{name}"
     if name == "benchmark":
