@@ -8,6 +8,7 @@ The recipe is in `amr_jax/config/recipes.py`; it was found on small sets and sma
 
 import ml_collections
 
+from amr_jax.config import sizes
 from amr_jax.config.recipes import recipe
 
 SIZES = {
@@ -15,12 +16,7 @@ SIZES = {
     "batch_size": 128,
     "augment.min_frames": 64,
     "encoder.num_frames": 120,
-    "encoder.width": 256,
-    "encoder.depth": 8,
-    "encoder.num_heads": 8,
-    "model.decoder_width": 256,
-    "model.decoder_heads": 8,
-    "model.decoder_depth": 5,
+    **sizes.MODELS["large"],
     "optim.warmup_epochs": 20,
 }
 

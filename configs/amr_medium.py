@@ -10,14 +10,13 @@ One CPU core: 23 minutes; linear, NW-UCLA 80.2 %, UTD-MHAD 87.4 %; 1-NN, NW-UCLA
 
 import ml_collections
 
-from amr_jax.config import base
+from amr_jax.config import base, sizes
 from amr_jax.config.recipes import recipe
 
 SIZES = {
     **base.ONE_KINECT,
+    **sizes.MODELS["base"],
     "epochs": 200,
-    "encoder.width": 192,
-    "encoder.num_heads": 6,
     "optim.warmup_epochs": 10,
 }
 

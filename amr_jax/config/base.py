@@ -370,12 +370,7 @@ ONE_KINECT = {
     "augment.min_frames": 16,
     "augment.max_angles": (0.3, 1.0, 0.3),
     "encoder.num_frames": 48,
-    "encoder.width": 96,
-    "encoder.depth": 4,
-    "encoder.num_heads": 4,
-    "model.decoder_width": 96,
-    "model.decoder_heads": 4,
-    "model.decoder_depth": 2,
+    **sizes.MODELS["small"],
     "optim.warmup_epochs": 5,
 }
 

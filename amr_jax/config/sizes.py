@@ -15,11 +15,9 @@ from amr_jax.config import settings
 # The largest number of training sequences that each size is chosen for.
 UP_TO = {"small": 2_500, "base": 20_000, "large": float("inf")}
 
-SIZES: Mapping[str, Mapping[str, Any]] = {
-    # The encoder and decoder of sets of one Kinect (`base.ONE_KINECT`).
+# Encoder and decoder. Small: those of sets of one Kinect. Large: the papers', the defaults.
+MODELS: Mapping[str, Mapping[str, Any]] = {
     "small": {
-        "batch_size": 32,
-        "steps_per_dispatch": 20,
         "encoder.width": 96,
         "encoder.depth": 4,
         "encoder.num_heads": 4,
@@ -27,10 +25,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "model.decoder_heads": 4,
         "model.decoder_depth": 2,
     },
-    # Those of configs/amr_medium.py.
     "base": {
-        "batch_size": 64,
-        "steps_per_dispatch": 50,
         "encoder.width": 192,
         "encoder.depth": 4,
         "encoder.num_heads": 6,
@@ -38,10 +33,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "model.decoder_heads": 4,
         "model.decoder_depth": 2,
     },
-    # The papers': the defaults of the settings.
     "large": {
-        "batch_size": 128,
-        "steps_per_dispatch": 50,
         "encoder.width": 256,
         "encoder.depth": 8,
         "encoder.num_heads": 8,
@@ -49,6 +41,12 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "model.decoder_heads": 8,
         "model.decoder_depth": 5,
     },
+}
+
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    "small": {"batch_size": 32, "steps_per_dispatch": 20, **MODELS["small"]},
+    "base": {"batch_size": 64, "steps_per_dispatch": 50, **MODELS["base"]},
+    "large": {"batch_size": 128, "steps_per_dispatch": 50, **MODELS["large"]},
 }
 
 

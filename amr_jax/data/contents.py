@@ -3,8 +3,6 @@
 import dataclasses
 import math
 import os
-import re
-from collections.abc import Callable
 
 import numpy as np
 
@@ -14,13 +12,9 @@ from amr_jax.data.readers import (
     files,
     formats,
     keypoints,
-    kinect_text,
-    ntu,
-    nw_ucla,
     openpose,
-    pku,
     pyskl,
-    utd_mhad,
+    raw_sets,
 )
 from amr_jax.errors import BadFile
 from amr_jax.ops import normalise
@@ -30,17 +24,6 @@ ENDINGS = (".npz", ".npy", ".pkl", ".pickle", ".skeleton", ".mat", ".txt", *form
 _DETECTED = ("coco_17", "openpose_18", "openpose_25")  # third numbers are confidences
 _PERSON = 0.45  # metres: `arrays.extent` of a standing person
 _UNITS = {1.0: "metres", 0.01: "centimetres", 0.001: "millimetres"}
-# Raw files of published sets: ending -> title, layout, reader of joints, name for `prepare`.
-_PUBLISHED: dict[str, tuple[str, str, Callable, str]] = {
-    ".skeleton": (
-        "NTU RGB+D",
-        "ntu_25",
-        lambda raw, _: ntu.read_joints(raw, "contiguous"),
-        "ntu_rgbd60",
-    ),
-    ".mat": ("UTD-MHAD", "kinect_20", utd_mhad.read_joints, "utd_mhad"),
-    ".txt": ("PKU-MMD", "ntu_25", lambda raw, _: pku.read_video(raw), "pku_mmd1"),
-}
 
 
 @dataclasses.dataclass
@@ -71,21 +54,15 @@ def of_task(task: own_files.Task) -> Held:
     raw = task.raw
     if not raw.name.lower().endswith(ENDINGS):
         raise BadFile(raw, "a file of another kind", f"a name that ends in {', '.join(ENDINGS)}")
-    name, ending = raw.name.lower(), os.path.splitext(raw.name.lower())[1]
+    ending = os.path.splitext(raw.name.lower())[1]
     if ending in (".pkl", ".pickle"):
         return _of_pickle(raw)
     if ending in (".npy", ".npz"):
         return _of_array(raw)
-    of_text = kinect_text.of_name(raw.name)
-    if of_text or ending in _PUBLISHED or re.fullmatch(r"a\d\d_s\d\d_e\d\d_v\d\d\.json", name):
-        if of_text:
-            what = of_text.title, of_text.layout.name, of_text.read_joints, _dataset(of_text.title)
-        else:
-            ucla = ("NW-UCLA", "kinect_20", nw_ucla.read_joints, "nw_ucla")
-            what = _PUBLISHED.get(ending, ucla)
-        title, layout, read, dataset = what
+    if of := raw_sets.of(raw):
         counts: dict[str, int] = {}
-        return Held(title, layout, "xyz", [read(raw, counts)], dataset, counts=counts)
+        joints = [of.read(raw, counts)]
+        return Held(of.title, of.layout.name, "xyz", joints, of.dataset, counts=counts)
     if task.frames:  # in any of them there may be nobody
         found = formats.Found(formats.OPENPOSE, [openpose.read(task.frames, task, "")])
     else:
@@ -100,11 +77,6 @@ def of_task(task: own_files.Task) -> Held:
             form = dataclasses.replace(form, layout=layout, joints=own.joints)
         one.joints.append(keypoints.joints(clip, form, raw, one.counts))
     return one
-
-
-def _dataset(title: str) -> str:
-    """MSR-Action3D -> msr_action3d, Florence 3D -> florence3d."""
-    return title.lower().replace("-", "_").replace(" ", "")
 
 
 def _largest(scores: np.ndarray | None, channels: str) -> float | None:

@@ -13,6 +13,7 @@ of joints and classes are in FILE.json.
 
 import functools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -36,58 +37,49 @@ def to_safetensors(checkpoint: str, out: str, step: int | None, dataset: str | N
     print(f"{out}: {_describe(model)}")
 
 
-def to_stablehlo(
+def to_program(
+    made: Callable[[Model, str], tuple[bytes, str, dict[str, Any]]],
     checkpoint: str,
     out: str,
     step: int | None,
     dataset: str | None = None,
     readout: str | None = None,
 ) -> None:
-    """Writes the program, and FILE.json beside it.
+    """Writes the model as a program, and FILE.json beside it.
+
+    Args:
+      made: (model, read-out) -> the program, what is told of it, and more for FILE.json.
+      checkpoint, out, step, dataset: as in `FORMATS`.
+      readout: of the features of a pre-training run; None: the mean.
 
     Raises:
-      UserError: `readout` is given for a model with a classifier, which has its own.
+      UserError: `readout` is given for a model with a classifier, which has its own; or as of
+        `onnx_file.content`.
     """
-    model, readout = _with_readout(checkpoint, step, dataset, readout)
-    exported = program(model, readout)
-    workdir.write(out, exported.serialize())
-    _write_signature(out, model, readout, {"platforms": PLATFORMS})
-    print(f"{out}: {_describe(model)}, for {', '.join(exported.platforms)}; see {out}.json")
-
-
-def to_onnx(
-    checkpoint: str,
-    out: str,
-    step: int | None,
-    dataset: str | None = None,
-    readout: str | None = None,
-) -> None:
-    """Writes an ONNX graph, compared with JAX before, and FILE.json beside it.
-
-    Raises:
-      UserError: as of `to_stablehlo` and `onnx_file.content`.
-    """
-    model, readout = _with_readout(checkpoint, step, dataset, readout)
-    content, error = onnx_file.content(model, readout)
-    workdir.write(out, content)
-    _write_signature(out, model, readout, {"computes_in": "float32"})
-    print(
-        f"{out}: {_describe(model)}; onnxruntime differs from JAX by {error:.0e} of the largest "
-        f"output; see {out}.json"
-    )
-
-
-def _with_readout(
-    checkpoint: str, step: int | None, dataset: str | None, readout: str | None
-) -> tuple[Model, str]:
-    """The model, and the read-out of its features."""
     model = load.load_model(checkpoint, step, dataset)
     if readout and model.head:
         raise UserError(
             f"--readout={readout}: {checkpoint} has a classifier with a read-out of its own; "
             "expected a pre-training run, whose encoder is exported alone."
         )
-    return model, readout or "mean"
+    readout = readout or "mean"
+    content, told, more = made(model, readout)
+    workdir.write(out, content)
+    _write_signature(out, model, readout, more)
+    print(f"{out}: {_describe(model)}{told}; see {out}.json")
+
+
+def _stablehlo(model: Model, readout: str) -> tuple[bytes, str, dict[str, Any]]:
+    exported = program(model, readout)
+    told = f", for {', '.join(exported.platforms)}"
+    return exported.serialize(), told, {"platforms": PLATFORMS}
+
+
+def _onnx(model: Model, readout: str) -> tuple[bytes, str, dict[str, Any]]:
+    """An ONNX graph that was compared with JAX."""
+    content, error = onnx_file.content(model, readout)
+    told = f"; onnxruntime differs from JAX by {error:.0e} of the largest output"
+    return content, told, {"computes_in": "float32"}
 
 
 def to_torch(checkpoint: str, out: str, step: int | None, dataset: str | None = None) -> None:
@@ -117,8 +109,8 @@ def to_torch(checkpoint: str, out: str, step: int | None, dataset: str | None = 
 # dataset as of `load.load_model`)
 FORMATS = {
     "safetensors": to_safetensors,
-    "stablehlo": to_stablehlo,
-    "onnx": to_onnx,
+    "stablehlo": functools.partial(to_program, _stablehlo),
+    "onnx": functools.partial(to_program, _onnx),
     "torch": to_torch,
 }
 

@@ -1,6 +1,7 @@
 """Reads files of all formats into sequences for a trained model, as `prepare` reads them."""
 
 import dataclasses
+import functools
 import os
 import re
 import sys
@@ -17,13 +18,11 @@ from amr_jax.data.readers import (
     formats,
     in_memory,
     keypoints,
-    kinect_text,
     ntu,
-    nw_ucla,
     openpose,
     pku,
     pyskl,
-    utd_mhad,
+    raw_sets,
 )
 from amr_jax.errors import BadFile
 from amr_jax.inference.apply import Input, Model
@@ -170,12 +169,14 @@ def _kind(path: str) -> tuple[files.RawFile, layouts.Layout | None, Callable]:
     if os.path.isdir(path):
         return raw, None, _videos
     kind = Path(raw.name).suffix.lower()
-    if kind not in _KINDS:
+    if kind not in (*raw_sets.ENDINGS, *_READERS):
         ending = f"a name that ends in {kind!r}" if kind else "a name without an ending"
-        raise BadFile(path, ending, f"a file {', '.join(_KINDS)}, or archive.zip!member")
-    if kind == ".json" and b'"skeletons"' not in raw.read(keypoints.MAX_BYTES):
-        return raw, None, _key_points
-    return raw, *(_of_text_set(raw) or _KINDS[kind])
+        known = ", ".join((*raw_sets.ENDINGS, *_READERS))
+        raise BadFile(path, ending, f"a file {known}, or archive.zip!member")
+    of = raw_sets.of(raw)
+    if of is None:
+        return raw, None, _READERS.get(kind, _key_points)
+    return raw, of.layout, _OF_SETS.get(of.dataset, functools.partial(_of_set, of))
 
 
 def _read(path: str, size: Input, options: Options) -> Iterable[Sequence | BadFile]:
@@ -194,28 +195,11 @@ def _ntu(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence
     return [Sequence(str(raw), ntu.read_joints(raw, options.gaps, counts), counts)]
 
 
-def _nw_ucla(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
+def _of_set(
+    of: raw_sets.RawSet, raw: files.RawFile, size: Input, options: Options
+) -> Iterable[Sequence]:
     counts: dict[str, int] = {}
-    return [Sequence(str(raw), nw_ucla.read_joints(raw, counts), counts)]
-
-
-def _utd_mhad(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
-    counts: dict[str, int] = {}
-    return [Sequence(str(raw), utd_mhad.read_joints(raw, counts), counts)]
-
-
-def _of_text_set(raw: files.RawFile) -> tuple[layouts.Layout, Callable] | None:
-    """Layout and reader of a text file that is named as in one of `kinect_text`; None for others.
-
-    Their names tell them from the text files of PKU-MMD.
-    """
-
-    def reader(raw: files.RawFile, size: Input, options: Options) -> Iterable[Sequence]:
-        counts: dict[str, int] = {}
-        return [Sequence(str(raw), of.read_joints(raw, counts), counts)]
-
-    of = kinect_text.of_name(raw.name)
-    return of and (of.layout, reader)
+    return [Sequence(str(raw), of.read(raw, counts), counts)]
 
 
 def _form(size: Input, options: Options | None = None) -> arrays.Form:
@@ -311,18 +295,16 @@ def _labels(raw: files.RawFile, options: Options) -> files.RawFile:
     return files.RawFile(str(labels))
 
 
-# End of a file name -> the layout of its joints (None: that of the model) and the reader.
-_KINDS: dict[str, tuple[layouts.Layout | None, Callable]] = {
-    ".skeleton": (layouts.NTU_25, _ntu),
-    ".txt": (layouts.NTU_25, _pku),
-    ".json": (layouts.KINECT_20, _nw_ucla),
-    ".mat": (layouts.KINECT_20, _utd_mhad),
-    ".npy": (None, _array),
-    ".npz": (None, _array),
-    ".pkl": (None, _pickle),
-    ".pickle": (None, _pickle),
-    ".bvh": (None, _key_points),
-    ".csv": (None, _key_points),
+# Data sets whose files take `Options`.
+_OF_SETS: dict[str, Callable] = {"ntu_rgbd60": _ntu, "pku_mmd1": _pku}
+# End of a file name -> the reader, where the file does not tell the layout.
+_READERS: dict[str, Callable] = {
+    ".npy": _array,
+    ".npz": _array,
+    ".pkl": _pickle,
+    ".pickle": _pickle,
+    ".bvh": _key_points,
+    ".csv": _key_points,
 }
 
 

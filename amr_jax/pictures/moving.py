@@ -53,7 +53,7 @@ def animation(
         expected = f"frames per second from {_SLOWEST:g} to {_FASTEST:g}, such as 30"
         raise UserError(f"fps: found {fps:g}; expected {expected}.")
     if kind == ".html":
-        return page(clip, layout, fps, title, channels, up, angles).encode()
+        return _page(clip, layout, fps, title, channels, up, angles).encode()
     images = _images(project.points(clip, layout, channels, up, angles), layout)
     return _gif(images, fps) if kind == ".gif" else _mp4(images, fps)
 
@@ -116,19 +116,16 @@ def _mp4(images: Iterator[np.ndarray], fps: float) -> bytes:
         return path.read_bytes()
 
 
-def page(
+def _page(
     clip: np.ndarray,
     layout: Layout,
-    fps: float = 30.0,
-    title: str = "",
-    channels: str | None = None,
-    up: str = "auto",
-    angles: Sequence[float] = (project.AZIMUTH, project.ELEVATION),
+    fps: float,
+    title: str,
+    channels: str | None,
+    up: str,
+    angles: Sequence[float],
 ) -> str:
-    """A clip as an HTML page that plays, stops, scrubs, and in space turns by dragging.
-
-    Arguments as in `animation`.
-    """
+    """An HTML page in which a clip plays, stops, scrubs, and in space turns by dragging."""
     channels = project.channels_of(clip, channels)
     in_space = channels == "xyz"
     up = project.up_axis(clip, layout) if in_space and up == "auto" else up

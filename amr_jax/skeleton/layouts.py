@@ -5,6 +5,8 @@ name in all layouts. `data.readers.layout_file` reads a user's own layout.
 """
 
 import dataclasses
+import itertools
+import re
 
 # The numbers of a joint: metres in space; a position in the image; or that position and, as the
 # third number, the detector's confidence.
@@ -54,20 +56,41 @@ class Layout:
         return tuple(other.get(joint, joint) for joint in range(self.num_joints))
 
 
-def _layout(name: str, table: str, parts: dict[str, str], centre: str | tuple[str, ...]) -> Layout:
-    """Builds a layout from lines `joint < parent`; the line of the root has no parent."""
-    rows = [line.split(" < ") for line in table.strip().splitlines()]
-    joints = tuple(row[0].strip() for row in rows)
-    index = {joint: i for i, joint in enumerate(joints)}
-    bones = tuple((i, index[row[1].strip()]) for i, row in enumerate(rows) if len(row) == 2)
+def _layout(
+    name: str, chains: str, rest: str, arm: str, leg: str, centre: str | tuple[str, ...]
+) -> Layout:
+    """Builds a layout.
+
+    Args:
+      name: of the layout.
+      chains: the joints in the order of the files, as `parent: joint, joint; parent: joint`: a
+        chain's first joint hangs on the one before the colon, each other one on the joint before
+        it. The chain of the root has no colon.
+      rest: the name of the part with all joints that are of no limb.
+      arm, leg: the joints of a limb, without `left` or `right`.
+      centre: see `Layout`.
+    """
+    parents: dict[str, str | None] = {}
+    for chain in re.split(r"[;\n]", chains.strip()):
+        parent, _, joints = chain.rpartition(":")
+        before = parent.strip() or None
+        for joint in map(str.strip, joints.split(",")):
+            parents[joint], before = before, joint
+    index = {joint: i for i, joint in enumerate(parents)}
+    bones = tuple((index[joint], index[parent]) for joint, parent in parents.items() if parent)
     left_right = tuple(
         (i, index["right" + joint.removeprefix("left")])
-        for i, joint in enumerate(joints)
+        for joint, i in index.items()
         if joint.startswith("left ")
     )
-    members = {part: tuple(index[j] for j in text.split(", ")) for part, text in parts.items()}
+    limbs = {
+        f"{side} {limb}": tuple(index[f"{side} {joint}"] for joint in joints.split(", "))
+        for limb, joints in (("arm", arm), ("leg", leg))
+        for side in ("left", "right")
+    }
+    others = tuple(i for i in index.values() if i not in itertools.chain(*limbs.values()))
     middle = index[centre] if isinstance(centre, str) else tuple(index[j] for j in centre)
-    return Layout(name, joints, bones, left_right, members, middle)
+    return Layout(name, tuple(parents), bones, left_right, {rest: others} | limbs, middle)
 
 
 # Kinect v2: NTU RGB+D 60/120 and PKU-MMD I/II. The parent of a hand tip is the thumb, as in the
@@ -75,41 +98,22 @@ def _layout(name: str, table: str, parts: dict[str, str], centre: str | tuple[st
 NTU_25 = _layout(
     "ntu_25",
     """
-    spine base < spine middle
-    spine middle < spine shoulder
-    neck < spine shoulder
-    head < neck
-    left shoulder < spine shoulder
-    left elbow < left shoulder
-    left wrist < left elbow
-    left hand < left wrist
-    right shoulder < spine shoulder
-    right elbow < right shoulder
-    right wrist < right elbow
-    right hand < right wrist
-    left hip < spine base
-    left knee < left hip
-    left ankle < left knee
-    left foot < left ankle
-    right hip < spine base
-    right knee < right hip
-    right ankle < right knee
-    right foot < right ankle
+    spine middle: spine base
+    spine shoulder: spine middle
+    spine shoulder: neck, head
+    spine shoulder: left shoulder, left elbow, left wrist, left hand
+    spine shoulder: right shoulder, right elbow, right wrist, right hand
+    spine base: left hip, left knee, left ankle, left foot
+    spine base: right hip, right knee, right ankle, right foot
     spine shoulder
-    left hand tip < left thumb
-    left thumb < left hand
-    right hand tip < right thumb
-    right thumb < right hand
+    left thumb: left hand tip
+    left hand: left thumb
+    right thumb: right hand tip
+    right hand: right thumb
     """,
-    {
-        "trunk": "spine base, spine middle, neck, head, spine shoulder",
-        "left arm": "left shoulder, left elbow, left wrist, left hand, left hand tip, left thumb",
-        "right arm": (
-            "right shoulder, right elbow, right wrist, right hand, right hand tip, right thumb"
-        ),
-        "left leg": "left hip, left knee, left ankle, left foot",
-        "right leg": "right hip, right knee, right ankle, right foot",
-    },
+    rest="trunk",
+    arm="shoulder, elbow, wrist, hand, hand tip, thumb",
+    leg="hip, knee, ankle, foot",
     centre="spine middle",
 )
 
@@ -117,34 +121,17 @@ NTU_25 = _layout(
 KINECT_20 = _layout(
     "kinect_20",
     """
-    hip centre < spine
-    spine < shoulder centre
-    shoulder centre
-    head < shoulder centre
-    left shoulder < shoulder centre
-    left elbow < left shoulder
-    left wrist < left elbow
-    left hand < left wrist
-    right shoulder < shoulder centre
-    right elbow < right shoulder
-    right wrist < right elbow
-    right hand < right wrist
-    left hip < hip centre
-    left knee < left hip
-    left ankle < left knee
-    left foot < left ankle
-    right hip < hip centre
-    right knee < right hip
-    right ankle < right knee
-    right foot < right ankle
+    spine: hip centre
+    shoulder centre: spine
+    shoulder centre, head
+    shoulder centre: left shoulder, left elbow, left wrist, left hand
+    shoulder centre: right shoulder, right elbow, right wrist, right hand
+    hip centre: left hip, left knee, left ankle, left foot
+    hip centre: right hip, right knee, right ankle, right foot
     """,
-    {
-        "trunk": "hip centre, spine, shoulder centre, head",
-        "left arm": "left shoulder, left elbow, left wrist, left hand",
-        "right arm": "right shoulder, right elbow, right wrist, right hand",
-        "left leg": "left hip, left knee, left ankle, left foot",
-        "right leg": "right hip, right knee, right ankle, right foot",
-    },
+    rest="trunk",
+    arm="shoulder, elbow, wrist, hand",
+    leg="hip, knee, ankle, foot",
     centre="spine",
 )
 
@@ -154,29 +141,17 @@ KINECT_20 = _layout(
 OPENNI_15 = _layout(
     "openni_15",
     """
-    head < shoulder centre
-    shoulder centre < spine middle
+    shoulder centre: head
+    spine middle: shoulder centre
     spine middle
-    left shoulder < shoulder centre
-    left elbow < left shoulder
-    left wrist < left elbow
-    right shoulder < shoulder centre
-    right elbow < right shoulder
-    right wrist < right elbow
-    left hip < spine middle
-    left knee < left hip
-    left ankle < left knee
-    right hip < spine middle
-    right knee < right hip
-    right ankle < right knee
+    shoulder centre: left shoulder, left elbow, left wrist
+    shoulder centre: right shoulder, right elbow, right wrist
+    spine middle: left hip, left knee, left ankle
+    spine middle: right hip, right knee, right ankle
     """,
-    {
-        "trunk": "head, shoulder centre, spine middle",
-        "left arm": "left shoulder, left elbow, left wrist",
-        "right arm": "right shoulder, right elbow, right wrist",
-        "left leg": "left hip, left knee, left ankle",
-        "right leg": "right hip, right knee, right ankle",
-    },
+    rest="trunk",
+    arm="shoulder, elbow, wrist",
+    leg="hip, knee, ankle",
     centre="spine middle",
 )
 
@@ -187,30 +162,18 @@ COCO_17 = _layout(
     "coco_17",
     """
     nose
-    left eye < nose
-    right eye < nose
-    left ear < left eye
-    right ear < right eye
-    left shoulder < nose
-    right shoulder < nose
-    left elbow < left shoulder
-    right elbow < right shoulder
-    left wrist < left elbow
-    right wrist < right elbow
-    left hip < left shoulder
-    right hip < right shoulder
-    left knee < left hip
-    right knee < right hip
-    left ankle < left knee
-    right ankle < right knee
+    nose: left eye; nose: right eye
+    left eye: left ear; right eye: right ear
+    nose: left shoulder; nose: right shoulder
+    left shoulder: left elbow; right shoulder: right elbow
+    left elbow: left wrist; right elbow: right wrist
+    left shoulder: left hip; right shoulder: right hip
+    left hip: left knee; right hip: right knee
+    left knee: left ankle; right knee: right ankle
     """,
-    {
-        "head": "nose, left eye, right eye, left ear, right ear",
-        "left arm": "left shoulder, left elbow, left wrist",
-        "right arm": "right shoulder, right elbow, right wrist",
-        "left leg": "left hip, left knee, left ankle",
-        "right leg": "right hip, right knee, right ankle",
-    },
+    rest="head",
+    arm="shoulder, elbow, wrist",
+    leg="hip, knee, ankle",
     centre=_HIPS,
 )
 
@@ -218,32 +181,17 @@ COCO_17 = _layout(
 OPENPOSE_18 = _layout(
     "openpose_18",
     """
-    nose < neck
-    neck
-    right shoulder < neck
-    right elbow < right shoulder
-    right wrist < right elbow
-    left shoulder < neck
-    left elbow < left shoulder
-    left wrist < left elbow
-    right hip < right shoulder
-    right knee < right hip
-    right ankle < right knee
-    left hip < left shoulder
-    left knee < left hip
-    left ankle < left knee
-    right eye < nose
-    left eye < nose
-    right ear < right eye
-    left ear < left eye
+    neck: nose
+    neck, right shoulder, right elbow, right wrist
+    neck: left shoulder, left elbow, left wrist
+    right shoulder: right hip, right knee, right ankle
+    left shoulder: left hip, left knee, left ankle
+    nose: right eye; nose: left eye
+    right eye: right ear; left eye: left ear
     """,
-    {
-        "head": "nose, neck, right eye, left eye, right ear, left ear",
-        "left arm": "left shoulder, left elbow, left wrist",
-        "right arm": "right shoulder, right elbow, right wrist",
-        "left leg": "left hip, left knee, left ankle",
-        "right leg": "right hip, right knee, right ankle",
-    },
+    rest="head",
+    arm="shoulder, elbow, wrist",
+    leg="hip, knee, ankle",
     centre=_HIPS,
 )
 
@@ -251,41 +199,19 @@ OPENPOSE_18 = _layout(
 OPENPOSE_25 = _layout(
     "openpose_25",
     """
-    nose < neck
-    neck < hip centre
-    right shoulder < neck
-    right elbow < right shoulder
-    right wrist < right elbow
-    left shoulder < neck
-    left elbow < left shoulder
-    left wrist < left elbow
-    hip centre
-    right hip < hip centre
-    right knee < right hip
-    right ankle < right knee
-    left hip < hip centre
-    left knee < left hip
-    left ankle < left knee
-    right eye < nose
-    left eye < nose
-    right ear < right eye
-    left ear < left eye
-    left big toe < left ankle
-    left small toe < left big toe
-    left heel < left ankle
-    right big toe < right ankle
-    right small toe < right big toe
-    right heel < right ankle
+    neck: nose
+    hip centre: neck, right shoulder, right elbow, right wrist
+    neck: left shoulder, left elbow, left wrist
+    hip centre, right hip, right knee, right ankle
+    hip centre: left hip, left knee, left ankle
+    nose: right eye; nose: left eye
+    right eye: right ear; left eye: left ear
+    left ankle: left big toe, left small toe; left ankle: left heel
+    right ankle: right big toe, right small toe; right ankle: right heel
     """,
-    {
-        "trunk": "nose, neck, hip centre, right eye, left eye, right ear, left ear",
-        "left arm": "left shoulder, left elbow, left wrist",
-        "right arm": "right shoulder, right elbow, right wrist",
-        "left leg": "left hip, left knee, left ankle, left big toe, left small toe, left heel",
-        "right leg": (
-            "right hip, right knee, right ankle, right big toe, right small toe, right heel"
-        ),
-    },
+    rest="trunk",
+    arm="shoulder, elbow, wrist",
+    leg="hip, knee, ankle, big toe, small toe, heel",
     centre="hip centre",
 )
 
@@ -293,55 +219,20 @@ OPENPOSE_25 = _layout(
 AZURE_KINECT_32 = _layout(
     "azure_kinect_32",
     """
-    spine base
-    spine navel < spine base
-    spine chest < spine navel
-    neck < spine chest
-    left clavicle < spine chest
-    left shoulder < left clavicle
-    left elbow < left shoulder
-    left wrist < left elbow
-    left hand < left wrist
-    left hand tip < left hand
-    left thumb < left wrist
-    right clavicle < spine chest
-    right shoulder < right clavicle
-    right elbow < right shoulder
-    right wrist < right elbow
-    right hand < right wrist
-    right hand tip < right hand
-    right thumb < right wrist
-    left hip < spine base
-    left knee < left hip
-    left ankle < left knee
-    left foot < left ankle
-    right hip < spine base
-    right knee < right hip
-    right ankle < right knee
-    right foot < right ankle
-    head < neck
-    nose < head
-    left eye < head
-    left ear < head
-    right eye < head
-    right ear < head
+    spine base, spine navel, spine chest, neck
+    spine chest: left clavicle, left shoulder, left elbow, left wrist
+    left wrist: left hand, left hand tip; left wrist: left thumb
+    spine chest: right clavicle, right shoulder, right elbow, right wrist
+    right wrist: right hand, right hand tip; right wrist: right thumb
+    spine base: left hip, left knee, left ankle, left foot
+    spine base: right hip, right knee, right ankle, right foot
+    neck: head, nose
+    head: left eye; head: left ear
+    head: right eye; head: right ear
     """,
-    {
-        "trunk": (
-            "spine base, spine navel, spine chest, neck, head, nose, left eye, left ear, "
-            "right eye, right ear"
-        ),
-        "left arm": (
-            "left clavicle, left shoulder, left elbow, left wrist, left hand, left hand tip, "
-            "left thumb"
-        ),
-        "right arm": (
-            "right clavicle, right shoulder, right elbow, right wrist, right hand, "
-            "right hand tip, right thumb"
-        ),
-        "left leg": "left hip, left knee, left ankle, left foot",
-        "right leg": "right hip, right knee, right ankle, right foot",
-    },
+    rest="trunk",
+    arm="clavicle, shoulder, elbow, wrist, hand, hand tip, thumb",
+    leg="hip, knee, ankle, foot",
     centre="spine navel",
 )
 
@@ -350,56 +241,25 @@ AZURE_KINECT_32 = _layout(
 MEDIAPIPE_33 = _layout(
     "mediapipe_33",
     """
-    nose
-    left inner eye < nose
-    left eye < left inner eye
-    left outer eye < left eye
-    right inner eye < nose
-    right eye < right inner eye
-    right outer eye < right eye
-    left ear < left outer eye
-    right ear < right outer eye
-    left mouth < nose
-    right mouth < nose
-    left shoulder < nose
-    right shoulder < nose
-    left elbow < left shoulder
-    right elbow < right shoulder
-    left wrist < left elbow
-    right wrist < right elbow
-    left little finger < left wrist
-    right little finger < right wrist
-    left index finger < left wrist
-    right index finger < right wrist
-    left thumb < left wrist
-    right thumb < right wrist
-    left hip < left shoulder
-    right hip < right shoulder
-    left knee < left hip
-    right knee < right hip
-    left ankle < left knee
-    right ankle < right knee
-    left heel < left ankle
-    right heel < right ankle
-    left foot < left ankle
-    right foot < right ankle
+    nose, left inner eye, left eye, left outer eye
+    nose: right inner eye, right eye, right outer eye
+    left outer eye: left ear; right outer eye: right ear
+    nose: left mouth; nose: right mouth
+    nose: left shoulder; nose: right shoulder
+    left shoulder: left elbow; right shoulder: right elbow
+    left elbow: left wrist; right elbow: right wrist
+    left wrist: left little finger; right wrist: right little finger
+    left wrist: left index finger; right wrist: right index finger
+    left wrist: left thumb; right wrist: right thumb
+    left shoulder: left hip; right shoulder: right hip
+    left hip: left knee; right hip: right knee
+    left knee: left ankle; right knee: right ankle
+    left ankle: left heel; right ankle: right heel
+    left ankle: left foot; right ankle: right foot
     """,
-    {
-        "head": (
-            "nose, left inner eye, left eye, left outer eye, right inner eye, right eye, "
-            "right outer eye, left ear, right ear, left mouth, right mouth"
-        ),
-        "left arm": (
-            "left shoulder, left elbow, left wrist, left little finger, left index finger, "
-            "left thumb"
-        ),
-        "right arm": (
-            "right shoulder, right elbow, right wrist, right little finger, right index finger, "
-            "right thumb"
-        ),
-        "left leg": "left hip, left knee, left ankle, left heel, left foot",
-        "right leg": "right hip, right knee, right ankle, right heel, right foot",
-    },
+    rest="head",
+    arm="shoulder, elbow, wrist, little finger, index finger, thumb",
+    leg="hip, knee, ankle, heel, foot",
     centre=_HIPS,
 )
 

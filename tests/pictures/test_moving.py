@@ -111,7 +111,7 @@ def test_a_failure_of_ffmpeg_is_told(monkeypatch):
 
 
 def test_the_page_refers_to_nothing_outside_and_escapes_its_title():
-    page = moving.page(standing(), KINECT, title="a <b> & c")
+    page = moving.animation(standing(), KINECT, ".html", title="a <b> & c").decode()
     assert "<p>a &lt;b&gt; &amp; c</p>" in page
     for reference in ("http", "src=", "href=", "@import", "url(", "fetch(", "__"):
         assert reference not in page
@@ -120,7 +120,7 @@ def test_the_page_refers_to_nothing_outside_and_escapes_its_title():
 def test_the_page_holds_the_joints_and_draws_as_the_strip_does():
     clip = standing(frames=2, bodies=2)
     clip[1, 1] = 0
-    data = data_of(moving.page(clip, KINECT, fps=24))
+    data = data_of(moving.animation(clip, KINECT, ".html", fps=24).decode())
     assert data["joints"][1][1] == [None] * 20
     np.testing.assert_allclose(data["joints"][0], clip[0], atol=1e-3)
     assert [tuple(line) for line in data["lines"]] == skeleton.lines(KINECT)
@@ -131,7 +131,7 @@ def test_the_page_holds_the_joints_and_draws_as_the_strip_does():
 def test_a_page_of_an_image_does_not_turn():
     clip = np.random.default_rng(0).uniform(100, 900, (3, 1, 17, 3))
     clip[0, 0, 4, 2] = 0
-    data = data_of(moving.page(clip, layouts.COCO_17, channels="xyc"))
+    data = data_of(moving.animation(clip, layouts.COCO_17, ".html", channels="xyc").decode())
     assert data["forward"] is None
     assert data["joints"][0][0][4] is None
     assert data["joints"][1][0][4][2] == 0
