@@ -83,7 +83,8 @@ class _Raw:
             raise bad[0] if bad else UserError(f"{readable(self.path)}: found no skeletons.")
         if len(self.tasks) > 1:
             yield "read", f"{len(self.held)} of {len(self.tasks):,} clips or tables"
-        yield from (("damaged", str(error)) for error in bad[:3])
+        for error in bad[:3]:
+            yield "left out" if isinstance(error, files.NoBody) else "damaged", str(error)
         yield from self._numbers()
         yield from self._names()
         yield "next", self._next()
@@ -108,6 +109,9 @@ class _Raw:
             yield "", findings.line(kind, **total)
         ranges = zip("xyz", contents.ranges(joints, channels), strict=False)
         yield "ranges", ", ".join(f"{axis} {low:.3g} to {high:.3g}" for axis, (low, high) in ranges)
+        if largest := max((one.scores for one in held if one.scores), default=None):
+            told = "no confidences from 0 to 1; --scores tells which is 1 (docs/own_data.md)"
+            yield "scores", f"up to {largest:.3g}: {told}"
         yield "unit", f"probably {contents.unit(joints, channels)[0]}"
 
     def _names(self) -> _Lines:
@@ -149,6 +153,8 @@ class _Raw:
             joints = [sequence for _, one in self.held for sequence in one.joints]
             _, factor = contents.unit(joints, first.channels)
             command += [f"--scale={factor:g}"] if factor != 1 else []
+            scales = [one.scale_of_scores for _, one in self.held if one.scores]
+            command += [f"--scores={max(scales)}"] if scales else []
         return shlex.join(command)
 
     def draw(self, out: str) -> None:

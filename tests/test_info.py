@@ -10,7 +10,7 @@ import pytest
 
 from amr_jax.__main__ import main
 from amr_jax.data.build import custom
-from tests import custom_sets
+from tests import custom_sets, raw_sets
 from tests.data.readers.test_formats import BVH, LONG, landmarks, openpose_frame, points
 
 
@@ -87,6 +87,55 @@ def test_the_third_number_of_17_joints_is_a_score_or_a_depth(
     np.save(tmp_path / "a.npy", np.random.default_rng(0).uniform(low, high, (5, 17, 3)))
     found = told(capsys, tmp_path / "a.npy")
     assert (found["layout"], found["channels"]) == (f"{layout} (17 joints)", channels)
+    assert found["next"].endswith(" --scores=10") == (channels == "xyc")
+
+
+@pytest.mark.parametrize(
+    ("largest", "flag"), [(1.4, None), (7.3, 10), (20, 10), (88.5, 100), (149.5, 100), (255, 255)]
+)
+@pytest.mark.parametrize("kind", ["json", "npz", "pkl"])
+def test_scores_above_1_and_the_flag_that_reads_them(tmp_path, capsys, kind, largest, flag):
+    places = np.random.default_rng(0).uniform(0, 900, (2, 17, 2))
+    scores = np.full((2, 17), 0.5)
+    scores[1, 4] = largest
+    path = tmp_path / f"a.{kind}"
+    if kind == "json":  # MMPose
+        people = [
+            {"keypoints": xy.tolist(), "keypoint_scores": of.tolist()}
+            for xy, of in zip(places, scores, strict=True)
+        ]
+        path.write_text(json.dumps([{"frame_id": i, "instances": [people[i]]} for i in range(2)]))
+    elif kind == "npz":
+        np.savez(path, joints=places[:, None], confidence=scores[:, None])
+    else:
+        one = {"frame_dir": "a", "label": 0, "total_frames": 2}
+        one |= {"keypoint": places[None], "keypoint_score": scores[None]}
+        path.write_bytes(pickle.dumps([one]))
+    found = told(capsys, path)
+    assert found["channels"] == "xyc"
+    assert ("scores" in found, "--scores" in found["next"]) == (flag is not None,) * 2
+    if flag is None:
+        return
+    assert found["scores"].startswith(f"up to {largest:.3g}: no confidences")
+    assert found["next"].endswith(f" --scores={flag}")
+    command = found["next"].replace("DATA", str(tmp_path / "data")).split()[1:]
+    main([*command, "--num_workers=1"])
+    (info,) = (tmp_path / "data").rglob("metadata.json")
+    assert json.loads(info.read_text())["scores"] == flag
+
+
+def test_a_text_beside_the_files_of_a_set_is_no_damage(tmp_path, capsys):
+    raw_sets.write_ntu(tmp_path, cameras=(1,), subjects=(1,), actions=(1,))
+    text = tmp_path / "order.txt"
+    text.write_text("The order of joints:\n\n1. head;\n")
+    told_of_it = f"{text}: found text without numbers, so no skeleton"
+    found = told(capsys, tmp_path)
+    assert found["read"] == "1 of 2 clips or tables"
+    assert found["left out"].startswith(told_of_it)
+    assert "damaged" not in found
+    refused(capsys, told_of_it, text)
+    text.write_text("1.5 2.5\n")  # numbers, but not as many as joints have
+    assert "expected 150 numbers" in told(capsys, tmp_path)["damaged"]
 
 
 def test_a_video_whose_first_frame_shows_nobody(tmp_path, capsys):

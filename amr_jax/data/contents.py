@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 
 import numpy as np
 
@@ -38,6 +39,7 @@ class Held:
       dataset: the name for `--dataset` of `prepare`.
       texts: label, split and subject of each sequence, as far as the file says.
       counts: see `findings`, and the frames without anybody.
+      scores: the largest score of a joint, if it is too large for a confidence.
     """
 
     title: str
@@ -47,10 +49,25 @@ class Held:
     dataset: str = "custom"
     texts: list[dict[str, str]] = dataclasses.field(default_factory=list)
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    scores: float | None = None
+
+    @property
+    def scale_of_scores(self) -> int | None:
+        """A guess at the score that is confidence 1: 10 (RTMPose), 100 (per cent) or the largest.
+
+        None: scores are confidences.
+        """
+        most = self.scores and math.ceil(self.scores)
+        return most and (10 if most <= 20 else 100 if most <= 150 else most)
 
 
 def of_task(task: own_files.Task) -> Held:
-    """Reads one file, or the frames of a video; `BadFile` if that cannot be done."""
+    """Reads one file, or the frames of a video.
+
+    Raises:
+      BadFile: it cannot be read.
+      NoBody: it is text without numbers, such as a description of the data set.
+    """
     raw = task.raw
     if not raw.name.lower().endswith(ENDINGS):
         raise BadFile(raw, "a file of another kind", f"a name that ends in {', '.join(ENDINGS)}")
@@ -59,6 +76,8 @@ def of_task(task: own_files.Task) -> Held:
         return _of_pickle(raw)
     if ending in (".npy", ".npz"):
         return _of_array(raw)
+    if ending == ".txt" and not re.match(rb"[\s\d.+-]*\d", raw.read(keypoints.MAX_BYTES)[:100]):
+        raise files.NoBody(raw, "text without numbers, so no skeleton", "the numbers of joints")
     if of := raw_sets.of(raw):
         counts: dict[str, int] = {}
         joints = [of.read(raw, counts)]
@@ -72,16 +91,27 @@ def of_task(task: own_files.Task) -> Held:
     own = LAYOUTS.get(layout)
     for clip in held:
         shape = arrays.Form(clip.values.shape[2], one.channels)
-        form = dataclasses.replace(shape, scores=_largest(clip.scores, one.channels))
+        largest = _largest(clip.values, clip.scores, one.channels)
+        form = dataclasses.replace(shape, scores=largest)
+        one.scores = max(filter(None, (one.scores, largest)), default=None)
         if own and clip.joints:
             form = dataclasses.replace(form, layout=layout, joints=own.joints)
         one.joints.append(keypoints.joints(clip, form, raw, one.counts))
     return one
 
 
-def _largest(scores: np.ndarray | None, channels: str) -> float | None:
-    """Scores above 1 are told, and are no error here."""
-    largest = 1.0 if scores is None or channels != "xyc" else float(np.nanmax(scores, initial=0))
+def _largest(values: np.ndarray, scores: np.ndarray | None, channels: str) -> float | None:
+    """The largest score, if it is too large for a confidence; no error here.
+
+    Args:
+      values: (…, V, numbers of a joint), of which a third number is a score.
+      scores: (…, V), or None.
+      channels: one of `layouts.CHANNELS`.
+    """
+    found = values[..., 2] if values.shape[-1] == 3 else scores
+    if channels != "xyc" or getattr(found, "dtype", np.dtype(bool)).kind not in "fiu":
+        return None
+    largest = float(np.nanmax(found, initial=0))
     return largest if 1.5 < largest < 1e6 else None
 
 
@@ -91,16 +121,12 @@ def _of_array(raw: files.RawFile) -> Held:
     if not 3 <= len(shape) <= 4 or values.dtype.kind not in "fiu":
         raise BadFile(raw, f"an array of shape {shape}", "joints (T, M, V, C), or (T, V, C)")
     layout, channels = meaning(shape, confidence is not None)
-    scores = None
     if channels == "xyc" and shape[-1] == 3 and (values[..., 2] < 0).any():
         layout, channels = "", "xyz"  # not a detector's: in space, such as Human3.6M's 17
-    elif channels == "xyc":
-        scores = values[..., 2] if shape[-1] == 3 else confidence
-    are_numbers = scores is not None and scores.dtype.kind in "fiu"
-    largest = _largest(scores, channels) if are_numbers else None
+    largest = _largest(values.reshape(shape), confidence, channels)
     form = arrays.Form(shape[-2], channels, scores=largest, layout=layout)
     title = "MediaPipe Pose (array)" if formats.told(raw) else f"array {values.shape}"
-    one = Held(title, layout, channels, [])
+    one = Held(title, layout, channels, [], scores=largest)
     one.joints.append(arrays.joints(values, confidence, form, raw, one.counts))
     return one
 
@@ -115,7 +141,10 @@ def _of_pickle(raw: files.RawFile) -> Held:
     layout, channels = meaning(shape, scored)
     one = Held("PYSKL, MMAction2", layout, channels, [])
     for annotation in content.annotations:
-        form = arrays.Form(shape[-2], channels)
+        found = (annotation.content.get(key) for key in ("keypoint", "keypoint_score"))
+        largest = _largest(*map(np.asanyarray, found), channels)
+        one.scores = max(filter(None, (one.scores, largest)), default=None)
+        form = arrays.Form(shape[-2], channels, scores=largest)
         one.joints.append(pyskl.joints(annotation, form, one.counts))
         split = ", ".join(annotation.splits)
         one.texts.append({"label": str(annotation.content.get("label", "")), "split": split})
