@@ -24,7 +24,7 @@ from amr_jax.errors import BadFile, UserError
 from amr_jax.inference import predict, read_inputs, windows
 from amr_jax.inference.apply import Model
 from amr_jax.inference.load import load_model
-from amr_jax.inference.read_inputs import Sequence
+from amr_jax.inference.read_file import Sequence
 from amr_jax.inference.windows import Windows
 from amr_jax.pictures import style, timeline
 from amr_jax.run import console, paths, workdir

@@ -286,23 +286,8 @@ def _add_config(parser: cli.Parser, workdir: str) -> None:
     parser.epilog = "--config.KEY=VALUE overrides a key of the config, such as --config.seed=1."
 
 
-COMMANDS = {
-    function.__name__: function
-    for function in (
-        prepare,
-        pretrain,
-        evaluate,
-        predict,
-        demo,
-        show,
-        export,
-        compare,
-        sweep,
-        ensemble,
-        interop,
-        synthetic,
-        benchmark,
-        doctor,
-        info,
-    )
-}
+_ALL = (
+    prepare, pretrain, evaluate, predict, demo, show, export, compare, sweep, ensemble, interop,
+    synthetic, benchmark, doctor, info,
+)  # fmt: skip
+COMMANDS = {function.__name__: function for function in _ALL}

@@ -24,11 +24,11 @@ from pathlib import Path
 from amr_jax.data import contents, datasets, record_files
 from amr_jax.data.build import folder_names, own_files
 from amr_jax.data.readers import files, findings, labels, layout_file
+from amr_jax.data.readers.search import Search
 from amr_jax.errors import BadFile, UserError, readable
 from amr_jax.skeleton.layouts import LAYOUTS
 
 _SAMPLE = 20  # files of a folder that are read
-_MEMBER = re.compile(r"(.+\.zip)!(.+)", re.IGNORECASE | re.DOTALL)
 _Lines = Iterator[tuple[str, str]]
 
 
@@ -37,7 +37,7 @@ def main(flags: argparse.Namespace) -> None:
     if len(flags.paths) != 1:
         raise UserError(f"found {len(flags.paths)} paths; expected one: amr-jax info PATH.")
     path = Path(flags.paths[0]).expanduser()
-    if not path.exists() and not _MEMBER.fullmatch(str(path)):
+    if not path.exists() and files.of_path(str(path)).member is None:
         raise UserError(f"{path}: found no such file or folder.")
     folders = list(record_files.folders(path)) if path.is_dir() else []
     is_run = (path / "config.json").is_file()
@@ -54,12 +54,12 @@ class _Raw:
     """Raw files: one, or those of a folder or an archive."""
 
     def __init__(self, path: str):
-        self.path, member = path, _MEMBER.fullmatch(path)
-        if member or (os.path.isfile(path) and not path.lower().endswith(".zip")):
-            self.everything = [files.RawFile(*(member.groups() if member else (path,)))]
+        self.path, raw = path, files.of_path(path)
+        if raw.member or (os.path.isfile(path) and not path.lower().endswith(".zip")):
+            self.everything = [raw]
             self.sequences = self.everything
         else:
-            self.everything = files.Search(path, "files of skeletons").files
+            self.everything = Search(path, "files of skeletons").files
             others = (".skeleton", ".mat", ".txt", *own_files.PICKLES)
             self.sequences = own_files.of_sequences(self.everything) or [
                 raw for raw in self.everything if raw.name.lower().endswith(others)

@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 
 from amr_jax.errors import UserError
-from amr_jax.inference import model_file, predict, read_inputs, windows
+from amr_jax.inference import model_file, predict, read_file, read_inputs, windows
 from amr_jax.inference.load import load_model
 from amr_jax.run import paths, workdir
 
@@ -46,9 +46,9 @@ def main(flags: argparse.Namespace) -> None:
             raise UserError(f"--{flag} is for --window=FRAMES or --window=SECONDSs; give that too.")
     if flags.draw and (flags.embeddings or Path(flags.draw).suffix.lower() not in PICTURES):
         raise UserError(f"--draw={flags.draw}: expected predictions, and {', '.join(PICTURES)}.")
-    options = read_inputs.Options(labels=flags.labels, gaps=flags.gaps)
+    options = read_file.Options(labels=flags.labels, gaps=flags.gaps)
     checkpoint = paths.absolute(flags.checkpoint)
-    inputs = [checkpoint, checkpoint / model_file.NAME, *read_inputs.on_disk(flags.files, options)]
+    inputs = [checkpoint, checkpoint / model_file.NAME, *read_file.on_disk(flags.files, options)]
     for flag in ("json", "embeddings", "draw"):
         if (path := getattr(flags, flag)) and path != "-":
             workdir.refuse_own_file(path, f"--{flag}")

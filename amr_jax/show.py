@@ -53,12 +53,12 @@ def main(flags: argparse.Namespace) -> None:
 
 def _clips(flags: argparse.Namespace) -> list:
     """The clips that the flags name, with titles: (title, `clips.Clip`), `_MOST` at most."""
-    from amr_jax.inference import read_inputs
+    from amr_jax.inference import read_file
     from amr_jax.pictures import clips
 
     if flags.files:
-        options = read_inputs.Options()
-        paths.refuse_input(flags.out, "--out", read_inputs.on_disk(flags.files, options))
+        options = read_file.Options()
+        paths.refuse_input(flags.out, "--out", read_file.on_disk(flags.files, options))
         found = clips.of_files(flags.files, flags.layout, flags.channels)
         start, count = (0, _MOST + 1) if flags.index is None else (flags.index, 1)
         chosen = list(itertools.islice(found, start, start + count))

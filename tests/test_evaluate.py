@@ -13,7 +13,7 @@ from amr_jax.data import records
 from amr_jax.errors import UserError
 from amr_jax.evaluation import encoder_under_test, score_file
 from amr_jax.inference import apply, load, predict
-from amr_jax.inference.read_inputs import Sequence
+from amr_jax.inference.read_file import Sequence
 from amr_jax.pictures import look
 from amr_jax.report import pretraining
 from amr_jax.run import checkpoint, metrics, sharding, workdir

@@ -12,7 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from amr_jax.__main__ import main as amr_jax_command
-from amr_jax.data.readers import archives, files
+from amr_jax.data.readers import archives, files, search
 from amr_jax.errors import BadFile
 from amr_jax.inference import model_file
 from amr_jax.run import checkpoint
@@ -213,7 +213,7 @@ def test_a_skeleton_file_and_a_pickle_packed_with_gzip(tmp_path):
     name, content = "S001C001P001R001A001", ntu_files.skeleton_text(film)
     path = tmp_path / f"{name}.skeleton.gz"
     path.write_bytes(gzip.compress(content[:100]) + gzip.compress(content[100:]))  # two parts
-    (raw,) = files.find(tmp_path, ".skeleton", what="skeletons")
+    (raw,) = search.find(tmp_path, ".skeleton", what="skeletons")
     assert (raw.name, raw.read()) == (f"{name}.skeleton", content)
     (tmp_path / "p").mkdir()
     exchange = custom_sets.write_pickle(tmp_path / "p/set.pkl", custom_sets.exchange())

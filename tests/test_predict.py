@@ -15,7 +15,7 @@ from amr_jax.errors import BadFile, UserError
 from amr_jax.evaluation import features
 from amr_jax.inference import apply, model_file, read_inputs, windows
 from amr_jax.inference.predict import outputs
-from amr_jax.inference.read_inputs import Sequence
+from amr_jax.inference.read_file import Sequence
 from amr_jax.ops import augment
 from amr_jax.pictures import timeline
 from amr_jax.run import sharding

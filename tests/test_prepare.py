@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from amr_jax import prepare
 from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.data.build import prepare as build
-from amr_jax.data.readers import files, ntu
+from amr_jax.data.readers import ntu, search
 from amr_jax.errors import BadFile, UserError
 from tests import raw_sets
 
@@ -73,7 +73,7 @@ def test_examples_are_what_the_reader_reads(raw, tmp_path):
     run(raw, tmp_path / "out")
     examples = {e["name"].decode(): e for e in source(tmp_path / "out", "ntu_rgbd60/xsub", "test")}
     assert len(examples) == 6
-    for file in files.find(raw, ".skeleton", "skeletons"):
+    for file in search.find(raw, ".skeleton", "skeletons"):
         expected = ntu.read(file)
         if expected["subject"] == 3:
             got = examples[expected["name"]]

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from amr_jax.data.readers import files, ntu
+from amr_jax.data.readers import files, ntu, search
 from amr_jax.errors import UserError
 from amr_jax.skeleton import layouts
 from amr_jax.synthetic import performance, sensor, skeleton_file, write, writer
@@ -77,7 +77,7 @@ def test_names_stay_unique_at_the_size_of_the_real_set():
 
 def test_files_are_read_back_with_the_right_number_of_actors(small_set):
     empty = 0
-    for raw in files.find(small_set, ".skeleton", "NTU files")[::3]:
+    for raw in search.find(small_set, ".skeleton", "NTU files")[::3]:
         try:
             sequence = ntu.read(raw)
         except files.NoBody:

@@ -18,7 +18,7 @@ from amr_jax.data.readers import findings
 from amr_jax.errors import BadFile, UserError
 from amr_jax.inference import apply
 from amr_jax.inference.apply import Model
-from amr_jax.inference.read_inputs import Sequence
+from amr_jax.inference.read_file import Sequence
 from amr_jax.inference.windows import Windows
 from amr_jax.ops import normalise
 from amr_jax.run import workdir
@@ -42,7 +42,7 @@ class Result:
       used_frames: frames that the model sees, the first ones up to its `max_frames`.
       bodies: in these frames.
       output: (K,) logits or (D,) features, float32.
-      window: as in `read_inputs.Sequence`.
+      window: as in `read_file.Sequence`.
     """
 
     name: str

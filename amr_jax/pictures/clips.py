@@ -9,7 +9,7 @@ import numpy as np
 from amr_jax.data import contents, datasets
 from amr_jax.data.readers import arrays, files, formats, in_memory, layout_file, pyskl
 from amr_jax.errors import BadFile, UserError
-from amr_jax.inference import read_inputs
+from amr_jax.inference import read_file
 from amr_jax.inference.apply import Input
 from amr_jax.skeleton.layouts import LAYOUTS, Layout
 
@@ -21,7 +21,7 @@ class Clip:
     """One sequence, as captured.
 
     Attributes:
-      name: the file, or the record; see `read_inputs.Sequence`.
+      name: the file, or the record; see `read_file.Sequence`.
       joints: (T, M, V, C) float32; absent bodies are zeros.
       layout: the joints.
       channels: one of `layouts.CHANNELS`.
@@ -49,17 +49,17 @@ def of_files(
     """
     own = layout_file.find(layout) if layout else None
     for path in paths:
-        kind, numbers = read_inputs.layout_of(path), "xyz"
+        kind, numbers = read_file.layout_of(path), "xyz"
         if kind is None and path.lower().endswith((".npy", ".npz", ".pkl", ".pickle")):
             yield from _of_arrays(path, own, channels)
             continue
         if kind is None:  # key points, in a format that tells the layout of most
-            told = formats.told(read_inputs.first_file(path), channels or "")
+            told = formats.told(read_file.first_file(path), channels or "")
             kind, numbers = own or layout_file.find(told["layout"]), told["channels"]
         elif own is not None and own != kind:
             raise BadFile(path, f"the layout {kind.name}", f"--layout={layout}, or none given")
         size = Input(kind.name, kind.joints, kind.parents, numbers, None, 0, _EVERYBODY, 1.0)
-        for sequence in read_inputs.as_captured(path, size):
+        for sequence in read_file.read(path, size):
             if isinstance(sequence, BadFile):
                 raise sequence
             yield Clip(sequence.name, sequence.joints, kind, numbers)
@@ -76,7 +76,7 @@ def of_memory(x: object, layout: str | None = None, channels: str | None = None)
 
 
 def _of_arrays(path: str, layout: Layout | None, channels: str | None) -> Iterator[Clip]:
-    raw = read_inputs.raw_file(path)
+    raw = files.of_path(path)
     if raw.name.lower().endswith((".npy", ".npz")):
         values, confidence = arrays.read(raw)
         shape = arrays.shape_of(values)

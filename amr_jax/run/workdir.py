@@ -231,15 +231,9 @@ def read_config(folder: os.PathLike | str) -> ml_collections.ConfigDict:
 
 # Keys whose 0 or '' meant "not given" before version 0.2.0, which writes null.
 _WERE_ZERO = (
-    "model.num_visible",
-    "model.num_decoded",
-    "optim.clip_norm",
-    "optim.ema_decay",
-    "pretrained",
-    "step",
-    "epochs",
-    "only",
-)
+    "model.num_visible", "model.num_decoded", "optim.clip_norm", "optim.ema_decay", "pretrained",
+    "step", "epochs", "only",
+)  # fmt: skip
 
 
 # What versions up to 0.2.0 computed with, where a setting is newer: by a key of the configs that

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from amr_jax.data.readers import files, ntu, ntu_text, nw_ucla, pku
+from amr_jax.data.readers import files, ntu, ntu_text, nw_ucla, pku, search
 from amr_jax.errors import BadFile
 from tests import raw_sets
 from tests.data.readers import ntu_files
@@ -125,7 +125,7 @@ def _zip_originals() -> list[bytes]:
 def _read_zip(path: Path) -> list:
     """Names and contents of all members; reads all of them before an error."""
     values, refused = [], None
-    for raw in files.find(path, ".skeleton", "skeletons"):
+    for raw in search.find(path, ".skeleton", "skeletons"):
         try:
             values += [raw.name, raw.read()]
         except BadFile as error:

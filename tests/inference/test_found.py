@@ -10,7 +10,7 @@ import pytest
 
 from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.errors import BadFile
-from amr_jax.inference import apply, export, model_file, predict, read_inputs
+from amr_jax.inference import apply, export, model_file, model_text, predict, read_inputs
 from amr_jax.skeleton import layouts
 from tests import custom_sets, raw_sets, tiny_models
 from tests.data.readers import ntu_files
@@ -217,7 +217,7 @@ def test_a_model_file_with_scores_that_do_not_fit(scores, tmp_path):
 def test_a_model_file_without_scores_is_one_of_an_earlier_version(tmp_path):
     path = tmp_path / "m.safetensors"
     model_file.write(path, in_image())
-    described = model_file._describe(in_image())["input"]
+    described = model_text.of(in_image())["input"]
     assert {"scores", "body_frame"}.isdisjoint(described)
-    assert model_file._describe(in_image(scores=3.0))["input"] == described | {"scores": 3.0}
+    assert model_text.of(in_image(scores=3.0))["input"] == described | {"scores": 3.0}
     assert model_file.read(path).input == in_image().input

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 import tfds_builders
 from amr_jax import prepare
-from amr_jax.data.readers import files, ntu
+from amr_jax.data.readers import ntu, search
 from amr_jax.errors import BadFile, UserError
 from tests import raw_sets
 from tfds_builders import ntu_rgbd60, ntu_rgbd120, nw_ucla
@@ -150,7 +150,7 @@ def test_gaps_reach_the_reader(tmp_path):
             joints = (first if body_id == 7 else second)[frame : frame + 1]
             lines += raw_sets.skeleton_text(joints, body_id).splitlines()[2:]
     (raw / "S001C001P001R001A001.skeleton").write_text("\n".join(lines) + "\n")
-    (file,) = files.find(raw, ".skeleton", "skeletons")
+    (file,) = search.find(raw, ".skeleton", "skeletons")
     for gaps in ntu.GAPS:
         prepare.prepare("ntu_rgbd60", raw, tmp_path / gaps, gaps=gaps, num_workers=1)
         (example,) = tfds.builder_from_directory(

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from amr_jax import prepare
 from amr_jax.data import records
 from amr_jax.data.build import custom, folder_names, own_files
-from amr_jax.data.readers import arrays, files
+from amr_jax.data.readers import arrays, search
 from amr_jax.errors import BadFile, UserError
 from amr_jax.skeleton import layouts
 from tests import custom_sets
@@ -569,7 +569,7 @@ def test_names_of_tables_are_no_labels(tmp_path, folders, labels):
     for i, folder in enumerate(folders):
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / f"P{i}.csv").write_text("sequence,frame,joint,x,y\n" + lines)
-    raws = files.Search(tmp_path, "tables").files
+    raws = search.Search(tmp_path, "tables").files
     tasks, _ = own_files.tasks(tmp_path, raws, None)
     read = [own_files.read(task, form=arrays.Form(2, "xy")) for task in tasks]
     found = [example for one in read for example in one]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from amr_jax.data.build import builder, custom
+from amr_jax.data.build import builder, custom, custom_facts
 from amr_jax.data.readers import layout_file
 from amr_jax.errors import UserError
 
@@ -62,7 +62,7 @@ class Builder(builder.SkeletonBuilder):
             facts = _facts_of_records(tfds.builder_from_directory(folder).info, config)
         else:
             raw, spool = source
-            facts = custom.facts(raw, spool, config)
+            facts = custom_facts.of(raw, spool, config)
             split = functools.partial(custom.split, facts["train_split"], facts["test_split"])
             source = dataclasses.replace(raw, split=split), spool
         made = cls(config=dataclasses.replace(config, **facts), data_dir=data_dir)

@@ -6,7 +6,8 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 
 from amr_jax.data.build import builder, by_subject
-from amr_jax.data.readers import files, nw_ucla
+from amr_jax.data.readers import nw_ucla
+from amr_jax.data.readers.search import Search
 from amr_jax.skeleton import action_names
 
 TRAIN_VIEWS, TEST_VIEW = (1, 2), 3
@@ -52,6 +53,6 @@ class Builder(builder.SkeletonBuilder):
     def find(cls, manual_dir: Path) -> builder.RawSet:
         """Finds every `aAA_sSS_eEE_vVV.json` in folders and archives."""
         what = "sequences of NW-UCLA (aAA_sSS_eEE_vVV.json)"
-        search = files.Search(manual_dir, what, ".json", by_subject.SAMPLE)
+        search = Search(manual_dir, what, ".json", by_subject.SAMPLE)
         raw, protocols = search.samples(".json"), tuple(cls.builder_configs)
         return builder.RawSet(raw, nw_ucla.read, split, protocols, search.left_out, search.notes)

@@ -1,8 +1,7 @@
 """Common base of the TFDS builders: from raw files to ArrayRecord shards.
 
 The base class is `ShardBasedBuilder`, because the shuffler of `GeneratorBasedBuilder` needs
-TensorFlow for splits above 1 GB (NTU RGB+D). The order of sequences is fixed here instead, by a
-hash of their names, so that any slice of a split (`train[:10%]`) is a fair sample of its classes.
+TensorFlow for splits above 1 GB (NTU RGB+D). `shards` orders the sequences instead.
 
 This module is not in the package `tfds_builders`, because `tfds build` imports a builder's folder
 on its own; importing the package as well would register every builder twice.
@@ -11,31 +10,26 @@ on its own; importing the package as well would register every builder twice.
 import abc
 import collections
 import dataclasses
-import errno
 import functools
-import hashlib
 import json
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import writer
-from tensorflow_datasets.proto import tf_example_pb2
 
 from amr_jax.data import record_files, record_folder
-from amr_jax.data.build import parsing
+from amr_jax.data.build import parsing, shards
 from amr_jax.data.readers import findings
-from amr_jax.data.readers.files import LeftOut, raise_first, some
+from amr_jax.data.readers.files import LeftOut
+from amr_jax.data.readers.search import raise_first, some
 from amr_jax.errors import UserError
 from amr_jax.run.console import progress_bar
 
 SPLITS = ("train", "test")
-# The examples of a shard are in memory together: about 100 MB of NTU RGB+D.
-_SEQUENCES_PER_SHARD = 2048
 
 _AS_CAPTURED = {
     "xyz": "in metres as captured",
@@ -176,7 +170,7 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             metadata=tfds.core.MetadataDict(
                 {key: value for key, value in self.options().items() if value is not None}
             ),
-            disable_shuffling=True,  # `_shards` orders the sequences
+            disable_shuffling=True,  # `shards.of` orders the sequences
         )
 
     def download_and_prepare(self, **kwargs) -> None:
@@ -210,7 +204,7 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         features = tuple(self.info.features)
         # A user may hold a part of the data; a split without sequences is not written.
         return {
-            split: _shards(self.source[1], indices, features, self.MAX_BODIES, self._advance)
+            split: shards.of(self.source[1], indices, features, self.MAX_BODIES, self._advance)
             for split, indices in self._members().items()
             if indices
         }
@@ -262,7 +256,7 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         return notes
 
     def _example_writer(self) -> writer.ExampleWriter:
-        return _DeterministicWriter(file_format=self.info.file_format)
+        return shards.Writer(file_format=self.info.file_format)
 
     def _as_dataset(self, split, decoders=None, read_config=None, shuffle_files=False):
         """`tfds.load` of array_record, which TFDS itself only reads as a data source."""
@@ -283,27 +277,6 @@ class SkeletonBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         )
 
 
-class _DeterministicWriter(writer.ExampleWriter):
-    """Writes the features of an example in a fixed order; TFDS uses an arbitrary one.
-
-    Raises:
-      OSError: the disk is full. ArrayRecord reports that as a RuntimeError.
-    """
-
-    def write(self, path, examples):
-        try:
-            return super().write(path, ((key, _in_order(example)) for key, example in examples))
-        except RuntimeError as error:
-            for number in (errno.ENOSPC, errno.EDQUOT):
-                if os.strerror(number) in str(error):
-                    raise OSError(number, os.strerror(number), str(path)) from error
-            raise
-
-
-def _in_order(serialised: bytes) -> bytes:
-    return tf_example_pb2.Example.FromString(serialised).SerializeToString(deterministic=True)
-
-
 def nothing_left(name: str, spool: parsing.Spool) -> UserError:
     """The error where no sequence of `name` can be written; it says why the first was left out."""
     why = "; ".join(f"{sample.name}: {sample.why}" for sample in spool.left_out[:1])
@@ -319,36 +292,3 @@ def write_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:
         for sample in sorted(left_out, key=lambda sample: (sample.name, sample.file))
     ]
     Path(path).write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _shards(
-    spool: parsing.Spool,
-    indices: list[int],
-    features: Sequence[str],
-    num_bodies: int,
-    advance: Callable[[int], None],
-) -> list[Callable]:
-    """One generator function of (key, example) per shard; examples hold `features` only."""
-    names = {index: spool.fields(index)["name"] for index in indices}
-    indices = sorted(indices, key=lambda index: _hash(names[index]))
-    num_shards = -(-len(indices) // _SEQUENCES_PER_SHARD)
-    bounds = [len(indices) * shard // num_shards for shard in range(num_shards + 1)]
-
-    def generate(start: int, stop: int) -> Iterator[tuple[str, dict]]:
-        for index in indices[start:stop]:
-            example = spool.example(index)
-            example["joints"] = _with_slots(example["joints"], num_bodies)
-            yield names[index], {feature: example[feature] for feature in features}
-            advance(1)
-
-    return [functools.partial(generate, *bounds[shard : shard + 2]) for shard in range(num_shards)]
-
-
-def _with_slots(joints: np.ndarray, num_bodies: int) -> np.ndarray:
-    """(T, M, V, C) with absent bodies appended up to `num_bodies`."""
-    missing = num_bodies - joints.shape[1]
-    return np.pad(joints, ((0, 0), (0, missing), (0, 0), (0, 0))) if missing else joints
-
-
-def _hash(name: str) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=16).digest()

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 
 from amr_jax.data.build import builder
 from amr_jax.data.readers import files
+from amr_jax.data.readers.search import Search
 
 # How the names of files begin, right or nearly right; other files of the same ending are foreign.
 SAMPLE = r"a\d+_s\d+"
@@ -47,13 +48,13 @@ class SubjectBuilder(builder.SkeletonBuilder, skip_registration=True):
     SUFFIX: ClassVar[str]  # of the raw files
     FILES: ClassVar[str]  # what they are, for messages
     SAMPLE: ClassVar[str] = SAMPLE  # how their names begin
-    OTHERS: ClassVar[Mapping[str, str]] = {}  # sets with similar names, as in `files.Search`
+    OTHERS: ClassVar[Mapping[str, str]] = {}  # sets with similar names, as in `search.Search`
     TRAIN_SUBJECTS: ClassVar[tuple[int, ...]]  # of x-sub
 
     @classmethod
     def find(cls, manual_dir: Path) -> builder.RawSet:
         """Finds the raw files in folders and archives."""
-        search = files.Search(manual_dir, cls.FILES, cls.SUFFIX, cls.SAMPLE, cls.OTHERS)
+        search = Search(manual_dir, cls.FILES, cls.SUFFIX, cls.SAMPLE, cls.OTHERS)
         raw, protocols = search.samples(cls.SUFFIX), tuple(cls.builder_configs)
         return builder.RawSet(raw, cls.read, cls.split, protocols, search.left_out, search.notes)
 

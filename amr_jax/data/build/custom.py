@@ -1,4 +1,4 @@
-"""A user's own data set: from files to sequences, and the facts that all sequences determine.
+"""A user's own data set: from settings and files to sequences.
 
 `tfds_builders/custom` writes its records.
 """
@@ -12,20 +12,17 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import tensorflow_datasets as tfds
 
-from amr_jax.data.build import builder, folder_names, held_out, own_files, parsing
+from amr_jax.data.build import builder, own_files
 from amr_jax.data.readers import arrays, files, formats, labels, layout_file, pyskl, scores
 from amr_jax.data.readers.files import LeftOut
+from amr_jax.data.readers.search import Search, some
 from amr_jax.errors import BadFile, UserError
 from amr_jax.skeleton import layouts
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _WHAT = "sequences of your own (.npz, .npy, .json, .bvh or .csv files, or one .pkl)"
-_HOW_TO_TEST = "--test_fraction=0.2 sets a fifth aside for testing."
-_TEST_FRACTION = 0.2  # of labelled data without splits
-_SAMPLES = 100  # sequences whose size is checked
 
 
 @dataclasses.dataclass(eq=False)
@@ -37,7 +34,7 @@ class Config(tfds.core.BuilderConfig):
       train_split, test_split: the names of these splits in the files; '' for none.
       people: sequences keep at most that many people; None: everybody.
       test_fraction, split_seed: as in `held_out.choose`; 0: the files name the splits; None: not
-        given, which is `_TEST_FRACTION` where there are labels and no splits.
+        given, which is a fifth where there are labels and no splits.
       split_by: what is set aside as a whole, 'subject' or 'sequence'; '' without `test_fraction`.
       class_names, max_bodies: of all sequences.
       longest: frames of the longest sequence.
@@ -144,7 +141,7 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         everything = [raw for raw in beside if os.path.isfile(raw.container)]
         manual_dir, search = manual_dir.parent, None
     else:
-        search = files.Search(manual_dir, _WHAT)
+        search = Search(manual_dir, _WHAT)
         everything = search.files
     file = _only(everything, labels.CLASSES_FILE)
     pickles = [raw for raw in everything if raw.name.lower().endswith(own_files.PICKLES)]
@@ -168,7 +165,7 @@ def find(manual_dir: Path, config: Config) -> RawSet:
         read = functools.partial(own_files.read, form=form, people=config.people)
     notes = []
     if left_out:
-        absent = files.some([sample.name for sample in left_out])
+        absent = some([sample.name for sample in left_out])
         notes.append(f"{len(left_out):,} names without a sequence: {absent}.")
     if search:
         search.tell_unread({*pickles, *sequences, file, table})
@@ -193,7 +190,7 @@ def completed(manual_dir: str | os.PathLike, options: dict[str, str]) -> dict[st
     if options.get("layout") and options.get("channels"):
         return options
     alone = own_files.is_alone(Path(os.path.expanduser(manual_dir)))
-    there = [files.RawFile(str(manual_dir))] if alone else files.Search(manual_dir, _WHAT).files
+    there = [files.RawFile(str(manual_dir))] if alone else Search(manual_dir, _WHAT).files
     if not (found := own_files.of_sequences(there)):
         return options
     told: dict[str, str] = {}
@@ -238,85 +235,3 @@ def _only(everything: Sequence[files.RawFile], name: str) -> files.RawFile | Non
     if len(found) > 1:
         raise UserError(f"found {found[0]} and {found[1]}; expected at most one {name}.")
     return found[0] if found else None
-
-
-def facts(raw: RawSet, spool: parsing.Spool, config: Config) -> dict[str, object]:
-    """Facts that need all sequences, as fields of a `Config`.
-
-    Also replaces labels in the spool by their numbers.
-
-    Raises:
-      UserError: no sequence, or labels or splits that do not fit together.
-    """
-    examples = [spool.fields(index) for index in range(len(spool))]
-    if not examples:
-        raise builder.nothing_left(f"custom/{config.name}", spool)
-    names = [example["name"] for example in examples]
-    folder_names.take(examples)
-    numbers, classes = labels.numbered(
-        [example["label"] for example in examples], names, raw.classes
-    )
-    for example, number in zip(examples, numbers, strict=True):
-        example["label"] = number
-    if raw.classes and len(set(raw.classes)) < len(raw.classes) == len(classes):
-        marked = [name for name, old in zip(classes, raw.classes, strict=True) if name != old]
-        print(f"note: names in {labels.CLASSES_FILE} that occur again became {', '.join(marked)}.")
-    is_labelled = classes != (labels.UNLABELLED,)
-    train, test, fraction, split_by = _splits(examples, config, is_labelled)
-    if config.channels == "xyz":
-        _warn_if_not_metres(spool)
-    shapes = [spool.shape(index) for index in range(len(spool))]
-    if all(bodies > max(frames, 2) for frames, bodies, *_ in shapes):
-        print("note: all sequences have more bodies than frames; expected (T, M, V, C), T frames.")
-    of_split = [split(train, test, config.name, example) for example in examples]
-    return {
-        "class_names": classes,
-        "max_bodies": max(shape[1] for shape in shapes),
-        "longest": max(shape[0] for shape in shapes),
-        "sequences": {name: of_split.count(name) for name in builder.SPLITS},
-        "train_split": train,
-        "test_split": test,
-        "test_fraction": fraction,
-        "split_by": split_by,
-    }
-
-
-def _splits(examples: list[dict], config: Config, is_labelled: bool) -> tuple[str, str, float, str]:
-    """The names of the two splits, no sequence in both; `test_fraction` and `split_by`."""
-    found = list(dict.fromkeys(split for example in examples for split in example["splits"]))
-    fraction, by_default = config.test_fraction or 0.0, config.test_fraction is None
-    by_default &= is_labelled and not (found or config.train_split or config.test_split)
-    if by_default:
-        fraction = _TEST_FRACTION
-    if fraction:
-        try:
-            split_by = held_out.set_aside(examples, found, fraction, config.split_seed)
-            return "train", "test", fraction, split_by
-        except UserError as error:
-            if not by_default:
-                raise
-            print(f"note: nothing can be set aside for testing. {error}")
-    if not found and not (config.train_split or config.test_split):
-        print(f"note: no sequence has a split; all are for training. {_HOW_TO_TEST}")
-        for example in examples:
-            example["splits"] = ("train",)
-        found = ["train"]
-    elif found == ["train"]:
-        print(f"note: the only split is 'train'. {_HOW_TO_TEST}")
-    train, test = labels.choose_splits(found, config.train_split, config.test_split)
-    both = [e["name"] for e in examples if train in e["splits"] and test in e["splits"]]
-    if both:
-        raise UserError(
-            f"{len(both)} sequences are in both splits, {train} and {test}, the first is "
-            f"{both[0]}; expected none."
-        )
-    return train, test, 0.0, ""
-
-
-def _warn_if_not_metres(spool: parsing.Spool) -> None:
-    """Warns if body sizes are implausible in metres."""
-    chosen = np.linspace(0, len(spool) - 1, min(len(spool), _SAMPLES)).astype(int)
-    extents = [arrays.extent(spool.example(index)["joints"]) for index in chosen]
-    doubt = arrays.doubt_metres(float(np.median(extents)))
-    if doubt:
-        print(f"note: {doubt} --scale=0.001 converts millimetres.")

@@ -7,6 +7,7 @@ from typing import ClassVar
 from amr_jax.data.build import builder
 from amr_jax.data.readers import files, ntu, ntu_missing
 from amr_jax.data.readers.files import LeftOut
+from amr_jax.data.readers.search import Search, some
 from amr_jax.errors import BadFile, UserError
 
 HOMEPAGE = "https://rose1.ntu.edu.sg/dataset/actionRecognition/"
@@ -53,7 +54,7 @@ class NtuBuilder(builder.SkeletonBuilder, skip_registration=True):
         first, last = cls.SETUPS[0], cls.SETUPS[-1]
         archives = {setups: name for setups, name in ARCHIVES.items() if setups[0] in cls.SETUPS}
         what = f"skeletons of {cls.name} (S{first:03d}...S{last:03d}...)"
-        search = files.Search(manual_dir, what, ".skeleton")
+        search = Search(manual_dir, what, ".skeleton")
         setups = {raw: _setup(raw) for raw in search.ending(".skeleton")}
         # Keep names that do not parse: reading them reports the error.
         wanted = [raw for raw, setup in setups.items() if setup is None or setup in cls.SETUPS]
@@ -93,9 +94,7 @@ class NtuBuilder(builder.SkeletonBuilder, skip_registration=True):
         raise NotImplementedError
 
 
-def _listed(
-    lists: list[files.RawFile], here: set[str], search: files.Search
-) -> dict[str, files.RawFile]:
+def _listed(lists: list[files.RawFile], here: set[str], search: Search) -> dict[str, files.RawFile]:
     """Samples with missing skeletons -> the list that names them; notes what else lists name."""
     listed: dict[str, files.RawFile] = {}
     for raw in lists:
@@ -105,11 +104,11 @@ def _listed(
         if unknown:
             search.notes.append(
                 f"{raw}: {len(unknown):,} of {len(found.names):,} samples that it lists are not "
-                f"here: {files.some(unknown)}."
+                f"here: {some(unknown)}."
             )
         if found.in_comments:
             search.notes.append(
-                f"{raw}: samples in comments are not left out: {files.some(found.in_comments)}."
+                f"{raw}: samples in comments are not left out: {some(found.in_comments)}."
             )
     search.notes += [
         f"{raw} names samples. It is not used: the name of a list of samples with missing "

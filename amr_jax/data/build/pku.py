@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from amr_jax.data.build.builder import RawSet
 from amr_jax.data.readers import files, pku
 from amr_jax.data.readers.files import LeftOut
+from amr_jax.data.readers.search import Search, how_to_unpack, raise_first, some
 from amr_jax.errors import UserError
 
 PHASES = (1, 2)
@@ -46,7 +47,7 @@ def find(manual_dir: Path, protocols: Sequence[str]) -> RawSet:
       BadFile: two split files of one protocol differ.
     """
     manual_dir = Path(os.path.expanduser(manual_dir)).resolve()
-    search = files.Search(manual_dir, "skeletons, labels and splits of PKU-MMD", ".txt")
+    search = Search(manual_dir, "skeletons, labels and splits of PKU-MMD", ".txt")
     phases = _sort_by_phase(search, manual_dir)
     used = [raw for phase in phases.values() for kind in vars(phase).values() for raw in kind]
     videos: list[pku.Video] = []
@@ -64,7 +65,7 @@ def find(manual_dir: Path, protocols: Sequence[str]) -> RawSet:
         for protocol in {"xsub", "xview"} - set(splits):
             search.notes.append(f"no split file for v{phase}_{protocol}; it is skipped.")
     if not videos:
-        files.raise_first(search.left_out)
+        raise_first(search.left_out)
         raise UserError(
             f"{manual_dir}: found no file of PKU-MMD; expected {ARCHIVES[1]}, unpacked, "
             f"and {SPLIT_FILES[1]} (phase I), or {ARCHIVES[2]} and {SPLIT_FILES[2]} (phase II)."
@@ -80,7 +81,7 @@ def find(manual_dir: Path, protocols: Sequence[str]) -> RawSet:
     )
 
 
-def _videos(phase: int, raw: _Phase, search: files.Search) -> list[pku.Video]:
+def _videos(phase: int, raw: _Phase, search: Search) -> list[pku.Video]:
     """The videos that have a skeleton file and a label file; the others are left out."""
     skeletons = {_video(file): file for file in search.once(raw.skeletons, _video)}
     labels = {_video(file): file for file in search.once(raw.labels, _video)}
@@ -88,7 +89,7 @@ def _videos(phase: int, raw: _Phase, search: files.Search) -> list[pku.Video]:
     halves = sorted((skeletons.keys() ^ labels.keys()) - refused)
     if halves:
         what = f"{len(halves):,} videos have no skeleton or no label file"
-        search.notes.append(f"{what}: {files.some(halves)}.")
+        search.notes.append(f"{what}: {some(halves)}.")
     for name in halves:
         file = skeletons.get(name) or labels[name]
         why = f"the video has no {'label' if name in skeletons else 'skeleton'} file"
@@ -97,16 +98,16 @@ def _videos(phase: int, raw: _Phase, search: files.Search) -> list[pku.Video]:
     return [pku.Video(name, skeletons[name], labels[name], phase) for name in both]
 
 
-def _splits(raw: _Phase, search: files.Search) -> list[files.RawFile]:
+def _splits(raw: _Phase, search: Search) -> list[files.RawFile]:
     """One split file per protocol; two that differ are an error, also where files may be bad."""
     before = len(search.left_out)
     found = search.once(raw.splits, _protocol)
-    files.raise_first(search.left_out[before:])
+    raise_first(search.left_out[before:])
     return found
 
 
 def _training(
-    protocol: str, file: files.RawFile, videos: set[str], search: files.Search
+    protocol: str, file: files.RawFile, videos: set[str], search: Search
 ) -> frozenset[str]:
     """The training videos of a protocol; tells names without a video, and videos in no list."""
     names = pku.read_split(file)
@@ -114,12 +115,12 @@ def _training(
     named = names.training.keys() | names.others.keys()
     if absent := sorted(named - videos):
         what = f"{len(absent):,} videos that {file.name} names are not here"
-        search.notes.append(f"{protocol}: {what}: {files.some(absent)}.")
+        search.notes.append(f"{protocol}: {what}: {some(absent)}.")
     why = f"named in {file.name}, but there is no such video"
     search.left_out += [LeftOut(name, str(file), why) for name in sorted(named - known)]
     if names.others and (neither := sorted(videos - named)):
         what = f"{len(neither):,} videos are in no list of {file.name}, and become test videos"
-        search.notes.append(f"{protocol}: {what}, as in published code: {files.some(neither)}.")
+        search.notes.append(f"{protocol}: {what}, as in published code: {some(neither)}.")
     return frozenset(names.training)
 
 
@@ -130,7 +131,7 @@ def split(train: Mapping[str, frozenset[str]], protocol: str, fields: dict) -> s
     return "train" if fields["video"] in train[protocol] else "test"
 
 
-def _sort_by_phase(search: files.Search, manual_dir: Path) -> dict[int, _Phase]:
+def _sort_by_phase(search: Search, manual_dir: Path) -> dict[int, _Phase]:
     """All text files of PKU-MMD, by their names and the names of their folders."""
     phases = {phase: _Phase() for phase in PHASES}
     for raw in search.files:
@@ -173,7 +174,7 @@ def _check_complete(phase: int, raw: _Phase, manual_dir: Path) -> None:
     if not missing:
         return
     packed = sorted(str(path) for path in manual_dir.rglob("*") if path.suffix.lower() == ".7z")
-    unpack = f" {files.how_to_unpack(*packed)}" if packed else ""
+    unpack = f" {how_to_unpack(*packed)}" if packed else ""
     raise UserError(
         f"{manual_dir}: found no {' and no '.join(missing)} of PKU-MMD phase {'I' * phase}; "
         f"expected {ARCHIVES[phase]}, unpacked, and {SPLIT_FILES[phase]}.{unpack}"

@@ -20,7 +20,8 @@ from amr_jax.data import record_files, record_folder
 from amr_jax.data.build import parsing
 from amr_jax.data.build.builder import SPLITS, SkeletonBuilder, write_left_out
 from amr_jax.data.readers import findings
-from amr_jax.data.readers.files import LeftOut, some
+from amr_jax.data.readers.files import LeftOut
+from amr_jax.data.readers.search import some
 from amr_jax.errors import UserError
 from amr_jax.run import paths
 

@@ -162,10 +162,10 @@ class Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> object:
         # NumPy 1 has the package numpy.core, and Python 2 the module __builtin__.
         full = f"{module}.{name}".replace("numpy.core.", "numpy._core.")
-        try:
-            return self._names[full.replace("__builtin__.", "builtins.")]
-        except KeyError as error:
-            raise Refused(f"the name {full[:80]}") from error
+        found = self._names.get(full.replace("__builtin__.", "builtins."))
+        if found is None:
+            raise Refused(f"the name {full[:80]}")
+        return found
 
     def _count_copy(self, num_bytes: int) -> None:
         self._bytes_left -= num_bytes
@@ -208,10 +208,9 @@ class Unpickler(pickle._Unpickler):
 
     def _decode_string(self, value: bytes) -> str | bytes:
         """A string of Python 2, which has one type for texts and bytes."""
-        try:
+        with contextlib.suppress(UnicodeDecodeError):
             return value.decode()
-        except UnicodeDecodeError:
-            return value
+        return value
 
     def load_additems(self) -> None:
         items, target = self.pop_mark(), self.stack[-1]

@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 
 from amr_jax.errors import BadFile
-from amr_jax.inference.pytorch import torch_files
+from amr_jax.inference.pytorch.torch_pickles import Foreign, Tensor
 
 # What wrappers of PyTorch put into the names of weights: torch.compile, data-parallel training, and
 # sharded or checkpointed modules.
@@ -63,7 +63,7 @@ def choose(tree: Any, anchor: str, key: str | None, path: object) -> Weights:
     """The weights in the content of a file.
 
     Args:
-      tree: dicts and lists with arrays or `torch_files.Tensor` in them.
+      tree: dicts and lists with arrays or `Tensor` in them.
       anchor: the name of a weight that every model has.
       key: of the candidate to choose; None: there is only one.
       path: how errors call the file.
@@ -157,13 +157,13 @@ def _as_float32(values: dict[str, Any], path: object) -> tuple[dict[str, np.ndar
     _check_sharing(values, path)
     arrays, counts, rounded, smallest = {}, {}, 0.0, np.finfo(np.float64).tiny
     for name, value in values.items():
-        if not isinstance(value, (torch_files.Tensor, np.ndarray)):
-            kind = value.name if isinstance(value, torch_files.Foreign) else type(value).__name__
+        if not isinstance(value, (Tensor, np.ndarray)):
+            kind = value.name if isinstance(value, Foreign) else type(value).__name__
             hint = _CONVERT if kind.startswith("torch.") else None
-            if hint is None and isinstance(value, torch_files.Foreign):
+            if hint is None and isinstance(value, Foreign):
                 hint = _NO_CODE
             raise BadFile(path, f"{name!r}: {kind}", f"only tensors of {_FLOATS}", hint=hint)
-        stored = value.array() if isinstance(value, torch_files.Tensor) else value
+        stored = value.array() if isinstance(value, Tensor) else value
         if stored.dtype.kind == "V" and stored.dtype.itemsize == 2:  # so NumPy stores bfloat16
             stored = stored.view(ml_dtypes.bfloat16)
         arrays[name] = stored
@@ -193,7 +193,7 @@ def _as_float32(values: dict[str, Any], path: object) -> tuple[dict[str, np.ndar
 
 def _check_sharing(values: dict[str, Any], path: object) -> None:
     """Refuses tensors that claim far more numbers than the file holds."""
-    tensors = [value for value in values.values() if isinstance(value, torch_files.Tensor)]
+    tensors = [value for value in values.values() if isinstance(value, Tensor)]
     stored = sum({id(t.storage): t.storage.size for t in tensors}.values())
     claimed = sum(math.prod(t.shape) for t in tensors)
     if claimed > _MAX_SHARING * stored:
@@ -213,22 +213,20 @@ def _beside(tree: Any, path: tuple[str, ...]) -> list[str]:
 
 def _nothing_found(tree: Any, anchor: str, path: object) -> BadFile:
     """The error for a file without a candidate: what it holds instead."""
-    if isinstance(tree, torch_files.Foreign):
+    if isinstance(tree, Foreign):
         return BadFile(path, f"an object of {tree.name}", _EXPECTED, hint=_NO_CODE)
     if not isinstance(tree, dict):
         return BadFile(path, f"a {type(tree).__name__}", _EXPECTED)
     for way, owner in _mappings(tree):
-        names = [
-            str(n) for n, v in owner.items() if isinstance(v, (torch_files.Tensor, np.ndarray))
-        ]
+        names = [str(n) for n, v in owner.items() if isinstance(v, (Tensor, np.ndarray))]
         if names:
             place = f"in {'/'.join(way)!r}" if way else "among its names"
             return BadFile(path, f"no {anchor!r} {place} ({_few(names)})", _EXPECTED)
     kinds = [
-        f"{name!r}: {v.name if isinstance(v, torch_files.Foreign) else type(v).__name__}"
+        f"{name!r}: {v.name if isinstance(v, Foreign) else type(v).__name__}"
         for name, v in tree.items()
     ]
-    hint = _NO_CODE if any(isinstance(v, torch_files.Foreign) for v in tree.values()) else None
+    hint = _NO_CODE if any(isinstance(v, Foreign) for v in tree.values()) else None
     return BadFile(path, f"no tensors ({_few(kinds) or 'nothing at all'})", _EXPECTED, hint=hint)
 
 

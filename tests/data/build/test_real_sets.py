@@ -13,8 +13,8 @@ import tensorflow_datasets as tfds
 
 from amr_jax import evaluate, prepare, pretrain
 from amr_jax.data import datasets
-from amr_jax.data.readers import files
 from amr_jax.data.readers import pku as pku_reader
+from amr_jax.data.readers import search
 from amr_jax.inference import read_inputs
 from tests import tiny_models
 from tests.config.test_configs import get_config
@@ -155,7 +155,7 @@ def test_real_labels_of_pku_cut_the_right_frames(pku):
 def test_all_real_labels_of_pku_are_as_published(shared_data):
     """All 21,545 lines, of which one ends before it begins."""
     archive = shared_data / "pku_mmd_v1_labels.zip"
-    found = files.find(archive, ".txt", "labels")
+    found = search.find(archive, ".txt", "labels")
     instances = {raw.name[:6]: pku_reader.read_labels(raw) for raw in found}
     assert len(instances) == 1076
     test = sum(len(of) for name, of in instances.items() if int(name[:4]) in TEST_VIDEOS)

@@ -6,14 +6,14 @@ import zipfile
 
 import pytest
 
-from amr_jax.data.readers import files
+from amr_jax.data.readers import files, search
 from amr_jax.errors import BadFile, UserError
 
 WHAT = "skeletons of a test"
 
 
 def find(path, **options):
-    return files.find(path, ".skeleton", WHAT, **options)
+    return search.find(path, ".skeleton", WHAT, **options)
 
 
 def write(path, data=b"content"):
@@ -215,10 +215,10 @@ def test_a_member_without_a_name(tmp_path):
 
 def test_a_damaged_name_in_the_directory_of_any_file(tmp_path):
     path = pack(tmp_path / "set.zip", {"a.npz": b"a", "labels.csv": b"name,label\na,wave\n"})
-    assert len(files.find(path, "", WHAT)) == 2
+    assert len(search.find(path, "", WHAT)) == 2
     data = path.read_bytes()
     at = data.rindex(b"labels.csv")
     path.write_bytes(data[:at] + b"k" + data[at + 1 :])
     os.utime(path, ns=(1, 1))
     with pytest.raises(BadFile, match=r"set\.zip!kabels\.csv: found a damaged file"):
-        files.find(path, "", WHAT)
+        search.find(path, "", WHAT)

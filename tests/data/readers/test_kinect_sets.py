@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from amr_jax.data.readers import files, kinect_text, utd_mhad
+from amr_jax.data.readers import files, kinect_text, search, utd_mhad
 from amr_jax.errors import BadFile
 from amr_jax.skeleton import action_names, layouts
 
@@ -182,7 +182,7 @@ NAMES = {
 def real(name, folder):
     """The examples of a real set; joints are (T, V, 3)."""
     archive, suffix, *_ = REAL[name]
-    raw = files.find(folder / f"{archive}.zip", suffix, what=name)
+    raw = search.find(folder / f"{archive}.zip", suffix, what=name)
     read = utd_mhad.read if name == "utd_mhad" else TEXT_SETS[name].read
     examples = []
     for file in raw:

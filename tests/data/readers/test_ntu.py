@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from amr_jax.data.readers import files, ntu
+from amr_jax.data.readers import files, ntu, search
 from amr_jax.data.readers.ntu_text import Body, Recording
 from amr_jax.errors import BadFile, UserError
 from tests.data.readers.ntu_files import FIRST_ID, film, person, skeleton_text
@@ -232,7 +232,7 @@ def test_read_from_a_zip(tmp_path):
     text = skeleton_text(film(22, (FIRST_ID, range(1, 21), a), (FIRST_ID + 1, range(1, 21), b)))
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         archive.writestr(f"nturgb+d/{NAME}.skeleton", text)
-    (raw,) = files.find(tmp_path, ".skeleton", "skeletons")
+    (raw,) = search.find(tmp_path, ".skeleton", "skeletons")
     sequence = ntu.read(raw)
     np.testing.assert_array_equal(sequence.pop("joints"), np.stack([a, b], axis=1))
     numbers = {"setup": 17, "camera": 3, "subject": 8, "replication": 2, "action": 60}

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from amr_jax.data.readers import files, nw_ucla
+from amr_jax.data.readers import files, nw_ucla, search
 from amr_jax.errors import BadFile
 
 
@@ -73,7 +73,7 @@ def test_refuses_names(tmp_path, name):
 
 
 def test_the_real_set(shared_data):
-    raw = files.find(shared_data, ".json", what="NW-UCLA")
+    raw = search.find(shared_data, ".json", what="NW-UCLA")
     examples = [nw_ucla.read(file) for file in raw]
     lengths = [len(example["joints"]) for example in examples]
     cameras = collections.Counter(example["camera"] for example in examples)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from amr_jax import prepare
-from amr_jax.data.readers import files, labels, layout_file, ntu, nw_ucla, pku, text
+from amr_jax.data.readers import files, labels, layout_file, ntu, nw_ucla, pku, search, text
 from amr_jax.errors import BadFile
 from tests import raw_sets
 from tests.data.readers.test_layout_file import PUPPET
@@ -62,7 +62,7 @@ def test_a_mark_in_an_archive(tmp_path):
     name = "S001C001P001R001A001.skeleton"
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         archive.writestr(name, FILES[name][0].encode("utf-8-sig"))
-    (raw,) = files.find(tmp_path, ".skeleton", "skeletons")
+    (raw,) = search.find(tmp_path, ".skeleton", "skeletons")
     np.testing.assert_array_equal(ntu.read_joints(raw)[:, 0], JOINTS.astype(np.float32))
 
 
