@@ -57,9 +57,24 @@ ENCODER: Tree = {
     "channels": Setting(3, "C, numbers per joint", low=1),
     "confidence": Setting(False, "the last channel is a confidence: seen, not predicted"),
     "patch_len": Setting(4, "l, frames of a patch", divides="encoder.num_frames"),
+    "position": Setting(
+        "grid",
+        "how a patch's place is told; grid: learned embeddings of time and joint; rotary: of the "
+        "joint, and time as a rotation of queries and keys: clips of any length",
+        choices=("grid", "rotary"),
+        rule=checks.even_heads_if_rotary,
+    ),
+    "class_token": Setting(False, "a learned token in front of the patches, for methods"),
+    "registers": Setting(0, "further learned tokens in front, which nothing reads", low=0),
+    "mask_token": Setting(False, "a learned token for hidden patches, for methods"),
     "width": Setting(256, "features of a token", low=1),
     "depth": Setting(8, "transformer blocks", low=1),
     "num_heads": Setting(8, "attention heads", divides="encoder.width"),
+    "mlp": Setting(
+        "gelu",
+        "MLP of a block; swiglu: gated, with two thirds of the hidden width",
+        choices=("gelu", "swiglu"),
+    ),
     "mlp_ratio": Setting(4.0, "hidden width of an MLP over the width", above=0),
     "drop_path": Setting(0.0, "stochastic depth of the last block", low=0, below=1),
     "patch_init": Setting(

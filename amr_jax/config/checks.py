@@ -98,6 +98,15 @@ def about_z_in_an_image(config: ml_collections.ConfigDict, angles: tuple) -> str
     return None
 
 
+def even_heads_if_rotary(config: ml_collections.ConfigDict, position: str) -> str | None:
+    """Rotary positions turn pairs of features of a head."""
+    encoder = config["encoder"]
+    head = encoder["width"] // encoder["num_heads"]
+    if position != "rotary" or head % 2 == 0:
+        return None
+    return f"'grid', or heads of an even width; found {head} (encoder.width / encoder.num_heads)"
+
+
 def frames_if_patch_timestamps(config: ml_collections.ConfigDict, normalisation: str) -> str | None:
     """Normalisation over the frames of a predicted patch needs two of them."""
     model = config.model

@@ -30,19 +30,23 @@ class Adaptation:
       joints: target joint -> source joint whose embedding it received.
       new: target joints without a counterpart.
       unused: source joints without a counterpart.
-      num_times: patches along time, of the source and of the target.
+      num_times: patches along time, of the source and of the target; None where time is rotary,
+        and nothing is interpolated.
     """
 
     joints: dict[str, str]
     new: list[str]
     unused: list[str]
-    num_times: list[int]
+    num_times: list[int] | None
 
     def lines(self) -> dict[str, str]:
         """The adaptation in words, for the banner."""
         same = [joint for joint, taken in self.joints.items() if joint == taken]
         other = [f"{joint} ← {taken}" for joint, taken in self.joints.items() if joint != taken]
-        before, after = self.num_times
+        times = "rotary time"
+        if self.num_times:
+            before, after = self.num_times
+            times = f"{before} times" + (f" interpolated to {after}" * (before != after) or " kept")
         found = {
             "same name": same,
             "other name": other,
@@ -51,7 +55,7 @@ class Adaptation:
         }
         lines = {
             "adapted": f"{len(self.joints)} of {len(self.joints) + len(self.new)} joints matched; "
-            f"{before} times" + (f" interpolated to {after}" if before != after else " kept")
+            f"{times}"
         }
         return lines | {
             f"  {title}": f"{len(names)}: {', '.join(names)}"
@@ -70,9 +74,9 @@ def adapt(
 ) -> tuple[dict[str, Any], Adaptation]:
     """Adapts parameters to another layout of joints and another number of frames.
 
-    Time embeddings are interpolated, with half-pixel centres. A joint receives the embedding of its
-    counterpart (`match_joints`), or a random one if it has none. All other parameters are
-    unchanged.
+    Time embeddings, if there are any, are interpolated, with half-pixel centres. A joint receives
+    the embedding of its counterpart (`match_joints`), or a random one if it has none. All other
+    parameters are unchanged.
 
     Args:
       params: of an encoder of the source layout, on the host.
@@ -85,7 +89,7 @@ def adapt(
       UserError: the layouts have no joint in common; the parameters are for another number of
         joints than the source layout has.
     """
-    times, joints = params["position"]["time"], params["position"]["joint"]
+    joints = params["position"]["joint"]
     if len(joints) != source.num_joints:
         raise UserError(
             f"{path}: an encoder of {len(joints)} joints: expected {source.num_joints}, as its "
@@ -103,18 +107,25 @@ def adapt(
     adapted = np.array(fresh["position"]["joint"])
     for name, taken in matched.items():
         adapted[target.joints.index(name)] = joints[source.joints.index(taken)]
-    num_times = [len(times), len(fresh["position"]["time"])]
-    if time_embeddings == "bicubic":
-        times = resample.bicubic(times, num_times[1])
-    else:  # as clips are
-        times = augment.crop_resize(jnp.asarray(times), 0, *num_times)
+    position, num_times = {"joint": adapted}, None
+    if "time" in params["position"]:
+        times = params["position"]["time"]
+        num_times = [len(times), len(fresh["position"]["time"])]
+        position["time"] = _resized(times, num_times, time_embeddings)
     adaptation = Adaptation(
         joints=matched,
         new=[name for name in target.joints if name not in matched],
         unused=[name for name in source.joints if name not in matched.values()],
         num_times=num_times,
     )
-    return {**params, "position": {"time": np.asarray(times), "joint": adapted}}, adaptation
+    return {**params, "position": position}, adaptation
+
+
+def _resized(times: np.ndarray, num_times: list[int], how: str) -> np.ndarray:
+    """Time embeddings of another number of times; `how` as `time_embeddings` of `adapt`."""
+    if how == "bicubic":
+        return resample.bicubic(times, num_times[1])
+    return np.asarray(augment.crop_resize(jnp.asarray(times), 0, *num_times))  # as clips are
 
 
 def selected(params: dict[str, Any], source: Layout, target: Layout) -> dict[str, Any]:

@@ -26,6 +26,8 @@ VERSION = 1
 
 # Fields of `Input` since 0.3.0; not written at their defaults, so that 0.2.0 reads the file.
 _LATER = ("scores", "body_frame")
+# Fields of `Encoder` since 0.3.0, likewise.
+_LATER_OF_ENCODER = ("position", "class_token", "registers", "mask_token", "mlp")
 # Bounds of what a model allocates when it runs, which the file's tensors do not bound.
 _MAX_SIZE = 2**20  # any number in the encoder's settings
 _MAX_PATCHES = 2**16  # patches of a clip
@@ -42,7 +44,11 @@ def of(model: Model) -> dict[str, Any]:
     size = dataclasses.asdict(model.input)
     text = {
         "version": VERSION,
-        "encoder": _settings(model.encoder),
+        "encoder": {
+            key: value
+            for key, value in _settings(model.encoder).items()
+            if key not in _LATER_OF_ENCODER or value != base.ENCODER[key].default
+        },
         "dtype": jnp.dtype(model.encoder.dtype).name,
         "head": head,
         "input": {key: value for key, value in size.items() if value != later.get(key, ...)},

@@ -66,6 +66,7 @@ class Decoder(nn.Module):
         """The transformer block number `i`."""
         return layers.Block(
             self.num_heads,
+            "gelu",
             self.mlp_ratio,
             attention=attention,
             drop_path=0.0,

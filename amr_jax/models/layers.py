@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from amr_jax.models.attention import attend
+from amr_jax.ops import rotary
 
 # Published code calls this distribution truncated, but cuts at ±2, a hundred standard deviations
 # away. (jax's truncated_normal would cut at two standard deviations, and rescale.)
@@ -55,31 +56,54 @@ class GridEmbedding(nn.Module):
         joint = self.param("joint", embedding_init, (self.num_joints, self.width))
         if ids is None:
             return (time[:, None] + joint).reshape(-1, self.width)
+        return _look_up(time, ids // self.num_joints) + _look_up(joint, ids % self.num_joints)
 
-        def look_up(table, rows):
-            # A product with one-hot rows equals indexing, and its gradient is also a product. The
-            # gradient of indexing is a scatter-add, whose order is not fixed on GPUs.
-            one_hot = jax.nn.one_hot(rows, table.shape[0])
-            return jnp.matmul(one_hot, table, precision=jax.lax.Precision.HIGHEST)
 
-        return look_up(time, ids // self.num_joints) + look_up(joint, ids % self.num_joints)
+class JointEmbedding(nn.Module):
+    """Learned embeddings of joints alone, for tokens whose time is rotary."""
+
+    num_joints: int
+    width: int
+
+    @nn.compact
+    def __call__(self, ids: jax.Array) -> jax.Array:
+        """Embeddings of the positions `ids`, time · V + joint: (B, K) -> (B, K, D) float32."""
+        joint = self.param("joint", embedding_init, (self.num_joints, self.width))
+        return _look_up(joint, ids % self.num_joints)
+
+
+def _look_up(table: jax.Array, rows: jax.Array) -> jax.Array:
+    # A product with one-hot rows equals indexing, and its gradient is also a product. The gradient
+    # of indexing is a scatter-add, whose order is not fixed on GPUs.
+    one_hot = jax.nn.one_hot(rows, table.shape[0])
+    return jnp.matmul(one_hot, table, precision=jax.lax.Precision.HIGHEST)
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention with biases, (B, N, D) -> (B, N, D); to `attended` (B, N) alone."""
+    """Multi-head self-attention with biases, (B, N, D) -> (B, N, D).
+
+    `attended` (B, N) bool tells the tokens that are attended to; None: all. `angles` (B or 1, N,
+    width of a head / 2) turn queries and keys (`ops.rotary`); None: they are as they are.
+    """
 
     num_heads: int
     dtype: Any
     attention_kernel: str
 
     @nn.compact
-    def __call__(self, x: jax.Array, attended: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        attended: jax.Array | None = None,
+        angles: jax.Array | None = None,
+    ) -> jax.Array:
         width = x.shape[-1]
         qkv = dense(3 * width, self.dtype, "qkv")(x)
         qkv = qkv.reshape(*x.shape[:-1], 3, self.num_heads, width // self.num_heads)
-        mixed = attend(
-            qkv[..., 0, :, :], qkv[..., 1, :, :], qkv[..., 2, :, :], self.attention_kernel, attended
-        )
+        q, k, v = (qkv[..., i, :, :] for i in range(3))
+        if angles is not None:
+            q, k = rotary.turn(q, angles), rotary.turn(k, angles)
+        mixed = attend(q, k, v, self.attention_kernel, attended)
         return dense(width, self.dtype, "proj")(mixed.reshape(x.shape))
 
 
@@ -116,17 +140,44 @@ class Mlp(nn.Module):
         return dense(x.shape[-1], self.dtype, "fc2")(hidden)
 
 
+class SwiGlu(nn.Module):
+    """A gated MLP (GLU Variants Improve Transformer), (…, D) -> (…, D): (silu(x·A) ⊙ x·B)·C."""
+
+    hidden: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        # Recomputed in the backward pass, as in `Mlp`.
+        gated = jax.checkpoint(lambda gate, value: nn.silu(gate) * value)
+        gate, value = jnp.split(dense(2 * self.hidden, self.dtype, "fc1")(x), 2, axis=-1)
+        return dense(x.shape[-1], self.dtype, "fc2")(gated(gate, value))
+
+
+def make_mlp(kind: str, width: int, ratio: float, dtype: Any) -> nn.Module:
+    """The MLP of a block of this width: `gelu` or `swiglu`.
+
+    The hidden width is ratio · width. SwiGLU, whose first layer is twice as wide as its hidden
+    one, takes two thirds of that, rounded up to a multiple of 8: about as many parameters.
+    """
+    hidden = int(width * ratio)
+    if kind == "swiglu":
+        return SwiGlu(-(-2 * hidden // 24) * 8, dtype, name="mlp")
+    return Mlp(hidden, dtype, name="mlp")
+
+
 class Block(nn.Module):
     """A pre-norm transformer block, (B, N, D) -> (B, N, D).
 
     Attributes:
-      num_heads: of the attention. mlp_ratio: hidden width of the MLP over D.
+      num_heads: of the attention. mlp, mlp_ratio: see `make_mlp`.
       attention: `self`; `cross` (to `context`); `cross+self`, the former, then the latter.
       drop_path: probability that a body skips a branch in training (stochastic depth).
-      attention_kernel: see `attention.attend`, as `attended`, the tokens of self-attention.
+      attention_kernel: see `attention.attend`; `attended`, `angles`: see `SelfAttention`.
     """
 
     num_heads: int
+    mlp: str
     mlp_ratio: float
     attention: str
     drop_path: float
@@ -140,6 +191,7 @@ class Block(nn.Module):
         context: jax.Array | None = None,
         train: bool = False,
         attended: jax.Array | None = None,
+        angles: jax.Array | None = None,
     ) -> jax.Array:
         shape = x.shape
         # Tokens are rows between the branches. XLA for GPUs may lay (B, N, D) out with the bodies
@@ -161,6 +213,6 @@ class Block(nn.Module):
             x = residual(x, cross(norm("norm_cross").reshape(shape), context))
         if "self" in self.attention:
             attention = SelfAttention(*how, name="attn")
-            x = residual(x, attention(norm("norm1").reshape(shape), attended))
-        hidden = int(shape[-1] * self.mlp_ratio)
-        return residual(x, Mlp(hidden, self.dtype, name="mlp")(norm("norm2"))).reshape(shape)
+            x = residual(x, attention(norm("norm1").reshape(shape), attended, angles))
+        mlp = make_mlp(self.mlp, shape[-1], self.mlp_ratio, self.dtype)
+        return residual(x, mlp(norm("norm2"))).reshape(shape)

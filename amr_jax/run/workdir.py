@@ -236,6 +236,12 @@ _WERE_ZERO = (
 )  # fmt: skip
 
 
+# The form of the encoder before its settings.
+_FIRST_ENCODER = {
+    "position": "grid", "class_token": False, "registers": 0, "mask_token": False, "mlp": "gelu",
+}  # fmt: skip
+
+
 # What versions up to 0.2.0 computed with, where a setting is newer: by a key of the configs that
 # have the setting (of pre-training, evaluation, comparisons, …), or KEY=VALUE; then by the
 # setting's.
@@ -246,6 +252,7 @@ _BEFORE = {
         "input.absent_frames": "counted",
         "input.mixture": "proportional",
         "encoder.patch_init": "xavier",
+        **{f"encoder.{key}": value for key, value in _FIRST_ENCODER.items()},
         "optim.decay_on": "kernels",
         "optim.schedule_epochs": None,
         "optim.weight_decay_end": None,
@@ -263,6 +270,7 @@ _BEFORE = {
         "optim.decay_on": "kernels",
         "scratch.input.body_frame": "none",
         "scratch.encoder.patch_init": "xavier",
+        **{f"scratch.encoder.{key}": value for key, value in _FIRST_ENCODER.items()},
         "matmul_precision": "default",
     },
     "encode_batch_size": {"readout": "mean", "raw_coordinates": False},

@@ -115,7 +115,7 @@ def layer_scales(params, depth: int, decay: float) -> dict:
         block = re.fullmatch(r"block_(\d+)", part)
         if part == "norm":
             layer = depth + 1
-        elif part in ("patch_embed", "position"):
+        elif part in ("patch_embed", "position", "mask_token", "leading_tokens"):
             layer = 0
         elif block:
             layer = int(block[1]) + 1

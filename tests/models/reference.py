@@ -27,18 +27,34 @@ def attention(q, k, v, num_heads):
     return np.concatenate(out, -1)
 
 
+def turned(x, times, num_heads):
+    """Rotary positions, (N, D): every head's features i and i + half as one complex number."""
+    rows = []
+    for row, time in zip(x.reshape(len(x), num_heads, -1), times, strict=True):
+        half = row.shape[-1] // 2
+        speed = np.array([10_000 ** (-i / half) for i in range(half)])
+        z = (row[:, :half] + 1j * row[:, half:]) * np.exp(1j * time * speed)
+        rows.append(np.concatenate([z.real, z.imag], -1).reshape(-1))
+    return np.array(rows)
+
+
 def gelu(x):
     return x * 0.5 * (1 + _erf(x / math.sqrt(2)))
 
 
 def mlp(x, p):
-    return linear(gelu(linear(x, p["fc1"])), p["fc2"])
+    x = linear(x, p["fc1"])
+    if x.shape[-1] == len(p["fc2"]["kernel"]):
+        return linear(gelu(x), p["fc2"])
+    gate, value = np.split(x, 2, -1)
+    return linear(gate / (1 + np.exp(-gate)) * value, p["fc2"])
 
 
-def block(x, p, num_heads, context=None, kept=(1, 1)):
+def block(x, p, num_heads, context=None, kept=(1, 1), times=None):
     """Cross-attention if there is a context, then self-attention if there are weights for it.
 
     `kept` are the factors of self-attention and MLP, whose branches stochastic depth may drop.
+    `times` of the tokens, where they are rotary.
     """
     if context is not None:
         a = p["cross_attn"]
@@ -47,15 +63,17 @@ def block(x, p, num_heads, context=None, kept=(1, 1)):
         x = x + linear(attention(q, k, v, num_heads), a["proj"])
     if "attn" in p:
         q, k, v = np.split(linear(layer_norm(x, p["norm1"]), p["attn"]["qkv"]), 3, -1)
+        if times is not None:
+            q, k = turned(q, times, num_heads), turned(k, times, num_heads)
         x = x + kept[0] * linear(attention(q, k, v, num_heads), p["attn"]["proj"])
     return x + kept[1] * mlp(layer_norm(x, p["norm2"]), p["mlp"])
 
 
-def blocks(x, p, num_heads, context=None, kept=()):
+def blocks(x, p, num_heads, context=None, kept=(), times=None):
     i = 0
     while f"block_{i}" in p:
         factors = kept[i] if kept else (1, 1)
-        x = block(x, p[f"block_{i}"], num_heads, context, factors)
+        x = block(x, p[f"block_{i}"], num_heads, context, factors, times)
         i += 1
     return layer_norm(x, p["norm"])
 
@@ -80,6 +98,17 @@ def encoder(clip, ids, p, patch_len, num_heads, kept=()):
     x = linear(patches(np.asarray(clip, np.float64), patch_len), p["patch_embed"])
     x = x + position(p["position"])
     return blocks(x if ids is None else x[ids], p, num_heads, kept=kept)
+
+
+def rotary_encoder(clip, p, patch_len, num_heads, hidden=()):
+    """Tokens in front and of all patches; those `hidden` have the mask token."""
+    x = linear(patches(np.asarray(clip, np.float64), patch_len), p["patch_embed"])
+    joint = np.asarray(p["position"]["joint"], np.float64)
+    leading = np.asarray(p["leading_tokens"], np.float64)
+    x[list(hidden)] = p["mask_token"]
+    x = np.concatenate([leading, x + np.tile(joint, (len(x) // len(joint), 1))])
+    times = [0] * len(leading) + [i // len(joint) for i in range(len(x) - len(leading))]
+    return blocks(x, p, num_heads, times=times)
 
 
 def query_decoder(tokens, p, num_heads):

@@ -120,5 +120,5 @@ def test_updates_are_scaled_by_layer_weight_decay_with_them():
 
 
 def test_a_part_of_the_encoder_without_a_layer_is_refused():
-    with pytest.raises(ValueError, match="knows no layer for 'class_token'"):
-        optim.layer_scales({"encoder": {"class_token": {"kernel": 0}}}, depth=1, decay=0.8)
+    with pytest.raises(ValueError, match="knows no layer for 'extra'"):
+        optim.layer_scales({"encoder": {"extra": {"kernel": 0}}}, depth=1, decay=0.8)
