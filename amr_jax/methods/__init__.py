@@ -39,6 +39,7 @@ from amr_jax.methods.nat import NAT
 from amr_jax.methods.sjepa import SJEPA
 from amr_jax.methods.skeleton_mae import SkeletonMAE
 from amr_jax.methods.stars import STARS
+from amr_jax.methods.usdrl import USDRL
 from amr_jax.models.encoder import build_encoder
 from amr_jax.models.settings import compute_dtype, construct
 
@@ -50,6 +51,7 @@ METHODS: dict[str, type[Method]] = {
     "sjepa": SJEPA,
     "skeleton_mae": SkeletonMAE,
     "stars": STARS,
+    "usdrl": USDRL,
 }
 
 

@@ -219,7 +219,7 @@ def train_view(
 
     view = crop(clip)
     absent = crop(1.0 - presence.of_clip(clip, confidence))  # an interpolation: 0 if nothing is
-    present = presence.of_stream(jnp.broadcast_to(absent == 0, view.shape[:-1]), stream, parents)
+    present = presence.of_view(jnp.broadcast_to(absent == 0, view.shape[:-1]), stream, parents)
     if any(max_angles):
         view = random_rotate(key_rotation, view, max_angles, confidence)
     return to_stream(view, stream, parents, confidence), present

@@ -42,6 +42,11 @@ def of_stream(present: jax.Array, stream: str, parents: tuple[int, ...]) -> jax.
     return of_motion(present, 1) if stream == "motion" else present
 
 
+def of_view(present: jax.Array, stream: str, parents: tuple[int, ...]) -> jax.Array:
+    """`of_stream` for the view of a clip, (T, V) or (T, M, V)."""
+    return jnp.moveaxis(of_stream(jnp.moveaxis(present, 0, -2), stream, parents), -2, 0)
+
+
 def mean(
     values: jax.Array, present: jax.Array, axis: Axes = None, keepdims: bool = False
 ) -> jax.Array:

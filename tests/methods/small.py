@@ -26,6 +26,7 @@ OWN = {
         "queue": 7,
         "temperature": 0.5,
     },
+    "usdrl": {"projector_width": 6},
 }
 
 

@@ -1,0 +1,41 @@
+"""USDRL pre-training: decorrelated features of four views of a clip; no mask, no momentum encoder.
+
+  amr-jax pretrain --config=usdrl:ntu60_xsub --workdir=DIR
+
+The argument is a data set (`amr_jax/data/datasets.py`), or `NAME,runlocal` for a small model and
+batch: seconds on two cores. Shared settings: `amr_jax/config/base.py`.
+All patches of four views are encoded: a step costs several times one of a masked method.
+"""
+
+import ml_collections
+
+from amr_jax.config import base
+from amr_jax.config.settings import Setting
+
+MASKS = False
+
+SETTINGS = {
+    "projector_width": Setting(
+        512, "features of the projectors' layers; the instance's last has twice that", low=1
+    ),
+    "temporal_weight": Setting(0.5, "weight of the temporal level; the instance's is 1", low=0),
+    "spatial_weight": Setting(0.5, "weight of the spatial level", low=0),
+    "similarity_weight": Setting(5.0, "weight of the differences between views", low=0),
+    "variance_weight": Setting(5.0, "weight of the hinge on the features' deviation", low=0),
+    "covariance_weight": Setting(1.0, "weight of covariances within a view", low=0),
+    "correlation_weight": Setting(1e-3, "weight of correlations between views", low=0),
+    "off_diagonal": Setting(0.005, "of different features, in the correlations", low=0),
+    "view_corruption": Setting(
+        0.5, "probability that a view has corrupted joints, and is not sheared", low=0, high=1
+    ),
+    "corrupted_joints": Setting(0.6, "share of joints that are corrupted", low=0, high=1),
+    "view_shear": Setting(1.0, "bound of a view's random shear", low=0),
+}
+
+
+def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
+    """The config for a data set and options (`amr_jax/data/datasets.py`)."""
+    config = base.pretraining("usdrl", argument)
+    # As published: twice the width of the encoder.
+    config.model.projector_width = 2 * config.encoder.width
+    return config
