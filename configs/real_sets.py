@@ -28,6 +28,7 @@ METHODS = {
     "sjepa": ("S-JEPA", "sjepa"),
     "gfp": ("GFP", "gfp"),
     "nat": ("NAT", "nat"),
+    "usdrl": ("USDRL", "usdrl"),
     "amr": ("AMR", "amr"),
     "recipe": ("AMR, recipe", "amr_small"),
 }

@@ -32,6 +32,18 @@ SETTINGS = {
     "view_shear": Setting(1.0, "bound of a view's random shear", low=0),
 }
 
+# Its code has an encoder of its own; these are its views and its training.
+PUBLISHED = {
+    "": {
+        "epochs": 451,
+        "batch_size": 356,
+        "optim.lr": 5e-4,
+        "optim.weight_decay": 1e-5,
+        "augment.min_fraction": 0.1,
+        "augment.max_angles": (0.0, 0.0, 0.0),
+    }
+}
+
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for a data set and options (`amr_jax/data/datasets.py`)."""

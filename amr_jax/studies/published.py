@@ -70,6 +70,8 @@ ROWS = {
     "amr": _AMR,
     # STARS, from its paper; not by AMR's authors, and costs are not comparable.
     "mamp_stars": Published(linear=_percent(87.1, 90.9, 79.9, 80.8, 52.7)),
+    # USDRL+, a later version, by its authors; its encoder is another one.
+    "usdrl": Published(linear=_percent(85.8, 91.8, 77.5, 78.8, 54.7)),
     "baseline1": _ablation(84.8, 76.3),
     "baseline2": _ablation(78.9, 70.2),
     "dd": _ablation(86.0, 80.1),

@@ -22,9 +22,11 @@ SMALL_FLAGS = [f"--override={text}" for text in SMALL]
 
 def test_rows_are_the_methods_and_one_variant(monkeypatch):
     rows = full_size.all_rows()
-    assert [row.name for row in rows] == PAPER
+    further = [name for name in registry.METHODS if name not in PAPER]
+    assert {"stars", "usdrl"} <= set(further)
+    assert [row.name for row in rows] == [*PAPER, *further]
     monkeypatch.setitem(registry.METHODS, "anew", registry.MAMP)
-    assert [row.name for row in full_size.all_rows()] == [*PAPER, "anew"]
+    assert [row.name for row in full_size.all_rows()] == [*PAPER, *further, "anew"]
     selected = full_size.select(rows, "amr,gfp", "--methods", "mamp")
     assert [row.name for row in selected] == ["mamp", "gfp", "amr"]
     (contrast,) = full_size.select(rows, "nat w/ contrast", "--methods")

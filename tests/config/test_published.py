@@ -47,6 +47,10 @@ def by_method(method: str, dataset: str) -> dict:
         expected["model.decoder_depth"] = 3
     if method == "sjepa":
         expected |= {"epochs": 1200, "judged": "average"}
+    if method == "usdrl":
+        expected |= {"epochs": 451, "batch_size": 356, "optim.lr": 5e-4}
+        expected |= {"optim.weight_decay": 1e-5, "augment.min_fraction": 0.1}
+        expected["augment.max_angles"] = (0.0, 0.0, 0.0)
     return expected
 
 
@@ -59,8 +63,8 @@ def test_methods(method, dataset):
     small = dataset in base.SMALL
     if method in MASKING:
         assert module.num_kept == (int(module.encoder.num_patches * (1 - 0.9)) if small else 74)
-    if small:  # its epochs stay
-        expected.pop("epochs", None)
+    if small:  # its epochs and sizes stay
+        expected = {key: x for key, x in expected.items() if key not in base.SMALL[dataset]}
     assert changed(method, dataset) == expected
 
 

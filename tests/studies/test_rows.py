@@ -67,7 +67,17 @@ STARS = ("mamp_stars", "amr_stars")
 
 def test_rows_come_in_the_order_of_the_tables_each_once():
     names = rows.in_order(compare.get_config("nwucla"))
-    assert names == ["skeleton_mae", "mamp", "sjepa", "gfp", "nat", "nat_con", "amr", *STARS]
+    assert names == [
+        "skeleton_mae",
+        "mamp",
+        "sjepa",
+        "gfp",
+        "nat",
+        "nat_con",
+        "usdrl",
+        "amr",
+        *STARS,
+    ]
     config = ablation.get_config("nwucla")
     names = rows.in_order(config)
     assert names[:5] == ["baseline1", "baseline2", "dd", "full", "mca_msa"]
