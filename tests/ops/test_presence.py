@@ -99,6 +99,23 @@ def test_rotation_and_stream_change_values_but_not_who_is_there(stream):
     np.testing.assert_array_equal(present, expected)
 
 
+@pytest.mark.parametrize("stream", base.STREAMS)
+def test_the_presence_of_a_stream_is_that_of_each_body_alone(stream):
+    clip = RNG.normal(size=(30, 2, 3, 3)).astype(np.float32)
+    clip[5:9, 0] = clip[20:, 1] = 0
+    how = HOW | {"min_fraction": 1.0, "stream": stream}
+
+    def view(clip):
+        return augment.train_view(jax.random.key(0), jnp.asarray(clip), 30, num_frames=30, **how)[1]
+
+    both = view(clip)
+    for body in range(2):
+        np.testing.assert_array_equal(both[:, body], view(clip[:, body]))
+        np.testing.assert_array_equal(view(clip[:, body, None])[:, 0], both[:, body])
+    away = 5 if stream == "motion" else 4  # the step to the first of four frames, too
+    assert (~both[:, 0, 0]).sum() == away
+
+
 def test_every_body_and_joint_has_a_presence_of_its_own_in_an_image():
     clip = RNG.uniform(0.1, 1, size=(30, 2, 3, 3)).astype(np.float32)
     clip[3, 0, 1] = 0
