@@ -146,7 +146,7 @@ class DeviceSplit:
             if step is not None:
                 # Before the sum: some collective libraries cannot add 16-bit integers.
                 clips = fixed_point.decode(clips, step[:, None, None])
-            return jax.lax.psum_scatter(clips, sharding.BATCH, scatter_dimension=0, tiled=True)
+            return _share_of_sum(clips, self.mesh)
 
         over_devices = P(sharding.BATCH)
         gather = jax.shard_map(
@@ -157,6 +157,19 @@ class DeviceSplit:
             check_vma=False,
         )
         return gather(self.frames, offset, length, step), length
+
+
+def _share_of_sum(clips: jax.Array, mesh: Mesh) -> jax.Array:
+    """Each device's share of the clips (b, …), summed over the devices; in a `shard_map`.
+
+    Processes with CPUs use the library Gloo, whose reduce-scatter ends the run if one of them comes
+    30 seconds after another, as with other work on their machines; its all-to-all waits. The sum
+    has the same bits: a frame is on one device, and 0 on all others.
+    """
+    if jax.process_count() > 1 and mesh.devices.flat[0].platform == "cpu":
+        shares = clips.reshape(mesh.size, -1, *clips.shape[1:])
+        return jax.lax.all_to_all(shares, sharding.BATCH, 0, 0).sum(axis=0)
+    return jax.lax.psum_scatter(clips, sharding.BATCH, scatter_dimension=0, tiled=True)
 
 
 def read(records: Source, mesh: Mesh, frames: bool = True) -> Split:

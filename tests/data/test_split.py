@@ -21,7 +21,11 @@ def mesh(num_devices):
 def check_clips(on_devices, expected, tolerance=0.0):
     """Clips of bodies in any order, twice, or absent are the bodies' frames and zeros."""
     bodies = np.array([4, 0, split.ABSENT, 3, 1, 2, 0, 4])
-    clips, lengths = jax.jit(split.DeviceSplit.clips)(on_devices, bodies)
+
+    def traced_anew(of, bodies):
+        return of.clips(bodies)
+
+    clips, lengths = jax.jit(traced_anew)(on_devices, bodies)
     assert clips.sharding.is_equivalent_to(sharding.over_data(on_devices.mesh), clips.ndim)
     for clip, length, body in zip(np.asarray(clips), lengths, bodies, strict=True):
         frames = expected[body] if body != split.ABSENT else np.zeros((0, *clip.shape[1:]))
@@ -30,14 +34,18 @@ def check_clips(on_devices, expected, tolerance=0.0):
         assert not clip[length:].any()
 
 
+@pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("num_devices", [1, 2, 8])
 @pytest.mark.parametrize("storage", ["float32", "int16"])
-def test_clips_are_the_bodies_frames_padded_with_zeros(num_devices, storage):
+def test_clips_are_the_bodies_frames_padded_with_zeros(
+    num_devices, storage, processes, monkeypatch
+):
     host = tiny.make_bodies(PRESENT)
     on_devices = split.place(host, mesh(num_devices), storage)
     assert on_devices.frames.dtype == ("int16" if storage == "int16" else np.float32)
     assert on_devices.frames.sharding.is_equivalent_to(sharding.over_data(on_devices.mesh), 3)
     half_a_step = np.abs(host.frames).max() / 32767 * 0.51
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
     check_clips(on_devices, tiny.bodies_of(host), half_a_step if storage == "int16" else 0)
 
 
