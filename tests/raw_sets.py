@@ -41,12 +41,17 @@ def write_pku(
     labels="1,0,4,2\n51,4,10,2\n",
     names=("cross-subject.txt", "cross-view.txt"),
     kinds=("skeleton", "label"),
+    empty=(),
 ) -> None:
-    """Writes videos of 10 frames with one body, the same labels for each, one split for all."""
+    """Writes videos of 10 frames with one body, the same labels for each, one split for all.
+
+    Nobody is in the frames `empty`.
+    """
     for kind in kinds:
         (folder / kind).mkdir(parents=True, exist_ok=True)
     for seed, video in enumerate(videos):
         frames = np.concatenate([body(seed, 10).reshape(10, -1), np.zeros((10, 75))], axis=1)
+        frames[list(empty)] = 0
         text = "".join(" ".join(f"{x:.6f}" for x in frame) + "\n" for frame in frames)
         (folder / kinds[0] / f"{video}.txt").write_text(text)
         (folder / kinds[1] / f"{video}.txt").write_text(labels)

@@ -8,6 +8,7 @@ import pytest
 from amr_jax.__main__ import main as amr_jax_command
 from amr_jax.errors import BadFile, UserError
 from amr_jax.evaluation import ensembles, score_file
+from tests.refusals import refused
 
 NAMES = np.array(["a", "b", "c"])
 LABELS = np.array([0, 1, 1], np.int32)
@@ -152,7 +153,4 @@ def test_command(tmp_path, capsys):
     capsys.readouterr()
     for wrong, message in ((["--weights=1,x"], "--weights=1,x: expected numbers"), ([], "missing")):
         given = wrong and [f"--workdir={tmp_path / 'out'}"]
-        with pytest.raises(SystemExit) as ended:
-            main(*members, *wrong, *given)
-        assert ended.value.code == 2
-        assert message in capsys.readouterr().err
+        assert message in refused(capsys, main, *members, *wrong, *given)

@@ -15,6 +15,7 @@ from amr_jax.errors import UserError
 from amr_jax.inference import apply, model_file, onnx_file
 from amr_jax.inference.pytorch import files, mamp, runs
 from tests import tiny_models
+from tests.refusals import refused
 
 
 def call(*arguments):
@@ -235,9 +236,4 @@ def test_the_command_refuses(evaluation, tmp_path, capsys):
         ({"out": tmp_path / "no" / "out"}, "no/out: could not be written"),
     ):
         arguments = [f"--{k}={v}" for k, v in {**given, **changes}.items() if v is not None]
-        with pytest.raises(SystemExit) as ended:
-            call(*arguments)
-        errors = capsys.readouterr().err
-        assert ended.value.code == 2, changes
-        assert errors.startswith("error: ")
-        assert message in errors, changes
+        assert message in refused(capsys, call, *arguments), changes

@@ -12,6 +12,7 @@ from amr_jax.__main__ import main
 from amr_jax.data.build import custom
 from tests import custom_sets, raw_sets
 from tests.data.readers.test_formats import BVH, LONG, landmarks, openpose_frame, points
+from tests.refusals import refused
 
 
 def told(capsys, *argv):
@@ -19,10 +20,8 @@ def told(capsys, *argv):
     return {line[:11].strip(): line[11:] for line in capsys.readouterr().out.splitlines()}
 
 
-def refused(capsys, message, *argv):
-    with pytest.raises(SystemExit, match="2"):
-        main(["info", *map(str, argv)])
-    assert message in capsys.readouterr().err
+def check_refused(capsys, message, *argv):
+    assert message in refused(capsys, main, ["info", *map(str, argv)])
 
 
 def test_a_folder_of_clips(tmp_path, capsys):
@@ -133,7 +132,7 @@ def test_a_text_beside_the_files_of_a_set_is_no_damage(tmp_path, capsys):
     assert found["read"] == "1 of 2 clips or tables"
     assert found["left out"].startswith(told_of_it)
     assert "damaged" not in found
-    refused(capsys, told_of_it, text)
+    check_refused(capsys, told_of_it, text)
     text.write_text("1.5 2.5\n")  # numbers, but not as many as joints have
     assert "expected 150 numbers" in told(capsys, tmp_path)["damaged"]
 
@@ -163,7 +162,7 @@ def test_records_and_workdirs(tmp_path, capsys):
     assert found["joints"] == "coco_17, 17 joints × 3 numbers, up to 2 people"
     assert found["next"] == f"amr-jax pretrain --config=amr:{folder.parent} --workdir=RUN"
     (folder / "features.json").write_text("{}")
-    refused(capsys, "records that are not complete", folder)
+    check_refused(capsys, "records that are not complete", folder)
     run = tmp_path / "run"
     (run / "checkpoints" / "300").mkdir(parents=True)
     (run / "config.json").write_text('{"method": "amr", "dataset": "kard", "seed": 0}')
@@ -185,7 +184,7 @@ def test_records_and_workdirs(tmp_path, capsys):
 )
 def test_what_cannot_be_told(tmp_path, capsys, name, content, message):
     (tmp_path / name).write_text(content)
-    refused(capsys, message, tmp_path if name == "config.json" else tmp_path / name)
+    check_refused(capsys, message, tmp_path if name == "config.json" else tmp_path / name)
 
 
 def test_no_paths_and_empty_folders(tmp_path, capsys):
@@ -195,7 +194,7 @@ def test_no_paths_and_empty_folders(tmp_path, capsys):
         ([tmp_path / "gone"], "found no such file or folder"),
         ([tmp_path / "empty"], "found no skeletons"),
     ):
-        refused(capsys, message, *argv)
+        check_refused(capsys, message, *argv)
 
 
 def test_it_needs_no_jax(tmp_path):

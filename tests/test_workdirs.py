@@ -18,6 +18,7 @@ from configs import compare as compare_config
 from configs import knn, linear
 from tests import custom_sets
 from tests.inference.pytorch import published
+from tests.refusals import refused
 from tests.test_evaluate import configured, two_devices  # noqa: F401 - a fixture for all
 from tests.test_pretrain import assert_same, run_killed_at_step_8, tiny_config
 
@@ -81,10 +82,8 @@ def test_other_commands_in_the_workdir_of_a_run_are_refused(unchanged, tiny_ucla
 )
 def test_outputs_do_not_replace_files_of_a_run(arguments, unchanged, capsys):
     command, *rest = (argument.replace("RUN", str(unchanged)) for argument in arguments)
-    with pytest.raises(SystemExit) as ended:
-        amr_jax_command([command, f"--checkpoint={unchanged}", *rest])
-    assert ended.value.code == 2
-    assert "which commands read again; expected another name" in capsys.readouterr().err
+    told = refused(capsys, amr_jax_command, [command, f"--checkpoint={unchanged}", *rest])
+    assert "which commands read again; expected another name" in told
 
 
 def test_a_finished_run_goes_on_as_if_planned_longer(tiny_ucla, trained, tmp_path, capsys):
