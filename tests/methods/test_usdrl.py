@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from amr_jax import methods
 from amr_jax.config import base
+from amr_jax.methods.method import view_shapes
 from amr_jax.methods.usdrl import similarity_loss
 from amr_jax.ops import augment, presence
 from tests.methods import small
@@ -179,3 +181,34 @@ def test_the_settings_of_the_distortions_do_what_they_say():
     assert (jnp.abs(views(view_corruption=0.0) - plain).max((1, 2, 3)) > 1e-3).all()
     lost = (views(view_corruption=1.0, corrupted_joints=0.4) == 0).all((1, 3)).sum(1)
     assert set(np.unique(lost)) == {0, 2}
+
+
+def test_eight_devices_have_the_statistics_of_the_whole_batch():
+    method = methods.build(small.config("usdrl"))
+    clips = small.clips(bodies=16)
+    present = small.everywhere(clips).at[:4].set(False)  # two devices have nobody
+    views = tenths_larger(method, jnp.where(present[..., None], clips, 0), present)
+    params = noisy(method, clips)
+    mesh = Mesh(np.array(jax.devices()), ("data",))
+    everywhere, spread = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
+
+    def loss(params, views):
+        return method.apply({"params": params}, *views)[0]
+
+    one = jax.jit(jax.value_and_grad(loss))(params, views)
+    on_eight = jax.jit(jax.value_and_grad(loss), in_shardings=(everywhere, spread))
+    eight = on_eight(*jax.device_put((params, views), (everywhere, spread)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4), eight, one)
+
+
+def test_parameters_at_full_size():
+    method = methods.build(small.full_size("usdrl"))
+    shapes = jax.eval_shape(
+        method.init, {"params": jax.random.key(0)}, *view_shapes(method, bodies=1)
+    )["params"]
+    count = {name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in shapes.items()}
+    # Three products, and a scale and a bias of 512 after each of the first two.
+    narrow = 256 * 512 + 512 * 512 + 512 * 512 + 4 * 512
+    assert count["temporal_projector"] == count["spatial_projector"] == narrow
+    assert count["instance_projector"] == narrow + 512 * 512
+    assert count["encoder"] == 6_336_000  # as of every method
