@@ -164,7 +164,7 @@ def _unfinished(saves: Path) -> set[Path]:
 
 
 def _succeed(run: Run) -> None:
-    assert run.wait(600) == [0, 0], run.output(0) + run.output(1)
+    assert run.wait() == [0, 0], run.output(0) + run.output(1)
 
 
 def differences(one: Path, other: Path) -> list[str]:

@@ -83,7 +83,7 @@ class Run:
         for i in to:
             self.processes[i].send_signal(what)
 
-    def wait(self, bound_s: float = 300) -> list[int]:
+    def wait(self, bound_s: float = 900) -> list[int]:
         """Exit statuses; beyond the bound all are killed, which is an error."""
         deadline = time.monotonic() + bound_s
         try:
