@@ -197,6 +197,7 @@ def described(
     }
     encoder, predicted = config.encoder, method.num_predicted
     num_patches = encoder.num_frames // encoder.patch_len * encoder.num_joints
+    visible = f"{method.num_kept} visible, " if method.num_kept < num_patches else ""
     facts = {
         "devices": f"{describe_devices(mesh)}; data {mesh.shape['data']} × fsdp {config.fsdp}",
         "data": f"{config.dataset} {config.input.split}: {config.input.found}; "
@@ -206,7 +207,7 @@ def described(
         f"{config.steps_per_dispatch} steps",
         "method": f"{config.method}, {config.dtype}",
         "patches": f"{num_patches} of {encoder.patch_len} frames of one joint"
-        + (f"; {method.num_kept} visible, {predicted} predicted" if predicted else ""),
+        + (f"; {visible}{predicted} predicted" if predicted else ""),
         "size": forecast.size(config.size, plan.sequences),
         "parameters": f"{sum(count.values()):,} (encoder {count['encoder']:,})",
         "steps": f"{plan.total_steps:,} ({config.epochs} epochs)"

@@ -31,6 +31,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
         # The weight is not published (amr_jax/methods/nat.py).
         "nat_con": row("NAT w/ Con", "nat", "model.contrast=0.1"),
         "usdrl": row("USDRL", "usdrl"),
+        "slim": row("SLiM", "slim"),
         "amr": row("AMR", "amr"),
         "mamp_stars": row("MAMP + STARS", "stars", start_from="mamp"),
         "amr_stars": row("AMR + STARS", "stars", start_from="amr"),

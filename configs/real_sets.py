@@ -29,6 +29,7 @@ METHODS = {
     "gfp": ("GFP", "gfp"),
     "nat": ("NAT", "nat"),
     "usdrl": ("USDRL", "usdrl"),
+    "slim": ("SLiM", "slim"),
     "amr": ("AMR", "amr"),
     "recipe": ("AMR, recipe", "amr_small"),
 }

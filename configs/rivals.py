@@ -1,4 +1,4 @@
-r"""Ablations of the newest rivals of AMR: STARS on several encoders, and the length of its queue.
+r"""Ablations of the newest rivals of AMR: STARS on several encoders, its queue; parts of SLiM.
 
   amr-jax compare --config=rivals:utd --config.data_dir=DATA --config.seeds=3 --workdir=DIR
 
@@ -41,4 +41,16 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     config.tables.queue = table(
         "Length of the queue", ("amr", *queues), plot="model.queue", metrics=WATCHED
     )
+    without = {
+        "slim": row("SLiM", "slim"),
+        "slim_random": row("random masks", "slim", "model.masking=random"),
+        "slim_plain": row("views not distorted", "slim", "model.distortion=0.0"),
+        "slim_class": row("class tokens alone", "slim", "model.patch_weight=0.0"),
+        "slim_patches": row(
+            "patches alone", "slim", "model.class_weight=0.0", "model.koleo_weight=0.0"
+        ),
+    }
+    config.rows.update(without)
+    collapse = {"class_usage": "prototypes in use", "patch_usage": "of patches"}
+    config.tables.slim = table("SLiM", without, metrics=WATCHED | collapse)
     return config

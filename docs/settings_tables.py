@@ -11,7 +11,7 @@ from amr_jax.config import base, comparison, evaluation, files
 from amr_jax.config.settings import Setting
 
 PAGE = Path(__file__).with_name("configs.md")
-METHODS = ("amr", "skeleton_mae", "mamp", "nat", "sjepa", "gfp", "stars", "usdrl")
+METHODS = ("amr", "skeleton_mae", "mamp", "nat", "sjepa", "gfp", "stars", "usdrl", "slim")
 PROTOCOLS = ("linear", "ridge", "knn", "retrieval", "finetune", "semi")
 
 

@@ -134,6 +134,21 @@ def each_joint_once(config: ml_collections.ConfigDict, mirrored: tuple) -> str |
     return f"each of the joints 0 to {joints - 1} once, or ()"
 
 
+def parts_of_joints(config: ml_collections.ConfigDict, parts: tuple) -> str | None:
+    """Body parts have joints, each of the joints at most once."""
+    joints = [joint for part in parts for joint in part]
+    known = set(range(config.encoder.num_joints))
+    if parts and all(parts) and len(set(joints)) == len(joints) and set(joints) <= known:
+        return None
+    return f"tuples of joints, none of them empty, each of 0 to {len(known) - 1} at most once"
+
+
+def as_many_as_local_parts(config: ml_collections.ConfigDict, shares: tuple) -> str | None:
+    """Each local view has its bound."""
+    number = len(config.model.local_parts)
+    return None if len(shares) == number else f"{number} numbers, as config.model.local_parts has"
+
+
 def levels_nest(config: ml_collections.ConfigDict, levels: tuple) -> str | None:
     """Each level pools the one before it."""
     del config

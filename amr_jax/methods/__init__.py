@@ -38,6 +38,7 @@ from amr_jax.methods.method import Method
 from amr_jax.methods.nat import NAT
 from amr_jax.methods.sjepa import SJEPA
 from amr_jax.methods.skeleton_mae import SkeletonMAE
+from amr_jax.methods.slim import SLiM
 from amr_jax.methods.stars import STARS
 from amr_jax.methods.usdrl import USDRL
 from amr_jax.models.encoder import build_encoder
@@ -50,6 +51,7 @@ METHODS: dict[str, type[Method]] = {
     "nat": NAT,
     "sjepa": SJEPA,
     "skeleton_mae": SkeletonMAE,
+    "slim": SLiM,
     "stars": STARS,
     "usdrl": USDRL,
 }

@@ -48,5 +48,8 @@ def construct(module: type[nn.Module], section: str, settings: Mapping, **given:
     for key in sorted(needed - set(settings)):
         raise UserError(f"{section}.{key} is missing.")
     # Modules are static arguments of jit: their fields must hash.
-    hashable = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-    return module(**hashable, **given)
+    return module(**{key: _hashable(value) for key, value in settings.items()}, **given)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value

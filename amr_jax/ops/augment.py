@@ -57,6 +57,24 @@ def crop_length(length, fraction, min_frames: int) -> jax.Array:
     return jnp.minimum(jnp.maximum(wanted, min_frames), length)
 
 
+def interval_within(
+    start, length, fraction: jax.Array, place: jax.Array, min_frames: int
+) -> tuple[jax.Array, jax.Array]:
+    """Intervals within the `length` frames from `start` on; numbers, or arrays of one shape.
+
+    Args:
+      start, length: int32, may be traced.
+      fraction: of `length`; see `crop_length`.
+      place: in [0, 1): which of all places the interval has.
+
+    Returns:
+      Starts and lengths of the intervals, int32.
+    """
+    cropped = crop_length(length, fraction, min_frames)
+    latest = length - cropped
+    return start + jnp.minimum((place * (latest + 1)).astype(jnp.int32), latest), cropped
+
+
 def random_crop_resize(
     key: jax.Array,
     clip: jax.Array,
@@ -67,11 +85,31 @@ def random_crop_resize(
     min_frames: int,
 ) -> jax.Array:
     """A crop of random length and start, resampled to `num_frames`; see `crop_length`."""
+    start, cropped = _random_crop(key, length, min_fraction, max_fraction, min_frames)
+    return crop_resize(clip, start, cropped, num_frames)
+
+
+def _random_crop(
+    key: jax.Array, length, min_fraction: float, max_fraction: float, min_frames: int
+) -> tuple[jax.Array, jax.Array]:
+    """Start and length of the crop of `random_crop_resize`."""
     key_fraction, key_start = jax.random.split(key)
     fraction = jax.random.uniform(key_fraction, minval=min_fraction, maxval=max_fraction)
     cropped = crop_length(length, fraction, min_frames)
-    start = jax.random.randint(key_start, (), 0, length - cropped + 1)
-    return crop_resize(clip, start, cropped, num_frames)
+    return jax.random.randint(key_start, (), 0, length - cropped + 1), cropped
+
+
+def crop_with_presence(
+    clip: jax.Array, start, length, num_frames: int, confidence: bool
+) -> tuple[jax.Array, jax.Array]:
+    """`crop_resize` of a clip (L, …, V, C), and its presence, (num_frames, …, V) bool.
+
+    A value is present if all those that it was made from with a weight above 0 are.
+    """
+    view = crop_resize(clip, start, length, num_frames)
+    absent = crop_resize(1.0 - presence.of_clip(clip, confidence), start, length, num_frames)
+    # An interpolation: 0 if nothing is absent.
+    return view, jnp.broadcast_to(absent == 0, view.shape[:-1])
 
 
 def rotation_matrix(angles: jax.Array) -> jax.Array:
@@ -207,19 +245,13 @@ def train_view(
       stream, parents: see `to_stream`; motion is from frame to frame of the view.
 
     Returns:
-      The view, (num_frames, V, C) or (num_frames, M, V, C), and its presence without the last axis:
-      a value is present if all those that it was made from with a weight above 0 are.
+      The view, (num_frames, V, C) or (num_frames, M, V, C), and its presence without the last axis,
+      see `crop_with_presence`.
     """
     key_crop, key_rotation = jax.random.split(key)
-
-    def crop(values):
-        return random_crop_resize(
-            key_crop, values, length, num_frames, min_fraction, max_fraction, min_frames
-        )
-
-    view = crop(clip)
-    absent = crop(1.0 - presence.of_clip(clip, confidence))  # an interpolation: 0 if nothing is
-    present = presence.of_view(jnp.broadcast_to(absent == 0, view.shape[:-1]), stream, parents)
+    interval = _random_crop(key_crop, length, min_fraction, max_fraction, min_frames)
+    view, present = crop_with_presence(clip, *interval, num_frames, confidence)
+    present = presence.of_view(present, stream, parents)
     if any(max_angles):
         view = random_rotate(key_rotation, view, max_angles, confidence)
     return to_stream(view, stream, parents, confidence), present

@@ -54,9 +54,10 @@ def random_scale_bones(
     """
     key, own = jax.random.split(key)
     drawn = jax.random.uniform(own, (len(parts),), clip.dtype, low, high)
-    factors = jnp.ones(len(parents), clip.dtype)
-    for joints, factor in zip(parts, drawn, strict=True):
-        factors = factors.at[jnp.array(joints)].set(factor)
+    place = np.full(len(parents), len(parts))  # of a joint's factor; the last one is 1
+    for i, joints in enumerate(parts):
+        place[list(joints)] = i
+    factors = jnp.append(drawn, 1)[place]
     return _perhaps(key, probability, scale_bones(clip, factors, parents, confidence), clip)
 
 

@@ -78,6 +78,21 @@ def random_mask(
     return _smallest(jax.random.uniform(key, (num_patches,)), num_visible, missing)
 
 
+def random_hidden(
+    key: jax.Array, budget: jax.Array, num_times: int, joints: jax.Array
+) -> jax.Array:
+    """Hides patches of one body uniformly at random: (num_times, V) bool, True where hidden.
+
+    Args:
+      budget: the number of patches to hide, may be traced; at most those of `joints`.
+      joints: (V,) bool, the joints that the body's data set has; others are not hidden.
+    """
+    shape = (num_times, len(joints))
+    noise = jnp.where(joints, jax.random.uniform(key, shape), jnp.inf)
+    rank = jnp.argsort(jnp.argsort(noise.reshape(-1)))
+    return (rank < budget).reshape(shape)
+
+
 def motion_aware_mask(
     key: jax.Array,
     patches: jax.Array,

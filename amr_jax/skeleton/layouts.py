@@ -55,6 +55,38 @@ class Layout:
         other = dict(self.left_right) | {right: left for left, right in self.left_right}
         return tuple(other.get(joint, joint) for joint in range(self.num_joints))
 
+    @property
+    def chains(self) -> tuple[tuple[int, ...], ...]:
+        """The joints of every part, along its bones: neighbours on the body follow each other."""
+        return tuple(_along(part, self.bones) for part in self.parts.values())
+
+    @property
+    def limbs(self) -> tuple[tuple[int, ...], ...]:
+        """The joints of every part together with those of its mirror image: trunk, arms, legs."""
+        found = {}
+        for part in self.parts.values():
+            both = sorted({*part, *(self.mirrored[joint] for joint in part)})
+            found[tuple(both)] = None
+        return tuple(found)
+
+
+def _along(part: tuple[int, ...], bones: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
+    """The joints of a part from one of its ends on, depth first."""
+    near = {joint: [] for joint in part}
+    for child, parent in bones:
+        if child in near and parent in near:
+            near[child].append(parent)
+            near[parent].append(child)
+    found = {}
+    # Ends first; what no bone of the part reaches, follows.
+    stack = sorted(part, key=lambda joint: len(near[joint]) > 1)[::-1]
+    while stack:
+        joint = stack.pop()
+        if joint not in found:
+            found[joint] = None
+            stack += reversed(near[joint])
+    return tuple(found)
+
 
 def _layout(
     name: str, chains: str, rest: str, arm: str, leg: str, centre: str | tuple[str, ...]

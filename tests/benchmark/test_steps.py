@@ -24,7 +24,7 @@ SMALL_FLAGS = [f"--override={text}" for text in SMALL]
 def test_rows_are_the_methods_and_one_variant(monkeypatch):
     rows = full_size.all_rows()
     further = [name for name in registry.METHODS if name not in PAPER]
-    assert {"stars", "usdrl"} <= set(further)
+    assert {"slim", "stars", "usdrl"} <= set(further)
     assert [row.name for row in rows] == [*PAPER, *further]
     monkeypatch.setitem(registry.METHODS, "anew", registry.MAMP)
     assert [row.name for row in full_size.all_rows()] == [*PAPER, *further, "anew"]

@@ -47,6 +47,9 @@ def by_method(method: str, dataset: str) -> dict:
         expected["model.decoder_depth"] = 3
     if method == "sjepa":
         expected |= {"epochs": 1200, "judged": "average"}
+    if method == "slim":
+        expected |= {"epochs": 3000, "batch_size": 768, "optim.warmup_epochs": 400}
+        expected["optim.lr"] = 1.73e-4
     if method == "usdrl":
         expected |= {"epochs": 451, "batch_size": 356, "optim.lr": 5e-4}
         expected |= {"optim.weight_decay": 1e-5, "augment.min_fraction": 0.1}
@@ -73,6 +76,7 @@ def test_runlocal_has_the_small_model_and_the_published_rules(method):
     expected = by_method(method, "ntu120_xset")
     expected |= {"model.decoder_depth": 1} if method in MASKING else {}
     expected |= {"epochs": 2, "batch_size": 16, "encoder.width": 32}
+    expected |= {"optim.warmup_epochs": 0} if method == "slim" else {}
     for argument in ("ntu120_xset,runlocal,published", "ntu120_xset,published,runlocal"):
         config = settings.flat(files.get_config(f"{method}:{argument}"))
         assert {key: config[key] for key in expected} == expected

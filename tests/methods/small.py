@@ -18,6 +18,17 @@ OWN = {
     "amr": {"r": 2, "windows": (2, 6)},
     "gfp": {"levels": (2, 4), "feature_width": 6, "hidden": 8, "global_hidden": 10},
     "sjepa": {"view_mirror": (0, 2, 1, 4, 3)},
+    "slim": {
+        "head_hidden": 6,
+        "head_out": 5,
+        "num_prototypes": 7,
+        "local_parts": (2, 4),
+        "local_min": (0.35, 0.05),
+        "local_max": (0.7, 0.2),
+        "view_mirror": (0, 2, 1, 4, 3),
+        "parts": ((0,), (1, 3), (2, 4)),
+        "limbs": ((0,), (1, 2, 3, 4)),
+    },
     "stars": {
         "view_mirror": (0, 2, 1, 4, 3),
         "projector_hidden": 8,
@@ -27,6 +38,16 @@ OWN = {
         "temperature": 0.5,
     },
     "usdrl": {"projector_width": 6},
+}
+# The form of the encoder that a method needs.
+FORM = {
+    "slim": {
+        "position": "rotary",
+        "class_token": True,
+        "registers": 1,
+        "mask_token": True,
+        "mlp": "swiglu",
+    },
 }
 
 
@@ -44,6 +65,7 @@ def config(method="amr", encoder=None, input_stream="joint", **model):
             "depth": 1,
             "num_heads": 2,
         }
+        | FORM.get(method, {})
         | (encoder or {}),
         "model": (MASKED if files.masks(method) else {}) | OWN.get(method, {}) | model,
     }

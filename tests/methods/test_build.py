@@ -25,10 +25,11 @@ def test_every_method_keeps_the_contract(name):
     (loss, (metrics, changed)), gradient = small.loss_and_gradient(method)(
         params, kept, small.average(method), CLIPS, small.keys(method, 2)
     )
-    assert jax.tree.map(jnp.shape, changed) == jax.tree.map(jnp.shape, kept)
+    changing = {key: x for key, x in kept.items() if key != "average"}  # that is the loop's
+    assert jax.tree.map(jnp.shape, changed) == jax.tree.map(jnp.shape, changing)
     masks = files.masks(name)
     assert 0 < method.num_kept <= method.encoder.num_patches - masks
-    assert (method.num_predicted > 0) == masks
+    assert (method.num_predicted > 0) == (masks or name == "slim")
     assert loss.shape == ()
     assert loss.dtype == jnp.float32
     assert jnp.isfinite(loss)

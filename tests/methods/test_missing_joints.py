@@ -7,6 +7,7 @@ import pytest
 
 from amr_jax import methods
 from amr_jax.methods.masked import MaskedMethod
+from amr_jax.methods.slim import SLiM
 from amr_jax.ops import masking
 from amr_jax.train import step as train_step
 from tests.methods import small
@@ -96,6 +97,12 @@ def of_three_joints(path, leaf):
     return leaf
 
 
+def every_second_patch(_, has, num_times, number):
+    """Masks of SLiM, alike for five joints and for three."""
+    hidden = (jnp.arange(num_times)[:, None] + jnp.arange(has.shape[1])) % 2 == 0
+    return jnp.repeat((hidden & has[:, None]).reshape(len(has), 1, -1), number, axis=1)
+
+
 @pytest.mark.parametrize(
     ("name", "model"), [case for case in EVERY if "num_decoded" not in case[1]]
 )
@@ -115,6 +122,7 @@ def test_the_loss_is_that_of_the_joints_that_are_there(name, model, monkeypatch)
         method = methods.build(small.config(name, {"num_joints": joints}, **model, **own))
         ids = visible // 3 * joints + visible % 3
         monkeypatch.setattr(MaskedMethod, "draw_mask", lambda *_, ids=ids: ids)
+        monkeypatch.setattr(SLiM, "draw_hidden", every_second_patch)
         seen = views(method, clips[:, :, :joints], (present & has)[:, :, :joints])
         if joints == 5:
             seen += (jnp.tile(has, (2, 1)),)

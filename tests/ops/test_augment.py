@@ -342,3 +342,26 @@ def test_views_take_the_stream_last():
 def test_parents_of_another_layout_are_refused():
     with pytest.raises(ValueError, match="20 parents for 25 joints"):
         augment.to_stream(DANCE, "bone", layouts.KINECT_20.parents)
+
+
+@given(
+    start=st.integers(0, 50),
+    length=st.integers(1, 300),
+    fraction=st.floats(0, 1),
+    place=st.floats(0, 1, exclude_max=True, width=32),
+    least=st.integers(1, 20),
+)
+@settings(max_examples=50, deadline=None)
+def test_an_interval_lies_within_the_other(start, length, fraction, place, least):
+    first, found = augment.interval_within(
+        start, length, jnp.float32(fraction), jnp.float32(place), least
+    )
+    assert found == augment.crop_length(length, jnp.float32(fraction), least)
+    assert start <= first <= first + found <= start + length
+
+
+def test_places_of_an_interval_are_uniform():
+    place = jnp.arange(900) / 900
+    first, found = augment.interval_within(5, 10, jnp.full(900, 0.8), place, 1)
+    assert (found == 8).all()
+    np.testing.assert_array_equal(np.bincount(first), [0] * 5 + [300] * 3)

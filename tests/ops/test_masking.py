@@ -149,3 +149,19 @@ def test_hidden_patches_are_drawn_uniformly_and_never_a_visible_one():
     assert (np.sort(draw(jax.random.key(0))[0]) == np.sort(drawn[0, 0])).all()
     everything = masking.draw_hidden(jax.random.key(0), keep, 10, 7)
     assert set(np.asarray(everything[0])) == set(range(10)) - {1, 4, 7}
+
+
+def test_hidden_patches_by_a_budget_are_uniform_and_of_the_given_joints():
+    joints = jnp.array([True, True, False, True])
+
+    def draw(key, budget):
+        return masking.random_hidden(key, budget, 5, joints)
+
+    keys = jax.random.split(jax.random.key(0), 400)
+    for budget in (0, 6, 15):
+        hidden = jax.jit(jax.vmap(draw, in_axes=(0, None)))(keys, jnp.int32(budget))
+        assert hidden.shape == (400, 5, 4)
+        assert (hidden.sum((1, 2)) == budget).all()
+        assert not hidden[..., 2].any()
+        share = hidden[..., jnp.array([0, 1, 3])].mean(0)
+        assert abs(share - budget / 15).max() < 5 * np.sqrt(0.25 / 400)

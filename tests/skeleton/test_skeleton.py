@@ -128,3 +128,25 @@ def test_the_same_joint_has_one_name():
 def test_numbers_of_coordinates():
     counts = [layouts.num_coordinates(channels) for channels in layouts.CHANNELS]
     assert dict(zip(layouts.CHANNELS, counts, strict=True)) == {"xyz": 3, "xy": 2, "xyc": 2}
+
+
+@every_layout
+def test_chains_are_the_parts_along_the_body(layout):
+    assert [set(chain) for chain in layout.chains] == [set(p) for p in layout.parts.values()]
+    assert sum(map(len, layout.chains)) == layout.num_joints
+    bones = {frozenset(bone) for bone in layout.bones}
+    arm = layout.chains[list(layout.parts).index("left arm")]
+    assert frozenset(arm[:2]) in bones
+    assert frozenset(arm[1:3]) in bones
+
+
+def test_the_trunk_goes_from_the_hips_to_the_head():
+    trunk = [layouts.NTU_25.joints[joint] for joint in layouts.NTU_25.chains[0]]
+    assert trunk == ["spine base", "spine middle", "spine shoulder", "neck", "head"]
+
+
+@every_layout
+def test_limbs_are_parts_with_their_mirror_images(layout):
+    assert sorted(joint for limb in layout.limbs for joint in limb) == [*range(layout.num_joints)]
+    for limb in layout.limbs:
+        assert {layout.mirrored[joint] for joint in limb} == set(limb)

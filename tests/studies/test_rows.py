@@ -75,6 +75,7 @@ def test_rows_come_in_the_order_of_the_tables_each_once():
         "nat",
         "nat_con",
         "usdrl",
+        "slim",
         "amr",
         *STARS,
     ]

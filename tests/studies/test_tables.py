@@ -154,7 +154,7 @@ def test_files_of_a_comparison(tmp_path):
     text = tables.write(tmp_path, config, finished(), "python -m some command")
     assert (tmp_path / "comparison.md").read_text() == text
     for part in (
-        "Not finished yet: skeleton_mae, sjepa, gfp, nat_con, usdrl, mamp_stars, amr_stars.",
+        "Not finished yet: skeleton_mae, sjepa, gfp, nat_con, usdrl, slim, mamp_stars, amr_stars.",
         "nwucla: 1,020 training and 100 test sequences. One seed (0)",
         "is 3.0 points at 90.0 %",
         "T = 48, width 96, depth 4; float32; attention by xla; batch 32. "

@@ -81,7 +81,7 @@ def test_a_start_that_ends_between_two_seeds_is_resumed(tiny_ucla, tmp_path, see
     of_mamp, of_amr = [["mamp/seed6", "mamp/seed6/knn"], ["amr/seed6", "amr/seed6/knn"]]
     assert seen == ["mamp", "mamp/knn", "amr", "amr/knn", *of_mamp, of_amr[0]]
     text = table(tmp_path, "comparison")
-    assert "gfp, nat, nat_con, usdrl, amr (1 of 3 seeds), mamp_stars, amr_stars." in text
+    assert "gfp, nat, nat_con, usdrl, slim, amr (1 of 3 seeds), mamp_stars, amr_stars." in text
     assert "mamp (2 of 3 seeds)" in text
     monkeypatch.setattr(evaluate, "run", judge)
     seen.clear()
