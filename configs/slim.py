@@ -24,6 +24,7 @@ SETTINGS = {
         (2, 4, 4, 8),
         "local views within each global one: T over their frames",
         divides="encoder.num_frames / encoder.patch_len",
+        rule=checks.encoder_of_views,
     ),
     "local_min": Setting(
         (0.35, 0.15, 0.15, 0.05),

@@ -143,6 +143,15 @@ def parts_of_joints(config: ml_collections.ConfigDict, parts: tuple) -> str | No
     return f"tuples of joints, none of them empty, each of 0 to {len(known) - 1} at most once"
 
 
+def encoder_of_views(config: ml_collections.ConfigDict, parts: tuple) -> str | None:
+    """Views of several lengths, with hidden patches, need an encoder of that form."""
+    del parts
+    encoder, wanted = config.encoder, {"class_token": True, "mask_token": True}
+    wanted["position"] = "rotary"
+    lacks = [f"config.encoder.{key} = {x!r}" for key, x in wanted.items() if encoder[key] != x]
+    return f"an encoder with {' and '.join(lacks)} for these views" if lacks else None
+
+
 def as_many_as_local_parts(config: ml_collections.ConfigDict, shares: tuple) -> str | None:
     """Each local view has its bound."""
     number = len(config.model.local_parts)
