@@ -205,7 +205,7 @@ def require_mixture_fits(config: ml_collections.ConfigDict, method) -> None:
     for name, one in (mix.members or {}).items():
         fewest = num_times(config) * one.layout.num_joints
         needed = method.num_kept + (config.model.get("num_decoded") or 1)
-        masks = method.num_kept < method.encoder.num_patches
+        masks = method.num_kept < num_patches(config)
         if masks and needed > fewest:
             refuse(
                 "config.model.mask_ratio",

@@ -129,7 +129,12 @@ def test_every_setting_of_every_config_has_help_and_a_default_within_bounds(name
             "max_angles = (0.3, 0.3, 0.3): expected (0.0, 0.0, angle): joints in an image rotate",
         ),
         ("slim", {}, {"local_parts": (2, 3)}, "local_parts = (2, 3): expected each a divisor of 4"),
-        ("slim", {"position": "grid"}, {}, "an encoder with config.encoder.position = 'rotary' for"),
+        (
+            "slim",
+            {"position": "grid"},
+            {},
+            "an encoder with config.encoder.position = 'rotary' for",
+        ),
         (
             "slim",
             {},

@@ -119,10 +119,12 @@ def test_streamed_resident_and_devices_agree(data_dir, storage, bodies, mixture)
     first = found["resident", 1]
     for other in found.values():
         jax.tree.map(np.testing.assert_array_equal, first, other)
-    clips, _, joints = first
+    clips, _, joints, sequences = first
     assert joints.shape == (8, 25)
     assert set(joints.sum(axis=1).tolist()) <= {20, 25}
     assert not np.where(joints[:, None, None, :, None], 0, clips).any()
+    assert sequences.shape == (8,)
+    assert (sequences >= 0).all()
     if mixture == "balanced":
         assert joints.sum(axis=1).tolist() == [20, 25] * 4
 

@@ -35,7 +35,7 @@ OWN = {
         "features": 6,
         "predictor_hidden": 8,
         "queue": 7,
-        "temperature": 0.5,
+        "temperature": 4.0,
     },
     "usdrl": {"projector_width": 6},
 }

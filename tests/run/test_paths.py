@@ -119,7 +119,8 @@ def test_absolute_paths(tmp_path, monkeypatch):
 # Raw files, records under construction and benchmarks are on the disk of this machine.
 _ON_DISK = ("data/readers", "data/build", "synthetic", "benchmark", "inference/pytorch",
             "inference/model_file.py", "run/paths.py", "data/contents.py",
-            "inference/read_inputs.py", "info.py", "demo.py", "video")  # fmt: skip
+            "inference/read_inputs.py", "inference/read_file.py", "info.py", "demo.py",
+            "video")  # fmt: skip
 
 
 def test_nothing_goes_around_epath():

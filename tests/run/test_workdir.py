@@ -125,7 +125,8 @@ def test_write_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
 
 
 def test_settings_that_are_newer_take_the_values_that_were_computed_with(tmp_path):
-    run = {"method": "amr", "input": {}, "encoder": {}, "model": {}, "optim": {"lr": 1.0}}
+    run = {"method": "amr", "input": {}, "encoder": {}, "optim": {"lr": 1.0}}
+    run["model"] = {"mask_ratio": 0.9}
     tuned = {"protocol": "finetune", "optim": {}, "scratch": {"encoder": {}}}
     tables = {"rows": {"a": 1}}
     for given, expected in (

@@ -134,7 +134,11 @@ def export_params(
       target: see `files.write`.
       channels: C of the encoder.
       source: description of the parameters, for the message.
+
+    Raises:
+      UserError: an encoder of a form that published models do not have.
     """
+    _require_published_form(params["encoder"], source)
     decoder, patch = params.get("decoder", {}), params["encoder"]["patch_embed"]["kernel"]
     predicted = decoder["pred"]["bias"].shape if "pred" in decoder else None
     has_decoder = "mask_token" in decoder and predicted == patch.shape[:1]
@@ -146,6 +150,22 @@ def export_params(
     if left_out:
         print(f"left out, as published models have no such part: {', '.join(left_out)}")
     return state
+
+
+def _require_published_form(encoder: Mapping[str, Any], source: str) -> None:
+    mlp = encoder["block_0"]["mlp"]
+    found = {
+        "config.encoder.position = 'rotary'": "time" not in encoder["position"],
+        "a class token or registers": "leading_tokens" in encoder,
+        "a mask token": "mask_token" in encoder,
+        "config.encoder.mlp = 'swiglu'": mlp["fc1"]["bias"].shape != mlp["fc2"]["kernel"].shape[:1],
+    }
+    named = [text for text, is_so in found.items() if is_so]
+    if named:
+        raise UserError(
+            f"the encoder of {source}: found {', '.join(named)}; "
+            "expected an encoder without, as published models of MAMP and skeleton-MAE have none."
+        )
 
 
 def _report_import(source, folder, config, params) -> None:
