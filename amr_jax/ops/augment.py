@@ -85,18 +85,11 @@ def random_crop_resize(
     min_frames: int,
 ) -> jax.Array:
     """A crop of random length and start, resampled to `num_frames`; see `crop_length`."""
-    start, cropped = _random_crop(key, length, min_fraction, max_fraction, min_frames)
-    return crop_resize(clip, start, cropped, num_frames)
-
-
-def _random_crop(
-    key: jax.Array, length, min_fraction: float, max_fraction: float, min_frames: int
-) -> tuple[jax.Array, jax.Array]:
-    """Start and length of the crop of `random_crop_resize`."""
     key_fraction, key_start = jax.random.split(key)
     fraction = jax.random.uniform(key_fraction, minval=min_fraction, maxval=max_fraction)
     cropped = crop_length(length, fraction, min_frames)
-    return jax.random.randint(key_start, (), 0, length - cropped + 1), cropped
+    start = jax.random.randint(key_start, (), 0, length - cropped + 1)
+    return crop_resize(clip, start, cropped, num_frames)
 
 
 def crop_with_presence(
@@ -249,9 +242,17 @@ def train_view(
       see `crop_with_presence`.
     """
     key_crop, key_rotation = jax.random.split(key)
-    interval = _random_crop(key_crop, length, min_fraction, max_fraction, min_frames)
-    view, present = crop_with_presence(clip, *interval, num_frames, confidence)
-    present = presence.of_view(present, stream, parents)
+
+    # The same crop twice, and not `crop_with_presence`: compiled differently, dispatches of other
+    # lengths would round apart, and a run resumed with them would not have the same bits.
+    def crop(values):
+        return random_crop_resize(
+            key_crop, values, length, num_frames, min_fraction, max_fraction, min_frames
+        )
+
+    view = crop(clip)
+    absent = crop(1.0 - presence.of_clip(clip, confidence))  # an interpolation: 0 if nothing is
+    present = presence.of_view(jnp.broadcast_to(absent == 0, view.shape[:-1]), stream, parents)
     if any(max_angles):
         view = random_rotate(key_rotation, view, max_angles, confidence)
     return to_stream(view, stream, parents, confidence), present
