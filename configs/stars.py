@@ -10,7 +10,7 @@ what it sees, are those of RUN. Without `start_from` a random encoder is trained
 
 import ml_collections
 
-from amr_jax.config import base, checks
+from amr_jax.config import arguments, base, checks
 from amr_jax.config.settings import Setting
 from amr_jax.data import datasets
 
@@ -54,7 +54,7 @@ SMALL = {
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = base.pretraining("stars", argument)
-    runlocal = config.epochs == base.RUNLOCAL["epochs"]
+    runlocal = arguments.read(argument).runlocal
     config.update_from_flattened_dict(
         {k: v for k, v in STAGE.items() if not (runlocal and k in base.RUNLOCAL)}
     )

@@ -17,8 +17,9 @@ counted, and its values in `clips` mean nothing. The loop relies on this and on:
   passes it as the collection `average` ({"encoder": …}), and updates it after every step; the share
   that it keeps of itself is `momentum(progress)`. With `momentum_heads`, copies of other
   sub-modules are kept alike;
-- further arguments, by name, if `__call__` takes them: `sequences` (B,) int32, of which sequence of
-  the split each body is; `progress`, the share of the training that is done, 0 to 1;
+- further arguments, by name, if `__call__` takes them (with defaults: `init` gives none):
+  `sequences` (B,) int32, of which sequence of the split each body is; `progress`, the share of the
+  training that is done, 0 to 1;
 - any other collection that `init` makes: `apply` updates it and the loop keeps it (the centre of
   S-JEPA). With `optim.accumulate`, every part of a batch starts from the same values and the
   results are averaged, which is exact for what is linear in the means of the batch.

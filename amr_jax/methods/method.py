@@ -1,5 +1,6 @@
 """The base of all methods: an encoder, the views that it learns from, and its momentum copy."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,11 +18,11 @@ Views = jax.Array | tuple[jax.Array, ...]
 HEADS = "heads"
 
 
-def cosine_momentum(start: float, end: float, progress: jax.Array) -> jax.Array:
-    """The momentum m of average ← m · average + (1 − m) · encoder, along half a cosine.
+def half_cosine(start: float, end: float, progress: jax.Array) -> jax.Array:
+    """A value along half a cosine, as the momentum m of average ← m · average + (1 − m) · encoder.
 
     Args:
-      start, end: m at the first and at the last step.
+      start, end: its values at the first and at the last step.
       progress: share of the training that is done, 0 to 1.
     """
     return end - (end - start) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
@@ -107,6 +108,11 @@ class Method(nn.Module):
             return {name: jax.tree.map(jnp.copy, params[name]) for name in names}
 
         return jax.lax.stop_gradient(self.variable("average", HEADS, first).value)
+
+
+def takes(method: Method, argument: str) -> bool:
+    """Whether the method wants this argument, see `amr_jax.methods`."""
+    return argument in inspect.signature(type(method).__call__).parameters
 
 
 def view_shapes(method: Method, bodies: int) -> tuple[Any, Any]:

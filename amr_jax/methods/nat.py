@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from amr_jax.methods.method import cosine_momentum
+from amr_jax.methods.method import half_cosine
 from amr_jax.methods.skeleton_mae import SkeletonMAE
 from amr_jax.ops import presence
 
@@ -48,7 +48,7 @@ class NAT(SkeletonMAE):
       normalisation: `timestamps` (over all T frames) or `patch_timestamps` (over those of a patch).
       contrast: weight of the contrastive term; 0: none.
       temperature: of the contrastive term.
-      momentum_start, momentum_end: see `cosine_momentum`.
+      momentum_start, momentum_end: see `half_cosine`.
     """
 
     contrast: float
@@ -68,7 +68,7 @@ class NAT(SkeletonMAE):
 
     def momentum(self, progress: jax.Array) -> jax.Array:
         """The momentum of the copy at this share of the training."""
-        return cosine_momentum(self.momentum_start, self.momentum_end, progress)
+        return half_cosine(self.momentum_start, self.momentum_end, progress)
 
     @nn.compact
     def __call__(

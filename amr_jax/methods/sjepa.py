@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from amr_jax.methods.masked import MaskedMethod
-from amr_jax.methods.method import cosine_momentum
+from amr_jax.methods.method import half_cosine
 from amr_jax.models.decoder import SelfAttentionDecoder
 from amr_jax.ops import augment, decorrelation, masking, presence
 
@@ -52,7 +52,7 @@ class SJEPA(MaskedMethod):
       shared_view: whether the target encoder also sees the transformed view.
       target_temperature, prediction_temperature: of the two softmaxes.
       centre_momentum: momentum of the centre.
-      momentum_start, momentum_end: of the target encoder, see `cosine_momentum`.
+      momentum_start, momentum_end: of the target encoder, see `half_cosine`.
     """
 
     view_angles: tuple[float, float, float]
@@ -70,7 +70,7 @@ class SJEPA(MaskedMethod):
 
     def momentum(self, progress: jax.Array) -> jax.Array:
         """The momentum of the target encoder at this share of the training."""
-        return cosine_momentum(self.momentum_start, self.momentum_end, progress)
+        return half_cosine(self.momentum_start, self.momentum_end, progress)
 
     def view(self, clips: jax.Array, present: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The clips (B, T, V, C), each transformed at random, and their presence (B, T, V)."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from amr_jax.methods.method import Method, Views, cosine_momentum
+from amr_jax.methods.method import Method, Views, half_cosine
 from amr_jax.models.projection import DinoHead
 from amr_jax.ops import augment, decorrelation, distort, masking, presence, prototypes, tube_mask
 from amr_jax.ops.unit_length import unit_length
@@ -53,7 +53,7 @@ class SLiM(Method):
         teacher's rises in the first `teacher_warmup`, a share of the training.
       sinkhorn_iterations: of `sinkhorn_knopp`.
       class_weight, koleo_weight, patch_weight: of the terms.
-      momentum_start, momentum_end: of the teacher, see `cosine_momentum`.
+      momentum_start, momentum_end: of the teacher, see `half_cosine`.
     """
 
     head_hidden: int
@@ -97,7 +97,7 @@ class SLiM(Method):
 
     def momentum(self, progress: jax.Array) -> jax.Array:
         """The momentum of the teacher at this share of the training."""
-        return cosine_momentum(self.momentum_start, self.momentum_end, progress)
+        return half_cosine(self.momentum_start, self.momentum_end, progress)
 
     def views(
         self, key: jax.Array, clip: jax.Array, length: jax.Array, **view: Any

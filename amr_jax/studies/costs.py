@@ -17,7 +17,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from amr_jax import methods
-from amr_jax.methods.method import Method, view_shapes
+from amr_jax.methods.method import Method, takes, view_shapes
 from amr_jax.run import console, sharding
 from amr_jax.train import optim
 from amr_jax.train import step as train_step
@@ -94,7 +94,7 @@ def _loss_arguments(method: Method, bodies: int) -> tuple[tuple, dict]:
         "progress": jax.ShapeDtypeStruct((), jnp.float32),
         "sequences": jax.ShapeDtypeStruct((bodies,), jnp.int32),
     }
-    wanted = {name: x for name, x in wanted.items() if train_step.takes(method, name)}
+    wanted = {name: x for name, x in wanted.items() if takes(method, name)}
     return (params, variables, average, clips, present, keys), wanted
 
 

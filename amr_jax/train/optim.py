@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from amr_jax.methods.method import half_cosine
+
 # Whether a parameter decays, by its name: the matrices of linear layers; or, as published, whatever
 # is no bias and no scale of a norm: also embeddings, tokens and queries.
 _DECAYS: dict[str, Callable[[str], bool]] = {
@@ -56,11 +58,7 @@ def decay_schedule(first: float, last: float | None, total_steps: int) -> float 
     if last is None:
         return first
 
-    def at(step):
-        progress = jnp.minimum(step / total_steps, 1)
-        return last - (last - first) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
-
-    return at
+    return lambda step: half_cosine(first, last, jnp.minimum(step / total_steps, 1))
 
 
 def of_pretraining(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import inspect
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from amr_jax.methods.method import HEADS, Method, view_shapes
+from amr_jax.methods.method import HEADS, Method, takes, view_shapes
 from amr_jax.models.settings import matmul_precision
 from amr_jax.run import sharding
 from amr_jax.train.views import make_views
@@ -70,11 +69,6 @@ def root(seed: int) -> np.ndarray:
 def keeps_average(method: Method, config: ml_collections.ConfigDict) -> bool:
     """Whether the method or `optim.ema_decay` needs a moving average of the encoder."""
     return method.momentum_encoder or bool(config.optim.ema_decay)
-
-
-def takes(method: Method, argument: str) -> bool:
-    """Whether the method wants this argument, see `amr_jax.methods`."""
-    return argument in inspect.signature(type(method).__call__).parameters
 
 
 def method_loss(method: Method) -> Callable:
@@ -196,30 +190,37 @@ class Step:
         if num_parts == 1:
             found, gradients = gradient(*given, *views, keys, **wanted)
         else:
-            gradient = functools.partial(gradient, **wanted)
-            found, gradients = self._averaged(gradient, given, views, keys, num_parts)
+            found, gradients = self._averaged(gradient, given, views, keys, wanted, num_parts)
         return found, jax.lax.with_sharding_constraint(gradients, self.layout.params)
 
     @staticmethod
-    def _averaged(gradient: Callable, given: tuple, views: tuple, keys: dict, num_parts: int):
+    def _averaged(
+        gradient: Callable, given: tuple, views: tuple, keys: dict, wanted: dict, num_parts: int
+    ):
         """The mean over the parts of a batch of `gradient(*given, *part, keys of the part)`.
 
-        A part weighs as much as the share of present values that it holds.
+        A part weighs as much as the share of present values that it holds. Of what is `wanted` it
+        gets the scalars, and its own rows of arrays.
         """
+        rows = {name: x for name, x in wanted.items() if x.ndim}
+        scalars = {name: x for name, x in wanted.items() if not x.ndim}
         # Part i takes every num_parts-th row, so that each device only splits its own rows.
-        parts = jax.tree.map(lambda x: x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1), views)
+        parts, rows = jax.tree.map(
+            lambda x: x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1), (views, rows)
+        )
         count = sum(x.sum((1, 2, 3)) for x in jax.tree.leaves(parts[1]))  # of each part
         weight = jnp.where(count.any(), count / jnp.maximum(count.sum(), 1), 1 / num_parts)
 
         def add(total, part):
-            i, weight, *rows = part
+            i, weight, rows, *part_views = part
             part_keys = {name: jax.random.fold_in(key, i) for name, key in keys.items()}
-            found = gradient(*given, *rows, part_keys)
+            found = gradient(*given, *part_views, part_keys, **rows, **scalars)
             return jax.tree.map(lambda total, x: total + weight * x, total, found), None
 
-        shapes = jax.eval_shape(gradient, *given, *jax.tree.map(lambda x: x[0], parts), keys)
+        first, own = jax.tree.map(lambda x: x[0], (parts, rows))
+        shapes = jax.eval_shape(gradient, *given, *first, keys, **own, **scalars)
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_parts), weight, *parts))
+        total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_parts), weight, rows, *parts))
         return total
 
     def update(self, state: TrainState, gradient: Tree, variables: Tree) -> TrainState:

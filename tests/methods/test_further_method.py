@@ -1,7 +1,7 @@
 """A further method needs a file (here: one class), a line in METHODS and a config, nothing else.
 
-The method here uses all of the contract: a random stream of its own, a momentum encoder, a
-parameter, and a variable that it keeps.
+The method here uses most of the contract: a random stream of its own, a momentum encoder, a
+parameter, a variable that it keeps, the numbers of sequences, and the progress of training.
 """
 
 import jax
@@ -36,7 +36,7 @@ class Toy(MaskedMethod):
         return 0.5 + 0.5 * progress
 
     @nn.compact
-    def __call__(self, clips, present):
+    def __call__(self, clips, present, sequences=None, progress=0.0):
         tokens = self.encoder(clips, self.draw_mask(clips, present), train=True)
         prediction = layers.dense(3, self.dtype, "mean")(tokens.mean(1))
         prediction += self.param("anchor", nn.initializers.zeros, (3,))
@@ -46,7 +46,12 @@ class Toy(MaskedMethod):
         if self.is_mutable_collection("state") and not self.is_initializing():
             calls.value = calls.value + 1
         loss = jnp.square(prediction - target).mean()
-        return loss, {"loss": loss, "teacher": jnp.abs(self.momentum_tokens(clips)).mean()}
+        if sequences is None:  # in `init`
+            sequences = jnp.zeros(len(clips), jnp.int32)
+        assert sequences.shape == clips.shape[:1]
+        teacher = jnp.abs(self.momentum_tokens(clips)).mean()
+        told = {"sequence": sequences.mean(), "progress": jnp.float32(progress)}
+        return loss, {"loss": loss, "teacher": teacher, **told}
 
 
 CONFIG = """
@@ -71,11 +76,13 @@ def test_a_further_method_needs_no_other_file(tiny_ucla, tmp_path, monkeypatch):
     config.model.noise = 0.01
     config.data_dir, config.input.split = str(tiny_ucla), "train"
     config.encoder.num_frames, config.encoder.width, config.epochs = 24, 8, 4  # 10 steps
-    config.encoder.depth = 1
+    config.encoder.depth, config.optim.accumulate = 1, 2
     state = pretrain.run(config, tmp_path / "toy", jax.devices()[:1])
     assert state.variables["state"]["calls"] == 10
     lines = metrics.read_metrics(tmp_path / "toy")
     assert lines[-1]["loss"] < lines[0]["loss"]
+    assert [line["progress"] for line in lines] == pytest.approx([0.05, 0.25, 0.45, 0.65, 0.85])
+    assert all(5 < line["sequence"] < 34 for line in lines)  # means of numbers from 0 to 39
 
     # Kept in the checkpoint, all of it: a finished run that is started again stays as it is.
     again = pretrain.run(config, tmp_path / "toy", jax.devices()[:1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from amr_jax import methods
-from amr_jax.methods.method import cosine_momentum
+from amr_jax.methods.method import half_cosine
 from amr_jax.methods.sjepa import distribution_loss
 from tests.methods import small
 from tests.models import reference
@@ -130,4 +130,4 @@ def test_momentum_rises_along_half_a_cosine():
     method = methods.build(small.config("sjepa"))
     shares = [float(method.momentum(jnp.float32(p))) for p in (0, 0.5, 1)]
     np.testing.assert_allclose(shares, [0.9999, 0.99995, 1.0], rtol=1e-7)
-    assert cosine_momentum(0.5, 0.9, jnp.float32(1 / 3)) == pytest.approx(0.6)
+    assert half_cosine(0.5, 0.9, jnp.float32(1 / 3)) == pytest.approx(0.6)

@@ -122,3 +122,45 @@ def test_updates_are_scaled_by_layer_weight_decay_with_them():
 def test_a_part_of_the_encoder_without_a_layer_is_refused():
     with pytest.raises(ValueError, match="knows no layer for 'extra'"):
         optim.layer_scales({"encoder": {"extra": {"kernel": 0}}}, depth=1, decay=0.8)
+
+
+def test_weight_decay_follows_half_a_cosine_to_its_last_value():
+    decay = optim.decay_schedule(0.04, 0.2, total_steps=100)
+    np.testing.assert_allclose(
+        [decay(n) for n in (0, 50, 100, 150)], [0.04, 0.12, 0.2, 0.2], rtol=1e-6
+    )
+    assert optim.decay_schedule(0.04, None, total_steps=100) == 0.04
+
+
+def test_parts_of_a_pretraining_have_learning_rates_of_their_own():
+    kernel = {"kernel": jnp.ones((1, 1))}
+    params = {
+        "encoder": {"patch_embed": kernel, "block_0": kernel, "norm": {"scale": jnp.ones(1)}},
+        "class_head": {"fc1": kernel, "prototypes": kernel},
+    }
+    settings = ADAM | {"weight_decay_end": None, "layer_decay": 0.5, "embed_scale": 0.2}
+    update = optim.of_pretraining(lambda _: 0.1, settings, depth=1, total_steps=9, frozen_steps=2)
+    state, grads = update.init(params), jax.tree.map(jnp.ones_like, params)
+    moves = []
+    for _ in range(3):  # of equal gradients: Adam moves every weight by the learning rate
+        moved, state = update.update(grads, state, params)
+        moves.append(moved)
+    for moved in moves:
+        encoder, head = moved["encoder"], moved["class_head"]
+        np.testing.assert_allclose(encoder["patch_embed"]["kernel"], -0.1 * 0.5**2 * 0.2, rtol=1e-5)
+        np.testing.assert_allclose(encoder["block_0"]["kernel"], -0.1 * 0.5, rtol=1e-5)
+        np.testing.assert_allclose(encoder["norm"]["scale"], -0.1, rtol=1e-5)
+        np.testing.assert_allclose(head["fc1"]["kernel"], -0.1, rtol=1e-5)
+    frozen = [float(moved["class_head"]["prototypes"]["kernel"][0, 0]) for moved in moves]
+    np.testing.assert_allclose(frozen, [0, 0, -0.1], rtol=1e-5)
+
+
+def test_weight_decay_rises_during_a_pretraining():
+    params = {"fc": {"kernel": jnp.full((1, 1), 2.0)}}
+    settings = ADAM | {"weight_decay": 0.0, "weight_decay_end": 0.5}
+    settings |= {"layer_decay": 1.0, "embed_scale": 1.0}
+    update = optim.of_pretraining(lambda _: 0.1, settings, depth=1, total_steps=2, frozen_steps=0)
+    state, zeros = update.init(params), jax.tree.map(jnp.zeros_like, params)
+    for expected in (0.0, -0.1 * 0.25 * 2, -0.1 * 0.5 * 2):
+        moved, state = update.update(zeros, state, params)
+        np.testing.assert_allclose(moved["fc"]["kernel"], expected, rtol=1e-5)
