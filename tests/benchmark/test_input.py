@@ -77,13 +77,13 @@ def test_a_small_run_end_to_end(small, tiny_ucla, tmp_path, capsys):
     ]
     assert all(len(row["step_s"]) == 2 for row in found.values())
     assert found["resident int16"]["ratio"] == 1
-    # Half the joints' bytes; a length and an offset (4 bytes each) come to each body, and to one
-    # in 16 bits three scales.
-    joints = found["resident float32"]["resident_bytes"] - 40 * 8
-    assert found["resident int16"]["resident_bytes"] == joints / 2 + 40 * (8 + 12)
+    # Half the joints' bytes; a length, an offset and the sequence's number (4 bytes each) come to
+    # each body, and to one in 16 bits three scales.
+    joints = found["resident float32"]["resident_bytes"] - 40 * 12
+    assert found["resident int16"]["resident_bytes"] == joints / 2 + 40 * (12 + 12)
     assert found["resident int16"]["step_bytes"] == 8 * 4
-    stream = found["stream float32"]["step_bytes"] - 8 * (12 + 4)
-    assert found["stream int16"]["step_bytes"] == stream / 2 + 8 * (12 + 4)
+    stream = found["stream float32"]["step_bytes"] - 8 * (12 + 8)
+    assert found["stream int16"]["step_bytes"] == stream / 2 + 8 * (12 + 8)
     assert "of the step" in capsys.readouterr().out
 
 

@@ -25,7 +25,7 @@ def projected(x, params, counted, layers):
     """Linear layers with batch normalisation over the counted rows and ReLU between, float64."""
     for i in range(1, layers + 1):
         layer = params[f"fc{i}"]
-        x = x @ np.float64(layer["kernel"]) + np.float64(layer["bias"])
+        x = x @ np.float64(layer["kernel"]) + np.float64(layer.get("bias", 0))
         if i < layers:
             norm, rows = params[f"norm{i}"], x[counted]
             x = (x - rows.mean(0)) / np.sqrt(rows.var(0) + 1e-5)
