@@ -3,15 +3,15 @@
     python -m amr_jax.benchmark step [--torch] [--sequences=8] [--json=FILE]
 
 Every variant differs from the first row, the default, in one thing: steps per dispatch, body slots,
-attention kernel, or method (MAMP; with --torch also the published step in PyTorch). All are timed
-in the same rounds. A time is that of `--steps` steps, divided by their number.
+attention kernel, or method (MAMP). With --torch, AMR and MAMP also run in PyTorch, at the same
+sizes, batch and dtype, and a second table compares the two programs. All are timed in the same
+rounds. A time is that of `--steps` steps, divided by their number.
 """
 
 import argparse
 import functools
 import time
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import jax
@@ -19,10 +19,9 @@ import jax.numpy as jnp
 import ml_collections
 
 from amr_jax import methods as registry
-from amr_jax.benchmark import full_size, interface, timing
+from amr_jax.benchmark import against_torch, full_size, interface, timing
 from amr_jax.benchmark.full_size import BODIES_PER_SEQUENCE, EPOCHS, SEQUENCES
 from amr_jax.benchmark.timing import Ready, Variant
-from amr_jax.errors import UserError
 from amr_jax.models.settings import compute_dtype
 from amr_jax.run import cli, console
 from amr_jax.studies import costs
@@ -61,26 +60,6 @@ def augmentation_alone(config: ml_collections.ConfigDict, steps: int) -> Ready:
     return timing.compiled(config, steps, make=costs.augmentation)
 
 
-def in_torch(config: ml_collections.ConfigDict, steps: int, fused: bool) -> Ready:
-    """The published step in PyTorch, on the same clips as the other variants."""
-    clips, _ = costs.random_batch(config, steps)  # (steps, bodies, T, 1, V, C)
-    num_kept = registry.build(config).num_kept
-    return torch_mamp().ready(config, clips[:, :, :, 0], num_kept, fused, interface.usable_cores())
-
-
-def torch_mamp() -> ModuleType:
-    """The module that needs PyTorch; `UserError` where PyTorch is absent."""
-    try:
-        from amr_jax.benchmark import torch_mamp
-    except ImportError as error:
-        if error.name != "torch":
-            raise
-        raise UserError(
-            "--torch: PyTorch is not installed; pip install -e '.[torch]', or leave the flag out."
-        ) from error
-    return torch_mamp
-
-
 def all_variants(
     sequences: int,
     dtype: str,
@@ -94,7 +73,7 @@ def all_variants(
       dtype: compute dtype.
       overrides: of every config, `encoder.depth=4`.
       kernels: attention kernels; the default uses the first one.
-      with_torch: with MAMP in PyTorch.
+      with_torch: with AMR and MAMP in PyTorch.
     """
     first, *others = kernels
 
@@ -119,9 +98,11 @@ def all_variants(
         *(variant(f"mamp w/ {kernel}", **of("mamp", kernel)) for kernel in others),
     ]
     if with_torch:
-        for name, fused in (("torch mamp", False), ("torch mamp w/ fused attention", True)):
-            build = functools.partial(in_torch, fused=fused)
-            rows.append(variant(name, **of("mamp", "xla"), build=build))
+        for method in ("amr", "mamp"):
+            rows += [
+                variant(name, **of(method, "xla"), build=build, framework="torch")
+                for name, build in against_torch.builds(method).items()
+            ]
     return rows
 
 
@@ -149,7 +130,7 @@ def rates(variant: Variant, rate: float) -> dict[str, float]:
         return {}
     found = {"sequences_per_s": variant.sequences / step_s}
     found["epochs_s"] = EPOCHS * SEQUENCES / found["sequences_per_s"]
-    if not variant.name.startswith("torch"):
+    if variant.framework == "jax":
         linear = costs.linear_flops(registry.build(variant.config), variant.bodies)
         found["mfu"] = FORWARD_AND_BACKWARD * linear / step_s / rate
     return found
@@ -166,13 +147,13 @@ def add_flags(parser: cli.Parser) -> None:
     """The flags of the sub-command."""
     timing.add_flags(parser)
     parser.add("steps", cli.at_least(1), None, "timed at once (default 2 on a CPU, else 10)")
-    parser.add_switch("torch", "also time MAMP in PyTorch")
+    parser.add_switch("torch", "also time AMR and MAMP in PyTorch")
     parser.add("variants", str, "all", f"some of the rows; {BASE} is always measured")
 
 
 def run(flags: argparse.Namespace) -> dict[str, Any]:
     """Measures and prints the table; returns the content of the JSON file."""
-    about = torch_mamp().about() if flags.torch else None  # fails now, if at all
+    about = against_torch.about() if flags.torch else {}  # fails now, if at all
     sequences = timing.sequences(flags)
     on_cpu = jax.default_backend() == "cpu"
     steps = flags.steps or (2 if on_cpu else 10)
@@ -185,7 +166,15 @@ def run(flags: argparse.Namespace) -> dict[str, Any]:
     found = [variant.entry() | rates(variant, rate) for variant in variants]
     interface.print_table(found, COLUMNS)
     console.say(f"{NOTES}\nlarge matrix products: {rate / 1e9:,.0f} GFLOP/s in {config.dtype}")
-    if about:
-        console.say(f"{about}: float32, ready-made clips, as many CPU threads as XLA uses")
-    encoder = config.encoder.to_dict()
-    return {"steps": steps, "matmul_flops_per_s": rate, "encoder": encoder, "rows": found}
+    compared = against_torch.compared(variants) if flags.torch else []
+    if compared:
+        interface.print_table(compared, against_torch.COLUMNS)
+        console.say(against_torch.notes(about))
+    return {
+        "steps": steps,
+        "matmul_flops_per_s": rate,
+        "encoder": config.encoder.to_dict(),
+        "rows": found,
+        **about,
+        "compared": compared,
+    }

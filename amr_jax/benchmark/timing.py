@@ -20,10 +20,16 @@ from amr_jax.studies import costs
 
 OUT_OF_MEMORY = "out of memory"
 
+
+class Unavailable(Exception):
+    """A step cannot be built on this machine; the message says why, in a few words."""
+
+
 # Columns of a table of steps.
 TIME = {
     "ms": lambda e: e["problem"] or interface.number("step_s_median", ",.1f", 1e-3)(e),
     "quartiles": interface.quartiles("step_s_quartiles", ",.1f", 1e-3),
+    "CPU ms": interface.number("cpu_s_median", ",.1f", 1e-3),
 }
 MEMORY = {
     "memory GB": interface.number("memory_bytes", ".2f", 1e9),
@@ -51,6 +57,14 @@ def ratio(values: Sequence[float], base: Sequence[float]) -> float | None:
     if not values or not base:
         return None
     return float(np.median([a / b for a, b in zip(values, base, strict=True)]))
+
+
+def quartiles_of_ratio(values: Sequence[float], base: Sequence[float]) -> list[float | None]:
+    """The quartiles over rounds of value / base; see `ratio`."""
+    if not values or not base:
+        return [None, None]
+    found = [a / b for a, b in zip(values, base, strict=True)]
+    return [float(x) for x in np.percentile(found, [25, 75])]
 
 
 class Ready(NamedTuple):
@@ -120,8 +134,11 @@ class Variant:
       sequences: per step, on average where the batch is of packed bodies.
       build: (config, steps) → the steps to time.
       base: the variant that this one is compared with; None: with itself.
-      problem: OUT_OF_MEMORY, after which nothing more runs; else None.
+      framework: 'jax' or 'torch'.
+      problem: OUT_OF_MEMORY or why the step is `Unavailable`, after which nothing more runs; else
+        None.
       step_s: seconds per step, one entry per round.
+      cpu_s: processor time of the same steps, of all threads of this process, in seconds per step.
       memory_bytes, device_bytes, compile_s: see `Ready`; None if unknown.
     """
 
@@ -130,8 +147,10 @@ class Variant:
     sequences: float
     build: Callable[[ml_collections.ConfigDict, int], Ready] = compiled
     base: Optional["Variant"] = None
+    framework: str = "jax"
     problem: str | None = None
     step_s: list[float] = dataclasses.field(default_factory=list)
+    cpu_s: list[float] = dataclasses.field(default_factory=list)
     memory_bytes: int | None = None
     device_bytes: int | None = None
     compile_s: float | None = None
@@ -156,22 +175,26 @@ class Variant:
 
     def time_step(self) -> None:
         """Runs and times all steps."""
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         self._attempt(lambda: self._ready.run())
         if not self.problem:
             self.step_s.append((time.perf_counter() - start) / self._steps)
+            self.cpu_s.append((time.process_time() - cpu_start) / self._steps)
 
     def _attempt(self, action: Callable[[], Any]) -> Any:
-        """The result of `action`; None if the memory is too small, now or before."""
+        """The result of `action`; None if it is impossible on this machine, now or before."""
         if self.problem:
             return None
         try:
             return action()
+        except Unavailable as error:
+            problem = str(error)
         except RuntimeError as error:  # the base of JAX's and of PyTorch's errors
             if "RESOURCE_EXHAUSTED" not in str(error) and "out of memory" not in str(error):
                 raise
+            problem = OUT_OF_MEMORY
         # Partial times would not compare with those of other steps.
-        self.problem, self.step_s, self._ready = OUT_OF_MEMORY, [], None
+        self.problem, self.step_s, self.cpu_s, self._ready = problem, [], [], None
         return None
 
     def entry(self) -> dict[str, Any]:
@@ -184,6 +207,7 @@ class Variant:
         has_memory = self.memory_bytes and base.memory_bytes
         return {
             "name": self.name,
+            "framework": self.framework,
             "method": self.config.method,
             "attention": self.config.attention_kernel,
             "bodies": self.bodies,
@@ -191,6 +215,8 @@ class Variant:
             "problem": self.problem,
             **statistics(self.step_s),
             "step_s": self.step_s,
+            "cpu_s_median": float(np.median(self.cpu_s)) if self.cpu_s else None,
+            "cpu_s": self.cpu_s,
             "ratio": slower and slower * base.sequences / self.sequences,
             "memory_bytes": self.memory_bytes,
             "memory_ratio": self.memory_bytes / base.memory_bytes if has_memory else None,

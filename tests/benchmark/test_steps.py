@@ -92,8 +92,11 @@ def test_variants_of_a_cpu_and_of_a_gpu():
     names = ["default", "one step a dispatch", "all body slots", "augmentation", "mamp"]
     assert [row.name for row in step.all_variants(4, "float32")] == names
     rows = step.all_variants(4, "bfloat16", (), ("xla", "cudnn"), with_torch=True)
-    more = ["amr w/ cudnn", "augmentation", "mamp", "mamp w/ cudnn", "torch mamp"]
-    assert [row.name for row in rows] == [*names[:3], *more, "torch mamp w/ fused attention"]
+    more = ["amr w/ cudnn", "augmentation", "mamp", "mamp w/ cudnn"]
+    torch = ["torch amr", "torch amr w/ compile", "torch mamp", "torch mamp w/ compile"]
+    torch.append("torch mamp w/ explicit attention")
+    assert [row.name for row in rows] == [*names[:3], *more, *torch]
+    assert [row.name for row in rows if row.framework == "torch"] == torch
     assert [row.config.attention_kernel for row in rows].count("cudnn") == 2
 
 
@@ -108,7 +111,8 @@ def test_packed_bodies_and_slots_hold_the_same_sequences():
 
 def test_rates_of_steps_by_hand():
     default, _, _, augmentation, mamp = step.all_variants(100, "float32", SMALL)
-    torch = timing.Variant("torch mamp", mamp.config, mamp.sequences, base=default)
+    sizes = (mamp.config, mamp.sequences)
+    torch = timing.Variant("torch mamp", *sizes, base=default, framework="torch")
     for each in (default, augmentation, torch):
         each.step_s = [4.0, 2.0, 2.0]
     found = step.rates(default, rate=1e9)
@@ -155,8 +159,8 @@ def test_augmentation_alone_draws_anew_in_every_step():
 
 def test_without_torch_the_flag_reports_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "amr_jax.benchmark.torch_mamp", raising=False)
-    monkeypatch.delattr(amr_jax.benchmark, "torch_mamp", raising=False)
+    monkeypatch.delitem(sys.modules, "amr_jax.benchmark.torch_step", raising=False)
+    monkeypatch.delattr(amr_jax.benchmark, "torch_step", raising=False)
     with pytest.raises(SystemExit) as ended:
         command.main(["step", "--torch"])
     assert ended.value.code == 2

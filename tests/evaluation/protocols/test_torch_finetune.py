@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="PyTorch (the extra 'torch') is not 
 
 from torch import nn
 
-from amr_jax.benchmark import torch_mamp
+from amr_jax.benchmark import torch_models
 from amr_jax.inference.pytorch import mamp
 from tests.evaluation import tiny
 from tests.evaluation.protocols import training_mode as fixed
@@ -31,7 +31,7 @@ class Masked(nn.Module):
         return x * self.mask[: len(x)] / self.kept
 
 
-class Block(torch_mamp.Block):
+class Block(torch_models.Block):
     """A block with a `drop_path` for each of its branches."""
 
     def __init__(self, *sizes, drop_path):
