@@ -1,7 +1,7 @@
 """SLiM: masked features without a decoder, and views of several lengths (arXiv 2603.10648)."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -104,7 +104,7 @@ class SLiM(Method):
     ) -> tuple[Views, Views]:
         """Draws the views of one sequence; see `Method.views` and `view_frames`."""
         frames, local = self.view_frames, len(self.local_parts)
-        key, *of_noise = jax.random.split(key, 1 + len(set(frames)))
+        key, of_noise = jax.random.split(key)
         # All at once: every call of a random function takes long to compile.
         chances = Chances.draw(key, (len(frames),), len(self.limbs))
 
@@ -124,20 +124,20 @@ class SLiM(Method):
         start, cropped = (jnp.concatenate(x) for x in zip((start, cropped), inner, strict=True))
         noise = jnp.array([*_GLOBAL, *[_LOCAL] * 2 * local])
 
-        clips, present, first = [], [], 0
-        for key, size in zip(of_noise, sorted(set(frames), reverse=True), strict=True):
-            own = slice(first, first := first + frames.count(size))
-
-            def one(key, chances, start, cropped, noise, size=size):
-                x, here = augment.crop_with_presence(clip, start, cropped, size, view["confidence"])
-                return self.distorted(key, chances, noise, x, here, **view)
-
-            keys = jax.random.split(key, frames.count(size))
-            arguments = jax.tree.map(lambda x, own=own: x[own], (chances, start, cropped, noise))
-            found = jax.vmap(one)(keys, *arguments)
-            clips.extend(found[0])
-            present.extend(found[1])
-        return tuple(clips), tuple(present)
+        # The views one after another, as one clip: all that is of a view is given to its frames.
+        of_view = np.repeat(np.arange(len(frames)), frames)
+        places = jnp.concatenate([jnp.arange(size) for size in frames])
+        chances, start, cropped, noise, sizes = jax.tree.map(
+            lambda x: x[of_view], (chances, start, cropped, noise, jnp.array(frames))
+        )
+        confidence, stream, parents = view["confidence"], view["stream"], view["parents"]
+        x, here = augment.crops_with_presence(clip, start, cropped, sizes, places, confidence)
+        x, here = self.distorted(of_noise, chances, noise, x, here, **view)
+        clips, present = (jnp.split(values, np.cumsum(frames)[:-1]) for values in (x, here))
+        return (
+            tuple(augment.to_stream(x, stream, parents, confidence) for x in clips),
+            tuple(presence.of_view(here, stream, parents) for here in present),
+        )
 
     def distorted(
         self,
@@ -148,70 +148,76 @@ class SLiM(Method):
         present: jax.Array,
         *,
         max_angles: tuple[float, float, float],
-        stream: str,
         parents: tuple[int, ...],
         confidence: bool,
         **_: Any,
     ) -> tuple[jax.Array, jax.Array]:
-        """One view, distorted, as its stream, and its presence.
+        """Frames of joints, each distorted as the view that it is of, and their presence.
 
         Args:
           key: of noise.
-          chances: all other random numbers.
-          noise: (3,), as `_LOCAL`.
-          x, present: (T, M, V, C) and (T, M, V), see `augment.crop_with_presence`.
-          max_angles, stream, parents, confidence: as of `augment.train_view`.
+          chances: of every frame, (F, …); all other random numbers.
+          noise: (F, 3), as `_LOCAL`.
+          x, present: (F, M, V, C) and (F, M, V), see `augment.crops_with_presence`.
+          max_angles, parents, confidence: as of `augment.train_view`.
         """
-        mirrored, scaled, turned = chances.distorted < self.distortion
+        mirrored, scaled, turned = (chances.distorted < self.distortion).T[..., None]  # (F, 1)
         if self.view_mirror:
             swapped = present[..., jnp.array(self.view_mirror)]
-            x = jnp.where(mirrored, augment.mirror(x, self.view_mirror), x)
-            present = jnp.where(mirrored, swapped, present)
+            x = jnp.where(mirrored[..., None, None], augment.mirror(x, self.view_mirror), x)
+            present = jnp.where(mirrored[..., None], swapped, present)
         change = jnp.where(scaled, self.bone_change * (2 * chances.limbs - 1), 0)
         of_limb = np.full(len(parents), len(self.limbs))
         for i, joints in enumerate(self.limbs):
             of_limb[list(joints)] = i
-        x = distort.scale_bones(x, 1 + jnp.append(change, 0)[of_limb], parents, confidence)
+        factors = 1 + jnp.pad(change, ((0, 0), (0, 1)))[:, of_limb]  # (F, V)
+        x = distort.scale_bones(x, factors[:, None], parents, confidence)
         if any(max_angles):
-            angles = jnp.array(max_angles) * (2 * chances.angles - 1)
-            x = augment.rotate(x, jnp.where(turned, angles, 0), confidence)
-        probability, sigma, dropped = noise
+            angles = jnp.where(turned, jnp.array(max_angles) * (2 * chances.angles - 1), 0)
+            x = jax.vmap(functools.partial(augment.rotate, confidence=confidence))(x, angles)
+        probability, sigma, dropped = noise.T
         places, _ = augment.split(x, confidence)
         sigma = jnp.where(chances.noise < probability, sigma, 0)
-        x = distort.add_noise(x, sigma * jax.random.normal(key, places.shape), confidence)
+        of_frames = functools.partial(jnp.expand_dims, axis=(1, 2, 3))
+        drawn = of_frames(sigma) * jax.random.normal(key, places.shape)
+        x = distort.add_noise(x, drawn, confidence)
         axis = (chances.axis * places.shape[-1]).astype(jnp.int32)
-        x = distort.drop_axis(x, jnp.where(chances.dropped < dropped, axis, -1), confidence)
-        present = presence.of_view(present, stream, parents)
-        return augment.to_stream(x, stream, parents, confidence), present
+        axis = of_frames(jnp.where(chances.dropped < dropped, axis, -1))
+        return distort.drop_axis(x, axis, confidence), present
 
     def draw_masked(self, bodies: int) -> jax.Array:
         """Which of the two global views of each body has hidden patches, (B, 2) bool."""
         second = jax.random.bernoulli(self.make_rng("mask"), 0.5, (bodies, 1))
         return jnp.concatenate([~second, second], axis=1)
 
-    def draw_hidden(self, joints: jax.Array, num_times: int, number: int) -> jax.Array:
-        """Draws masks from the random stream `mask`, (B, number, num_times · V) bool.
+    def draw_hidden(self, joints: jax.Array, num_times: tuple[int, ...]) -> list[jax.Array]:
+        """Draws masks of S views from the random stream `mask`, (B, patches of the view) bool.
 
         Args:
           joints: (B, V) bool, the joints of which patches are hidden.
-          num_times: patches in time of a view.
-          number: of masks of each body.
+          num_times: patches in time of each view.
         """
         key, key_ratio = jax.random.split(self.make_rng("mask"))
-        # Of each body and view, whatever the size of the batch.
-        place = jnp.arange(len(joints) * number).reshape(-1, number)
-        spread = (jax.random.uniform(key_ratio) + place * _GOLDEN) % 1
+        # Of each view its own start; spread over bodies, whatever the size of the batch.
+        spread = jax.random.uniform(key_ratio, (len(num_times),))
+        spread = (spread + jnp.arange(len(joints))[:, None] * _GOLDEN) % 1  # (B, S)
         low, high = self.mask_ratios
-        share = low + (high - low) * spread
-        budget = jnp.round(share * num_times * joints.sum(1)[:, None]).astype(jnp.int32)
+        times, most = jnp.array(num_times), max(num_times)
+        cells = times * joints.sum(1)[:, None]
+        budget = jnp.round((low + (high - low) * spread) * cells).astype(jnp.int32)
 
-        def one(key, budget, joints):
+        def one(key, budget, times, joints):
             if self.masking == "random":
-                return masking.random_hidden(key, budget, num_times, joints).reshape(-1)
-            return tube_mask.semantic_tubes(key, budget, num_times, self.parts, joints).reshape(-1)
+                among = (jnp.arange(most) < times)[:, None] & joints
+                return masking.random_hidden(key, budget, among)
+            return tube_mask.semantic_tubes(key, budget, times, self.parts, joints, most)
 
-        keys = jax.random.split(key, place.shape)
-        return jax.vmap(jax.vmap(one, in_axes=(0, 0, None)))(keys, budget, joints)
+        of_views = jax.vmap(one, in_axes=(0, 0, 0, None))
+        keys = jax.random.split(key, budget.shape)
+        hidden = jax.vmap(of_views, in_axes=(0, 0, None, 0))(keys, budget, times, joints)
+        return [
+            hidden[:, view, :size].reshape(len(joints), -1) for view, size in enumerate(num_times)
+        ]
 
     @nn.compact
     def __call__(
@@ -239,14 +245,19 @@ class SLiM(Method):
         # The student sees one global view of each body with hidden patches, the other one whole.
         has = jnp.ones((len(clips[0]), self.encoder.num_joints), bool) if joints is None else joints
         is_masked = self.draw_masked(len(has))  # (B, 2)
-        hidden = self.draw_hidden(has, self.encoder.num_times, 1)  # (B, 1, N)
+        num_times = tuple(x.shape[1] // self.encoder.patch_len for x in clips[1:])
+        hidden, *of_local = self.draw_hidden(has, num_times)  # (B, N), …
         whole, here = jnp.stack(clips[:2], 1), jnp.stack(present[:2], 1)  # (B, 2, T, V, …)
-        tokens, summaries = self.encode(whole, hidden & is_masked[..., None], joints)
-        every = jnp.concatenate([summaries, self.local_summaries(clips[2:], has, joints)], axis=1)
+        tokens, summaries = self.encode(whole, hidden[:, None] & is_masked[..., None], joints)
+        local = [
+            self.encode(x, own, joints)[1]
+            for x, own in zip(*map(_of_one_length, (clips[2:], of_local)), strict=True)
+        ]
+        every = jnp.concatenate([summaries, *local], axis=1)  # (B, S, D)
         shown = [x.any((2, 3)) for x in (here, *_of_one_length(present[2:]))]
         shown_whole, shown = shown[0], jnp.concatenate(shown, axis=1)  # (B, 2), (B, S)
         masked = functools.partial(_masked_one, is_masked)
-        counted = hidden[:, 0] & self.present_patches(masked(here))  # (B, N)
+        counted = hidden & self.present_patches(masked(here))  # (B, N)
         sizes = self.head_hidden, self.head_out, self.num_prototypes
         class_head, patch_head = (
             DinoHead(*sizes, self.dtype, name=name) for name in ("class_head", "patch_head")
@@ -291,20 +302,6 @@ class SLiM(Method):
         """
         encode = functools.partial(self.encoder.encode, train=True, hidden=_as_bodies(hidden))
         return _each(encode, clips, joints)
-
-    def local_summaries(
-        self, views: tuple[jax.Array, ...], has: jax.Array, joints: jax.Array | None
-    ) -> jax.Array:
-        """The student's class tokens of all local views, with hidden patches, (B, n, D).
-
-        Views of one length go through the encoder together, the longest first. `has` as of
-        `draw_hidden`.
-        """
-        found = []
-        for x in _of_one_length(views):
-            hidden = self.draw_hidden(has, x.shape[2] // self.encoder.patch_len, x.shape[1])
-            found.append(self.encode(x, hidden, joints)[1])
-        return jnp.concatenate(found, axis=1)
 
     def teach(self, clips: jax.Array, joints: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         """As `encode`, by the momentum encoder, of views that it sees whole."""
@@ -366,8 +363,8 @@ def koleo(summaries: jax.Array, counted: jax.Array) -> jax.Array:
     return jax.vmap(prototypes.koleo, in_axes=1)(unit, counted).mean()
 
 
-def _of_one_length(views: tuple[jax.Array, ...]) -> list[jax.Array]:
-    """Views (B, T, …), those of the same T in one array (B, n, T, …), the longest first."""
+def _of_one_length(views: Sequence[jax.Array]) -> list[jax.Array]:
+    """Arrays (B, T, …) of views, those of the same T in one, (B, n, T, …), the longest first."""
     lengths = sorted({x.shape[1] for x in views}, reverse=True)
     return [jnp.stack([x for x in views if x.shape[1] == length], 1) for length in lengths]
 

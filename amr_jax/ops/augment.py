@@ -28,13 +28,21 @@ def crop_resize(clip: jax.Array, start, length, num_frames: int) -> jax.Array:
     Returns:
       (num_frames, ...), of the clip's dtype.
     """
+    return frames_of_crops(clip, start, length, num_frames, jnp.arange(num_frames, dtype=jnp.int32))
+
+
+def frames_of_crops(clip: jax.Array, start, length, num_frames, places: jax.Array) -> jax.Array:
+    """Frames `places` (F,) int32 of `crop_resize`, (F, ...).
+
+    With `start`, `length` and `num_frames` (F,), each frame may be of a crop of its own.
+    """
     length = jnp.asarray(length, jnp.int32)
-    steps = 2 * jnp.arange(num_frames, dtype=jnp.int32) + 1
+    steps = 2 * places + 1
     numerator = jnp.maximum(steps * length - num_frames, 0)
     low = numerator // (2 * num_frames)
     high = jnp.clip(low + 1, 0, jnp.maximum(length - 1, 0))
     fraction = (numerator % (2 * num_frames)).astype(clip.dtype) / (2 * num_frames)
-    fraction = fraction.reshape(num_frames, *[1] * (clip.ndim - 1))
+    fraction = fraction.reshape(len(places), *[1] * (clip.ndim - 1))
     before, after = clip[start + low], clip[start + high]
     return before + fraction * (after - before)
 
@@ -92,15 +100,16 @@ def random_crop_resize(
     return crop_resize(clip, start, cropped, num_frames)
 
 
-def crop_with_presence(
-    clip: jax.Array, start, length, num_frames: int, confidence: bool
+def crops_with_presence(
+    clip: jax.Array, start, length, num_frames, places: jax.Array, confidence: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """`crop_resize` of a clip (L, …, V, C), and its presence, (num_frames, …, V) bool.
+    """`frames_of_crops` of a clip (L, …, V, C), and their presence, (F, …, V) bool.
 
     A value is present if all those that it was made from with a weight above 0 are.
     """
-    view = crop_resize(clip, start, length, num_frames)
-    absent = crop_resize(1.0 - presence.of_clip(clip, confidence), start, length, num_frames)
+    crops = start, length, num_frames, places
+    view = frames_of_crops(clip, *crops)
+    absent = frames_of_crops(1.0 - presence.of_clip(clip, confidence), *crops)
     # An interpolation: 0 if nothing is absent.
     return view, jnp.broadcast_to(absent == 0, view.shape[:-1])
 
@@ -239,11 +248,11 @@ def train_view(
 
     Returns:
       The view, (num_frames, V, C) or (num_frames, M, V, C), and its presence without the last axis,
-      see `crop_with_presence`.
+      as `crops_with_presence` tells it.
     """
     key_crop, key_rotation = jax.random.split(key)
 
-    # The same crop twice, and not `crop_with_presence`: compiled differently, dispatches of other
+    # The same crop twice, and not `crops_with_presence`: compiled differently, dispatches of other
     # lengths would round apart, and a run resumed with them would not have the same bits.
     def crop(values):
         return random_crop_resize(

@@ -23,14 +23,15 @@ def scale_bones(
 
     Args:
       clip: (T, V, C) or (T, M, V, C).
-      factors: (V,), of the bone from each joint to its parent; the root's changes nothing.
+      factors: (V,), or with more axes before, as the clip's: of the bone from each joint to its
+        parent; the root's changes nothing.
       parents: parent of every joint, of the root the root itself, as `Layout.parents`.
       confidence: whether the last channel is a confidence.
     """
     places, rest = augment.split(clip, confidence)
     here = _known(clip, confidence)
     scaled = presence.of_stream(here, "bone", parents)[..., None]
-    change = jnp.where(scaled, augment.bone(places, parents) * (factors[:, None] - 1), 0)
+    change = jnp.where(scaled, augment.bone(places, parents) * (factors[..., None] - 1), 0)
     # A joint moves by the changes of all bones between the root and itself.
     path = jnp.asarray(_paths(parents), clip.dtype)
     shift = jnp.einsum("vu,...uc->...vc", path, change, precision=jax.lax.Precision.HIGHEST)
@@ -79,7 +80,11 @@ def random_noise(
 
 
 def drop_axis(clip: jax.Array, axis: jax.Array, confidence: bool) -> jax.Array:
-    """Sets one coordinate of all joints to zero; `axis` may be traced. Noise would undo it."""
+    """Sets one coordinate of all joints to zero. Noise would undo it.
+
+    Args:
+      axis: its number, may be traced; with the clip's number of axes, one for each frame, say.
+    """
     places, rest = augment.split(clip, confidence)
     kept = jnp.arange(places.shape[-1]) != axis
     return jnp.concatenate([jnp.where(kept, places, 0), rest], axis=-1)

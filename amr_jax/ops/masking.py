@@ -78,19 +78,16 @@ def random_mask(
     return _smallest(jax.random.uniform(key, (num_patches,)), num_visible, missing)
 
 
-def random_hidden(
-    key: jax.Array, budget: jax.Array, num_times: int, joints: jax.Array
-) -> jax.Array:
-    """Hides patches of one body uniformly at random: (num_times, V) bool, True where hidden.
+def random_hidden(key: jax.Array, budget: jax.Array, among: jax.Array) -> jax.Array:
+    """Hides patches of one body uniformly at random: bool, of the shape of `among`.
 
     Args:
-      budget: the number of patches to hide, may be traced; at most those of `joints`.
-      joints: (V,) bool, the joints that the body's data set has; others are not hidden.
+      budget: the number of patches to hide, may be traced; at most those of `among`.
+      among: (T_e, V) bool, the patches that may be hidden.
     """
-    shape = (num_times, len(joints))
-    noise = jnp.where(joints, jax.random.uniform(key, shape), jnp.inf)
+    noise = jnp.where(among, jax.random.uniform(key, among.shape), jnp.inf)
     rank = jnp.argsort(jnp.argsort(noise.reshape(-1)))
-    return (rank < budget).reshape(shape)
+    return (rank < budget).reshape(among.shape)
 
 
 def motion_aware_mask(

@@ -33,9 +33,10 @@ class Draw(NamedTuple):
 def semantic_tubes(
     key: jax.Array,
     budget: jax.Array,
-    num_times: int,
+    num_times: int | jax.Array,
     parts: tuple[tuple[int, ...], ...],
     joints: jax.Array,
+    most_times: int,
 ) -> jax.Array:
     """Hides tubes until the budget is spent, or `TRIES` tubes in a row do not fit.
 
@@ -45,13 +46,14 @@ def semantic_tubes(
     Args:
       key: of one body; vmap over bodies.
       budget: int32, may be traced: the number of cells to hide.
-      num_times: T_e.
+      num_times: T_e of this body's view, may be traced.
       parts: the joints of each body part, in an order in which neighbours are neighbours.
       joints: (V,) bool, the joints that the body's data set has. Others are not hidden, and a part
         without any is not drawn.
+      most_times: of the result, at least `num_times`.
 
     Returns:
-      (num_times, V) bool, True where hidden.
+      (most_times, V) bool, True where hidden; False from `num_times` on.
     """
     members, sizes = _table(parts, len(joints))
     has_joints = (members & joints).any(axis=1)
@@ -65,11 +67,11 @@ def semantic_tubes(
         key, own = jax.random.split(key)
         left = budget - hidden.sum()
         draw = draw_tube(own, left, sizes, has_joints)
-        added = tube(draw, num_times, parts, len(joints)) & joints & ~hidden
+        added = tube(draw, num_times, parts, len(joints), most_times) & joints & ~hidden
         fits = (added.sum() >= 1) & (added.sum() <= left)
         return hidden | (added & fits), jnp.where(fits, 0, failures + 1), key
 
-    nothing = jnp.zeros((num_times, len(joints)), bool)
+    nothing = jnp.zeros((most_times, len(joints)), bool)
     return jax.lax.while_loop(unfinished, attempt, (nothing, 0, key))[0]
 
 
@@ -84,18 +86,28 @@ def draw_tube(key: jax.Array, left: jax.Array, sizes: jax.Array, has_joints: jax
       sizes: (P,) int32, the number of joints of each part.
       has_joints: (P,) bool, the parts to draw from.
     """
-    keys = jax.random.split(key, 5)
-    part = jax.random.categorical(keys[0], jnp.where(has_joints, 0.0, -jnp.inf))
-    width = jax.random.randint(keys[1], (), 1, sizes[part] + 1)
-    first = jax.random.randint(keys[2], (), 0, sizes[part] - width + 1)
-    area = SMALLEST + jax.random.uniform(keys[3]) * (left - SMALLEST)
-    return Draw(part, first, width, area, jax.random.uniform(keys[4]))
+    # All at once: every call of a random function takes long to compile.
+    of_part, of_width, of_first, of_area, start = jax.random.uniform(key, (5,))
+
+    def below(number, chance):
+        return jnp.minimum((chance * number).astype(jnp.int32), number - 1)
+
+    place = below(has_joints.sum(), of_part)
+    part = jnp.argmax(jnp.cumsum(has_joints) > place)
+    width = 1 + below(sizes[part], of_width)
+    first = below(sizes[part] - width + 1, of_first)
+    area = SMALLEST + of_area * (left - SMALLEST)
+    return Draw(part, first, width, area, start)
 
 
 def tube(
-    draw: Draw, num_times: int, parts: tuple[tuple[int, ...], ...], num_joints: int
+    draw: Draw,
+    num_times: int | jax.Array,
+    parts: tuple[tuple[int, ...], ...],
+    num_joints: int,
+    most_times: int,
 ) -> jax.Array:
-    """The cells of a try, (num_times, V) bool: its run of joints for h = area / width times.
+    """The cells of a try, (most_times, V) bool: its run of joints for h = area / width times.
 
     h is rounded, from 1 to `num_times`; the first time is floor(start · (T_e − h + 1)).
     """
@@ -104,7 +116,7 @@ def tube(
     height = jnp.clip(jnp.round(draw.area / draw.width).astype(jnp.int32), 1, num_times)
     latest = num_times - height
     start = jnp.minimum((draw.start * (latest + 1)).astype(jnp.int32), latest)
-    time = jnp.arange(num_times)
+    time = jnp.arange(most_times)
     return ((time >= start) & (time < start + height))[:, None] & run
 
 

@@ -61,6 +61,16 @@ def test_a_crop_of_the_right_length_comes_back_bit_for_bit():
     assert np.array_equal(crop_resize(WALK, 33, 120, num_frames=120), WALK[33:153])
 
 
+def test_frames_of_several_crops_are_those_of_each():
+    clip = jnp.asarray(np.random.default_rng(4).normal(size=(30, 2)), jnp.float32)
+    crops = ((3, 20, 8), (0, 30, 4), (11, 2, 5))  # start, length, frames
+    of_frames = np.repeat(np.array(crops), [8, 4, 5], axis=0).T
+    places = jnp.concatenate([jnp.arange(n) for *_, n in crops])
+    together = augment.frames_of_crops(clip, *map(jnp.array, of_frames), places)
+    alone = [augment.crop_resize(clip, *crop) for crop in crops]
+    np.testing.assert_allclose(together, jnp.concatenate(alone), atol=1e-6)
+
+
 def test_positions_worked_out_by_hand():
     out = augment.crop_resize(jnp.array([[0.0], [10.0]]), 0, 2, 4)
     np.testing.assert_allclose(out[:, 0], [0, 2.5, 7.5, 10])

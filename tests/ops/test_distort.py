@@ -54,6 +54,18 @@ def test_joints_are_rebuilt_from_the_root():
     np.testing.assert_allclose(new, lengths * FACTORS, atol=3e-6)
 
 
+def test_frames_may_have_factors_and_a_dropped_axis_of_their_own():
+    factors = np.linspace(0.5, 1.5, 6, dtype=np.float32)[:, None] * FACTORS  # (T, V)
+    scaled = distort.scale_bones(jnp.asarray(CLIP), factors[:, None], NTU.parents, False)
+    axes = jnp.array([-1, 0, 1, 2, 0, -1]).reshape(6, 1, 1, 1)
+    dropped = distort.drop_axis(jnp.asarray(CLIP), axes, False)
+    for t in range(6):
+        alone = distort.scale_bones(jnp.asarray(CLIP), factors[t], NTU.parents, False)[t]
+        np.testing.assert_allclose(scaled[t], alone, atol=1e-6)
+        alone = distort.drop_axis(jnp.asarray(CLIP), axes.ravel()[t], False)[t]
+        np.testing.assert_array_equal(dropped[t], alone)
+
+
 def test_factors_of_1_change_nothing_to_the_bit():
     same = distort.scale_bones(jnp.asarray(CLIP), jnp.ones(25), NTU.parents, False)
     np.testing.assert_array_equal(same, CLIP)

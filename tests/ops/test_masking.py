@@ -155,7 +155,7 @@ def test_hidden_patches_by_a_budget_are_uniform_and_of_the_given_joints():
     joints = jnp.array([True, True, False, True])
 
     def draw(key, budget):
-        return masking.random_hidden(key, budget, 5, joints)
+        return masking.random_hidden(key, budget, jnp.tile(joints, (5, 1)))
 
     keys = jax.random.split(jax.random.key(0), 400)
     for budget in (0, 6, 15):
