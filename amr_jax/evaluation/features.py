@@ -16,6 +16,9 @@ from amr_jax.models import heads
 from amr_jax.run import console, sharding
 
 _WAIT_EVERY_S = 0.5  # for the devices, so that the time left is theirs
+# Bodies of a batch that a CPU encodes together. Their activations stay in its caches; those of a
+# whole batch go through memory in every layer, and take half as long again (docs/benchmarks.md).
+_TOGETHER_ON_CPU = 2
 
 # (key, clip (L, V, C) zero-padded, length) -> (T, V, C): the encoder's input for one body.
 View = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -71,7 +74,11 @@ def extract(
     every, num_sequences = np.concatenate(counted), len(counted)
     times = np.bincount(every[every != ABSENT], minlength=len(host.length)).astype(np.float32)
     size = min(batch_size, len(host.sequence))
-    size = -(-size // mesh.size) * mesh.size
+    # Simulated devices of one CPU, as in tests, share their batches as GPUs do.
+    on_cpu = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
+    together = min(_TOGETHER_ON_CPU, size) if on_cpu else None
+    multiple = together or mesh.size
+    size = -(-size // multiple) * multiple
 
     # An absent body is zeros in every view, so its features are computed once.
     how = {"encoder": encoder, "readout": readout}
@@ -84,7 +91,9 @@ def extract(
     with console.progress_bar("features, batch", len(work)) as advance:
         for batch in work:
             batch = sharding.put(batch, sharding.replicated(mesh))
-            sums = _add_batch(sums, params, split, batch, times, key, view=view, **how)
+            sums = _add_batch(
+                sums, params, split, batch, times, key, view=view, together=together, **how
+            )
             if time.monotonic() - waited > _WAIT_EVERY_S:
                 sums.block_until_ready()
                 waited = time.monotonic()
@@ -107,7 +116,9 @@ def _blank(params: Any, *, encoder: nn.Module, readout: str, num_joints: int) ->
 
 
 @functools.partial(
-    jax.jit, static_argnames=("encoder", "readout", "view"), donate_argnames=("sums",)
+    jax.jit,
+    static_argnames=("encoder", "readout", "view", "together"),
+    donate_argnames=("sums",),
 )
 def _add_batch(
     sums: jax.Array,
@@ -120,15 +131,23 @@ def _add_batch(
     encoder: nn.Module,
     readout: str,
     view: View,
+    together: int | None,
 ) -> jax.Array:
     """Encodes one batch of bodies and adds each one's features to its sequence's row of `sums`.
 
-    Body b counts `times[b]` times.
+    Body b counts `times[b]` times. `together` bodies are encoded at once, one group after the
+    other; None: the whole batch.
     """
     body, sequence = batch
     clips, length = split.clips(body)
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, sequence)
-    features = _read(encoder, params, jax.vmap(view)(keys, clips, length), readout)
+    clips = jax.vmap(view)(keys, clips, length)
+    if together is None:
+        features = _read(encoder, params, clips, readout)
+    else:
+        groups = clips.reshape(-1, together, *clips.shape[1:])
+        features = jax.lax.map(lambda group: _read(encoder, params, group, readout), groups)
+        features = features.reshape(len(clips), -1)
     features = times[body][:, None] * features
     # 'drop': padding has no row.
     sums = sums.at[sequence].add(features, mode="drop")

@@ -115,6 +115,31 @@ def test_only_bodies_of_one_sequence_share_a_view():
     assert np.abs(first - other_epoch).max() > 1e-3
 
 
+def test_a_cpu_encodes_a_few_bodies_at_a_time(monkeypatch):
+    bodies = tiny.make_bodies([(True, i % 3 == 0) for i in range(7)])  # ten bodies
+    found = {}
+    for together in (1, 2, 3, 99):
+        monkeypatch.setattr(features, "_TOGETHER_ON_CPU", together)
+        found[together] = extract(tiny.ENCODER, bodies, tiny.train_view, batch_size=7)
+    for other in (2, 3, 99):
+        np.testing.assert_allclose(found[other], found[1], atol=1e-5)
+
+    def shapes(together):
+        seen = []
+
+        class Watched(tiny.Plain):
+            def __call__(self, clips):
+                seen.append(len(clips))
+                return super().__call__(clips)
+
+        monkeypatch.setattr(features, "_TOGETHER_ON_CPU", together)
+        extract(Watched(), bodies, tiny.first_frame, batch_size=7)
+        return set(seen) - {1}  # an absent body, and the shape of parameters
+
+    assert shapes(2) == {2}
+    assert shapes(3) == {3}
+
+
 @pytest.mark.parametrize("readout", heads.READOUTS)
 def test_the_number_of_devices_changes_nothing_but_rounding(readout):
     bodies = tiny.make_bodies([(True, i % 3 == 0) for i in range(21)])
