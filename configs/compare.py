@@ -14,7 +14,7 @@ then has more epochs.
 
 import ml_collections
 
-from amr_jax.config.comparison import comparison, row, table
+from amr_jax.config.comparison import COLLAPSE, comparison, row, table
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
@@ -37,5 +37,5 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
         "amr_stars": row("AMR + STARS", "stars", start_from="amr"),
     }
     config.rows.update(rows)
-    config.tables.comparison = table("Methods", rows)
+    config.tables.comparison = table("Methods", rows, metrics=COLLAPSE)
     return config

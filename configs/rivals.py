@@ -9,12 +9,12 @@ epochs are of the other's (`amr_jax/config/comparison.py`). Other options as in 
 
 import ml_collections
 
-from amr_jax.config.comparison import comparison, row, table
+from amr_jax.config.comparison import COLLAPSE, comparison, row, table
 
 QUEUES = (64, 256, 1024, 4096, 32768)
 
-# Metrics of pre-training that tell of a collapse.
-WATCHED = {"feature_std": "std of features"}
+# What STARS measures of `COLLAPSE`.
+WATCHED = {"feature_std": COLLAPSE["feature_std"]}
 
 
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
@@ -51,6 +51,5 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
         ),
     }
     config.rows.update(without)
-    collapse = {"class_usage": "prototypes in use", "patch_usage": "of patches"}
-    config.tables.slim = table("SLiM", without, metrics=WATCHED | collapse)
+    config.tables.slim = table("SLiM", without, metrics=COLLAPSE)
     return config

@@ -52,9 +52,12 @@ SMALL = {"epochs": 20, "optim.warmup_epochs": 2}
 def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = base.pretraining("usdrl", argument)
-    runlocal = config.epochs == base.RUNLOCAL["epochs"]
-    if base.small_model(config.dataset) and not runlocal:
+    small = base.small_model(config.dataset)
+    if small and config.epochs != base.RUNLOCAL["epochs"]:
         config.update_from_flattened_dict(SMALL)
-    # As published: twice the width of the encoder.
-    config.model.projector_width = 2 * config.encoder.width
+    # As published: twice the width of the encoder, and at most 1.5 features for each body of a
+    # batch (of small sets: 32). Covariances of many more features than bodies cannot vanish, and
+    # then outweigh the loss of all variance: features shrink, whatever they show.
+    most = 48 if small else 3 * config.batch_size // 2
+    config.model.projector_width = min(2 * config.encoder.width, most)
     return config

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from amr_jax import pretrain
+from amr_jax.config import files
 from amr_jax.data import batches
 from amr_jax.errors import Preempted, UserError
 from amr_jax.run import checkpoint, metrics, workdir
 from amr_jax.train import pace
-from configs import amr, gfp, nat
+from configs import amr
 
 
 def tiny_config(folder, **changes):
@@ -175,9 +176,12 @@ def test_other_records_in_the_same_workdir_are_refused(tiny_ucla, undisturbed):
         (folder / workdir.CONFIG_FILE).write_text(text)
 
 
-@pytest.mark.parametrize(("method", "model"), [("gfp", {}), ("nat", {"contrast": 0.1})])
+@pytest.mark.parametrize(
+    ("method", "model"),
+    [("gfp", {}), ("nat", {"contrast": 0.1}), ("slim", {}), ("stars", {}), ("usdrl", {})],
+)
 def test_a_loss_across_bodies_is_not_computed_in_parts(method, model, tiny_ucla, tmp_path):
-    config = {"gfp": gfp, "nat": nat}[method].get_config("nwucla,runlocal")
+    config = files.get_config(f"{method}:nwucla,runlocal")
     config.data_dir, config.optim.accumulate = str(tiny_ucla), 2
     config.model.update(model)
     with pytest.raises(UserError, match=rf"accumulate = 2: expected 1, as the loss of {method}"):

@@ -8,6 +8,14 @@ import ml_collections
 from amr_jax.config import arguments, base, evaluation, settings
 from amr_jax.config.settings import Setting, Tree
 
+# Metrics of pre-training that tell of a collapse, and what tables and pages call them: all near 0
+# if features have become equal. A method has those that it measures.
+COLLAPSE = {
+    "feature_std": "feature std in training",
+    "class_usage": "prototypes in use",
+    "patch_usage": "prototypes in use, patches",
+}
+
 COMPARISON: Tree = {
     "dataset": base.PRETRAINING["dataset"],
     "runlocal": Setting(False, "every row in its small variant"),

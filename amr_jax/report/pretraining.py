@@ -7,16 +7,18 @@ import jax
 import ml_collections
 from etils import epath
 
+from amr_jax.config.comparison import COLLAPSE
 from amr_jax.errors import cause
 from amr_jax.report import curves, page
 from amr_jax.run import console, metrics, workdir
 
-# Metrics of every method, in the order of the page, and their titles; others follow, folded.
+# Metrics in the order of the page, and their titles; others follow, folded.
 _CURVES = {
     "loss": "loss",
     "learning_rate": "learning rate",
     "grad_norm": "norm of the gradient",
     "sequences_per_s": "sequences per second",
+    **COLLAPSE,
 }
 # Compiling the picture of the prediction takes seconds; so short a run has nothing to show.
 _FEWEST_STEPS = 100

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 
 from amr_jax import methods
 from amr_jax.methods.method import Method, takes, view_shapes
+from amr_jax.models.projection import Prototypes
 from amr_jax.run import console, sharding
 from amr_jax.train import optim
 from amr_jax.train import step as train_step
@@ -99,7 +100,7 @@ def _loss_arguments(method: Method, bodies: int) -> tuple[tuple, dict]:
 
 
 def linear_flops(method: Method, bodies: int) -> int:
-    """2 · inputs · outputs of every `nn.Dense`, summed over a forward pass of `bodies` bodies.
+    """2 · inputs · outputs of every linear layer, summed over a forward pass of `bodies` bodies.
 
     The momentum encoder counts, too: interceptors reach into a nested `apply`. A layer under `vmap`
     or `scan` would count for one element only; no method has one.
@@ -109,7 +110,7 @@ def linear_flops(method: Method, bodies: int) -> int:
     def count(layer, args, kwargs, context):
         nonlocal total
         out = layer(*args, **kwargs)
-        if isinstance(context.module, nn.Dense) and context.method_name == "__call__":
+        if isinstance(context.module, nn.Dense | Prototypes) and context.method_name == "__call__":
             total += 2 * args[0].size * out.shape[-1]
         return out
 

@@ -8,7 +8,7 @@ import ml_collections
 from amr_jax.evaluation.accuracy import standard_error
 from amr_jax.evaluation.task import Protocol
 from amr_jax.studies import published, rows
-from amr_jax.studies.lines import Line, number_key
+from amr_jax.studies.lines import Line, metric_key, number_key
 
 VALIDATION = (
     "Every row is trained and judged on parts of the training split, for validation: the test "
@@ -123,6 +123,7 @@ def under(
         *(
             f"{head}: the metric `{name}` of pre-training, the mean over its last dispatch."
             for name, head in table.get("metrics", {}).items()
+            if any(line[metric_key(name)] is not None for line in lines)
         ),
         _PUBLISHED if any(name in published.ROWS for name in table.rows) else "",
         f"Device: {each(lambda r: r['versions']['devices'])}. {each(versions)}. "

@@ -48,7 +48,7 @@ def columns(
         _known("speed_up", f"speed-up against {reference}", "{:.2f}×".format),
         _known("step_bytes", "peak memory of a step", lambda n: f"{n / 2**20:,.0f} MiB"),
         *(
-            Column(table_lines.metric_key(name), head, "{:.3f}".format)
+            Column(table_lines.metric_key(name), head, "{:.3f}".format, optional=True)
             for name, head in metrics.items()
         ),
         *judged,

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from amr_jax import methods
+from amr_jax import methods, pretrain
+from amr_jax.config import files
 from amr_jax.methods import slim
-from tests.methods import small
+from tests.methods import small, stopped
 from tests.models import reference
 from tests.models.params import noisy, views
 
@@ -311,3 +312,22 @@ def test_eight_devices_give_the_loss_of_one():
     eight = on_eight(*jax.device_put(arguments, (everywhere, spread, spread)))
     one = jax.jit(jax.value_and_grad(loss))(*arguments)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5), eight, one)
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_to_the_same_bits(tiny_ucla, tmp_path, monkeypatch):
+    config = files.get_config("slim:nwucla,runlocal")
+    config.data_dir, config.input.split = str(tiny_ucla), "train"
+    config.encoder.num_frames, config.encoder.patch_len = 8, 2
+    config.encoder.width, config.encoder.depth, config.encoder.registers = 8, 1, 1
+    # One length of local views: the fewer, the sooner the step is compiled.
+    config.model.update(head_hidden=8, head_out=8, num_prototypes=6, local_parts=(2,))
+    config.model.update(local_min=(0.3,), local_max=(0.6,))
+    config.batch_size, config.epochs, config.checkpoint.epochs = 8, 1, 100  # 6 steps
+    state = stopped.and_resumed(config, tmp_path / "stopped", monkeypatch)
+    expected = pretrain.run(config, tmp_path / "undisturbed", jax.devices()[:1])
+    stopped.check_same_bits(state, expected)
+    average, heads = state.average, state.variables["average"]["heads"]
+    for copy, own in ((average, state.params["encoder"]), (heads, state.params)):
+        moved = jax.tree.map(lambda a, b: (a != b).any(), copy, {k: own[k] for k in copy})
+        assert any(jax.tree.leaves(moved))  # the teacher lags behind: it is state of its own

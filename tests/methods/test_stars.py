@@ -1,8 +1,5 @@
 """STARS: its loss written out, its queue, its views; one device, eight, and a stop."""
 
-import os
-import signal
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,11 +7,9 @@ import pytest
 
 from amr_jax import methods, pretrain
 from amr_jax.config import files
-from amr_jax.errors import Preempted
-from amr_jax.methods.stars import STARS
 from amr_jax.ops import augment, contrast
 from amr_jax.run import metrics
-from tests.methods import small
+from tests.methods import small, stopped
 from tests.models.params import noisy, views
 
 CLIPS = small.clips(bodies=4)
@@ -156,18 +151,6 @@ def test_streamed_on_eight_devices_is_as_resident_on_one(undisturbed, tiny_ucla,
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(undisturbed, tiny_ucla, tmp_path, monkeypatch):
-    saved = STARS.views
-    calls = []
-
-    def stopping(*args, **view):  # called while the program is traced: stop before the first step
-        if not calls:
-            os.kill(os.getpid(), signal.SIGTERM)
-        calls.append(1)
-        return saved(*args, **view)
-
-    monkeypatch.setattr(STARS, "views", stopping)
-    with pytest.raises(Preempted, match="saved at step"):
-        pretrain.run(config_of(tiny_ucla), tmp_path, jax.devices()[:1])
-    state = pretrain.run(config_of(tiny_ucla), tmp_path, jax.devices()[:1])
-    for one, other in zip(*map(jax.tree.leaves, (state, undisturbed[1])), strict=True):
-        np.testing.assert_array_equal(one, other)
+    state = stopped.and_resumed(config_of(tiny_ucla), tmp_path / "run", monkeypatch)
+    stopped.check_same_bits(state, undisturbed[1])
+    assert state.variables["state"]["ids"].max() >= 0  # the queue is not empty

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from amr_jax import methods
-from amr_jax.config import base
+from amr_jax import methods, pretrain
+from amr_jax.config import base, files
 from amr_jax.methods.method import view_shapes
 from amr_jax.methods.usdrl import similarity_loss
 from amr_jax.ops import augment, presence
-from tests.methods import small
+from tests.methods import small, stopped
 from tests.models import reference
 from tests.models.params import noisy
 from tests.models.params import views as views_of
@@ -199,6 +199,18 @@ def test_eight_devices_have_the_statistics_of_the_whole_batch():
     on_eight = jax.jit(jax.value_and_grad(loss), in_shardings=(everywhere, spread))
     eight = on_eight(*jax.device_put((params, views), (everywhere, spread)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4), eight, one)
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_to_the_same_bits(tiny_ucla, tmp_path, monkeypatch):
+    config = files.get_config("usdrl:nwucla,runlocal")
+    config.data_dir, config.input.split = str(tiny_ucla), "train"
+    config.encoder.num_frames, config.encoder.width, config.encoder.depth = 16, 8, 1
+    config.model.projector_width, config.batch_size = 8, 8
+    config.epochs, config.checkpoint.epochs = 1, 100  # 6 steps
+    state = stopped.and_resumed(config, tmp_path / "stopped", monkeypatch)
+    expected = pretrain.run(config, tmp_path / "undisturbed", jax.devices()[:1])
+    stopped.check_same_bits(state, expected)
 
 
 def test_parameters_at_full_size():

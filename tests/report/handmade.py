@@ -24,6 +24,7 @@ def a_run(folder: Path, command: str | None = "amr-jax pretrain --config=amr:nwu
     workdir.start(folder, pretrain.resolve(config), set())
     lines = [
         {"step": 50 * k, "epoch": float(k), "loss": 1 / k, "grad_norm": 2.0, "weight": 0.5}
+        | {"feature_std": 0.5}
         | {"timed_seconds": 2.0 * (k - 1), "timed_steps": 50 * (k - 1), "sequences_per_s": 800.0}
         for k in range(1, 21)
     ]

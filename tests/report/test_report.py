@@ -36,7 +36,14 @@ def test_a_run_has_its_command_settings_curves_and_files(run):
     ]
     assert ["encoder.depth", "4", "", "transformer blocks"] in others
     curves = [a["aria-label"] for tag, a in shown.tags if tag == "svg"]
-    assert curves == ["loss", "norm of the gradient", "sequences per second", "weight"]
+    assert curves == [
+        "loss",
+        "norm of the gradient",
+        "sequences per second",
+        "feature std in training",
+        "weight",
+    ]
+    assert "1 more metrics" in shown.text  # a sign of a collapse is not folded
     # 1,000 steps at the rate of 950 steps in 38 s.
     assert re.search(r"training time\s*0:40", shown.text)
     links = [a["href"] for tag, a in shown.tags if tag == "a"]

@@ -6,6 +6,7 @@ import pytest
 
 from amr_jax import methods
 from amr_jax.benchmark import full_size
+from amr_jax.config import files
 from amr_jax.studies import costs
 from tests.benchmark.tiny import SMALL
 from tests.methods import small
@@ -54,6 +55,21 @@ def test_linear_flops_by_hand():
         assert costs.linear_flops(method, 1) == 2 * products
     # Traced before: counted all the same.
     assert costs.linear_flops(method, 1) == 2 * products
+
+
+def test_linear_flops_of_slim_at_full_size_by_hand():
+    config = files.get_config("slim:ntu60_xsub")
+    config.dtype = "float32"
+    blocks = 8 * (256 * 3 * 256 + 256 * 256 + 256 * 2 * 688 + 688 * 256)
+    # Global views have 8 times, and those of the student's local ones 4, 2, 2 and 1.
+    student, teacher = 25 * (2 * 8 + 2 * (4 + 2 + 2 + 1)), 25 * 2 * 8
+    patches = (student + teacher) * 8 * 3 * 256
+    tokens = student + teacher + (2 + 8 + 2) * 5  # a class token and four registers a view
+    head = 256 * 2048 + 2048 * 2048 + 2048 * 256 + 256 * 65_536
+    rows = (10 + 2) + (200 + 200)  # class tokens; patches of the view that is partly hidden
+    expected = 2 * (patches + tokens * blocks + rows * head)
+    assert costs.linear_flops(methods.build(config), 1) == expected
+    assert 2 * expected / GIGA == pytest.approx(69.5, abs=0.05)  # of a sequence of two bodies
 
 
 def test_the_compiler_counts_the_linear_layers_and_little_more():

@@ -149,6 +149,22 @@ def test_a_lead_is_compared_with_the_noise_of_both_accuracies():
     assert "difference: MAMP (linear, +13.0)" in notes.verdict(lines_of(close), "amr", 120, JUDGES)
 
 
+def test_signs_of_a_collapse_are_shown_where_a_row_has_them(tmp_path):
+    config = compare.get_config("nwucla")
+    assert "in training" not in tables.write(tmp_path, config, finished(), "")
+    measured = {"step": 9, "feature_std": 0.031, "class_usage": 0.42}
+    slim = row("slim", linear=0.6, title="SLiM", last_metrics=measured)
+    text = tables.write(tmp_path, config, finished([*ROWS, slim]), "")
+    head, _, *found = [line.split(" | ") for line in text.splitlines() if line.startswith("|")]
+    of_slim = dict(zip(head, next(x for x in found if x[0] == "| SLiM"), strict=True))
+    assert of_slim["feature std in training"] == "0.031"
+    assert of_slim["prototypes in use"] == "0.420"
+    assert "prototypes in use, patches" not in head
+    assert dict(zip(head, found[0], strict=True))["prototypes in use"] == "–"
+    assert "feature std in training: the metric `feature_std`" in text
+    assert "the metric `patch_usage`" not in text
+
+
 def test_files_of_a_comparison(tmp_path):
     config = compare.get_config("nwucla")
     text = tables.write(tmp_path, config, finished(), "python -m some command")
