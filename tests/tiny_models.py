@@ -1,6 +1,9 @@
 """Tiny trained models, of noise, for the tests of what is done with trained models."""
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,10 +30,14 @@ def make(
     num_bodies: int = 2,
     max_frames: int = MAX_FRAMES,
     centred: bool = True,
+    form: Mapping[str, Any] = MappingProxyType({}),
 ) -> Model:
-    """A model whose every parameter and statistic is noise: a wrong one shows in the output."""
+    """A model whose every parameter and statistic is noise: a wrong one shows in the output.
+
+    `form`: further settings of the encoder.
+    """
     encoder = build(
-        num_frames=FRAMES, num_joints=layout.num_joints, width=WIDTH, depth=1, num_heads=2
+        num_frames=FRAMES, num_joints=layout.num_joints, width=WIDTH, depth=1, num_heads=2, **form
     )
     settings = {"num_classes": len(CLASSES)}
     if head == "finetune":

@@ -10,6 +10,8 @@ from amr_jax.inference import apply
 from amr_jax.models import heads
 from amr_jax.ops import augment, normalise
 from tests import tiny_models
+from tests.methods import small
+from tests.models import reference
 from tests.tiny_models import padded
 
 JOINT = {"stream": "joint", "parents": ()}
@@ -61,6 +63,26 @@ def test_outputs_agree_with_a_loop_over_bodies(head, bodies, centred):
     expected = model.head.apply(variables, one_by_one(model, sequences, model.head.of_body))
     np.testing.assert_allclose(logits, expected, atol=1e-4)
     assert np.ptp(logits, axis=0).min() > 1e-3  # the sequences do differ
+
+
+def test_no_readout_counts_the_tokens_in_front_of_patches():
+    model = tiny_models.make(None, form=small.FORM["slim"], num_bodies=1)
+    sequence = tiny_models.joints(0, 10)
+    clip = np.zeros((tiny_models.MAX_FRAMES, 20, 3), np.float32)
+    clip[:10] = normalise.normalise(sequence, model.input.centre, "xyz")[:, 0]
+    view = augment.test_view(clip, 10, num_frames=tiny_models.FRAMES, fraction=0.8, **JOINT)
+    tokens = reference.rotary_encoder(view, model.variables["params"]["encoder"], 4, 2)
+    patches = tokens[2:].reshape(2, 20, -1)  # beside the class token there is one register
+    mean, deviation = patches.mean(0), patches.std(0)
+    expected = {
+        "mean": mean.mean(0),
+        "joint": mean.ravel(),
+        "joint_deviation": np.concatenate([mean.ravel(), deviation.ravel()]),
+    }
+    batch = padded(model, [sequence])
+    for readout, values in expected.items():
+        found = apply.features(model, model.variables, *batch, readout)[0]
+        np.testing.assert_allclose(found, values, atol=2e-5, err_msg=readout)
 
 
 def test_a_result_has_the_same_bits_in_any_batch():

@@ -15,6 +15,7 @@ from amr_jax.errors import BadFile
 from amr_jax.inference import model_file
 from amr_jax.models import heads
 from tests import tiny_models
+from tests.methods import small
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +30,10 @@ def content(model, tmp_path_factory):
     return path.read_bytes()
 
 
+@pytest.mark.parametrize("form", [{}, small.FORM["slim"]], ids=["grid", "rotary"])
 @pytest.mark.parametrize("head", [*heads.HEADS, None])
-def test_a_written_model_is_read_back(head, tmp_path):
-    model = tiny_models.make(head, bodies="all")
+def test_a_written_model_is_read_back(head, form, tmp_path):
+    model = tiny_models.make(head, bodies="all", form=form)
     if head == "linear":
         model = dataclasses.replace(model, encoder=model.encoder.clone(dtype=jnp.bfloat16))
     model_file.write(tmp_path / "model.safetensors", model)
