@@ -20,7 +20,7 @@ from amr_jax.data import datasets
 BODIES = ("packed", "all")
 SECOND_BODY = ("zeros", "repeat")
 STREAMS = ("joint", "bone", "motion")
-KERNELS = ("xla", "cudnn")
+KERNELS = ("xla", "blocks", "cudnn")
 DTYPES = ("float32", "bfloat16")
 WRITERS = ("tensorboard", "wandb", "mlflow")
 PRECISIONS = ("highest", "high", "default")

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from amr_jax.models import product
 from amr_jax.models.attention import attend
 from amr_jax.ops import rotary
 
@@ -25,7 +26,14 @@ def dense(features: int, dtype: Any, name: str, precision: Any = None, **init: A
     `precision` is that of `jax.lax.dot`.
     """
     init = {"kernel_init": nn.initializers.xavier_uniform()} | init
-    return nn.Dense(features, dtype=dtype, precision=precision, name=name, **init)
+    return nn.Dense(
+        features,
+        dtype=dtype,
+        precision=precision,
+        dot_general=product.dot_general,
+        name=name,
+        **init,
+    )
 
 
 def torch_init(inputs: int) -> dict[str, Any]:
