@@ -84,7 +84,7 @@ def _look_up(table: jax.Array, rows: jax.Array) -> jax.Array:
     # A product with one-hot rows equals indexing, and its gradient is also a product. The gradient
     # of indexing is a scatter-add, whose order is not fixed on GPUs.
     one_hot = jax.nn.one_hot(rows, table.shape[0])
-    return jnp.matmul(one_hot, table, precision=jax.lax.Precision.HIGHEST)
+    return product.dot_general(one_hot, table, None, jax.lax.Precision.HIGHEST)
 
 
 class SelfAttention(nn.Module):

@@ -30,8 +30,9 @@ def _backward(precision, kept, d_out):
 
     def transposed_first(x, d_out):
         # A product that sums over the first axis of both runs at half the speed. The barrier keeps
-        # XLA from merging the transposition, which costs little, back into it.
-        return times(jax.lax.optimization_barrier(x.T), d_out)
+        # XLA from merging the transposition, which costs little, back into it, and from computing
+        # the gradient of all later blocks once more for a transposed copy.
+        return times(*jax.lax.optimization_barrier((x.T, d_out)))
 
     d_kernel = jax.lax.platform_dependent(
         x, d_out, cpu=transposed_first, default=lambda x, d_out: times(x.T, d_out)
