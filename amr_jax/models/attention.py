@@ -1,7 +1,8 @@
 """Scaled dot-product attention by one of three implementations.
 
-`xla` is the plain formula, and runs everywhere. `blocks` is for CPUs (`attention_blocks`). `cudnn`
-is NVIDIA's fused kernel: it stores no attention matrix, and takes 16-bit inputs on a GPU only.
+`xla` is the plain formula, and runs everywhere. `blocks` is for CPUs and many tokens
+(`attention_blocks`), and the plain formula for few. `cudnn` is NVIDIA's fused kernel: it stores no
+attention matrix, and takes 16-bit inputs on a GPU only.
 """
 
 import jax
@@ -17,7 +18,8 @@ _CUDNN_MULTIPLE = 8
 def for_backend() -> str:
     """The implementation for the devices of this process.
 
-    On CPUs `blocks`: 1.3 to 2 times as fast, and without the matrices' memory (docs/benchmarks.md).
+    On CPUs `blocks`: with 165 tokens and more faster, and without the matrices' memory
+    (docs/benchmarks.md).
     Elsewhere `xla`; `cudnn` has to be asked for, as it refuses some methods and data sets.
     """
     return "blocks" if jax.default_backend() == "cpu" else "xla"
@@ -52,10 +54,10 @@ def attend(
         )
     if kernel == "cudnn":
         return attend_padded(query, key, value, _CUDNN_MULTIPLE, kernel)
-    if kernel == "blocks":
+    if kernel == "blocks" and attention_blocks.pays(query, key):
         return attention_blocks.attend(query, key, value, attended)
     mask = None if attended is None else attended[:, None, None, :]
-    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=kernel)
+    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="xla")
 
 
 def attend_padded(

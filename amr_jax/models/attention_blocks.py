@@ -6,7 +6,6 @@ softmax's sums, and their memory is that of one group. This is FlashAttention (a
 without its tiles: the matrix of one head of one body is the smallest unit.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -14,53 +13,46 @@ import jax.numpy as jnp
 
 # Bytes of a group's attention matrices. Caches of a core hold 0.5 to 2 MB, of a socket 32 and more.
 _GROUP_BYTES = 4e6
+# Below this size of one matrix, the plain formula is as fast: AMR's 125 × 75, not 165 × 165.
+_LEAST_BYTES = 2**16
+
+
+def pays(query: jax.Array, key: jax.Array) -> bool:
+    """Whether `attend` is faster than the plain formula for inputs of these sizes."""
+    return 4 * query.shape[1] * key.shape[1] >= _LEAST_BYTES
 
 
 class Groups(NamedTuple):
-    """How bodies and heads are split: `number` groups of `bodies`, one head or all in each."""
+    """How bodies are split: `number` groups of `bodies`, one head in each."""
 
     number: int
     bodies: int
-    all_heads: bool
 
     @classmethod
-    def of(cls, bodies: int, heads: int, queries: int, keys: int) -> "Groups":
+    def of(cls, bodies: int, queries: int, keys: int) -> "Groups":
         """The groups of an attention of these sizes."""
-        of_head = 4 * queries * keys
-        if bodies * heads * of_head <= _GROUP_BYTES:
-            return cls(1, bodies, True)
-        most = max(_GROUP_BYTES / of_head, 1)
+        most = max(_GROUP_BYTES / (4 * queries * keys), 1)
         size = max(n for n in range(1, bodies + 1) if bodies % n == 0 and n <= most)
-        return cls(bodies // size, size, False)
+        return cls(bodies // size, size)
 
     def split(self, x: jax.Array) -> jax.Array:
         """(B, N, heads, d) -> (groups, matrices of a group, N, d).
 
         A group has every `number`-th body, so that each device keeps its share of every group.
         """
-        bodies, n, heads, width = x.shape
-        if self.all_heads:
-            return x.swapaxes(1, 2).reshape(1, bodies * heads, n, width)
+        _, n, heads, width = x.shape
         x = x.reshape(self.bodies, self.number, n, heads, width)
         return x.transpose(3, 1, 0, 2, 4).reshape(-1, self.bodies, n, width)
 
     def join(self, x: jax.Array, heads: int) -> jax.Array:
         """The inverse of `split`."""
         n, width = x.shape[-2:]
-        if self.all_heads:
-            return x.reshape(self.bodies, heads, n, width).swapaxes(1, 2)
         x = x.reshape(heads, self.number, self.bodies, n, width)
         return x.transpose(2, 1, 3, 0, 4).reshape(-1, n, heads, width)
 
     def split_keys(self, attended: jax.Array, heads: int) -> jax.Array:
         """(B, K) -> (groups, matrices of a group, 1, K)."""
         return self.split(jnp.repeat(attended[:, None, None], heads, 2))
-
-    def map(self, of_group: Callable, *arrays: jax.Array):
-        """`of_group` of each group, one after the other."""
-        if self.all_heads:
-            return jax.tree.map(lambda x: x[None], of_group(*(x[0] for x in arrays)))
-        return jax.lax.map(lambda group: of_group(*group), arrays)
 
 
 @jax.custom_vjp
@@ -94,12 +86,13 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def _forward(query, key, value, attended):
     heads = query.shape[2]
-    groups = Groups.of(len(query), heads, query.shape[1], key.shape[1])
+    groups = Groups.of(len(query), query.shape[1], key.shape[1])
     split = [groups.split(x) for x in (query, key, value)]
     if attended is not None:
         split.append(groups.split_keys(attended, heads))
 
-    def of_group(q, k, v, *attended):
+    def of_group(group):
+        q, k, v, *attended = group
         logits = _logits(q, k, *attended)
         largest = logits.max(-1, keepdims=True)
         weights = jnp.exp(logits - largest)
@@ -107,14 +100,15 @@ def _forward(query, key, value, attended):
         mixed = _product(weights.astype(v.dtype), v) / total
         return mixed.astype(v.dtype), largest + jnp.log(total)
 
-    mixed, log_total = groups.map(of_group, *split)
+    mixed, log_total = jax.lax.map(of_group, split)
     return groups.join(mixed, heads), (groups, heads, split, mixed, log_total)
 
 
 def _backward(kept, d_mixed):
     groups, heads, split, mixed, log_total = kept
 
-    def of_group(d_out, out, log_total, q, k, v, *attended):
+    def of_group(group):
+        d_out, out, log_total, q, k, v, *attended = group
         weights = jnp.exp(_logits(q, k, *attended) - log_total)
         # Σ over keys of weight · its gradient, from the output: no pass over the matrix.
         mean = (d_out.astype(jnp.float32) * out).sum(-1, keepdims=True)
@@ -124,7 +118,7 @@ def _backward(kept, d_mixed):
         d_v = _product(weights.swapaxes(-1, -2), d_out)
         return d_q.astype(q.dtype), d_k.astype(k.dtype), d_v.astype(v.dtype)
 
-    found = groups.map(of_group, groups.split(d_mixed), mixed, log_total, *split)
+    found = jax.lax.map(of_group, (groups.split(d_mixed), mixed, log_total, *split))
     return *(groups.join(x, heads) for x in found), None
 
 

@@ -48,7 +48,7 @@ def found(q, k, v, d_out, attended=None):
     return out, *gradient(d_out)
 
 
-@pytest.fixture(params=[4e6, 4 * 5 * 7 * 3, 1], ids=["one group", "two bodies", "one matrix"])
+@pytest.fixture(params=[4e6, 4 * 5 * 7 * 3, 1], ids=["all bodies", "three bodies", "one body"])
 def group_bytes(request, monkeypatch):
     monkeypatch.setattr(attention_blocks, "_GROUP_BYTES", request.param)
 
@@ -65,16 +65,15 @@ def test_values_and_gradients_are_exact(some):
 
 
 def test_groups_hold_as_many_bodies_as_fit_and_their_bodies_lie_apart():
-    assert Groups.of(9, 8, 125, 75) == (1, 9, True)
-    assert Groups.of(128, 4, 240, 240) == (8, 16, False)
-    assert Groups.of(5, 8, 750, 750) == (5, 1, False)
+    assert Groups.of(9, 125, 75) == (1, 9)
+    assert Groups.of(128, 240, 240) == (8, 16)
+    assert Groups.of(5, 750, 750) == (5, 1)
     x = jnp.arange(6 * 2 * 3 * 1).reshape(6, 2, 3, 1)
-    apart = Groups(3, 2, False)
+    apart = Groups(3, 2)
     split = apart.split(x)
     assert split.shape == (9, 2, 2, 1)
     np.testing.assert_array_equal(split[1, :, :, 0], x[jnp.array([1, 4]), :, 0, 0])
-    for groups in (apart, Groups(1, 6, True)):
-        np.testing.assert_array_equal(groups.join(groups.split(x), 3), x)
+    np.testing.assert_array_equal(apart.join(split, 3), x)
 
 
 def test_sixteen_bits_come_and_go_and_the_softmax_is_in_float32():
@@ -92,10 +91,15 @@ def test_this_kernel_is_a_cpu_s(monkeypatch):
     assert attention.for_backend() == "blocks"
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     assert attention.for_backend() == "xla"
-    q, k, v, _ = drawn(2, 5, 7)
-    np.testing.assert_allclose(
-        attention.attend(q, k, v, "blocks"), attention.attend(q, k, v, "xla"), atol=1e-5
-    )
+    text = {}
+    for queries, keys in ((125, 75), (165, 165)):
+        q, k, v, _ = drawn(2, queries, keys)
+        found, plain = (attention.attend(q, k, v, kernel) for kernel in ("blocks", "xla"))
+        np.testing.assert_allclose(found, plain, atol=1e-5)
+        lowered = jax.jit(attention.attend, static_argnums=3).lower(q, k, v, "blocks")
+        text[queries] = lowered.as_text()
+    assert "stablehlo.while" not in text[125]  # so few tokens are not worth it
+    assert "stablehlo.while" in text[165]
 
 
 def test_the_matrices_of_one_group_are_all_the_memory():
