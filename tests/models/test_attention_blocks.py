@@ -7,6 +7,7 @@ import pytest
 
 from amr_jax.models import attention, attention_blocks
 from amr_jax.models.attention_blocks import Groups
+from amr_jax.run import sharding
 
 HEADS, WIDTH = 4, 8
 
@@ -100,6 +101,14 @@ def test_this_kernel_is_a_cpu_s(monkeypatch):
         text[queries] = lowered.as_text()
     assert "stablehlo.while" not in text[125]  # so few tokens are not worth it
     assert "stablehlo.while" in text[165]
+
+
+def test_a_batch_over_several_devices_gives_the_same():
+    inputs = drawn(8, 165, 165)
+    split = sharding.over_data(sharding.make_mesh(jax.devices()[:4]))
+    on_all = jax.jit(found)(*(jax.device_put(x, split) for x in inputs))
+    for one, expected in zip(on_all, jax.jit(found)(*inputs), strict=True):
+        np.testing.assert_allclose(one, expected, atol=2e-5, rtol=2e-5)
 
 
 def test_the_matrices_of_one_group_are_all_the_memory():
