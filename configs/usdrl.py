@@ -10,7 +10,7 @@ sets have a third of the others' epochs for that.
 
 import ml_collections
 
-from amr_jax.config import base
+from amr_jax.config import arguments, base
 from amr_jax.config.settings import Setting
 
 MASKS = False
@@ -53,7 +53,7 @@ def get_config(argument: str = "ntu60_xsub") -> ml_collections.ConfigDict:
     """The config for a data set and options (`amr_jax/data/datasets.py`)."""
     config = base.pretraining("usdrl", argument)
     small = base.small_model(config.dataset)
-    if small and config.epochs != base.RUNLOCAL["epochs"]:
+    if small and not arguments.read(argument).runlocal:
         config.update_from_flattened_dict(SMALL)
     # As published: twice the width of the encoder, and at most 1.5 features for each body of a
     # batch (of small sets: 32). Covariances of many more features than bodies cannot vanish, and

@@ -16,6 +16,7 @@ from amr_jax.data.readers import labels
 from amr_jax.data.split import Split
 from amr_jax.errors import UserError
 from amr_jax.evaluation import adapt as transfer
+from amr_jax.models import attention
 from amr_jax.models.encoder import Encoder, build_encoder
 from amr_jax.ops import augment
 from amr_jax.run import checkpoint, paths
@@ -69,7 +70,7 @@ class Subject:
         learned, pretraining, step = source(config)
         config = resolve(config, pretraining)
         seen = transfer.settings(config, pretraining)
-        encoder = build_encoder(seen.encoder, config.dtype, attention_kernel="auto")
+        encoder = build_encoder(seen.encoder, config.dtype, attention.for_backend())
         untrained = random_params(encoder, config.seed)
         params, adaptation = {}, None
         if learned is not None:

@@ -38,7 +38,7 @@ def attend(
     Args:
       query: (B, Q, heads, width of a head).
       key, value: (B, K, heads, width of a head).
-      kernel: `xla`, `blocks` or `cudnn`; `auto`: `for_backend`.
+      kernel: `xla`, `blocks` or `cudnn`.
       attended: (B, K) bool, the keys that count; None: all.
 
     Returns:
@@ -47,7 +47,6 @@ def attend(
     Raises:
       UserError: cudnn, and not all keys count.
     """
-    kernel = for_backend() if kernel == "auto" else kernel
     if kernel == "cudnn" and attended is not None:
         raise UserError(
             "config.attention_kernel = 'cudnn': expected 'xla' for this method on data sets that "
@@ -55,10 +54,12 @@ def attend(
         )
     if kernel == "cudnn":
         return attend_padded(query, key, value, _CUDNN_MULTIPLE, kernel)
-    if kernel == "blocks" and attention_blocks.pays(query, key):
-        return attention_blocks.attend(query, key, value, attended)
+    if kernel == "blocks":
+        if attention_blocks.pays(query, key):
+            return attention_blocks.attend(query, key, value, attended)
+        kernel = "xla"
     mask = None if attended is None else attended[:, None, None, :]
-    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="xla")
+    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=kernel)
 
 
 def attend_padded(
