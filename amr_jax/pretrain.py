@@ -26,6 +26,7 @@ from amr_jax import methods
 from amr_jax.config import base, checks, settings, sizes
 from amr_jax.data import batches, datasets, mixture
 from amr_jax.errors import UserError
+from amr_jax.models import attention
 from amr_jax.pictures.training import Pictures
 from amr_jax.report import page, pretraining
 from amr_jax.run import checkpoint, console, distributed, sharding
@@ -50,6 +51,8 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     config = settings.completed(config, tree)
     if config.dtype == "auto":
         config.dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    if config.attention_kernel == "auto":
+        config.attention_kernel = attention.for_backend()
     if config.optim.min_lr is None:
         config.optim.min_lr = config.optim.lr / 2
     settings.check(config, tree)
@@ -59,10 +62,18 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 def as_begun(
     config: ml_collections.ConfigDict, folder: os.PathLike | str
 ) -> ml_collections.ConfigDict:
-    """The config with which to go on in `folder`: `sizes.as_begun`, if a run has begun there."""
+    """The config with which to go on in `folder`, if a run has begun there.
+
+    It has the sizes (`sizes.as_begun`) and, unless told otherwise, the kernel of that run.
+    """
     if not checkpoint.has_one(folder):
         return config
-    return sizes.as_begun(config, workdirs.read_config(folder))
+    before = workdirs.read_config(folder)
+    config = sizes.as_begun(config, before)
+    if config.get("attention_kernel") == "auto" and "attention_kernel" in before:
+        config = ml_collections.ConfigDict(config.copy_and_resolve_references())
+        config.attention_kernel = before.attention_kernel
+    return config
 
 
 def open_records(config: ml_collections.ConfigDict) -> mixture.Source:

@@ -10,6 +10,7 @@ import ml_collections
 from amr_jax import methods as registry
 from amr_jax import pretrain
 from amr_jax.config import files, settings
+from amr_jax.models import attention
 
 DATASET = "ntu60_xsub"
 # Training sequences of the data set, real bodies per sequence on average, and epochs of the paper.
@@ -72,4 +73,4 @@ def config_of(
 def kernels(dtype: str) -> tuple[str, ...]:
     """The attention kernels of this device: cuDNN's needs an NVIDIA GPU and bfloat16."""
     has_cudnn = jax.devices()[0].device_kind.startswith("NVIDIA") and dtype == "bfloat16"
-    return ("xla", "cudnn") if has_cudnn else ("xla",)
+    return ("xla", "cudnn") if has_cudnn else (attention.for_backend(),)

@@ -174,10 +174,10 @@ PRETRAINING: Tree = {
         choices=PRECISIONS,
     ),
     "attention_kernel": Setting(
-        "xla",
-        "implementation of attention; blocks: for CPUs and many tokens; cudnn: fused, on NVIDIA "
+        "auto",
+        "implementation of attention; auto: blocks on CPU, xla elsewhere; cudnn: fused, on NVIDIA "
         "GPUs in bfloat16",
-        choices=KERNELS,
+        choices=("auto", *KERNELS),
         rule=checks.bfloat16_if_cudnn,
     ),
     "epochs": Setting(400, "passes over the data", low=1),

@@ -19,9 +19,8 @@ def for_backend() -> str:
     """The implementation for the devices of this process.
 
     On CPUs `blocks`: with 165 tokens and more faster, and without the matrices' memory
-    (docs/benchmarks.md). Evaluations use this. Training keeps `xla` unless told otherwise: its bits
-    do not depend on the number of steps in a dispatch.
-    Elsewhere `xla`; `cudnn` has to be asked for, as it refuses some methods and data sets.
+    (docs/benchmarks.md). Elsewhere `xla`; `cudnn` has to be asked for, as it refuses some methods
+    and data sets.
     """
     return "blocks" if jax.default_backend() == "cpu" else "xla"
 

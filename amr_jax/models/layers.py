@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from amr_jax.models import product
 from amr_jax.models.attention import attend
 from amr_jax.ops import rotary
 
@@ -25,7 +26,14 @@ def dense(features: int, dtype: Any, name: str, precision: Any = None, **init: A
     `precision` is that of `jax.lax.dot`.
     """
     init = {"kernel_init": nn.initializers.xavier_uniform()} | init
-    return nn.Dense(features, dtype=dtype, precision=precision, name=name, **init)
+    return nn.Dense(
+        features,
+        dtype=dtype,
+        precision=precision,
+        dot_general=product.dot_general,
+        name=name,
+        **init,
+    )
 
 
 def torch_init(inputs: int) -> dict[str, Any]:
@@ -76,7 +84,7 @@ def _look_up(table: jax.Array, rows: jax.Array) -> jax.Array:
     # A product with one-hot rows equals indexing, and its gradient is also a product. The gradient
     # of indexing is a scatter-add, whose order is not fixed on GPUs.
     one_hot = jax.nn.one_hot(rows, table.shape[0])
-    return jnp.matmul(one_hot, table, precision=jax.lax.Precision.HIGHEST)
+    return product.dot_general(one_hot, table, None, jax.lax.Precision.HIGHEST)
 
 
 class SelfAttention(nn.Module):

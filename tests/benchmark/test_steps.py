@@ -41,10 +41,10 @@ def on_a_gpu(monkeypatch):
 
 
 def test_kernels_of_a_device(monkeypatch):
-    assert full_size.kernels("bfloat16") == ("xla",)
+    assert full_size.kernels("bfloat16") == ("blocks",)
     on_a_gpu(monkeypatch)
     assert full_size.kernels("bfloat16") == ("xla", "cudnn")
-    assert full_size.kernels("float32") == ("xla",)
+    assert full_size.kernels("float32") == ("blocks",)
 
 
 def test_methods_are_compared_with_mamp_and_the_same_kernel(monkeypatch):

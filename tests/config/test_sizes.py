@@ -109,6 +109,19 @@ def test_resuming_reads_what_an_earlier_version_wrote(folders, tmp_path, monkeyp
     assert pretrain.as_begun(now, tmp_path).encoder.width == 256
 
 
+def test_a_run_goes_on_with_the_attention_that_it_began_with(folders, tmp_path, monkeypatch):
+    now = files.get_config(f"amr:{folders[224]}")
+    before = files.get_config(f"amr:{folders[224]}")
+    before.attention_kernel = "xla"  # all there was on CPUs
+    (tmp_path / "config.json").write_text(before.to_json_best_effort())
+    monkeypatch.setattr(checkpoint, "has_one", lambda _: True)
+    assert pretrain.as_begun(now, tmp_path).attention_kernel == "xla"
+    assert now.attention_kernel == "auto"
+    assert pretrain.resolve(now).attention_kernel == "blocks"
+    now.attention_kernel = "blocks"  # asked for, and refused later: the run has another
+    assert pretrain.as_begun(now, tmp_path).attention_kernel == "blocks"
+
+
 @pytest.mark.parametrize("protocol", ["linear", "finetune", "semi", "knn"])
 @pytest.mark.parametrize("sequences", [224, 3000])
 def test_evaluations_of_earlier_versions_keep_their_settings(
