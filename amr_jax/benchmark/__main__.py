@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "input": "Time to prepare the clips of a step: resident or streamed, in 16 or 32 bits.",
     "prepare": "Time and memory of `amr_jax.prepare`, for growing numbers of files and processes.",
     "aot": "Predicted cost of a training step on absent accelerators, from compiled programs.",
+    "agreement": "Losses of training with each attention kernel, and with the plain formula.",
     "growth": "How time and memory grow with bodies, frames, depth, width and data.",
     "scaling": "Modelled time of a training step on 1 to 256 chips.",
 }
