@@ -35,8 +35,6 @@ class Work:
         and the optimiser's moments. body_bytes: bytes moved per body on top.
       parameters: bytes of all parameters, float32. split: bytes of those that `fsdp` splits, which
         are gathered in `gathers` operations.
-      gradients: bytes of a gradient as it is summed, per byte of its parameter: 1/2 where the
-        compute dtype is bfloat16.
     """
 
     flops: float
@@ -45,7 +43,6 @@ class Work:
     parameters: float
     split: float
     gathers: int
-    gradients: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,28 +89,27 @@ def work_of(
         parameters=size(leaves),
         split=size(split),
         gathers=_GATHERS_ON_GPU if platform == "cuda" else len(split),
-        gradients=0.5 if config.dtype == "bfloat16" else 1.0,
     )
 
 
 def exchanged(work: Work, data: int, fsdp: int) -> list[Collective]:
     """The collectives of a step on `data` · `fsdp` chips, as `train.step` and `run.sharding` do it.
 
-    Split parameters are gathered once, in float32, before they are used. Their gradients are summed
-    over `fsdp`, every chip keeping its part, then over `data`; all others over all chips. (Assumes
-    that `fsdp` divides an axis of every large parameter.)
+    All are float32. Split parameters are gathered once before they are used. Their gradients are
+    summed over `fsdp`, every chip keeping its part, then over `data`; all others over all chips.
+    (Assumes that `fsdp` divides an axis of every large parameter.)
     """
-    split, summed = (work.split if fsdp > 1 else 0.0), work.gradients
+    split = work.split if fsdp > 1 else 0.0
     found = []
     if split:
         found += [
             Collective("all-gather", fsdp, split / work.gathers, work.gathers),
-            Collective("reduce-scatter", fsdp, summed * split),
+            Collective("reduce-scatter", fsdp, split),
         ]
     if data > 1 and split:
-        found.append(Collective("all-reduce", data, summed * split / fsdp))
+        found.append(Collective("all-reduce", data, split / fsdp))
     if data * fsdp > 1:
-        found.append(Collective("all-reduce", data * fsdp, summed * (work.parameters - split)))
+        found.append(Collective("all-reduce", data * fsdp, work.parameters - split))
     return found
 
 

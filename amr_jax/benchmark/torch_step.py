@@ -21,6 +21,7 @@ _ENCODER = {
     "mask_token": False,
     "mlp": "gelu",
     "drop_path": 0.0,
+    "residual_dtype": "compute",
 }
 _TARGET = {"target": "motion", "normalisation": "patch", "motion_stride": 1}
 _MODEL = {

@@ -82,6 +82,12 @@ ENCODER: Tree = {
         "initial patch embedding; torch, as published: uniform within 1/√(l·C), its bias too",
         choices=("xavier", "torch"),
     ),
+    "residual_dtype": Setting(
+        "compute",
+        "dtype of the tokens between branches, in encoder and decoder; compute: that of "
+        "config.dtype",
+        choices=("compute", "float32"),
+    ),
 }
 
 MODEL: Tree = {

@@ -27,7 +27,7 @@ VERSION = 1
 # Fields of `Input` since 0.3.0; not written at their defaults, so that 0.2.0 reads the file.
 _LATER = ("scores", "body_frame")
 # Fields of `Encoder` since 0.3.0, likewise.
-_LATER_OF_ENCODER = ("position", "class_token", "registers", "mask_token", "mlp")
+_LATER_OF_ENCODER = ("position", "class_token", "registers", "mask_token", "mlp", "residual_dtype")
 # Bounds of what a model allocates when it runs, which the file's tensors do not bound.
 _MAX_SIZE = 2**20  # any number in the encoder's settings
 _MAX_PATCHES = 2**16  # patches of a clip

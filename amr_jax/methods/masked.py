@@ -77,6 +77,7 @@ class MaskedMethod(Method):
             num_heads=self.decoder_heads,
             mlp_ratio=self.decoder_mlp_ratio,
             dtype=self.dtype,
+            residual_dtype=self.encoder.residual_dtype,
             attention_kernel=self.attention_kernel,
             name="decoder",
             **fields,

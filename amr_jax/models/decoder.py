@@ -21,7 +21,7 @@ class Decoder(nn.Module):
       num_times, num_joints: size of the grid of patches (`QueryDecoder`: of predicted patches).
       values: numbers to predict for each patch.
       width, depth, num_heads, mlp_ratio: of the blocks.
-      dtype, attention_kernel: see `Encoder`.
+      dtype, residual_dtype, attention_kernel: see `Encoder`.
     """
 
     num_times: int
@@ -32,6 +32,7 @@ class Decoder(nn.Module):
     num_heads: int
     mlp_ratio: float
     dtype: Any
+    residual_dtype: str
     attention_kernel: str
 
     def embedded(self, tokens: jax.Array) -> jax.Array:
@@ -71,6 +72,7 @@ class Decoder(nn.Module):
             attention=attention,
             drop_path=0.0,
             dtype=self.dtype,
+            residual_dtype=layers.between_branches(self.residual_dtype, self.dtype),
             attention_kernel=self.attention_kernel,
             name=f"block_{i}",
         )

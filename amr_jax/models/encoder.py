@@ -32,6 +32,7 @@ class Encoder(nn.Module):
       drop_path: stochastic depth of the last block; it grows linearly from 0 at the first.
       patch_init: initial values of the patch embedding: 'xavier', as of all other linear layers, or
         'torch' (`layers.torch_init`), as published.
+      residual_dtype: of the tokens between branches: 'float32', or 'compute', that of the blocks.
       dtype: compute dtype of the blocks; parameters are float32.
       attention_kernel: see `attention.attend`.
     """
@@ -52,6 +53,7 @@ class Encoder(nn.Module):
     mlp_ratio: float
     drop_path: float
     patch_init: str
+    residual_dtype: str
     dtype: Any
     attention_kernel: str
 
@@ -126,7 +128,7 @@ class Encoder(nn.Module):
         init = layers.torch_init(x.shape[-1]) if self.patch_init == "torch" else {}
         x = layers.dense(self.width, jnp.float32, "patch_embed", exact, **init)(x)
         x = self._replaced(x, hidden)
-        x = (x + position).astype(self.dtype)
+        x = x + position
         attended = None if joints is None else masking.of_all_times(joints, num_times)
         x, attended, angles = self._led(x, attended, angles)
         for i in range(self.depth):
@@ -137,6 +139,7 @@ class Encoder(nn.Module):
                 attention="self",
                 drop_path=self.drop_path * i / max(self.depth - 1, 1),
                 dtype=self.dtype,
+                residual_dtype=layers.between_branches(self.residual_dtype, self.dtype),
                 attention_kernel=self.attention_kernel,
                 name=f"block_{i}",
             )
@@ -186,7 +189,7 @@ class Encoder(nn.Module):
         if not count:
             return x, attended, angles
         shape = (count, self.width)
-        leading = self.param("leading_tokens", layers.embedding_init, shape).astype(self.dtype)
+        leading = self.param("leading_tokens", layers.embedding_init, shape)
         x = jnp.concatenate([jnp.broadcast_to(leading, (len(x), *shape)), x], axis=1)
         if attended is not None:
             attended = jnp.pad(attended, ((0, 0), (count, 0)), constant_values=True)

@@ -30,6 +30,7 @@ def dense(features: int, dtype: Any, name: str, precision: Any = None, **init: A
         features,
         dtype=dtype,
         precision=precision,
+        promote_dtype=product.keep_kernel,
         dot_general=product.dot_general,
         name=name,
         **init,
@@ -85,6 +86,11 @@ def _look_up(table: jax.Array, rows: jax.Array) -> jax.Array:
     # of indexing is a scatter-add, whose order is not fixed on GPUs.
     one_hot = jax.nn.one_hot(rows, table.shape[0])
     return product.dot_general(one_hot, table, None, jax.lax.Precision.HIGHEST)
+
+
+def between_branches(residual_dtype: str, dtype: Any) -> Any:
+    """The dtype that `config.encoder.residual_dtype` names; `dtype` is that of the blocks."""
+    return jnp.float32 if residual_dtype == "float32" else dtype
 
 
 class SelfAttention(nn.Module):
@@ -181,6 +187,7 @@ class Block(nn.Module):
       num_heads: of the attention. mlp, mlp_ratio: see `make_mlp`.
       attention: `self`; `cross` (to `context`); `cross+self`, the former, then the latter.
       drop_path: probability that a body skips a branch in training (stochastic depth).
+      dtype: of the branches. residual_dtype: of the tokens that they are added to, and returned.
       attention_kernel: see `attention.attend`; `attended`, `angles`: see `SelfAttention`.
     """
 
@@ -190,6 +197,7 @@ class Block(nn.Module):
     attention: str
     drop_path: float
     dtype: Any
+    residual_dtype: Any
     attention_kernel: str
 
     @nn.compact
@@ -205,7 +213,7 @@ class Block(nn.Module):
         # Tokens are rows between the branches. XLA for GPUs may lay (B, N, D) out with the bodies
         # innermost; in AMR's decoder, whose queries start equal for all bodies, it does, and then
         # splits each LayerNorm and its gradient into many kernels (measured by `benchmark aot`).
-        x = x.reshape(-1, shape[-1])
+        x = x.reshape(-1, shape[-1]).astype(self.residual_dtype)
 
         def residual(x, branch):
             drop = nn.Dropout(self.drop_path, broadcast_dims=(1, 2), rng_collection="drop_path")

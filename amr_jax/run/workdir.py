@@ -239,6 +239,7 @@ _WERE_ZERO = (
 # The form of the encoder before its settings.
 _FIRST_ENCODER = {
     "position": "grid", "class_token": False, "registers": 0, "mask_token": False, "mlp": "gelu",
+    "residual_dtype": "compute",
 }  # fmt: skip
 
 

@@ -20,10 +20,9 @@ WORK = cost_model.Work(
     flops=4e12,
     fixed_bytes=1e9,
     body_bytes=2e9,
-    parameters=100e6,
-    split=96e6,
+    parameters=50e6,
+    split=48e6,
     gathers=3,
-    gradients=0.5,
 )
 SWITCH = Links(
     bandwidth=100e9,
@@ -59,7 +58,7 @@ def test_exchanges_by_hand():
     assert cost_model.exchanged(WORK, 1, 1) == []
     assert cost_model.exchanged(WORK, 8, 1) == [Collective("all-reduce", 8, 50e6)]
     assert cost_model.exchanged(WORK, 2, 4) == [
-        Collective("all-gather", 4, 32e6, 3),  # float32
+        Collective("all-gather", 4, 16e6, 3),
         Collective("reduce-scatter", 4, 48e6),
         Collective("all-reduce", 2, 12e6),
         Collective("all-reduce", 8, 2e6),
@@ -94,7 +93,7 @@ def test_more_chips_compute_less_each_and_exchange_no_less(kind, all_fsdp):
     sent = [compiled.sent(cost_model.exchanged(WORK, *mesh)) for mesh in meshes]
     assert found[0].exchange_s == sent[0] == 0
     assert sorted(sent) == sent
-    assert sent[-1] <= WORK.parameters * 1.5  # whatever n
+    assert sent[-1] <= WORK.parameters * 3  # whatever n
     for smaller, larger in itertools.pairwise(found):
         assert larger.compute_s < smaller.compute_s
         assert larger.memory_s < smaller.memory_s

@@ -18,6 +18,7 @@ SIZES = {
     "num_heads": 4,
     "mlp_ratio": 4.0,
     "dtype": jnp.float32,
+    "residual_dtype": "compute",
     "attention_kernel": "xla",
 }
 TOKENS = jax.random.normal(jax.random.key(0), (3, 4, 8))
@@ -74,3 +75,17 @@ def test_pooling_goes_from_fine_to_coarse():
         )
         for level, values in zip(out, expected, strict=True):
             np.testing.assert_allclose(level[body], values, atol=5e-5)
+
+
+def test_a_residual_stream_in_float32_is_closer_to_the_definition():
+    sizes = SIZES | {"depth": 6}
+    params = noisy(QueryDecoder(**sizes, self_attention=False), TOKENS)
+    exact = [reference.query_decoder(body, params, num_heads=4) for body in TOKENS]
+    errors = {}
+    for residual_dtype in ("compute", "float32"):
+        half = sizes | {"dtype": jnp.bfloat16, "residual_dtype": residual_dtype}
+        decoder = QueryDecoder(**half, self_attention=False)
+        out = jax.jit(decoder.apply)({"params": params}, TOKENS)
+        assert out.dtype == jnp.bfloat16
+        errors[residual_dtype] = np.abs(out.astype(np.float32) - np.stack(exact)).mean()
+    assert errors["float32"] < 0.9 * errors["compute"]
