@@ -37,7 +37,7 @@ def attend(
     Args:
       query: (B, Q, heads, width of a head).
       key, value: (B, K, heads, width of a head).
-      kernel: `xla`, `blocks` or `cudnn`.
+      kernel: `xla`, `blocks` or `cudnn`; `auto`: `for_backend`.
       attended: (B, K) bool, the keys that count; None: all.
 
     Returns:
@@ -46,6 +46,7 @@ def attend(
     Raises:
       UserError: cudnn, and not all keys count.
     """
+    kernel = for_backend() if kernel == "auto" else kernel
     if kernel == "cudnn" and attended is not None:
         raise UserError(
             "config.attention_kernel = 'cudnn': expected 'xla' for this method on data sets that "
