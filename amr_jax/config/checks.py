@@ -237,7 +237,7 @@ def require_kernel_runs(config: ml_collections.ConfigDict, platform: str) -> Non
         refuse(
             "config.attention_kernel",
             "fused",
-            f"'auto', as that kernel is for TPUs, and the platform of these devices is {platform!r}",
+            f"'auto', as this kernel is for TPUs, and the devices here are {platform!r}",
         )
 
 

@@ -35,8 +35,8 @@ def attend(
 ) -> jax.Array:
     """softmax(query · keyᵀ / √width) · value, the softmax in float32.
 
-    Compilers cannot split a kernel over devices. Traced within a mesh (`run.sharding.tracing`), each
-    device gets its share of the bodies; bodies that do not split are computed on all of them.
+    Compilers cannot split a kernel over devices. Where the mesh is known (`run.sharding.tracing`),
+    each device gets its share of the bodies; bodies that do not split are computed on all of them.
 
     Args:
       query: (B, Q, heads, width of a head).

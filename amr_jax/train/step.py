@@ -190,11 +190,10 @@ class Step:
             (state.params, state.variables, state.average), sharding.replicated(self.mesh)
         )
         num_parts = self.config.optim.accumulate
-        with sharding.tracing(self.mesh):
-            if num_parts == 1:
-                found, gradients = gradient(*given, *views, keys, **wanted)
-            else:
-                found, gradients = self._averaged(gradient, given, views, keys, wanted, num_parts)
+        if num_parts == 1:
+            found, gradients = gradient(*given, *views, keys, **wanted)
+        else:
+            found, gradients = self._averaged(gradient, given, views, keys, wanted, num_parts)
         return found, jax.lax.with_sharding_constraint(gradients, self.layout.params)
 
     @staticmethod
@@ -289,7 +288,8 @@ def make_dispatch(
             state, found = one(state, jax.tree.map(lambda x: x[i], batches))
             return state, jax.tree.map(lambda all, x: all.at[i].set(x), measured, found)
 
-        with matmul_precision(method.encoder.dtype, config.matmul_precision):
+        precision = matmul_precision(method.encoder.dtype, config.matmul_precision)
+        with precision, sharding.tracing(mesh):
             if count is None:
                 return jax.lax.scan(one, state, batches)
             _, shapes = jax.eval_shape(functools.partial(jax.lax.scan, one), state, batches)
