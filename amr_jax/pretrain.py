@@ -149,6 +149,7 @@ def run(
     mesh = sharding.make_mesh(devices, config.fsdp)
     method = methods.build(config)
     checks.require_batch_splits(config, mesh.size)
+    checks.require_kernel_runs(config, mesh.devices.flat[0].platform)
     checks.require_method_fits(config, method)
     checks.require_mixture_fits(config, method)
     split = open_records(config)

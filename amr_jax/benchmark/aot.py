@@ -31,7 +31,7 @@ from amr_jax.studies import costs
 BODIES_AN_EPOCH = 47_000
 
 # The attention kernels and the compiler's options, by platform.
-KERNELS = {"cuda": ("xla", "cudnn"), "tpu": ("xla",)}
+KERNELS = {"cuda": ("xla", "cudnn"), "tpu": ("xla", "fused")}
 # Without the device nothing can be timed: no autotuning, and no Triton kernels for matrix products,
 # which XLA chooses by timing alone.
 _CUDA_OPTIONS = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}
@@ -90,6 +90,7 @@ def compile_step(request: Request) -> dict[str, Any]:
     checks.require_batch_splits(config, mesh.size)
     dispatch, state, batch = costs.abstract_training_step(config, mesh)
     platform = accelerators.ACCELERATORS[request.kind].platform
+    checks.require_kernel_runs(config, platform)
     effort = {"exec_time_optimization_effort": request.effort}
     start = time.perf_counter()
     lowered = dispatch.lower(state, {}, batch)

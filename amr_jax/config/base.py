@@ -20,7 +20,7 @@ from amr_jax.data import datasets
 BODIES = ("packed", "all")
 SECOND_BODY = ("zeros", "repeat")
 STREAMS = ("joint", "bone", "motion")
-KERNELS = ("xla", "blocks", "cudnn")
+KERNELS = ("xla", "blocks", "cudnn", "fused")
 DTYPES = ("float32", "bfloat16")
 WRITERS = ("tensorboard", "wandb", "mlflow")
 PRECISIONS = ("highest", "high", "default")
@@ -181,8 +181,8 @@ PRETRAINING: Tree = {
     ),
     "attention_kernel": Setting(
         "auto",
-        "implementation of attention; auto: blocks on CPU, xla elsewhere; cudnn: fused, on NVIDIA "
-        "GPUs in bfloat16",
+        "implementation of attention; auto: blocks on CPU, xla elsewhere; cudnn: NVIDIA's, on its "
+        "GPUs in bfloat16; fused: on TPUs, whose matrices then stay on the chip",
         choices=("auto", *KERNELS),
         rule=checks.bfloat16_if_cudnn,
     ),

@@ -231,6 +231,16 @@ def require_mixture_fits(config: ml_collections.ConfigDict, method) -> None:
             )
 
 
+def require_kernel_runs(config: ml_collections.ConfigDict, platform: str) -> None:
+    """Raises `UserError` if the attention kernel is not for devices of this platform, `tpu`."""
+    if config.attention_kernel == "fused" and platform != "tpu":
+        refuse(
+            "config.attention_kernel",
+            "fused",
+            f"'auto', as this kernel is for TPUs, and the devices here are {platform!r}",
+        )
+
+
 def require_batch_splits(config: ml_collections.ConfigDict, num_devices: int) -> None:
     """Raises `UserError` unless the parts of a batch split over the devices."""
     if config.batch_size % (num_devices * config.optim.accumulate):

@@ -1,15 +1,16 @@
-"""Scaled dot-product attention by one of three implementations.
+"""Scaled dot-product attention by one of four implementations.
 
 `xla` is the plain formula, and runs everywhere. `blocks` is for CPUs and many tokens
 (`attention_blocks`), and the plain formula for few. `cudnn` is NVIDIA's fused kernel: it stores no
-attention matrix, and takes 16-bit inputs on a GPU only.
+attention matrix, and takes 16-bit inputs on a GPU only. `fused` is a kernel of our own for TPUs
+(`attention_fused`): the matrices stay on the chip.
 """
 
 import jax
 import jax.numpy as jnp
 
 from amr_jax.errors import UserError
-from amr_jax.models import attention_blocks
+from amr_jax.models import attention_blocks, attention_fused
 
 # cuDNN trains only on lengths that are multiples of this.
 _CUDNN_MULTIPLE = 8
@@ -19,8 +20,8 @@ def for_backend() -> str:
     """The implementation for the devices of this process.
 
     On CPUs `blocks`: with 165 tokens and more faster, and without the matrices' memory
-    (docs/benchmarks.md). Elsewhere `xla`; `cudnn` has to be asked for, as it refuses some methods
-    and data sets.
+    (docs/benchmarks.md). Elsewhere `xla`. `cudnn` has to be asked for, as it refuses some methods
+    and data sets; so has `fused`, whose time nobody has measured on a TPU.
     """
     return "blocks" if jax.default_backend() == "cpu" else "xla"
 
@@ -37,7 +38,7 @@ def attend(
     Args:
       query: (B, Q, heads, width of a head).
       key, value: (B, K, heads, width of a head).
-      kernel: `xla`, `blocks` or `cudnn`; `auto`: `for_backend`.
+      kernel: `xla`, `blocks`, `cudnn` or `fused`; `auto`: `for_backend`.
       attended: (B, K) bool, the keys that count; None: all.
 
     Returns:
@@ -54,6 +55,8 @@ def attend(
         )
     if kernel == "cudnn":
         return attend_padded(query, key, value, _CUDNN_MULTIPLE, kernel)
+    if kernel == "fused":
+        return attention_fused.attend(query, key, value, attended)
     if kernel == "blocks":
         if attention_blocks.pays(query, key):
             return attention_blocks.attend(query, key, value, attended)

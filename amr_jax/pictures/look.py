@@ -234,6 +234,7 @@ def _captured(method: MaskedReconstruction, params: dict, body: list, keys: dict
 def _whole(run: os.PathLike | str, config: ml_collections.ConfigDict) -> MaskedReconstruction:
     """The method of a run, without stochastic depth, predicting all patches."""
     config = ml_collections.ConfigDict(config)
+    config.attention_kernel = "xla"  # the run's may be for other devices
     config.encoder.drop_path = 0.0
     if config.model.get("num_decoded"):
         config.model.num_decoded = None

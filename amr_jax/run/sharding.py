@@ -6,6 +6,7 @@ which has length 1 unless the config asks for more.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import jax
 import numpy as np
@@ -37,6 +38,11 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, fsdp: int = 1) -> Mes
         )
     shape = (len(devices) // fsdp, fsdp)
     return jax.make_mesh(shape, BATCH, axis_types=(AxisType.Auto,) * 2, devices=devices)
+
+
+def tracing(mesh: Mesh) -> AbstractContextManager:
+    """Within it, traced programs know the mesh: kernels that no compiler splits need it."""
+    return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

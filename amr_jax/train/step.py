@@ -93,7 +93,7 @@ def init_state(
     method: Method, optimizer: optax.GradientTransformation, config, mesh: Mesh
 ) -> TrainState:
     """The state before the first step, a function of the seed, in the layout of the mesh."""
-    init = _initialiser(method, optimizer, config)
+    init = _initialiser(method, optimizer, config, mesh)
     shardings = sharding.of_state(jax.eval_shape(init), mesh)
     return jax.jit(init, out_shardings=shardings)(root(config.seed))
 
@@ -102,17 +102,20 @@ def abstract_state(
     method: Method, optimizer: optax.GradientTransformation, config, mesh: Mesh
 ) -> TrainState:
     """Shapes and shardings of `init_state`. Computes nothing; the devices may be absent."""
-    state = jax.eval_shape(_initialiser(method, optimizer, config))
+    state = jax.eval_shape(_initialiser(method, optimizer, config, mesh))
     return sharding.abstract(state, sharding.of_state(state, mesh))
 
 
-def _initialiser(method: Method, optimizer: optax.GradientTransformation, config) -> Callable:
+def _initialiser(
+    method: Method, optimizer: optax.GradientTransformation, config, mesh: Mesh
+) -> Callable:
     """A function of the seed that returns the first state; by default of the config's seed."""
 
     def init(seed=config.seed):
         keys = stream_keys(seed, jnp.int32(0), ("params", *method.streams))
         views = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), view_shapes(method, bodies=1))
-        variables = method.init(keys, views[0], jax.tree.map(jnp.logical_not, views[1]))
+        with sharding.tracing(mesh):
+            variables = method.init(keys, views[0], jax.tree.map(jnp.logical_not, views[1]))
         params = variables.pop("params")
         # A copy: the state is donated, and a buffer cannot be donated twice.
         average = jax.tree.map(jnp.copy, params["encoder"]) if keeps_average(method, config) else {}
@@ -285,7 +288,8 @@ def make_dispatch(
             state, found = one(state, jax.tree.map(lambda x: x[i], batches))
             return state, jax.tree.map(lambda all, x: all.at[i].set(x), measured, found)
 
-        with matmul_precision(method.encoder.dtype, config.matmul_precision):
+        precision = matmul_precision(method.encoder.dtype, config.matmul_precision)
+        with precision, sharding.tracing(mesh):
             if count is None:
                 return jax.lax.scan(one, state, batches)
             _, shapes = jax.eval_shape(functools.partial(jax.lax.scan, one), state, batches)
