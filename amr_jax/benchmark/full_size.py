@@ -72,5 +72,7 @@ def config_of(
 
 def kernels(dtype: str) -> tuple[str, ...]:
     """The attention kernels of this device: cuDNN's needs an NVIDIA GPU and bfloat16."""
+    if jax.default_backend() == "tpu":
+        return ("xla", "fused")
     has_cudnn = jax.devices()[0].device_kind.startswith("NVIDIA") and dtype == "bfloat16"
     return ("xla", "cudnn") if has_cudnn else (attention.for_backend(),)

@@ -97,6 +97,12 @@ def test_the_step_lowers_for_accelerators():
     assert '[{}, {"fsdp"}]>' in text
 
 
+def test_the_step_lowers_with_the_fused_kernel():
+    text = lowered("fused", ("tpu",), width=64).mlir_module()
+    assert text.count("tpu_custom_call") >= 2  # forward and backward
+    assert "x15x192xbf16" in text
+
+
 @pytest.mark.skipif(
     not any(map(importlib.util.find_spec, accelerators.COMPILERS["cuda"])),
     reason="JAX traces cuDNN's attention with the CUDA plugin only",

@@ -45,6 +45,8 @@ def test_kernels_of_a_device(monkeypatch):
     on_a_gpu(monkeypatch)
     assert full_size.kernels("bfloat16") == ("xla", "cudnn")
     assert full_size.kernels("float32") == ("blocks",)
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert full_size.kernels("float32") == ("xla", "fused")
 
 
 def test_methods_are_compared_with_mamp_and_the_same_kernel(monkeypatch):
