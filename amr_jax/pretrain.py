@@ -62,18 +62,10 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 def as_begun(
     config: ml_collections.ConfigDict, folder: os.PathLike | str
 ) -> ml_collections.ConfigDict:
-    """The config with which to go on in `folder`, if a run has begun there.
-
-    It has the sizes (`sizes.as_begun`) and, unless told otherwise, the kernel of that run.
-    """
+    """The config with which to go on in `folder`: `sizes.as_begun`, if a run has begun there."""
     if not checkpoint.has_one(folder):
         return config
-    before = workdirs.read_config(folder)
-    config = sizes.as_begun(config, before)
-    if config.get("attention_kernel") == "auto" and "attention_kernel" in before:
-        config = ml_collections.ConfigDict(config.copy_and_resolve_references())
-        config.attention_kernel = before.attention_kernel
-    return config
+    return sizes.as_begun(config, workdirs.read_config(folder))
 
 
 def open_records(config: ml_collections.ConfigDict) -> mixture.Source:
@@ -148,10 +140,7 @@ def run(
     config = resolve(start.resolved(as_begun(config, folder), folder))
     mesh = sharding.make_mesh(devices, config.fsdp)
     method = methods.build(config)
-    checks.require_batch_splits(config, mesh.size)
-    checks.require_kernel_runs(config, mesh.devices.flat[0].platform)
-    checks.require_method_fits(config, method)
-    checks.require_mixture_fits(config, method)
+    checks.require_fits(config, method, mesh)
     split = open_records(config)
     free, keep = FREE_KEYS | length.free(folder), config.checkpoint.keep
     with Run.open(folder, config, free, split.summary(), keep, checkpoint.has_one) as run:

@@ -231,6 +231,14 @@ def require_mixture_fits(config: ml_collections.ConfigDict, method) -> None:
             )
 
 
+def require_fits(config: ml_collections.ConfigDict, method, mesh) -> None:
+    """Raises `UserError` unless method, data sets and devices of a `jax.sharding.Mesh` fit."""
+    require_batch_splits(config, mesh.size)
+    require_kernel_runs(config, mesh.devices.flat[0].platform)
+    require_method_fits(config, method)
+    require_mixture_fits(config, method)
+
+
 def require_kernel_runs(config: ml_collections.ConfigDict, platform: str) -> None:
     """Raises `UserError` if the attention kernel is not for devices of this platform, `tpu`."""
     if config.attention_kernel == "fused" and platform != "tpu":

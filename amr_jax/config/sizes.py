@@ -66,14 +66,16 @@ def of(size: str, sequences: int | None = None) -> dict[str, Any]:
 def as_begun(
     config: ml_collections.ConfigDict, before: ml_collections.ConfigDict
 ) -> ml_collections.ConfigDict:
-    """A config with the sizes of a run that began before they were chosen by the data.
+    """A config with which to go on with a run: with its sizes and its attention kernel.
 
-    That run had the large ones, unless its user had set others.
+    A run that began before sizes were chosen by the data had the large ones, unless its user had
+    set others. The kernel replaces `auto`.
 
     Args:
       config: of this start.
       before: that of the run; read by `run.workdir`.
     """
+    config = _with_kernel_of(config, before)
     if config.get("size") is None or "method" not in before or before.get("size") is not None:
         return config
     config = ml_collections.ConfigDict(config.copy_and_resolve_references())
@@ -84,4 +86,16 @@ def as_begun(
         if was.get(key) == usual and (now[key] == value or key == "batch_size"):
             config.update_from_flattened_dict({key: usual})
     config.size = None
+    return config
+
+
+def _with_kernel_of(
+    config: ml_collections.ConfigDict, before: ml_collections.ConfigDict
+) -> ml_collections.ConfigDict:
+    """`config`, with the attention kernel of a run that has begun in place of `auto`."""
+    kernel = before.get("attention_kernel", "auto")
+    if config.get("attention_kernel") != "auto" or kernel == "auto":
+        return config
+    config = ml_collections.ConfigDict(config.copy_and_resolve_references())
+    config.attention_kernel = kernel
     return config

@@ -27,6 +27,7 @@ AVERAGE = "average"
 
 # A tree of arrays: parameters, gradients, a method's variables.
 Tree = Any
+Optimizer = optax.GradientTransformation
 
 
 @flax.struct.dataclass
@@ -89,26 +90,20 @@ def method_loss(method: Method) -> Callable:
     return loss
 
 
-def init_state(
-    method: Method, optimizer: optax.GradientTransformation, config, mesh: Mesh
-) -> TrainState:
+def init_state(method: Method, optimizer: Optimizer, config, mesh: Mesh) -> TrainState:
     """The state before the first step, a function of the seed, in the layout of the mesh."""
     init = _initialiser(method, optimizer, config, mesh)
     shardings = sharding.of_state(jax.eval_shape(init), mesh)
     return jax.jit(init, out_shardings=shardings)(root(config.seed))
 
 
-def abstract_state(
-    method: Method, optimizer: optax.GradientTransformation, config, mesh: Mesh
-) -> TrainState:
+def abstract_state(method: Method, optimizer: Optimizer, config, mesh: Mesh) -> TrainState:
     """Shapes and shardings of `init_state`. Computes nothing; the devices may be absent."""
     state = jax.eval_shape(_initialiser(method, optimizer, config, mesh))
     return sharding.abstract(state, sharding.of_state(state, mesh))
 
 
-def _initialiser(
-    method: Method, optimizer: optax.GradientTransformation, config, mesh: Mesh
-) -> Callable:
+def _initialiser(method: Method, optimizer: Optimizer, config, mesh: Mesh) -> Callable:
     """A function of the seed that returns the first state; by default of the config's seed."""
 
     def init(seed=config.seed):
@@ -260,7 +255,7 @@ def measurements(
 
 def make_dispatch(
     method: Method,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     batch_clips: Callable,
     config: ml_collections.ConfigDict,
     total_steps: int,
@@ -288,8 +283,10 @@ def make_dispatch(
             state, found = one(state, jax.tree.map(lambda x: x[i], batches))
             return state, jax.tree.map(lambda all, x: all.at[i].set(x), measured, found)
 
-        precision = matmul_precision(method.encoder.dtype, config.matmul_precision)
-        with precision, sharding.tracing(mesh):
+        with (
+            matmul_precision(method.encoder.dtype, config.matmul_precision),
+            sharding.tracing(mesh),
+        ):
             if count is None:
                 return jax.lax.scan(one, state, batches)
             _, shapes = jax.eval_shape(functools.partial(jax.lax.scan, one), state, batches)

@@ -132,7 +132,8 @@ def test_many_joints_take_linear_time(tmp_path):
         )
         with pytest.raises(BadFile, match="a cycle of bones"):
             layout_file.read(path)
-    assert time.process_time() - begin < 3
+    # About 2 s; a search that grows with the square takes minutes.
+    assert time.process_time() - begin < 30
     path.write_text(" " * 2**21)
     with pytest.raises(BadFile, match=r"more than 1,048,576 bytes"):
         layout_file.read(path)
