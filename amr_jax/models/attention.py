@@ -1,9 +1,8 @@
 """Scaled dot-product attention by one of four implementations.
 
-`xla` is the plain formula, and runs everywhere. `blocks` is for CPUs and many tokens
-(`attention_blocks`), and the plain formula for few. `cudnn` is NVIDIA's fused kernel: it stores no
-attention matrix, and takes 16-bit inputs on a GPU only. `fused` is a kernel of our own for TPUs
-(`attention_fused`): the matrices stay on the chip.
+`xla` is the plain formula, and runs everywhere. `blocks` is for CPUs (`attention_blocks`). `cudnn`
+is NVIDIA's fused kernel: it stores no attention matrix, and takes 16-bit inputs on a GPU only.
+`fused` is a kernel of our own for TPUs (`attention_fused`): the matrices stay on the chip.
 """
 
 import jax
@@ -19,9 +18,9 @@ _CUDNN_MULTIPLE = 8
 def for_backend() -> str:
     """The implementation for the devices of this process.
 
-    On CPUs `blocks`: with 165 tokens and more faster, and without the matrices' memory
-    (docs/benchmarks.md). Elsewhere `xla`. `cudnn` has to be asked for, as it refuses some methods
-    and data sets; so has `fused`, whose time nobody has measured on a TPU.
+    On CPUs `blocks`: faster, and without the matrices' memory (docs/benchmarks.md). Elsewhere
+    `xla`. `cudnn` has to be asked for, as it refuses some methods and data sets; so has `fused`,
+    whose time nobody has measured on a TPU.
     """
     return "blocks" if jax.default_backend() == "cpu" else "xla"
 
@@ -58,9 +57,7 @@ def attend(
     if kernel == "fused":
         return attention_fused.attend(query, key, value, attended)
     if kernel == "blocks":
-        if attention_blocks.pays(query, key):
-            return attention_blocks.attend(query, key, value, attended)
-        kernel = "xla"
+        return attention_blocks.attend(query, key, value, attended)
     mask = None if attended is None else attended[:, None, None, :]
     return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=kernel)
 

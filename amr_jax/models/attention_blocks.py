@@ -11,15 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-# Bytes of a group's attention matrices. Caches of a core hold 0.5 to 2 MB, of a socket 32 and more.
-_GROUP_BYTES = 4e6
-# Below this size of one matrix, the plain formula is as fast: AMR's 125 × 75, not 165 × 165.
-_LEAST_BYTES = 2**16
-
-
-def pays(query: jax.Array, key: jax.Array) -> bool:
-    """Whether `attend` is faster than the plain formula for inputs of these sizes."""
-    return 4 * query.shape[1] * key.shape[1] >= _LEAST_BYTES
+# Bytes of a group's attention matrices, which stay in a core's own cache (docs/benchmarks.md).
+_GROUP_BYTES = 4e5
 
 
 class Groups(NamedTuple):

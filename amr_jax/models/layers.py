@@ -139,6 +139,13 @@ class CrossAttention(nn.Module):
         return dense(width, self.dtype, "proj")(mixed.reshape(x.shape))
 
 
+def _gelu(x: jax.Array) -> jax.Array:
+    # As PyTorch computes it. `nn.gelu` takes the complement of erf, with two branches for every
+    # value, which XLA for CPUs computes both, and again in the backward pass.
+    wide = x.astype(jnp.float32)
+    return (wide * (0.5 + 0.5 * jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
+
+
 class Mlp(nn.Module):
     """Two linear layers with an exact (erf) GELU between, (…, D) -> (…, D)."""
 
@@ -149,8 +156,7 @@ class Mlp(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         # Recompute the derivative in the backward pass. XLA would otherwise store one or two more
         # arrays of the hidden width, and on accelerators memory traffic costs more.
-        gelu = jax.checkpoint(lambda hidden: nn.gelu(hidden, approximate=False))
-        hidden = gelu(dense(self.hidden, self.dtype, "fc1")(x))
+        hidden = jax.checkpoint(_gelu)(dense(self.hidden, self.dtype, "fc1")(x))
         return dense(x.shape[-1], self.dtype, "fc2")(hidden)
 
 

@@ -14,7 +14,7 @@ _SETTINGS = (
     # One arena: those of further threads hold no more than 64 MB, and larger arrays are mapped.
     (_M_ARENA_MAX, 1),
     (_M_MMAP_MAX, 0),
-    (_M_TRIM_THRESHOLD, 2**31 - 1),  # the largest int: 2 GB
+    (_M_TRIM_THRESHOLD, -1),  # never: a large step frees more than the largest int, 2 GB
     (_M_TOP_PAD, 64 * 2**20),
 )
 

@@ -17,6 +17,7 @@ def work():  # in a thread, as XLA's
         x = np.ones(25_000_000, np.float32)  # 100 MB
         y = x + 1
         del x, y
+    np.ones(2_400_000_000, np.uint8)  # more than the largest int
 def once():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     thread = threading.Thread(target=work)
